@@ -1,0 +1,1 @@
+"""Tables in, statistics and figures out: knows arrays and tables only, never a network."""

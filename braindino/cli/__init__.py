@@ -1,0 +1,1 @@
+"""The command: verbs, their arguments, and errors that a person can read."""
