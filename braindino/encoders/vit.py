@@ -1,0 +1,92 @@
+"""2-D vision transformers: timm's DINOv3 architecture, and any other ViT that timm knows."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from braindino.encoders.base import Encoder
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing
+
+
+def create_vit(architecture: str, in_chans: int = 3, drop_path: float = 0.0, **model_args: Any) -> nn.Module:
+    """A randomly initialised timm ViT without classifier, whose output is the CLS token after the final norm.
+
+    Args:
+        architecture: a timm name such as `vit_base_patch16_dinov3` (RoPE, 4 registers, LayerScale 1e-5: the
+            encoder of BrainDINO; method.md "Encoder").
+        in_chans: 3 repeats the grey slice, as natural-image weights need; 1 takes it as it is.
+        drop_path: rate of stochastic depth at the last block, rising linearly from 0 at the first.
+        model_args: passed to timm (`patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...).
+
+    Raises:
+        BraindinoError: timm knows no such architecture, or refuses an argument.
+    """
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(module="eva"), n=3, cutoff=0.3)
+        raise BraindinoError(
+            f"architecture {architecture!r} is not known to timm {timm.__version__}.\n"
+            f"Nearest: {', '.join(near) or 'none'}. `python -c 'import timm; print(timm.list_models())'` lists all."
+        )
+    arguments = {"global_pool": "token", "num_classes": 0, "in_chans": in_chans, **model_args}
+    if drop_path:
+        arguments["drop_path_rate"] = drop_path
+    try:
+        return timm.create_model(architecture, pretrained=False, **arguments)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise BraindinoError(f"timm cannot build {architecture} with {arguments}: {error}") from error
+
+
+class ViTEncoder(Encoder):
+    """A timm ViT behind the `Encoder` interface.
+
+    Args:
+        model: a timm ViT with `num_classes=0` (see `create_vit`).
+        preprocessing: the contract the weights were trained under.
+        architecture, model_args: what `create_vit` needs to build the same network again.
+
+    Raises:
+        BraindinoError: the contract's slice size is not a multiple of the patch size.
+    """
+
+    def __init__(
+        self, model: nn.Module, preprocessing: Preprocessing, architecture: str, model_args: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.preprocessing = preprocessing
+        self.architecture = architecture
+        self.model_args = dict(model_args)
+        self.embed_dim = int(model.num_features)  # type: ignore[arg-type]
+        self.patch_size = int(model.patch_embed.patch_size[0])  # type: ignore[union-attr, index]
+        self.in_chans = int(model.patch_embed.proj.in_channels)  # type: ignore[union-attr, arg-type]
+        if any(side % self.patch_size for side in preprocessing.size):
+            raise BraindinoError(
+                f"slices of {preprocessing.size[0]} x {preprocessing.size[1]} pixels do not divide into patches of "
+                f"{self.patch_size}.\nPrepare the store with a size that is a multiple of {self.patch_size}."
+            )
+        self.freeze()
+
+    def _channels(self, slices: Tensor) -> Tensor:
+        return slices.expand(-1, self.in_chans, -1, -1)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """CLS token after the final norm: (N, 1, H, W) -> (N, embed_dim). Equal to timm's own output bit for bit."""
+        return self.model(self._channels(slices))
+
+    def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+        """Normed patch tokens after each of `blocks`: (N, 1, H, W) -> [(N, embed_dim, H/p, W/p)]."""
+        maps: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]
+            self._channels(slices), indices=list(blocks), norm=True, intermediates_only=True
+        )
+        return maps
+
+    @torch.no_grad()
+    def cls_and_patches(self, slices: Tensor) -> tuple[Tensor, Tensor]:
+        """Normed CLS token (N, D) and patch tokens (N, h*w, D) of one forward pass."""
+        tokens = self.model.forward_features(self._channels(slices))  # type: ignore[operator]
+        return tokens[:, 0], tokens[:, self.model.num_prefix_tokens :]
