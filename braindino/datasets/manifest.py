@@ -1,0 +1,192 @@
+"""Manifest: one row per scan in a plain CSV with paths relative to it, and the list of what was left out."""
+
+import math
+import os
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from braindino.errors import BraindinoError
+from braindino.files import atomic_write
+
+COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site", "sex", "age")
+DROPPED_COLUMNS = ("path", "subject", "reason")
+_REQUIRED = ("dataset", "subject", "modality", "path", "group")
+_SEX = {
+    "f": "F",
+    "female": "F",
+    "2": "F",
+    "w": "F",
+    "woman": "F",
+    "m": "M",
+    "male": "M",
+    "1": "M",
+    "man": "M",
+}
+_MISSING = {"", "n/a", "na", "nan", "none", "null", "unknown", "not available", "not applicable", "."}
+
+
+class ManifestError(BraindinoError):
+    """A manifest that cannot be used; the message names file, row and column."""
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell of somebody's table says that the value is not known (blank, `n/a`, NaN, ...)."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return str(value).strip().lower() in _MISSING
+
+
+def normal_sex(value: object) -> str:
+    """`F`, `M`, or `""` for anything else. Accepts words, letters, and the usual coding 1 male, 2 female."""
+    text = str(value).strip().lower()
+    return _SEX.get(text.removesuffix(".0"), "")
+
+
+def describe_path(path: Path) -> str:
+    """A path as text that any file can hold: bytes that are not UTF-8 appear as escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@dataclass
+class Manifest:
+    """Scans of a dataset.
+
+    `table` has the columns of `COLUMNS`, then label columns; paths are absolute. Text columns hold `""` where
+    nothing is known, `age` (years) holds NaN. `dropped` has the columns of `DROPPED_COLUMNS`: every file
+    that was seen and not taken, with its reason.
+    """
+
+    table: pd.DataFrame
+    dropped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(DROPPED_COLUMNS)))
+
+    @property
+    def label_columns(self) -> list[str]:
+        """Names of the columns after the standard ones."""
+        return [column for column in self.table.columns if column not in COLUMNS]
+
+    @classmethod
+    def read(cls, csv: Path | str) -> "Manifest":
+        """Read a manifest and the `<stem>.dropped.csv` beside it if there is one.
+
+        Raises:
+            ManifestError: not a table, a column missing, or a bad cell; names file, row (line of the file)
+                and column.
+        """
+        csv = Path(csv)
+        table = _read_csv(csv)
+        absent = [column for column in COLUMNS if column not in table.columns]
+        if absent:
+            near = get_close_matches(absent[0], [c for c in table.columns if c not in COLUMNS], 1)
+            hint = f" (is it {near[0]!r}?)" if near else ""
+            raise ManifestError(
+                f"{csv}: no column {absent[0]!r}{hint}; found {', '.join(map(repr, table.columns[:12]))}.\n"
+                f"A manifest has the columns {', '.join(COLUMNS)}; write one with `braindino index`."
+            )
+        if table.empty:
+            raise ManifestError(f"{csv}: holds no scans, only a header.")
+        for column in _REQUIRED:
+            _refuse(csv, table, column, table[column] == "", "is blank")
+        sex = table["sex"].map(normal_sex)
+        _refuse(csv, table, "sex", (sex == "") & ~table["sex"].map(is_missing), "must be F, M or blank")
+        age = pd.to_numeric(table["age"], errors="coerce").astype(float)
+        _refuse(csv, table, "age", age.isna() & ~table["age"].map(is_missing), "must be a number of years")
+        base = csv.absolute().parent
+        paths = table["path"].map(lambda path: os.path.normpath(base / path))
+        _refuse(csv, table, "path", paths.duplicated(), "appears in an earlier row too; one row per scan")
+        table = table.assign(path=paths, sex=sex, age=age)
+        for column in table.columns.difference(list(COLUMNS)):
+            table[column] = _numbers_if_all_are(table[column])
+        beside = _dropped_file(csv)
+        if not beside.is_file():
+            return cls(table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]])
+        dropped = _read_csv(beside)
+        dropped["path"] = dropped["path"].map(lambda path: os.path.normpath(base / path) if path else "")
+        return cls(table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]], dropped)
+
+    def write(self, csv: Path | str) -> None:
+        """Write the table, and what was dropped to `<stem>.dropped.csv`; paths become relative, with `/`."""
+        csv = Path(csv)
+        base = csv.absolute().parent
+        for target, table in ((csv, self.table), (_dropped_file(csv), self.dropped)):
+            paths = table["path"].map(lambda path: _relative(path, base) if path else "")
+            with atomic_write(target) as file:
+                table.assign(path=paths).to_csv(file, index=False, lineterminator="\n")
+
+
+class ManifestBuilder:
+    """Collects what an `index` finds: scans kept, scans dropped with a reason."""
+
+    def __init__(self, dataset: str) -> None:
+        self.dataset = dataset
+        self._kept: list[dict[str, Any]] = []
+        self._dropped: list[tuple[str, str, str]] = []
+
+    def keep(self, path: Path, subject: str, modality: str, group: str | None = None, **columns: Any) -> None:
+        """Add a scan. `group` is the person, `<dataset>:<subject>` by default; other columns by name."""
+        if describe_path(path) != str(path):
+            self.drop(path, subject, "file name is not valid UTF-8")
+            return
+        row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"age": math.nan}
+        row |= {"dataset": self.dataset, "subject": subject, "modality": modality} | columns
+        row |= {"path": _absolute(path), "group": group or f"{self.dataset}:{subject}"}
+        row["sex"] = normal_sex(row["sex"])
+        row["age"] = math.nan if is_missing(row["age"]) else float(row["age"])
+        self._kept.append(row)
+
+    def drop(self, path: Path | str, subject: str, reason: str) -> None:
+        """Record that a file, or a case without one (`path` empty), is left out."""
+        where = describe_path(Path(_absolute(path))) if str(path) else ""
+        self._dropped.append((where, subject, reason))
+
+    def build(self) -> Manifest:
+        """The manifest, in an order that does not depend on the file system."""
+        table = pd.DataFrame(self._kept, columns=list(COLUMNS) if not self._kept else None)
+        table = table.sort_values(["dataset", "subject", "session", "modality", "path"], ignore_index=True)
+        dropped = pd.DataFrame(self._dropped, columns=list(DROPPED_COLUMNS))
+        return Manifest(table, dropped.sort_values(list(DROPPED_COLUMNS), ignore_index=True))
+
+
+def _dropped_file(csv: Path) -> Path:
+    return csv.with_name(f"{csv.stem}.dropped.csv")
+
+
+def _absolute(path: Path | str) -> str:
+    """Absolute and without `..`, but with its links as they are: that is how the user knows the file."""
+    return os.path.normpath(Path(path).absolute())
+
+
+def _relative(path: str, base: Path) -> str:
+    return Path(os.path.relpath(path, base)).as_posix()
+
+
+def _read_csv(csv: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ManifestError(f"{csv}: no such file. `braindino index` writes a manifest.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise ManifestError(f"{csv}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
+
+
+def _refuse(csv: Path, table: pd.DataFrame, column: str, bad: pd.Series, what: str) -> None:
+    """Raise for the first row where `bad` holds; rows count from the header as line 1."""
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        more = f" ({int(bad.sum())} rows like this)" if bad.sum() > 1 else ""
+        cell = table[column].iloc[row]
+        raise ManifestError(f"{csv}, line {row + 2}, column {column!r}: {cell!r} {what}{more}.")
+
+
+def _numbers_if_all_are(column: pd.Series) -> pd.Series:
+    """A label column as numbers if every filled cell is one; codes with leading zeros stay text."""
+    filled = column[column != ""]
+    if filled.empty or filled.str.match(r"^0\d").any():
+        return column
+    numbers = pd.to_numeric(filled, errors="coerce")
+    if numbers.isna().any():
+        return column
+    return pd.to_numeric(column, errors="coerce")
