@@ -33,7 +33,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        """Normed patch tokens after each of `blocks` (counted from 0): (N, 1, H, W) -> [(N, embed_dim, h, w)]."""
+        """Normed patch tokens after each of `blocks` (from 0): (N, 1, H, W) -> [(N, embed_dim, h, w)]."""
 
     def freeze(self) -> "Encoder":
         """Evaluation mode, no gradients; returns itself."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
@@ -84,9 +83,3 @@ class ViTEncoder(Encoder):
             self._channels(slices), indices=list(blocks), norm=True, intermediates_only=True
         )
         return maps
-
-    @torch.no_grad()
-    def cls_and_patches(self, slices: Tensor) -> tuple[Tensor, Tensor]:
-        """Normed CLS token (N, D) and patch tokens (N, h*w, D) of one forward pass."""
-        tokens = self.model.forward_features(self._channels(slices))  # type: ignore[operator]
-        return tokens[:, 0], tokens[:, self.model.num_prefix_tokens :]

@@ -1,0 +1,62 @@
+"""Shipped configs: found by bare name from any folder; a local file of that name comes first."""
+
+import difflib
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import braindino
+from braindino.errors import BraindinoError
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name -> path of every config that the package ships."""
+    package = Path(braindino.__file__).parent
+    # An installed package carries its configs inside; a checkout has them beside the package.
+    folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
+    return {path.name: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_config(name: str) -> Path:
+    """The config file that `name` means: a path as it stands, else a shipped one (with or without `.yaml`).
+
+    Raises:
+        BraindinoError: neither; the nearest shipped names are told.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    for candidate in (name, f"{name}.yaml"):
+        if candidate in shipped:
+            return shipped[candidate]
+    if path.is_dir():
+        raise BraindinoError(f"--config {name}: is a folder, expected a YAML file.")
+    near = difflib.get_close_matches(path.name, shipped, n=2, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise BraindinoError(f"--config {name}: no such file.{meant}\nShipped configs: {', '.join(shipped)}.")
+
+
+def resolve_configs(arguments: Sequence[str]) -> list[str]:
+    """`arguments` with every `--config NAME` / `-c NAME` / `--config=NAME` replaced by the path it means."""
+    result: list[str] = []
+    pending = False
+    for argument in arguments:
+        if pending:
+            result.append(str(find_config(argument)))
+            pending = False
+        elif argument in ("--config", "-c"):
+            result.append("--config")
+            pending = True
+        elif argument.startswith("--config="):
+            result += ["--config", str(find_config(argument.partition("=")[2]))]
+        else:
+            result.append(argument)
+    if pending:
+        raise BraindinoError("--config: the name of a file is missing.")
+    return result
+
+
+def config_files(arguments: Sequence[str]) -> list[Path]:
+    """The files that follow `--config` in resolved `arguments`."""
+    return [Path(after) for word, after in pairwise(arguments) if word == "--config"]

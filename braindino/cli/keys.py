@@ -1,0 +1,128 @@
+"""Keys of configs, checked against the signatures they end up in, before a parser makes a tale of them."""
+
+import dataclasses
+import difflib
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+import yaml
+
+from braindino.errors import BraindinoError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A config file as a dictionary; raises BraindinoError with file and line if it is not YAML."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f", line {mark.line + 1}"
+        raise BraindinoError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)}).") from None
+    except UnicodeDecodeError as error:
+        raise BraindinoError(f"{path}: not a text file in UTF-8 ({error}).") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise BraindinoError(f"{path}: expected keys and values, found {type(content).__name__}.")
+    return content
+
+
+def check_keys(given: Mapping[str, Any], known: Mapping[str, Any], source: str, prefix: str = "") -> None:
+    """Check every key of `given`.
+
+    Args:
+        given: a (part of a) config; dotted keys of the command line already nested.
+        known: key -> what may stand there: another mapping of keys, a type, or None for anything.
+        source: the file or `command line`, for the message.
+        prefix: where in the config `given` stands.
+
+    Raises:
+        BraindinoError: the first unknown key, with the nearest known one.
+    """
+    for key, value in given.items():
+        if key not in known:
+            raise BraindinoError(unknown_key(f"{prefix}{key}", str(key), list(known), source))
+        inner = known[key]
+        if not isinstance(value, Mapping):
+            continue
+        if isinstance(inner, Mapping):
+            check_keys(value, inner, source, f"{prefix}{key}.")
+        elif "class_path" in value or "init_args" in value:
+            _check_class(value, source, f"{prefix}{key}.")
+        elif (dataclass := _dataclass_of(inner)) is not None:
+            check_keys(value, keys_of(dataclass), source, f"{prefix}{key}.")
+
+
+def unknown_key(dotted: str, key: str, known: list[str], source: str) -> str:
+    """The message for a key that does not exist."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    stem = dotted.removesuffix(key)
+    if near:
+        return f"{source}: no key {dotted!r}. Did you mean {stem + near[0]!r}?"
+    listed = ", ".join(sorted(known)[:12]) + (", ..." if len(known) > 12 else "")
+    return f"{source}: no key {dotted!r}. Keys there: {listed}."
+
+
+def keys_of(target: type) -> dict[str, Any]:
+    """Parameter name -> type, of a class's constructor."""
+    hints = typing.get_type_hints(target.__init__)
+    parameters = inspect.signature(target.__init__).parameters
+    named = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return {p.name: hints.get(p.name) for p in named if p.name != "self"}
+
+
+def import_class(class_path: str, source: str, key: str) -> type:
+    """The class at a dotted path; raises BraindinoError naming key and nearest class if there is none."""
+    module_name, _, name = class_path.rpartition(".")
+    if not module_name:
+        raise BraindinoError(f"{source}: {key} {class_path!r} is not of the form package.module.Class.")
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise BraindinoError(f"{source}: {key} {class_path!r}: {error}.") from None
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        classes = [n for n in dir(module) if isinstance(getattr(module, n), type)]
+        near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
+        meant = f" Did you mean {module_name}.{near[0]}?" if near else ""
+        raise BraindinoError(f"{source}: {key}: no class {name!r} in {module_name}.{meant}")
+    return found
+
+
+def _check_class(value: Mapping[str, Any], source: str, prefix: str) -> None:
+    """`{class_path, init_args}`, or the arguments right beside `class_path`, as the command line gives them."""
+    extra = {k: v for k, v in value.items() if k not in ("class_path", "init_args", "dict_kwargs")}
+    if "class_path" not in value:
+        raise BraindinoError(f"{source}: {prefix.rstrip('.')} has init_args but no class_path.")
+    target = import_class(value["class_path"], source, f"{prefix}class_path")
+    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target.__init__).parameters.values()):
+        return  # the class passes keys on; only its own code knows them
+    known = keys_of(target)
+    check_keys(value.get("init_args") or {}, known, source, f"{prefix}init_args.")
+    check_keys(extra, known, source, prefix)
+
+
+def _dataclass_of(hint: Any) -> type | None:
+    """The dataclass that a type hint such as `Views | None` admits, if any."""
+    options = typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) else (hint,)
+    return next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
+
+
+def nest(dotted: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    """`a.b = 1`, `a.c = 2` -> `{a: {b: 1, c: 2}}`."""
+    result: dict[str, Any] = {}
+    for key, value in dotted:
+        *parents, last = key.split(".")
+        place = result
+        for parent in parents:
+            inner = place.get(parent)
+            if not isinstance(inner, dict):
+                inner = place[parent] = {}
+            place = inner
+        place[last] = value
+    return result

@@ -1,0 +1,79 @@
+"""The entry point: finds the verb, answers help and typing errors before anything heavy is imported."""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from braindino import __version__
+from braindino.errors import BraindinoError
+
+# A plain verb is the function of its name in the module of its name; the others are LightningCLI's.
+PLAIN_VERBS = {
+    "synth": "write a synthetic copy of a dataset in its native layout",
+    "index": "list the scans of a folder in a manifest (CSV)",
+    "prepare": "preprocess the scans of a manifest into a store",
+    "export": "write a pretraining run's encoder as a folder for timm and braindino",
+    "demo": "run the whole path on a synthetic cohort",
+}
+LIGHTNING_VERBS = {
+    "fit": "pretrain an encoder on a store",
+    "validate": "evaluate the pretraining losses on held-out people",
+    "test": "evaluate the pretraining losses on a whole store",
+    "probe": "train and test heads on a frozen encoder",
+}
+ORDER = ("synth", "index", "prepare", "fit", "validate", "test", "export", "probe", "demo")
+HELP_HINT = "`braindino --help` lists the verbs."
+
+
+def usage() -> str:
+    """The text of `braindino --help`."""
+    verbs = {**PLAIN_VERBS, **LIGHTNING_VERBS}
+    lines = [
+        "usage: braindino VERB [arguments]        braindino VERB --help tells the arguments of a verb",
+        "",
+        "Foundation models for brain MRI: pretrain on unlabelled slices, freeze, probe.",
+        "",
+        *(f"  {verb:<9} {verbs[verb]}" for verb in ORDER),
+        "",
+        "  --version  --help",
+        "",
+        "fit, validate, test and probe take `--config FILE` (several are merged) and `--dotted.key VALUE`;",
+        "a shipped config is found by its name alone from any folder, a file of your own comes first.",
+        "Exit codes: 0 done, 1 done but something was rejected or failed, 2 wrong input, 130 interrupted.",
+        "For research use; no clinical claim.",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code. Wrong input is told in a few lines without a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"braindino {__version__}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    try:
+        if verb in PLAIN_VERBS:
+            return int(import_module("braindino.cli.plain").run(verb, rest))
+        if verb in LIGHTNING_VERBS:
+            return int(import_module("braindino.cli.lightning").run(verb, rest))
+        near = difflib.get_close_matches(verb, ORDER, n=1, cutoff=0.5)
+        meant = f" Did you mean `braindino {near[0]}`?" if near else ""
+        raise BraindinoError(f"no verb {verb!r}.{meant}\n{HELP_HINT}")
+    except BraindinoError as error:
+        print(f"braindino: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nbraindino: interrupted; the same command again continues where it stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone: nothing is left to tell
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

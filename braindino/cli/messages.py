@@ -1,0 +1,41 @@
+"""Parser errors in words: nested reports become one line with the key, what was expected, and the value."""
+
+import re
+
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_TYPES = (
+    (r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1"),
+    (r"typing\.Literal\[(.*?)\]", r"one of \1"),
+    (r"(?:typing\.|pathlib\.)", ""),
+)
+
+
+def readable(message: str) -> str:
+    """One line for `message` of jsonargparse: `model.lr: expected float, got 'k'`.
+
+    A message of another kind is returned with its lines joined, so that nothing is hidden.
+    """
+    keys = list(dict.fromkeys(_KEY.findall(message)))
+    expected = [
+        line.strip(" -") for line in message.splitlines() if "Expected a" in line and "NoneType" not in line
+    ]
+    problem = re.search(r"Problem with given class_path '[^']+':\s*\n\s*(.+)", message)
+    value = re.search(r"Got value: (.*)|Given value: (.*)", message)
+    if keys and expected:
+        told = re.sub(r".*?Expected an? ", "", expected[-1]).partition(". Got value")[0]
+        for pattern, replacement in _TYPES:
+            told = re.sub(pattern, replacement, told)
+        given = "" if value is None else f", got {(value[1] or value[2] or '').strip()[:80]!r}"
+        return f"{_dotted(keys)}: expected {told}{given}."
+    if keys and problem is not None and "Parser key" not in problem[1]:
+        return f"{_dotted(keys)}: {problem[1].strip()}."
+    text = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    return text[:400] + (" ..." if len(text) > 400 else "")
+
+
+def _dotted(keys: list[str]) -> str:
+    """Nested keys as one: `model`, `lr` -> `model.lr`; a key that repeats its parent is not doubled."""
+    path = ""
+    for key in keys:
+        path = key if not path or key.startswith(f"{path}.") else f"{path}.{key}"
+    return path

@@ -1,0 +1,211 @@
+"""Weights in: every form in which an encoder can be named, read without running code from the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from braindino.encoders.base import Encoder
+from braindino.encoders.names import dinov3_to_timm, is_dinov3
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.errors import BraindinoError
+from braindino.files import read_json
+from braindino.scans.preprocessing import Preprocessing
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+PEOPLE = "pretraining_people.txt"
+SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
+# (embed_dim, depth) of DINOv3's published sizes, to recognise a file of bare weights.
+_DINOV3_SIZES = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
+
+
+def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0) -> Encoder:
+    """The frozen encoder that `spec` names.
+
+    Args:
+        spec: a folder made by `braindino export`; a pretraining run folder or its `.ckpt`; a `.pth` or
+            `.safetensors` of DINOv3 or BrainDINO weights; `scratch` or `scratch:<timm name>` for a random
+            initialisation; or a timm name, whose published weights must be in the local hub cache.
+        contract: the preprocessing for weights that carry none of their own (the last three forms); the
+            paper's if omitted. Weights that carry one keep it.
+        seed: of the random initialisation.
+
+    Raises:
+        BraindinoError: nothing of that name, or the file is broken, needs unpickling, or does not fit.
+    """
+    path = Path(spec)
+    if spec == "scratch" or spec.startswith("scratch:"):
+        return _from_scratch(spec.partition(":")[2] or "vit_base_patch16_dinov3", contract, seed)
+    if (path / CONFIG).is_file():
+        return _from_export(path)
+    if (path / "checkpoints").is_dir():
+        return _from_checkpoint(last_checkpoint(path))
+    if path.is_file():
+        return _from_checkpoint(path) if path.suffix == ".ckpt" else _from_weights(path, contract)
+    if not path.exists() and timm.is_model(spec):
+        return _from_timm(spec, contract)
+    raise BraindinoError(
+        f"encoder {spec!r} is not a folder with {CONFIG}, a run folder, a file ({', '.join(SUFFIXES)}), "
+        "`scratch` or a timm name.\nMake one with `braindino export RUN --out encoder`."
+    )
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The newest checkpoint of a pretraining run folder; raises BraindinoError if there is none."""
+    found = sorted((run / "checkpoints").glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise BraindinoError(f"{run / 'checkpoints'} holds no .ckpt file: the run has saved nothing yet.")
+    return found[-1]
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code that it may contain.
+
+    Raises:
+        BraindinoError: truncated or damaged, or it holds objects that would have to be unpickled.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise BraindinoError(
+            f"{path}: cannot be read as plain weights ({str(error).splitlines()[0]}).\n"
+            "A file that needs unpickling could run any code and is refused: where it was made, save only its "
+            "state dict, e.g. with safetensors."
+        ) from error
+    except (RuntimeError, EOFError, OSError, SafetensorError, ValueError, KeyError) as error:
+        raise BraindinoError(
+            f"{path}: damaged or not a checkpoint ({str(error).splitlines()[0]})."
+        ) from error
+    if not isinstance(content, dict):
+        raise BraindinoError(f"{path}: expected a dictionary of tensors, found {type(content).__name__}.")
+    return content
+
+
+def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load `weights` strictly; the error lists what is missing, unexpected or of another shape."""
+    own = model.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    unexpected = sorted(weights.keys() - own.keys())
+    shapes = [
+        f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & weights.keys())
+        if own[name].shape != weights[name].shape
+    ]
+    if missing or unexpected or shapes:
+        parts = [("missing", missing), ("unexpected", unexpected), ("shape", shapes)]
+        told = "; ".join(
+            f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+            for what, names in parts
+            if names
+        )
+        raise BraindinoError(f"{source}: the weights do not fit the architecture.\n{told}")
+    model.load_state_dict(dict(weights))
+
+
+def describe_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """The encoder's description, the teacher's backbone weights, and the whole content of a pretraining `.ckpt`."""
+    content = read_file(path)
+    described = content.get("encoder")
+    if not isinstance(described, dict) or "state_dict" not in content:
+        raise BraindinoError(
+            f"{path}: not a checkpoint of `braindino fit` (no entry 'encoder').\n"
+            f"Weights of DINOv3 or BrainDINO are read from {', '.join(SUFFIXES[1:])} files."
+        )
+    prefix = "teacher.backbone."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in content["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    return described, weights, content
+
+
+def _from_scratch(architecture: str, contract: Preprocessing | None, seed: int) -> ViTEncoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = create_vit(architecture)
+    return ViTEncoder(model, contract or Preprocessing(), architecture, {})
+
+
+def _build(described: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> ViTEncoder:
+    arguments = dict(described["model_args"])
+    model = create_vit(described["architecture"], **arguments)
+    fit_weights(model, weights, source)
+    contract = Preprocessing.from_dict(described["preprocessing"])
+    return ViTEncoder(model, contract, described["architecture"], arguments)
+
+
+def _from_checkpoint(path: Path) -> ViTEncoder:
+    described, weights, content = describe_checkpoint(path)
+    encoder = _build(described, weights, str(path))
+    people = content.get("pretraining_people")
+    encoder.pretraining_people = None if people is None else frozenset(people)
+    return encoder
+
+
+def _from_export(folder: Path) -> ViTEncoder:
+    config = read_json(folder / CONFIG)
+    own = config.get("braindino")
+    if own is None:
+        raise BraindinoError(
+            f"{folder / CONFIG}: no entry 'braindino', so the preprocessing is unknown: "
+            "not a folder made by `braindino export`."
+        )
+    described = {
+        "architecture": config["architecture"],
+        "model_args": config["model_args"],
+        "preprocessing": own["preprocessing"],
+    }
+    encoder = _build(described, read_file(folder / WEIGHTS), str(folder / WEIGHTS))
+    people = folder / PEOPLE
+    if people.is_file():
+        encoder.pretraining_people = frozenset(people.read_text(encoding="utf-8").splitlines())
+    return encoder
+
+
+def _from_weights(path: Path, contract: Preprocessing | None) -> ViTEncoder:
+    content = read_file(path)
+    for key in ("teacher", "model", "state_dict"):
+        if isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    prefix = next((p for p in ("backbone.", "teacher.backbone.") if f"{p}cls_token" in content), "")
+    weights = {k.removeprefix(prefix): v for k, v in content.items() if k.startswith(prefix)}
+    if "patch_embed.proj.weight" not in weights or "cls_token" not in weights:
+        raise BraindinoError(f"{path}: no vision transformer inside (cls_token and patch_embed.proj.weight).")
+    if is_dinov3(weights):
+        weights = dinov3_to_timm(weights)
+    width = weights["cls_token"].shape[-1]
+    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    size = _DINOV3_SIZES.get((width, depth))
+    if size is None:
+        raise BraindinoError(
+            f"{path}: a ViT of width {width} and depth {depth} is none of DINOv3's sizes "
+            f"({', '.join(f'{w}x{d}' for w, d in _DINOV3_SIZES)})."
+        )
+    suffix = "_qkvb" if size == "tiny" or any(name.endswith("q_bias") for name in weights) else ""
+    architecture = f"vit_{size}_patch16_dinov3{suffix}"
+    arguments = {"in_chans": weights["patch_embed.proj.weight"].shape[1]}
+    model = create_vit(architecture, **arguments)
+    fit_weights(model, weights, str(path))
+    return ViTEncoder(model, contract or Preprocessing(), architecture, arguments)
+
+
+def _from_timm(name: str, contract: Preprocessing | None) -> ViTEncoder:
+    try:
+        model = timm.create_model(name, pretrained=True, num_classes=0, global_pool="token")
+    except Exception as error:  # timm and its hub client raise anything from OSError to RuntimeError here
+        raise BraindinoError(
+            f"timm's weights of {name!r} could not be loaded ({str(error).splitlines()[0]}).\n"
+            f"Download the file and give its path, or use `scratch:{name}` for a random initialisation."
+        ) from error
+    return ViTEncoder(model, contract or Preprocessing(), name, {})

@@ -1,0 +1,86 @@
+"""Weights out: a folder that timm and `braindino` load, with its contract and a model card."""
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from braindino import __version__
+from braindino.encoders.checkpoints import CONFIG, PEOPLE, WEIGHTS, describe_checkpoint, last_checkpoint
+from braindino.encoders.model_card import model_card
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.errors import BraindinoError
+from braindino.files import atomic_write, write_json
+from braindino.scans.preprocessing import Preprocessing
+
+
+def export(run: Path, out: Path) -> ViTEncoder:
+    """Write the EMA teacher of a pretraining run as `model.safetensors`, `config.json` and a model card.
+
+    `timm.create_model("local-dir:<out>", pretrained=True)` and `load_encoder(out)` give the same features bit
+    for bit.
+
+    Args:
+        run: a run folder of `braindino fit` (its newest checkpoint is taken) or one `.ckpt` file.
+        out: the folder to write; files of an earlier export in it are replaced.
+
+    Returns:
+        The encoder that was written.
+
+    Raises:
+        BraindinoError: no checkpoint there, or it does not hold an encoder, or `out` holds something else.
+    """
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / CONFIG).is_file())):
+        raise BraindinoError(f"{out}: exists and is not an earlier export; name a new folder.")
+    if not run.exists():
+        raise BraindinoError(f"{run}: no such run folder or checkpoint.")
+    path = last_checkpoint(run) if run.is_dir() else run
+    described, weights, content = describe_checkpoint(path)
+    contract = Preprocessing.from_dict(described["preprocessing"])
+    model = create_vit(described["architecture"], **described["model_args"])
+    model.load_state_dict(weights)
+    encoder = ViTEncoder(model, contract, described["architecture"], described["model_args"])
+    out.mkdir(parents=True, exist_ok=True)
+    people = content.get("pretraining_people")
+    if people is not None:
+        with atomic_write(out / PEOPLE) as file:
+            file.writelines(f"{person}\n" for person in sorted(people))
+        encoder.pretraining_people = frozenset(people)
+    state = {name: value.detach().to(torch.float32).contiguous() for name, value in weights.items()}
+    with atomic_write(out / WEIGHTS, "wb") as file:
+        file.write(safetensors.torch.save(state, metadata={"format": "pt"}))
+    step = int(content.get("global_step", 0))
+    with atomic_write(out / "README.md") as file:
+        file.write(model_card(encoder, step, None if people is None else len(people)))
+    write_json(out / CONFIG, _config(encoder, step))  # last: a folder with it is complete
+    return encoder
+
+
+def _config(encoder: ViTEncoder, step: int) -> dict[str, Any]:
+    """timm's own config with the contract beside it. Mean 0 and std 1: the slices arrive normalised."""
+    height, width = encoder.preprocessing.size
+    return {
+        "architecture": encoder.architecture,
+        "num_classes": 0,
+        "num_features": encoder.embed_dim,
+        "global_pool": "token",
+        "model_args": {"global_pool": "token", **encoder.model_args},
+        "pretrained_cfg": {
+            "input_size": [encoder.in_chans, height, width],
+            "fixed_input_size": False,
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "mean": [0.0] * encoder.in_chans,
+            "std": [1.0] * encoder.in_chans,
+            "num_classes": 0,
+            "pool_size": None,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        },
+        "braindino": {
+            "version": __version__,
+            "preprocessing": encoder.preprocessing.to_dict(),
+            "pretraining_steps": step,
+        },
+    }

@@ -1,0 +1,71 @@
+"""Parameter names of DINOv3's own code and of timm, in both directions."""
+
+import re
+
+import torch
+from torch import Tensor
+
+# DINOv3 name -> timm name, as regular expressions; the inverse pairs follow from the same table.
+_PAIRS = (
+    (r"^storage_tokens$", "reg_token"),
+    (r"\.ls1\.gamma$", ".gamma_1"),
+    (r"\.ls2\.gamma$", ".gamma_2"),
+    (r"\.mlp\.w1\.", ".mlp.fc1_g."),
+    (r"\.mlp\.w2\.", ".mlp.fc1_x."),
+    (r"\.mlp\.w3\.", ".mlp.fc2."),
+)
+_BACK = (
+    (r"^reg_token$", "storage_tokens"),
+    (r"\.gamma_1$", ".ls1.gamma"),
+    (r"\.gamma_2$", ".ls2.gamma"),
+    (r"\.mlp\.fc1_g\.", ".mlp.w1."),
+    (r"\.mlp\.fc1_x\.", ".mlp.w2."),
+)
+# Fixed buffers and parts that only pretraining uses; timm has no place for them.
+_UNUSED = re.compile(r"(^mask_token$|\.periods$|\.bias_mask$|^local_cls_norm\.)")
+
+
+def is_dinov3(weights: dict[str, Tensor]) -> bool:
+    """Whether `weights` carries the names of DINOv3's own code."""
+    return "storage_tokens" in weights or any(".ls1.gamma" in name for name in weights)
+
+
+def dinov3_to_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename DINOv3's parameters to timm's `vit_*_dinov3`.
+
+    The fused qkv bias (3D,) becomes `q_bias` and `v_bias`; the key's third is masked to zero in DINOv3 and has
+    no parameter in timm. A bias that is zero everywhere is kept: the `_qkvb` architectures hold it exactly.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        if _UNUSED.search(name):
+            continue
+        if name.endswith("attn.qkv.bias"):
+            query, _, key_value = value.chunk(3)
+            stem = name.removesuffix("qkv.bias")
+            renamed[f"{stem}q_bias"], renamed[f"{stem}v_bias"] = query.clone(), key_value.clone()
+            continue
+        for pattern, replacement in _PAIRS:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = value
+    return renamed
+
+
+def timm_to_dinov3(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename timm's `vit_*_dinov3` parameters to those of DINOv3; the inverse of `dinov3_to_timm`."""
+    swiglu = any(".fc1_g." in name for name in weights)
+    renamed: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        if name.endswith("attn.v_bias"):
+            continue
+        if name.endswith("attn.q_bias"):
+            stem = name.removesuffix("q_bias")
+            parts = [value, torch.zeros_like(value), weights[f"{stem}v_bias"]]
+            renamed[f"{stem}qkv.bias"] = torch.cat(parts)
+            continue
+        for pattern, replacement in _BACK:
+            name = re.sub(pattern, replacement, name)
+        if swiglu:
+            name = re.sub(r"\.mlp\.fc2\.", ".mlp.w3.", name)
+        renamed[name] = value
+    return renamed
