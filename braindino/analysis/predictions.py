@@ -1,0 +1,92 @@
+"""The format of predictions.csv: one row per case, seed and label fraction; all statistics come from it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+KEYS = ("case", "group", "split", "seed", "fraction", "target", "prediction")
+PROBABILITY = "prob_"
+TRAITS = ("dataset", "site", "sex", "age")
+
+
+def read_predictions(path: Path | str) -> pd.DataFrame:
+    """Read and check a predictions.csv; what is wrong with it is told with the name of the file."""
+    try:
+        header = list(pd.read_csv(path, nrows=0).columns)
+        names = [*KEYS[:3], *TRAITS[:3]]
+        if any(column.startswith(PROBABILITY) for column in header):
+            names += ["target", "prediction"]
+        text = {name: str for name in names if name in header}
+        table = pd.read_csv(
+            path, dtype=text, keep_default_na=False, na_values={"age": [""]}, float_precision="round_trip"
+        )
+        return check_predictions(table)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def format_predictions(table: pd.DataFrame) -> str:
+    """The text of the file: checked, columns in their order, numbers that read back exactly."""
+    checked = check_predictions(table)
+    order = [*KEYS, *probability_columns(checked), *(name for name in TRAITS if name in checked)]
+    others = [name for name in checked.columns if name not in order]
+    return checked[order + others].to_csv(index=False, lineterminator="\n")
+
+
+def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table`, or raise ValueError naming the first thing that makes it no table of predictions.
+
+    Checked: the columns; one row per case, seed and fraction; nobody in two parts of one seed and fraction;
+    for a classification (columns `prob_<class>`, two at least) probabilities that sum to 1, and targets and
+    predictions among the classes; for a regression finite targets and predictions.
+    """
+    missing = [name for name in KEYS if name not in table]
+    if missing:
+        raise ValueError(f"columns missing: {', '.join(missing)}")
+    cell = ["seed", "fraction"]
+    twice = table.duplicated(["case", *cell])
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise ValueError(f"case {row['case']} occurs twice in seed {row['seed']}, fraction {row['fraction']}")
+    parts = table.groupby([*cell, "group"])["split"].nunique()
+    if (parts > 1).any():
+        seed, fraction, group = parts.index[parts > 1][0]
+        raise ValueError(f"{group} is in two parts of the split (seed {seed}, fraction {fraction})")
+    probabilities = probability_columns(table)
+    if probabilities:
+        _check_classes(table, probabilities)
+    else:
+        for name in ("target", "prediction"):
+            numbers = pd.to_numeric(table[name], errors="coerce")
+            _refuse(table, ~np.isfinite(numbers), f"{name} is no finite number")
+    return table
+
+
+def probability_columns(table: pd.DataFrame) -> list[str]:
+    """The columns `prob_<class>` in the order of the classes; empty for a regression."""
+    return [str(name) for name in table.columns if str(name).startswith(PROBABILITY)]
+
+
+def class_names(table: pd.DataFrame) -> tuple[str, ...]:
+    """The classes in the order of their columns; empty for a regression."""
+    return tuple(name.removeprefix(PROBABILITY) for name in probability_columns(table))
+
+
+def _check_classes(table: pd.DataFrame, probabilities: list[str]) -> None:
+    names = class_names(table)
+    if len(names) < 2:
+        raise ValueError(f"a classification has two classes at least, found only {probabilities[0]}")
+    for column in ("target", "prediction"):
+        _refuse(table, ~table[column].isin(names), f"{column} is none of {', '.join(names)}")
+    values = table[probabilities].to_numpy(dtype=np.float64)
+    wrong = ~(
+        np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
+    )
+    _refuse(table, wrong, "the probabilities are not numbers from 0 to 1 that sum to 1")
+
+
+def _refuse(table: pd.DataFrame, wrong: "pd.Series[bool] | np.ndarray", reason: str) -> None:
+    if np.any(wrong):
+        row = table[np.asarray(wrong)].iloc[0]
+        raise ValueError(f"case {row['case']}: {reason}")

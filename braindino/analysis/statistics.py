@@ -1,0 +1,156 @@
+"""Estimates with confidence intervals from predictions, by resampling people."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from braindino.analysis.metrics import (
+    Floats,
+    classification_metrics,
+    confusion_matrix,
+    regression_metrics,
+)
+from braindino.analysis.predictions import class_names, probability_columns
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+MOST_REDRAWS = 50  # rounds; a class that one person of many carries is in 63 % of the resamples
+BLOCK = 4_000_000  # entries of the weights that are worked on at a time: 32 MB
+
+
+class Resamples(NamedTuple):
+    """`weights`: (R, people) how often each person was drawn; `redrawn`: how many draws lacked a class."""
+
+    weights: NDArray[np.uint16]
+    redrawn: int
+
+
+def resample_people(
+    people: int, resamples: int, seed: int, carries: NDArray[np.bool_] | None = None
+) -> Resamples:
+    """Draw `people` people with replacement, `resamples` times.
+
+    A draw in which nobody carries one of the classes has no AUROC. It is thrown away and drawn again, and
+    counted; so the interval is conditional on every class being present, as it is in the sample itself.
+
+    Args:
+        carries: (people, classes), who has a case of which class; classes that nobody has are ignored.
+
+    Returns:
+        Fewer than `resamples` rows only where 50 rounds of drawing did not suffice.
+    """
+    rng = np.random.default_rng(seed)
+    kept: list[NDArray[np.uint16]] = []
+    found = redrawn = 0
+    needed = None if carries is None else carries[:, carries.any(axis=0)].astype(np.float64)
+    for _ in range(MOST_REDRAWS):
+        drawn = rng.multinomial(people, np.full(people, 1 / people), size=resamples - found).astype(np.uint16)
+        if needed is not None:
+            drawn = drawn[((drawn @ needed) > 0).all(axis=1)]
+        redrawn += resamples - found - len(drawn)
+        found += len(drawn)
+        kept.append(drawn)
+        if found == resamples:
+            break
+    return Resamples(np.concatenate(kept), redrawn)
+
+
+def metrics_of(table: pd.DataFrame, weights: Floats | None = None) -> dict[str, Floats]:
+    """Every metric of the task that `table` (rows of predictions.csv) belongs to: name -> (R,)."""
+    names = class_names(table)
+    if not names:
+        return regression_metrics(table["target"].astype(float), table["prediction"].astype(float), weights)
+    target, prediction = (_indices(table[column], names) for column in ("target", "prediction"))
+    probabilities = table[probability_columns(table)].to_numpy(dtype=np.float64)
+    return classification_metrics(target, probabilities, names, prediction, weights)
+
+
+def estimate(tables: Sequence[pd.DataFrame], resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+    """Metrics of one table, or their mean over several (one per seed), with an interval over people.
+
+    People, not cases, are drawn: all cases of a person come or stay away together. Several tables are
+    evaluated on the same draws, so that the interval of their mean is about people, and `sd` about seeds.
+
+    Args:
+        tables: rows of predictions.csv of the same task, one table per seed.
+        resamples: number of draws; 0 for no intervals.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), and `metrics`: name ->
+        {`value`, `low`, `high`, `sd`}. The interval is the percentile interval at 95 %. A number is None
+        where it is undefined: `sd` of a single table, the metric of a constant, an interval of which less
+        than half of the resamples are defined.
+    """
+    people, codes = np.unique(
+        np.concatenate([table["group"].astype(str) for table in tables]), return_inverse=True
+    )
+    owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
+    values = [metrics_of(table) for table in tables]
+    point = {name: np.array([float(each[name][0]) for each in values]) for name in values[0]}
+    spread: dict[str, Floats] = {name: np.empty(0) for name in point}
+    redrawn = 0
+    if resamples:
+        drawn = resample_people(len(people), resamples, seed, _carriers(tables, owners, len(people)))
+        redrawn = drawn.redrawn
+        spread = _resampled(tables, owners, drawn.weights)
+    return {
+        "cases": len(np.unique(np.concatenate([table["case"].astype(str) for table in tables]))),
+        "people": len(people),
+        "resamples": resamples,
+        "redrawn": redrawn,
+        "metrics": {name: _summary(point[name], spread[name], resamples) for name in point},
+    }
+
+
+def confusion_of(table: pd.DataFrame) -> list[list[int]]:
+    """Counts of a classification: true class in rows, predicted class in columns."""
+    names = class_names(table)
+    target, prediction = (_indices(table[column], names) for column in ("target", "prediction"))
+    counts = confusion_matrix(target, prediction, len(names))[0]
+    return [[int(value) for value in row] for row in counts]
+
+
+def _resampled(
+    tables: Sequence[pd.DataFrame], owners: Sequence[NDArray[np.int64]], weights: NDArray[np.uint16]
+) -> dict[str, Floats]:
+    rows = max(1, BLOCK // max(len(owner) for owner in owners))
+    blocks = []
+    for start in range(0, len(weights), rows):
+        block = weights[start : start + rows].astype(np.float64)
+        each = [metrics_of(table, block[:, owner]) for table, owner in zip(tables, owners, strict=True)]
+        blocks.append({name: np.mean([one[name] for one in each], axis=0) for name in each[0]})
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _summary(point: Floats, spread: Floats, resamples: int) -> dict[str, float | None]:
+    defined = spread[np.isfinite(spread)]
+    tail = 50 * (1 - CONFIDENCE)
+    low = high = float("nan")
+    if resamples and 2 * len(defined) >= resamples:
+        low, high = np.percentile(defined, [tail, 100 - tail])
+    sd = float(np.std(point, ddof=1)) if len(point) > 1 else float("nan")
+    numbers = {"value": float(point.mean()), "low": float(low), "high": float(high), "sd": sd}
+    return {name: number if np.isfinite(number) else None for name, number in numbers.items()}
+
+
+def _carriers(
+    tables: Sequence[pd.DataFrame], owners: Sequence[NDArray[np.int64]], people: int
+) -> NDArray[np.bool_] | None:
+    """(people, classes of every table): who has a case of which class; None for a regression."""
+    columns = []
+    for table, owner in zip(tables, owners, strict=True):
+        names = class_names(table)
+        if not names:
+            return None
+        carries = np.zeros((people, len(names)), dtype=bool)
+        carries[owner, _indices(table["target"], names)] = True
+        columns.append(carries)
+    return np.concatenate(columns, axis=1)
+
+
+def _indices(column: "pd.Series[Any]", names: Sequence[str]) -> NDArray[np.int64]:
+    return pd.Index(names).get_indexer(pd.Index(column.astype(str))).astype(np.int64)
