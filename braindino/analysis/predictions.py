@@ -13,16 +13,17 @@ TRAITS = ("dataset", "site", "sex", "age")
 def read_predictions(path: Path | str) -> pd.DataFrame:
     """Read and check a predictions.csv; what is wrong with it is told with the name of the file."""
     try:
-        header = list(pd.read_csv(path, nrows=0).columns)
-        names = [*KEYS[:3], *TRAITS[:3]]
-        if any(column.startswith(PROBABILITY) for column in header):
-            names += ["target", "prediction"]
-        text = {name: str for name in names if name in header}
-        table = pd.read_csv(
-            path, dtype=text, keep_default_na=False, na_values={"age": [""]}, float_precision="round_trip"
-        )
+        # As text first: pandas' own parser of numbers may miss the last bit, and takes the site "NA" for a gap.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        numbers = ["fraction", "age", *probability_columns(table)]
+        if not probability_columns(table):
+            numbers += ["target", "prediction"]
+        for name in table.columns.intersection(numbers):
+            table[name] = table[name].replace("", "nan").astype(float)
+        if "seed" in table:
+            table["seed"] = table["seed"].astype(int)
         return check_predictions(table)
-    except (ValueError, pd.errors.ParserError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
