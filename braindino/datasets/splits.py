@@ -1,0 +1,204 @@
+"""Splits by person: hold-out, k-fold, nested label fractions, or the user's own file. All deterministic."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from braindino.datasets.tables import read_table
+from braindino.errors import BraindinoError
+
+PARTS = ("train", "val", "test")
+Columns = str | Sequence[str] | None
+
+
+class SplitError(BraindinoError):
+    """A split that cannot be made, or a split file that cannot be used."""
+
+
+def split_people(
+    cases: pd.DataFrame,
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    stratify: Columns = None,
+    seed: int = 0,
+) -> pd.Series:
+    """Assign every case to "train", "val" or "test" so that no person (`group`) is in two of them.
+
+    People are ordered by stratum and, within it, by a hash of seed and name; going down that list, each goes
+    to the part that is furthest behind its fraction. So the result depends on neither the order of the rows
+    nor the version of a random generator, and each stratum is divided to within one person. (scikit-learn's
+    StratifiedGroupKFold only makes equal folds; it serves `kfold_people`.)
+
+    Args:
+        cases: one row per case with a column `group`.
+        fractions: of people, for train, val and test; a part with fraction 0 stays empty.
+        stratify: column name(s); the values of the first are the classes that every part must contain. A
+            person with several values counts as the rarest of them.
+        seed: another seed gives another split.
+
+    Returns:
+        Series of part names, on the index of `cases`.
+
+    Raises:
+        SplitError: bad fractions, or a class with too few people to be in every part.
+    """
+    shares = np.asarray(fractions, dtype=float)
+    if shares.shape != (3,) or (shares < 0).any() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
+        raise SplitError(
+            f"fractions {tuple(fractions)}: three numbers (train, val, test) must sum to 1, train above 0."
+        )
+    people = _people(cases, stratify, f"split:{seed}")
+    counts = np.zeros(3)
+    parts = np.empty(len(people), dtype=int)
+    for i in range(len(people)):
+        need = np.where(shares > 0, shares * (i + 1) - counts, -np.inf)
+        parts[i] = int(need.argmax())
+        counts[parts[i]] += 1
+    used = np.flatnonzero(shares)
+    if stratify is not None:
+        _give_each_class_to_each_part(people["class"].to_numpy(), parts, used)
+    of_person = pd.Series(np.asarray(PARTS)[parts], index=people.index)
+    split = cases["group"].map(of_person).rename("split")
+    _check_classes(cases, split, stratify, [PARTS[k] for k in used])
+    return split
+
+
+def kfold_people(cases: pd.DataFrame, folds: int = 5, stratify: Columns = None, seed: int = 0) -> pd.Series:
+    """Fold number 0..folds-1 of every case, by person, stratified (scikit-learn's StratifiedGroupKFold).
+
+    Raises:
+        SplitError: fewer than two folds, or a class (first column of `stratify`) smaller than that.
+    """
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    people = _people(cases, stratify, "").sort_index()
+    fewest = people.groupby("class").size() if stratify is not None else pd.Series({"all": len(people)})
+    if folds < 2 or fewest.min() < folds:
+        raise SplitError(
+            f"{folds} folds cannot be made: {fewest.idxmin()!r} has {fewest.min()} people. "
+            "Use from 2 folds to the number of people in the smallest class."
+        )
+    frame = cases.assign(stratum=cases["group"].map(people["stratum"])).sort_values("group", kind="stable")
+    small = (
+        frame["stratum"].map(people.groupby("stratum").size()) < folds
+    )  # too few to stratify by: pool them
+    stratum = frame["stratum"].mask(small, "\0" + frame["group"].map(people["class"]))
+    splitter = (GroupKFold if stratify is None else StratifiedGroupKFold)(
+        folds, shuffle=True, random_state=seed
+    )
+    number = pd.Series(-1, index=frame.index, name="fold")
+    for k, (_, rows) in enumerate(splitter.split(frame, stratum, frame["group"])):
+        number.iloc[rows] = k
+    return number.reindex(cases.index)
+
+
+def nested_fraction(
+    train_cases: pd.DataFrame, fraction: float, seed: int = 0, stratify: Columns = None
+) -> pd.DataFrame:
+    """The cases of a `fraction` of the people, stratified; for one seed the smaller lies inside the larger.
+
+    Every class (first column of `stratify`) keeps at least one person, whatever the fraction.
+    """
+    if not 0 < fraction <= 1:
+        raise SplitError(f"label fraction {fraction}: must be above 0 and at most 1.")
+    people = _people(train_cases, stratify, f"fraction:{seed}")
+    rank = people.groupby("stratum", sort=False).cumcount()
+    size = people["stratum"].map(people.groupby("stratum").size())
+    place = (rank + 0.5) / size  # any prefix of this order has every stratum's share, to within one person
+    order = place.sort_values(kind="stable").index
+    chosen = set(order[: max(1, round(fraction * len(people)))])
+    chosen |= set(people.loc[order].reset_index().groupby("class")["group"].first())
+    return train_cases[train_cases["group"].isin(chosen)]
+
+
+def read_split(csv: Path | str, cases: pd.DataFrame) -> pd.Series:
+    """Split of every case as the user's file says: a table with the columns `case` or `group`, and `split`.
+
+    A split is train, val, test, or `none` (or blank) to leave a case out. Where both name columns are there,
+    `case` counts, so a `cases.csv` saved with a run serves as it is. Names that match no case are ignored.
+
+    Raises:
+        SplitError: an unknown split, a case without a row, or a person in two parts.
+    """
+    csv = Path(csv)
+    table = read_table(csv, {"split": ("split",)}, optional={"case": ("case",), "group": ("group",)})
+    if "case" not in table and "group" not in table:
+        raise SplitError(f"{csv}: needs the column `split` and one of `case` and `group` (a person).")
+    by = "case" if "case" in table else "group"
+    table = table.assign(split=table["split"].str.lower().replace("", "none"))
+    bad = ~table["split"].isin([*PARTS, "none"])
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise SplitError(
+            f"{csv}, line {row + 2}, column 'split': {table['split'].iloc[row]!r} is none of "
+            f"{', '.join(PARTS)}, none."
+        )
+    pairs = table.drop_duplicates([by, "split"])
+    twice = pairs[pairs[by].duplicated()]
+    if len(twice):
+        raise SplitError(f"{csv}: {by} {twice[by].iloc[0]!r} has two splits; give one.")
+    split = cases[by].map(pairs.set_index(by)["split"]).rename("split")
+    if split.isna().any():
+        missing = cases.loc[split.isna(), by]
+        raise SplitError(
+            f"{csv}: no row for {missing.nunique()} {by}s, the first is {missing.iloc[0]!r}.\n"
+            "Add them; the split `none` leaves a case out."
+        )
+    shared = (
+        pd.DataFrame({"group": cases["group"], "split": split}).query("split != 'none'").drop_duplicates()
+    )
+    shared = shared[shared["group"].duplicated()]
+    if len(shared):
+        raise SplitError(
+            f"{csv}: person {shared['group'].iloc[0]!r} is in two parts ({len(shared)} people are); "
+            "all cases of a person belong in one."
+        )
+    return split
+
+
+def bins(values: pd.Series, count: int = 5) -> pd.Series:
+    """Quantile bin 0..count-1 of a number such as age, to stratify by; fewer bins where values repeat."""
+    return pd.qcut(values, min(count, values.nunique()), labels=False, duplicates="drop")
+
+
+def _people(cases: pd.DataFrame, stratify: Columns, salt: str) -> pd.DataFrame:
+    """One row per person with `stratum` and `class`, sorted by stratum and a hash of salt and name."""
+    columns = [] if stratify is None else [stratify] if isinstance(stratify, str) else list(stratify)
+    values = pd.DataFrame({"group": cases["group"]})
+    for column in columns:
+        values[column] = cases[column].astype(str)
+    people = pd.DataFrame(index=pd.Index(sorted(set(values["group"])), name="group"))
+    for column in columns:
+        frequency = values[column].map(values[column].value_counts())
+        rarest = values.assign(frequency=frequency).sort_values(["frequency", column], kind="stable")
+        people[column] = rarest.groupby("group")[column].first()
+    people["stratum"] = people[columns].agg("\0".join, axis=1) if columns else "all"
+    people["class"] = people[columns[0]] if columns else "all"
+    people["hash"] = [hashlib.sha256(f"{salt}:{name}".encode()).hexdigest() for name in people.index]
+    return people.sort_values(["stratum", "hash"])[["stratum", "class"]]
+
+
+def _give_each_class_to_each_part(classes: np.ndarray, parts: np.ndarray, used: np.ndarray) -> None:
+    """Where a class has people enough but is absent from a part, move one from where it is most frequent."""
+    for name in np.unique(classes):
+        members = np.flatnonzero(classes == name)
+        for part in used:
+            held = np.array([(parts[members] == k).sum() for k in range(3)])
+            if held[part] == 0 and held.max() > 1:
+                donors = members[parts[members] == held.argmax()]
+                parts[donors[-1]] = part
+
+
+def _check_classes(cases: pd.DataFrame, split: pd.Series, stratify: Columns, parts: Sequence[str]) -> None:
+    if stratify is None:
+        return
+    column = stratify if isinstance(stratify, str) else stratify[0]
+    for value, rows in cases.groupby(column):
+        absent = [part for part in parts if part not in set(split[rows.index])]
+        if absent:
+            raise SplitError(
+                f"{column} {value!r} has {rows['group'].nunique()} people, too few to be in "
+                f"{', '.join(absent)} as well.\nAdd people, leave the class out, or give your own split file."
+            )
