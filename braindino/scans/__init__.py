@@ -1,1 +1,1 @@
-"""Scans on disk: reading them, preparing them by a contract, and the store of what was prepared."""
+"""Scans: reading one from disk, preparing it by a contract, and the store of prepared scans."""

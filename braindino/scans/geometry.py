@@ -1,0 +1,152 @@
+"""How a scan's own grid and the store's grid lie to each other, and masks taken from one to the other."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from braindino.scans.reading import Scan, ScanError
+from braindino.scans.resampling import nearest_indices, resample
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The way between a scan as stored (X, Y, Z) and its prepared slices (D, H, W).
+
+    Axes are permuted and flipped to the nearest axis code, never rotated, and the field of view is kept: an
+    oblique scan is prepared along its own axes, and the way back is exact.
+    """
+
+    shape: tuple[int, int, int]  # of the scan as stored
+    affine: tuple[tuple[float, ...], ...]  # 4 x 4, stored voxel -> mm
+    axes: tuple[int, int, int]  # the stored axis that became depth, rows, columns
+    flips: tuple[bool, bool, bool]  # whether depth, rows, columns run against the stored axis
+    grid: tuple[int, int, int]  # depth, rows, columns of the prepared slices
+
+    @classmethod
+    def of(
+        cls,
+        scan: Scan,
+        orientation: str,
+        slice_axes: tuple[int, int, int],
+        depth: int | None,
+        size: tuple[int, int],
+    ) -> Self:
+        """The geometry of `scan` under a contract's orientation, slice axes, depth and size."""
+        from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+        if orientation == "native":
+            order, flipped = [0, 1, 2], [False] * 3
+        else:
+            # transform[stored axis] = (oriented axis, +1 or -1)
+            transform = ornt_transform(io_orientation(scan.affine), axcodes2ornt(tuple(orientation)))
+            order = [int(np.flatnonzero(transform[:, 0] == axis)[0]) for axis in range(3)]
+            flipped = [bool(transform[stored, 1] < 0) for stored in order]
+        x, y, z = scan.data.shape
+        axes = (order[slice_axes[0]], order[slice_axes[1]], order[slice_axes[2]])
+        return cls(
+            shape=(x, y, z),
+            affine=tuple(tuple(float(v) for v in row) for row in scan.affine),
+            axes=axes,
+            flips=(flipped[slice_axes[0]], flipped[slice_axes[1]], flipped[slice_axes[2]]),
+            grid=(scan.data.shape[axes[0]] if depth is None else depth, *size),
+        )
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; what JSON made of the tuples is undone."""
+        return cls(
+            shape=tuple(value["shape"]),
+            affine=tuple(tuple(row) for row in value["affine"]),
+            axes=tuple(value["axes"]),
+            flips=tuple(value["flips"]),
+            grid=tuple(value["grid"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain lists and numbers, for the JSON beside an array."""
+        return {
+            "shape": list(self.shape),
+            "affine": [list(row) for row in self.affine],
+            "axes": list(self.axes),
+            "flips": list(self.flips),
+            "grid": list(self.grid),
+        }
+
+    @property
+    def grid_affine(self) -> np.ndarray:
+        """(4, 4) float64: prepared voxel (slice, row, column) -> mm in the scan's own space."""
+        to_stored = np.zeros((4, 4))
+        to_stored[3, 3] = 1
+        for k, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
+            step = self.shape[axis] / self.grid[k]
+            start = 0.5 * step - 0.5
+            to_stored[axis, k] = -step if flip else step
+            to_stored[axis, 3] = self.shape[axis] - 1 - start if flip else start
+        return np.asarray(self.affine) @ to_stored
+
+    @property
+    def stored_grid(self) -> tuple[int, int, int]:
+        """The grid's lengths in the order of the stored axes."""
+        lengths = dict(zip(self.axes, self.grid, strict=True))
+        return lengths[0], lengths[1], lengths[2]
+
+    def to_slices(self, volume: np.ndarray) -> np.ndarray:
+        """View an array in the order of the stored axes as (depth, rows, columns)."""
+        turned = volume.transpose(self.axes)
+        return turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
+
+    def to_stored(self, slices: np.ndarray) -> np.ndarray:
+        """View an array (depth, rows, columns) in the order of the stored axes: undoes `to_slices`."""
+        turned = slices[tuple(slice(None, None, -1) if flip else slice(None) for flip in self.flips)]
+        return turned.transpose(np.argsort(self.axes))
+
+
+def mask_to_grid(mask: Scan, geometry: Geometry) -> np.ndarray:
+    """Take a mask drawn on the scan to the prepared grid (D, H, W) by nearest neighbour.
+
+    Returns the mask's float32 values as they were read: labels are picked, never mixed. Raises ScanError when
+    the mask was not drawn on this scan: another shape, or a corner of the volume that lies more than half the
+    smallest voxel away.
+    """
+    if mask.data.shape != geometry.shape:
+        raise ScanError(mask.path, f"mask of shape {mask.data.shape} on a scan of shape {geometry.shape}")
+    away = _furthest_corner(mask.affine, np.asarray(geometry.affine), geometry.shape)
+    if away > 0.5 * np.linalg.norm(np.asarray(geometry.affine)[:3, :3], axis=0).min():
+        raise ScanError(
+            mask.path, f"mask with another affine than its scan: a corner lies {away:.3g} mm away"
+        )
+    slices = geometry.to_slices(mask.data)
+    picks = [
+        nearest_indices(source, target) for source, target in zip(slices.shape, geometry.grid, strict=True)
+    ]
+    return np.ascontiguousarray(slices[np.ix_(*picks)])
+
+
+def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Take a mask on the prepared grid (D, H, W) back to the scan's own grid (X, Y, Z), in the mask's dtype.
+
+    Bool or integer labels. Each label's indicator is resampled linearly (antialiased where the scan is
+    coarser) and each voxel takes the strongest label, so that outlines stay smooth; a tie goes to the smaller
+    label.
+    """
+    if mask.shape != geometry.grid:
+        raise ValueError(f"mask of shape {mask.shape} on a prepared grid of {geometry.grid}")
+    if mask.dtype.kind not in "bui":
+        raise ValueError(f"mask of dtype {mask.dtype}: expected bool or integer labels")
+    stored = np.ascontiguousarray(geometry.to_stored(mask))
+    labels = np.unique(stored)
+    out = np.full(geometry.shape, labels[0], mask.dtype)
+    strongest = resample((stored == labels[0]).astype(np.float32), geometry.shape)
+    for label in labels[1:]:
+        strength = resample((stored == label).astype(np.float32), geometry.shape)
+        stronger = strength > strongest
+        out[stronger] = label
+        np.copyto(strongest, strength, where=stronger)
+    return out
+
+
+def _furthest_corner(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:
+    """The largest distance (mm) between where two affines put the corners of the volume."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1], indexing="ij")).reshape(4, -1)
+    return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())

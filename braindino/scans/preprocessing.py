@@ -1,0 +1,254 @@
+"""The input contract of an encoder (`Preprocessing`), and how a scan is prepared by it and decoded again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+
+from braindino.errors import BraindinoError
+from braindino.files import digest_of_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from braindino.scans.geometry import Geometry
+    from braindino.scans.reading import Scan
+
+NORMALISATIONS = ("zscore-nonzero", "zscore-background", "minmax")
+DTYPES = ("uint8", "float16")
+SMALLEST_PLANE = 4  # voxels; a plane thinner than this shows no anatomy, however far it is stretched
+
+
+def _require(good: bool, field: str, value: Any, expected: str) -> None:
+    if not good:
+        raise BraindinoError(f"preprocessing: {field} is {value!r}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What an encoder expects of its input. Stored with every store, checkpoint and export.
+
+    orientation: axis codes to turn to ("RAS": axes run to the right, the front, the top), or "native".
+        Axes are permuted and flipped, never rotated: an oblique scan is cut along its own axes.
+    slice_axes: which oriented axes become slices, rows and columns. (2, 1, 0) on RAS is axial: slices run
+        from bottom to top, rows from the back to the front, columns from left to right.
+    clip: percentiles of the nonzero voxels that values are clipped to.
+    normalise: "zscore-nonzero" (mean and deviation of the clipped nonzero voxels, background exactly 0),
+        "zscore-background" (the same, applied to the background too), "minmax" (0 to 1, background 0).
+    depth: number of slices, or None to keep those there are. size: rows and columns.
+    dtype: "uint8" or "float16", how the slices are stored.
+
+    Sources: BrainDINO (arXiv 2604.27277), Methods, for "paper"; its released downstream code for
+    "released-code".
+    """
+
+    orientation: str = "RAS"
+    slice_axes: tuple[int, int, int] = (2, 1, 0)
+    clip: tuple[float, float] = (0.5, 99.5)
+    normalise: str = "zscore-nonzero"
+    depth: int | None = 128
+    size: tuple[int, int] = (256, 256)
+    dtype: str = "uint8"
+
+    def __post_init__(self) -> None:
+        """Make equal contracts compare equal (JSON has lists for tuples), and refuse impossible ones."""
+        try:
+            object.__setattr__(self, "slice_axes", tuple(int(axis) for axis in self.slice_axes))
+            object.__setattr__(self, "clip", tuple(float(percentile) for percentile in self.clip))
+            object.__setattr__(self, "size", tuple(int(length) for length in self.size))
+            object.__setattr__(self, "depth", None if self.depth is None else int(self.depth))
+        except (TypeError, ValueError) as error:
+            raise BraindinoError(f"preprocessing: {error}") from None
+        pairs = {frozenset("LR"), frozenset("PA"), frozenset("IS")}
+        codes = {pair for pair in pairs if len(pair & set(str(self.orientation))) == 1}
+        _require(
+            self.orientation == "native" or (len(codes) == 3 and len(self.orientation) == 3),
+            "orientation", self.orientation, "three axis codes such as RAS, or native",
+        )  # fmt: skip
+        _require(sorted(self.slice_axes) == [0, 1, 2], "slice_axes", self.slice_axes, "an order of 0, 1, 2")
+        _require(
+            len(self.clip) == 2 and 0 <= self.clip[0] < self.clip[1] <= 100,
+            "clip", self.clip, "two rising percentiles within 0-100",
+        )  # fmt: skip
+        _require(self.normalise in NORMALISATIONS, "normalise", self.normalise, " or ".join(NORMALISATIONS))
+        _require(self.depth is None or self.depth > 0, "depth", self.depth, "a positive number, or none")
+        _require(
+            len(self.size) == 2 and min(self.size) >= SMALLEST_PLANE,
+            "size", self.size, f"rows and columns, each at least {SMALLEST_PLANE}",
+        )  # fmt: skip
+        _require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> Self:
+        """The contract named in PRESETS, with some fields replaced."""
+        if name not in PRESETS:
+            raise BraindinoError(f"preprocessing: no preset {name!r}; there are {', '.join(PRESETS)}")
+        return cls.from_dict({**PRESETS[name].to_dict(), **overrides})
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. A missing key takes its default; an unknown one is refused."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(value) - known):
+            raise BraindinoError(
+                f"preprocessing: unknown key {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            )
+        return cls(**value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: lists for tuples."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256: equal contracts have equal digests on every machine."""
+        return digest_of_json(self.to_dict())
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)
+
+    def difference(self, other: "Preprocessing") -> list[str]:
+        """One line per field that differs: `depth: 128 here, 64 there`. Empty when equal."""
+        return [
+            f"{name}: {value} here, {other.to_dict()[name]} there"
+            for name, value in self.to_dict().items()
+            if value != other.to_dict()[name]
+        ]
+
+    def __str__(self) -> str:
+        """All fields on one line."""
+        return ", ".join(f"{name}={value}" for name, value in self.to_dict().items())
+
+
+PRESETS = {
+    "paper": Preprocessing(),
+    "released-code": Preprocessing(
+        orientation="native",
+        slice_axes=(2, 0, 1),
+        clip=(1.0, 99.0),
+        normalise="zscore-background",
+        size=(224, 224),
+    ),
+    "minmax": Preprocessing(normalise="minmax"),
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan prepared by a contract."""
+
+    slices: np.ndarray  # (D, H, W) of the contract's dtype, C-contiguous
+    step: float  # value of one grey level; decode: (slices - zero) * step
+    zero: float  # grey level of the value 0
+    first: int  # first and last slice that hold foreground
+    last: int
+    geometry: "Geometry"
+    stats: dict[str, float]  # of the nonzero voxels, in the scan's units: low, high, mean, deviation, nonzero
+
+
+def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
+    """Prepare a scan: clip, normalise, resample (linear, antialiased, field of view kept), orient, quantise.
+
+    Resampling runs on the stored axes and the result is turned, which equals turning first and costs less.
+    uint8 is an affine grid over the value range on which 0 is one of the levels, so background is exactly 0.
+    Raises ScanError when all nonzero voxels have one value, or when a plane is too thin to show anything.
+    """
+    from braindino.scans.geometry import Geometry
+    from braindino.scans.reading import ScanError
+    from braindino.scans.resampling import linear_weights, resample
+
+    geometry = Geometry.of(scan, contract.orientation, contract.slice_axes, contract.depth, contract.size)
+    slices, rows, columns = (scan.data.shape[axis] for axis in geometry.axes)
+    if min(rows, columns) < SMALLEST_PLANE:
+        raise ScanError(
+            scan.path, f"slices of {rows} x {columns} voxels: too thin in the plane of the contract"
+        )
+    foreground = scan.data != 0
+    values, low, high, stats = _normalised(scan, foreground, contract)
+
+    profile = geometry.to_slices(foreground).any(axis=(1, 2)).astype(np.float32)
+    covered = linear_weights(slices, geometry.grid[0]) @ profile
+    held = np.flatnonzero(covered >= min(0.5, float(covered.max())))
+
+    # The bytes of a volume in Fortran order are those of its transpose in C order: no copy.
+    volume = resample(np.ascontiguousarray(values.T), geometry.stored_grid[::-1]).T
+    step, zero = 1.0, 0.0
+    if contract.dtype == "uint8":
+        step = (high - low) / 254
+        zero = float(round(-low / step))
+        volume /= np.float32(step)
+        np.rint(volume, out=volume)
+        volume += np.float32(zero)
+        np.clip(volume, 0, 255, out=volume)
+    return Prepared(
+        slices=np.ascontiguousarray(geometry.to_slices(volume.astype(contract.dtype))),
+        step=step,
+        zero=zero,
+        first=int(held[0]),
+        last=int(held[-1]),
+        geometry=geometry,
+        stats=stats,
+    )
+
+
+Slices = TypeVar("Slices", np.ndarray, "torch.Tensor")
+
+
+def decode(slices: Slices, step: Any, zero: Any) -> Slices:
+    """The float32 values that stored slices stand for: (slices - zero) * step; the background is exactly 0.
+
+    slices: (...) uint8 or float16, an array or a tensor. step, zero: numbers, or arrays (tensors) whose shape
+    is a leading part of that of `slices`: (B,) for slices (B, H, W), (B, M) for (B, M, D, H, W).
+    """
+    if isinstance(slices, np.ndarray):
+        step, zero = (np.asarray(value, np.float32) for value in (step, zero))
+        step, zero = (v.reshape(v.shape + (1,) * (slices.ndim - v.ndim)) for v in (step, zero))
+        return (slices.astype(np.float32) - zero) * step
+    import torch
+
+    step, zero = (torch.as_tensor(v, dtype=torch.float32, device=slices.device) for v in (step, zero))
+    step, zero = (v.reshape(*v.shape, *(1,) * (slices.ndim - v.ndim)) for v in (step, zero))
+    return (slices.float() - zero) * step
+
+
+def _normalised(
+    scan: "Scan", foreground: np.ndarray, contract: Preprocessing
+) -> tuple[np.ndarray, float, float, dict[str, float]]:
+    """Normalised values (X, Y, Z) float32, the range they and 0 lie in, and the statistics."""
+    from braindino.scans.reading import ScanError
+
+    nonzero = scan.data[foreground]
+    if nonzero.size == 0:
+        raise ScanError(scan.path, "constant volume: every voxel is 0")
+    low, high = (float(value) for value in np.percentile(nonzero, contract.clip))
+    span = high - low
+    if not 0 < span < 1e30:
+        raise ScanError(
+            scan.path,
+            f"constant volume: nonzero voxels are {low:g} from the {contract.clip[0]:g}th to the "
+            f"{contract.clip[1]:g}th percentile" if span == 0 else f"values from {low:g} to {high:g}",
+        )  # fmt: skip
+    # Scaled to 0-1 before any square is taken: no scale of the input can over- or underflow.
+    np.clip(nonzero, low, high, out=nonzero)
+    nonzero -= np.float32(low)
+    nonzero *= np.float32(1 / span)
+    mean = float(nonzero.mean(dtype=np.float64))
+    deviation = float(np.sqrt(np.square(nonzero - np.float32(mean)).mean(dtype=np.float64)))
+    stats = {
+        "low": low, "high": high, "mean": low + mean * span, "deviation": deviation * span,
+        "nonzero": float(nonzero.size / scan.data.size),
+    }  # fmt: skip
+    bottom, top, background = 0.0, 1.0, 0.0
+    if contract.normalise != "minmax":
+        nonzero -= np.float32(mean)
+        nonzero *= np.float32(1 / deviation)
+        bottom, top = -mean / deviation, (1 - mean) / deviation
+        if contract.normalise == "zscore-background":
+            background = (-low / span - mean) / deviation
+    values = np.full(scan.data.shape, background, np.float32, order="F")
+    values[foreground] = nonzero
+    return values, min(bottom, background, 0.0), max(top, background, 0.0), stats

@@ -1,0 +1,199 @@
+"""Reading one scan from disk: every byte is checked, and whatever is wrong is said in one sentence."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from braindino.errors import BraindinoError
+from braindino.scans.formats import HEADER_BYTES, HeaderError, Layout, parse_header
+
+SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
+_CHUNK = 4 << 20
+_DEFLATE_LIMIT = 1032  # a deflate stream never expands by more
+_POINTERS = (b"/annex/objects/", b"version https://git-lfs")
+_POINTER_BYTES = 1024
+
+
+class ScanError(BraindinoError):
+    """A file that cannot be used as a scan: `path`, and `reason` in one short sentence.
+
+    `lasting` is False when the file itself may be sound (missing, not permitted, an error of the disk): the
+    next run should look again, although neither size nor time of the file will tell it to.
+    """
+
+    def __init__(self, path: Path, reason: str, lasting: bool = True) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+        self.lasting = lasting
+
+    def __reduce__(self) -> Any:
+        """Exceptions are pickled by their arguments; these are not the message."""
+        return type(self), (self.path, self.reason, self.lasting)
+
+
+@dataclass
+class Scan:
+    """One 3-D image as it is stored on disk."""
+
+    data: np.ndarray  # (X, Y, Z) float32, scaled by the header's slope and intercept, finite
+    affine: np.ndarray  # (4, 4) float64, voxel -> mm
+    path: Path
+    sha256: str  # of the file's bytes; of a pair, of the header's followed by the image's
+    affine_source: str = "sform"  # sform, qform, mgh, analyze, or none
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between voxel centres (mm) along each stored axis."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+
+def read_scan(path: Path | str) -> Scan:
+    """Read NIfTI-1 or -2 (one file or a pair), Analyze 7.5 or MGH, compressed or not, as told by its content.
+
+    The whole stream is decompressed and its checksum verified. What the header declares is held against the
+    bytes that are there before memory is taken, so a broken header costs no more than the file's honest size.
+    The affine is the sform, else the qform (as in nibabel; refused when they disagree on which way an axis
+    runs), in mm (metres and microns are converted). Axes of length 1 after the third are dropped.
+    Raises ScanError with a reason for everything that is not one 3-D image of finite real numbers.
+    """
+    path = Path(path)
+    files = files_of(path)
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            _check_file(file)
+            digest.update(file.read_bytes() if file != files[-1] else b"")
+        with _decompressed(files[0]) as (stream, _, _):
+            head = stream.read(HEADER_BYTES)
+        layout = parse_header(head)
+        if layout is None:
+            raise ScanError(path, "neither NIfTI, Analyze nor MGH")
+        if layout.detached != (len(files) == 2):
+            expected = "a pair of .hdr and .img" if layout.detached else "a single file"
+            raise ScanError(path, f"the header belongs to {expected}")
+        content = _image(files[-1], layout)
+        with files[-1].open("rb") as raw:
+            while block := raw.read(_CHUNK):
+                digest.update(block)
+    except HeaderError as error:
+        raise ScanError(path, str(error)) from None
+    except ScanError as error:
+        raise ScanError(path, error.reason, error.lasting) from None
+    except PermissionError:
+        raise ScanError(path, "no permission to read it", lasting=False) from None
+    except OSError as error:
+        raise ScanError(path, f"cannot be read: {error.strerror or error}", lasting=False) from None
+    return Scan(_values(content, layout, path), layout.affine, path, digest.hexdigest(), layout.affine_source)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that make up a scan: itself, or header and image of a pair (named by either)."""
+    for header, image in ((".hdr", ".img"), (".HDR", ".IMG")):
+        for packed in ("", ".gz"):
+            if path.name.endswith(header + packed):
+                return [path, path.with_name(path.name.removesuffix(header + packed) + image + packed)]
+            if path.name.endswith(image + packed):
+                return [path.with_name(path.name.removesuffix(image + packed) + header + packed), path]
+    return [path]
+
+
+def signature(path: Path | str) -> tuple[int, int]:
+    """(bytes, time of the last change in ns) of a scan's files: unchanged as long as nobody wrote to them.
+
+    (-1, -1) when one of them is not there.
+    """
+    try:
+        found = [file.stat() for file in files_of(Path(path))]
+    except OSError:
+        return -1, -1
+    return sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)
+
+
+def _check_file(file: Path) -> None:
+    """Say what is in the place of a file when it is not a file with content."""
+    if file.is_symlink() and not file.exists():
+        raise ScanError(file, f"broken link to {file.readlink()} (content not fetched?)", lasting=False)
+    if not file.exists():
+        raise ScanError(file, f"there is no file {file.name}", lasting=False)
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ScanError(file, "not a file" if not file.is_dir() else "a folder, not a file")
+    if found.st_size == 0:
+        raise ScanError(file, "empty file")
+    if found.st_size <= _POINTER_BYTES and any(pointer in file.read_bytes() for pointer in _POINTERS):
+        raise ScanError(file, "a pointer of git-annex or git-lfs, its content was not fetched")
+
+
+@contextmanager
+def _decompressed(file: Path) -> Iterator[tuple[IO[bytes], int, bool]]:
+    """The content of a file, decompressed if it is gzip; its length on disk; whether it is gzip."""
+    import gzip
+
+    from isal import igzip, igzip_lib
+
+    with file.open("rb") as raw:
+        length = os.fstat(raw.fileno()).st_size
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if not packed:
+            yield raw, length, False
+            return
+        try:
+            with igzip.IGzipFile(fileobj=raw, mode="rb") as stream:
+                yield stream, length, True
+        except EOFError:
+            raise ScanError(file, "truncated: the gzip stream ends too early") from None
+        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:
+            raise ScanError(file, f"damaged gzip stream: {error}") from None
+
+
+def _image(file: Path, layout: Layout) -> bytearray:
+    """The bytes of the image, after the whole stream was read and its checksum found right."""
+    needed = layout.offset + layout.image_bytes
+    with _decompressed(file) as (stream, length, packed):
+        if needed > (length * _DEFLATE_LIMIT if packed else length):
+            raise ScanError(file, f"truncated: the header declares {needed} bytes, the file has {length}")
+        start = layout.offset
+        while start and (skipped := stream.read(min(start, _CHUNK))):
+            start -= len(skipped)
+        content = bytearray()
+        while len(content) < layout.image_bytes:
+            block = stream.read(min(layout.image_bytes - len(content), _CHUNK))
+            if not block:
+                found = layout.offset - start + len(content)
+                raise ScanError(
+                    file, f"truncated: the header declares {needed} bytes, the file holds {found}"
+                )
+            content += block
+        surplus = 0
+        while block := stream.read(_CHUNK if not packed else 1 << 16):
+            surplus += len(block)
+            if surplus > layout.surplus:
+                raise ScanError(
+                    file, f"the header declares {needed} bytes, the file holds more: header damaged?"
+                )
+    return content
+
+
+def _values(content: bytearray, layout: Layout, path: Path) -> np.ndarray:
+    """The image as (X, Y, Z) float32, scaled, checked to be finite."""
+    stored = np.frombuffer(content, layout.dtype).reshape(layout.shape, order="F")
+    with np.errstate(over="ignore", invalid="ignore"):
+        data = stored.astype(np.float32, order="F", copy=False)
+        if (layout.slope, layout.intercept) != (1.0, 0.0):
+            data = data * np.float32(layout.slope) + np.float32(layout.intercept)
+        finite = np.isfinite(data)
+    if not finite.all():
+        raise ScanError(
+            path, f"{int(finite.size - finite.sum())} of {finite.size} voxels are NaN or infinite"
+        )
+    return data
