@@ -13,7 +13,7 @@ TRAITS = ("dataset", "site", "sex", "age")
 def read_predictions(path: Path | str) -> pd.DataFrame:
     """Read and check a predictions.csv; what is wrong with it is told with the name of the file."""
     try:
-        # As text first: pandas' own parser of numbers may miss the last bit, and takes the site "NA" for a gap.
+        # As text first: pandas may miss the last bit of a number, and takes the site "NA" for a gap.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         numbers = ["fraction", "age", *probability_columns(table)]
         if not probability_columns(table):

@@ -1,0 +1,169 @@
+"""Extraction and the feature cache: right numbers, computed once, never half an entry."""
+
+import multiprocessing
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from braindino.encoders.base import Encoder
+from braindino.encoders.features import FeatureCache, extract
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing, decode
+
+CONTRACT = Preprocessing(depth=None, size=(8, 8))
+
+
+class TinyEncoder(Encoder):
+    def __init__(self, seed=0, preprocessing=CONTRACT):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = nn.Linear(64, 6)
+        self.preprocessing, self.embed_dim, self.patch_size = preprocessing, 6, None
+        self.batches = []
+
+    def forward(self, slices):
+        self.batches.append(len(slices))
+        return self.layer(slices.flatten(1))
+
+    def patch_maps(self, slices, blocks):
+        raise NotImplementedError
+
+
+class MemoryStore:
+    """Scans of unequal depth, each with its own step and zero."""
+
+    def __init__(self, depths=(5, 9, 3, 16, 7), contract=CONTRACT):
+        rng = np.random.default_rng(0)
+        self.contract = contract
+        self.arrays = {
+            f"{index:02d}scan": rng.integers(0, 255, size=(depth, 8, 8), dtype=np.uint8)
+            for index, depth in enumerate(depths)
+        }
+        self.reads = []
+
+    def index(self):
+        rows = [
+            (key, len(array), 0.01 * (row + 1), 100 + row)
+            for row, (key, array) in enumerate(self.arrays.items())
+        ]
+        return pd.DataFrame(rows, columns=["key", "depth", "step", "zero"])
+
+    def slices(self, key):
+        self.reads.append(key)
+        return self.arrays[key]
+
+    @property
+    def keys(self):
+        return list(self.arrays)
+
+
+@torch.no_grad()
+def directly(encoder, store, key):
+    row = store.index().set_index("key").loc[key]
+    return encoder(torch.from_numpy(decode(store.arrays[key], row["step"], row["zero"])).unsqueeze(1))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 1000])
+def test_every_scan_gets_its_own_features(tmp_path, batch_size):
+    encoder, store = TinyEncoder(), MemoryStore()
+    features = extract(encoder, store, store.keys, tmp_path, batch_size=batch_size)
+    assert encoder.batches == [batch_size] * (40 // batch_size) + [40 % batch_size] * (40 % batch_size > 0)
+    assert list(features) == store.keys
+    for key in store.keys:
+        assert features[key].dtype == torch.float32
+        torch.testing.assert_close(features[key], directly(encoder, store, key))
+
+
+def test_nothing_is_computed_twice(tmp_path):
+    encoder, store = TinyEncoder(), MemoryStore()
+    first = extract(encoder, store, store.keys[:3], tmp_path)
+    kept = {key: first[key].clone() for key in first}
+    encoder.batches.clear()
+    store.reads.clear()
+    again = extract(encoder, store, [*store.keys, store.keys[0]], tmp_path)
+    assert store.reads == store.keys[3:]
+    assert len(again) == 5
+    assert all(torch.equal(again[key], kept[key]) for key in kept)
+    with pytest.raises(KeyError):
+        first[store.keys[4]]
+
+
+def test_other_weights_or_precision_are_other_entries(tmp_path):
+    store = MemoryStore()
+    one = extract(TinyEncoder(seed=0), store, store.keys, tmp_path)
+    other = extract(TinyEncoder(seed=1), store, store.keys, tmp_path)
+    half = extract(TinyEncoder(seed=0), store, store.keys, tmp_path, precision="bfloat16")
+    key = store.keys[0]
+    assert not torch.allclose(one[key], other[key])
+    assert half[key].dtype == torch.float16
+    torch.testing.assert_close(half[key].float(), one[key], atol=0.05, rtol=0.05)
+
+
+def test_half_an_entry_is_computed_again(tmp_path):
+    encoder, store = TinyEncoder(), MemoryStore()
+    features = extract(encoder, store, store.keys, tmp_path)
+    key = store.keys[1]
+    expected = features[key].clone()
+    path = features.cache.path(key)
+    path.write_bytes(path.read_bytes()[:-8])
+    assert features.cache.read(key) is None
+    with pytest.raises(BraindinoError, match="damaged"):
+        features[key]
+    store.reads.clear()
+    again = extract(encoder, store, store.keys, tmp_path)
+    assert store.reads == [key]
+    torch.testing.assert_close(again[key], expected)
+
+
+def test_a_store_of_another_contract_is_refused_with_both_shown(tmp_path):
+    store = MemoryStore(contract=CONTRACT.replace(size=(8, 16)))
+    with pytest.raises(BraindinoError, match=r"size: \[8, 8\] here, \[8, 16\] there"):
+        extract(TinyEncoder(), store, store.keys, tmp_path)
+
+
+def test_errors_of_the_reading_thread_arrive(tmp_path):
+    encoder, store = TinyEncoder(), MemoryStore()
+    with pytest.raises(BraindinoError, match="1 scans are not in the store, the first is nowhere"):
+        extract(encoder, store, ["nowhere"], tmp_path)
+
+    def broken(key):
+        raise OSError("disk gone")
+
+    store.slices = broken
+    with pytest.raises(OSError, match="disk gone"):
+        extract(encoder, store, store.keys, tmp_path)
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path):
+    encoder, store = TinyEncoder(), MemoryStore()
+    nn.init.constant_(encoder.layer.bias, float("nan"))
+    with pytest.raises(BraindinoError, match="not finite"):
+        extract(encoder, store, store.keys, tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def _fill(folder, turn):
+    torch.set_num_threads(1)
+    store = MemoryStore(depths=(6,) * 20)
+    turn.wait()
+    features = extract(TinyEncoder(), store, store.keys, folder, batch_size=8)
+    assert len([features[key] for key in features]) == 20
+
+
+def test_several_processes_fill_one_cache(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    turn = context.Barrier(2)
+    workers = [context.Process(target=_fill, args=(tmp_path, turn)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    encoder, store = TinyEncoder(), MemoryStore(depths=(6,) * 20)
+    cache = FeatureCache(tmp_path, encoder)
+    for key in store.keys:
+        torch.testing.assert_close(torch.from_numpy(cache.read(key)), directly(encoder, store, key))
+    assert not list(tmp_path.rglob("*.tmp"))
