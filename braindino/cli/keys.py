@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
@@ -48,6 +48,9 @@ def check_keys(given: Mapping[str, Any], known: Mapping[str, Any], source: str, 
         if key not in known:
             raise BraindinoError(unknown_key(f"{prefix}{key}", str(key), list(known), source))
         inner = known[key]
+        for item in value if isinstance(value, list) else ():
+            if isinstance(item, Mapping) and "class_path" in item:
+                _check_class(item, source, f"{prefix}{key}.")
         if not isinstance(value, Mapping):
             continue
         if isinstance(inner, Mapping):
@@ -70,10 +73,10 @@ def unknown_key(dotted: str, key: str, known: list[str], source: str) -> str:
 
 def keys_of(target: type) -> dict[str, Any]:
     """Parameter name -> type, of a class's constructor."""
-    hints = typing.get_type_hints(target.__init__)
-    parameters = inspect.signature(target.__init__).parameters
-    named = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return {p.name: hints.get(p.name) for p in named if p.name != "self"}
+    hints = typing.get_type_hints(getattr(target, "__init__"))  # noqa: B009
+    parameters = inspect.signature(target).parameters.values()
+    named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return {name: hints.get(name) for name in named}
 
 
 def import_class(class_path: str, source: str, key: str) -> type:
@@ -95,12 +98,12 @@ def import_class(class_path: str, source: str, key: str) -> type:
 
 
 def _check_class(value: Mapping[str, Any], source: str, prefix: str) -> None:
-    """`{class_path, init_args}`, or the arguments right beside `class_path`, as the command line gives them."""
+    """`{class_path, init_args}`, or arguments right beside `class_path`, as the command line gives them."""
     extra = {k: v for k, v in value.items() if k not in ("class_path", "init_args", "dict_kwargs")}
     if "class_path" not in value:
         raise BraindinoError(f"{source}: {prefix.rstrip('.')} has init_args but no class_path.")
     target = import_class(value["class_path"], source, f"{prefix}class_path")
-    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target.__init__).parameters.values()):
+    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values()):
         return  # the class passes keys on; only its own code knows them
     known = keys_of(target)
     check_keys(value.get("init_args") or {}, known, source, f"{prefix}init_args.")
@@ -113,7 +116,7 @@ def _dataclass_of(hint: Any) -> type | None:
     return next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
 
 
-def nest(dotted: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+def nest(dotted: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """`a.b = 1`, `a.c = 2` -> `{a: {b: 1, c: 2}}`."""
     result: dict[str, Any] = {}
     for key, value in dotted:

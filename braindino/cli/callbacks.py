@@ -1,0 +1,92 @@
+"""What every training run writes into its folder: config, environment, metrics, checkpoints, who was seen."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from braindino.cli.metrics_csv import MetricsCSV
+from braindino.cli.run_folder import RunOptions, write_environment
+
+
+class SaveConfig(SaveConfigCallback):
+    """The resolved config, saved when training starts (not when a run is only evaluated)."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write `config.yaml` into the run folder."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+
+class Environment(Callback):
+    """Writes `environment.json` when training starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record versions, machine and command."""
+        write_environment(self.folder)
+
+
+class RecordPeople(Callback):
+    """Puts the people seen in pretraining into every checkpoint, for the leakage audit of the probes."""
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add `pretraining_people`, if the data module knows them."""
+        people = getattr(getattr(trainer, "datamodule", None), "people", None)
+        if people is not None:
+            table = people()
+            checkpoint["pretraining_people"] = sorted(
+                f"{dataset}:{group}" for dataset, group in zip(table["dataset"], table["group"], strict=True)
+            )
+
+
+class Checkpoints(ModelCheckpoint):
+    """The last two checkpoints, every `checkpoint_every` optimiser steps, and one when the run ends."""
+
+    def __init__(self, options: RunOptions) -> None:
+        super().__init__(
+            dirpath=options.checkpoints,
+            filename="step{step:07d}",
+            auto_insert_metric_name=False,
+            monitor="step",
+            mode="max",
+            save_top_k=2,
+            every_n_train_steps=options.checkpoint_every,
+            save_on_train_epoch_end=False,
+        )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run whose length is no multiple of the interval keeps its last steps too."""
+        super().on_train_end(trainer, pl_module)
+        path = Path(str(self.dirpath)) / f"step{trainer.global_step:07d}.ckpt"
+        if not path.exists():
+            trainer.save_checkpoint(path)
+
+
+def loggers_of(options: RunOptions) -> list[Logger]:
+    """CSV always, TensorBoard when it is installed, Weights & Biases on request."""
+    loggers: list[Logger] = [MetricsCSV(options.folder)]
+    try:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        loggers.append(TensorBoardLogger(options.folder, name="", version="tensorboard"))
+    except ModuleNotFoundError:
+        pass  # an optional dependency: the extra `tensorboard` brings it
+    if options.wandb != "disabled":
+        from lightning.pytorch.loggers import WandbLogger
+
+        folder = options.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["WANDB_MODE"] = options.wandb
+        loggers.append(WandbLogger(name=folder.name, project="braindino", save_dir=folder, id=folder.name))
+    return loggers

@@ -1,0 +1,153 @@
+"""The LightningCLI verbs: `fit`, `validate`, `test` train and evaluate; `probe` runs the study of a head."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+
+from braindino.cli.arguments import check_arguments
+from braindino.cli.callbacks import Checkpoints, Environment, RecordPeople, SaveConfig, loggers_of
+from braindino.cli.configs import resolve_configs
+from braindino.cli.messages import readable
+from braindino.cli.metrics_csv import MetricsCSV
+from braindino.cli.progress import progress_callback
+from braindino.cli.run_folder import RunOptions, newest_checkpoint
+from braindino.errors import BraindinoError
+
+_PARSER = {"exit_on_error": False, "allow_abbrev": False}
+
+
+def run(verb: str, arguments: Sequence[str]) -> int:
+    """Run a Lightning verb; raises BraindinoError for whatever is wrong with its configuration."""
+    _quieten()
+    arguments = resolve_configs(arguments)
+    if not {"-h", "--help"} & set(arguments) and not any(a.startswith("--model.help") for a in arguments):
+        check_arguments(verb, arguments)
+    given, sys.argv = sys.argv, sys.argv[:1]  # LightningCLI warns when both are there
+    try:
+        if verb == "probe":
+            from braindino.cli.probe import run_probe
+
+            return run_probe(arguments)
+        FitCLI(args=[verb, *arguments])
+    except ArgumentError as error:
+        raise BraindinoError(f"{verb}: {readable(str(error))}") from None
+    except SystemExit as stop:  # --help and --print_config end so
+        return int(stop.code or 0)
+    finally:
+        sys.argv = given
+    return 0
+
+
+class FitCLI(LightningCLI):
+    """`braindino fit | validate | test`: any LightningModule with any LightningDataModule, by class_path."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        verbs = self.subcommands()
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"max_epochs": -1},  # lengths are told in optimiser steps
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={**_PARSER, **{verb: dict(_PARSER) for verb in verbs}},
+            args=list(args),
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The verbs, and the parameters of the trainer's methods that are not arguments."""
+        given = {"model", "datamodule"}
+        return {
+            "fit": given | {"train_dataloaders", "val_dataloaders"},
+            "validate": given | {"dataloaders"},
+            "test": given | {"dataloaders"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The `run` group: where the run writes."""
+        parser.add_class_arguments(RunOptions, "run")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that writes everything into the run folder."""
+        options: RunOptions = self._get(self.config_init, "run")
+        evaluating = self.subcommand != "fit"
+        if evaluating and options.id is None and self._get(self.config, "ckpt_path") is None:
+            raise BraindinoError(
+                f"{self.subcommand}: which weights? Name a run in {options.root / options.name} with "
+                "--run.id ID, or a checkpoint with --ckpt_path FILE."
+            )
+        config = self._get(self.config_init, "trainer")
+        if config["logger"] in (None, True):
+            kwargs["logger"] = loggers_of(options)
+        kwargs.setdefault("default_root_dir", options.folder)
+        callbacks = list(config["callbacks"] or [])
+        if config["enable_progress_bar"] is not False:
+            callbacks.append(progress_callback())
+        if not evaluating and config["enable_checkpointing"] is not False:
+            callbacks += [Checkpoints(options), RecordPeople(), Environment(options.folder)]
+        kwargs["callbacks"] = callbacks
+        return super().instantiate_trainer(**kwargs)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Continue from the run's newest checkpoint unless another was named."""
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        options: RunOptions = self._get(self.config_init, "run")
+        if kwargs.get("ckpt_path") is None:
+            found = newest_checkpoint(options.checkpoints)
+            if found is not None:
+                kwargs["ckpt_path"] = str(found)
+                _tell(f"continuing from {found}" if subcommand == "fit" else f"weights of {found}")
+                if subcommand == "fit":
+                    self._rewind(found)
+            elif subcommand != "fit":
+                raise BraindinoError(f"{options.checkpoints}: no checkpoint there.")
+        elif not Path(kwargs["ckpt_path"]).is_file():
+            raise BraindinoError(f"--ckpt_path {kwargs['ckpt_path']}: no such file.")
+        # Our own checkpoints hold tensors and plain values only, and a foreign one must not run code.
+        kwargs["weights_only"] = True
+        return kwargs
+
+    def _rewind(self, checkpoint: Path) -> None:
+        from braindino.encoders.checkpoints import read_file
+
+        step = int(read_file(checkpoint)["global_step"])
+        for logger in self.trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.rewind(step)
+
+    def after_fit(self) -> None:
+        """Tell where the run is and what comes next."""
+        options: RunOptions = self._get(self.config_init, "run")
+        _tell(f"run folder: {options.folder}")
+        _tell(f"next: braindino export {options.folder} --out encoder")
+
+
+@rank_zero_only
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _quieten() -> None:
+    """Keep advice that no user can act on out of the output; errors and real warnings stay."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`isinstance.*",
+        ".*smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message=pattern)

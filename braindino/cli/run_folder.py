@@ -1,0 +1,121 @@
+"""Run folders: where a run writes, under which name, and how it finds itself again after an interruption."""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import braindino
+from braindino.errors import BraindinoError
+from braindino.files import read_json, write_json
+
+_ID_VARIABLE = "BRAINDINO_RUN_ID"
+_REPORTED = ("torch", "lightning", "timm", "monai", "nibabel", "numpy", "pandas", "scikit-learn")
+
+
+@dataclass
+class RunOptions:
+    """Where the run writes: `<root>/<name>/<id>/`.
+
+    Args:
+        root: folder of all runs.
+        name: the task, e.g. `pretrain`.
+        id: name of this run. A run of the same id continues where it stopped. Default: the job's id under
+            SLURM (so a requeued job continues) or torchrun, else date and time.
+        wandb: also log to Weights & Biases; `offline` needs no network (`wandb sync` uploads later).
+        checkpoint_every: optimiser steps between checkpoints; the last two are kept.
+    """
+
+    root: Path = Path("runs")
+    name: str = "pretrain"
+    id: str | None = None
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    checkpoint_every: int = 1000
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.root / self.name / (self.id or default_id())
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the run's checkpoints are."""
+        return self.folder / "checkpoints"
+
+
+def default_id() -> str:
+    """One id for every process of a run: from the scheduler, else the time, handed down by environment."""
+    slurm, elastic = os.environ.get("SLURM_JOB_ID"), os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    if slurm:
+        task = os.environ.get("SLURM_ARRAY_TASK_ID")
+        return f"slurm-{slurm}" + (f"-{task}" if task else "")
+    if elastic != "none":
+        return f"torchrun-{elastic}"
+    return os.environ.setdefault(_ID_VARIABLE, datetime.now().strftime("%Y%m%d-%H%M%S"))
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that can be read in full; one that was cut short is passed over.
+
+    Raises:
+        BraindinoError: there are checkpoints, and none of them can be read.
+    """
+    from braindino.encoders.checkpoints import read_file
+
+    found = sorted(folder.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True)
+    damaged = []
+    for path in found:
+        try:
+            read_file(path)
+        except BraindinoError:
+            damaged.append(path.name)
+            continue
+        if damaged:
+            print(f"passed over {', '.join(damaged)} (damaged): continuing from {path.name}", file=sys.stderr)
+        return path
+    if damaged:
+        raise BraindinoError(
+            f"{folder}: none of {', '.join(damaged)} can be read.\n"
+            "Remove them to start anew, or name another run with --run.id."
+        )
+    return None
+
+
+def write_environment(folder: Path) -> None:
+    """`environment.json`: versions, machine and the exact command; earlier starts of the run are kept."""
+    path = folder / "environment.json"
+    starts = read_json(path)["starts"] if path.is_file() else []
+    write_json(path, {"starts": [*starts, environment()]})
+
+
+def environment() -> dict[str, Any]:
+    """What is needed to repeat a run: command, versions, commit, machine."""
+    import torch
+
+    return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": ["braindino", *sys.argv[1:]],
+        "folder": str(Path.cwd()),
+        "braindino": braindino.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in _REPORTED},
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package runs from, or None when it is installed."""
+    checkout = Path(braindino.__file__).parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None
