@@ -1,0 +1,106 @@
+"""Every way to name an encoder, and every way in which a file can be wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.names import timm_to_dinov3
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing
+
+
+def test_lightning_checkpoint_and_run_folder(
+    tmp_path: Path, checkpoint: dict[str, Any], encoder: ViTEncoder, slices: torch.Tensor
+) -> None:
+    path = tmp_path / "run" / "checkpoints" / "step0000007.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save(checkpoint, path)
+    for spec in (path, tmp_path / "run"):
+        loaded = load_encoder(str(spec))
+        assert torch.equal(loaded(slices), encoder(slices))
+        assert loaded.preprocessing == encoder.preprocessing
+        assert loaded.pretraining_people == {"ADNI:002_S_0001", "IXI:17"}
+
+
+@pytest.mark.parametrize("wrap", ["bare", "model", "teacher"])
+@pytest.mark.parametrize("architecture", ["vit_tiny_patch16_dinov3_qkvb", "vit_small_patch16_dinov3"])
+def test_dinov3_files(tmp_path: Path, wrap: str, architecture: str) -> None:
+    model = create_vit(architecture).eval()
+    weights = timm_to_dinov3(dict(model.state_dict()))
+    weights["rope_embed.periods"] = torch.ones(8)
+    content: dict[str, Any] = {
+        "bare": weights,
+        "model": {"model": weights},
+        "teacher": {"teacher": {f"backbone.{k}": v for k, v in weights.items()}},
+    }[wrap]
+    path = tmp_path / "dinov3.pth"
+    torch.save(content, path)
+    contract = Preprocessing(depth=4, size=(32, 32))
+    loaded = load_encoder(str(path), contract)
+    x = torch.randn(2, 1, 32, 32)
+    assert torch.equal(loaded(x), model(x.expand(-1, 3, -1, -1)))
+    assert loaded.preprocessing == contract
+
+
+def test_safetensors_weights(tmp_path: Path) -> None:
+    model = create_vit("vit_tiny_patch16_dinov3_qkvb", in_chans=1)
+    safetensors.torch.save_file(dict(model.state_dict()), tmp_path / "w.safetensors")
+    assert load_encoder(str(tmp_path / "w.safetensors")).embed_dim == 192
+
+
+def test_scratch_is_seeded(slices: torch.Tensor) -> None:
+    state = torch.random.get_rng_state()
+    name = "scratch:vit_tiny_patch16_dinov3_qkvb"
+    a, b, c = load_encoder(name), load_encoder(name), load_encoder(name, seed=1)
+    assert torch.equal(a(slices), b(slices))
+    assert not torch.equal(a(slices), c(slices))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_pickled_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"model": Path("x")}, path)  # any class outside torch's allow-list
+    with pytest.raises(BraindinoError, match="unpickling"):
+        load_encoder(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".pth", ".safetensors"])
+def test_damaged_files(tmp_path: Path, suffix: str, checkpoint: dict[str, Any]) -> None:
+    path = tmp_path / f"cut{suffix}"
+    whole = tmp_path / "whole.ckpt"
+    torch.save(checkpoint, whole)
+    path.write_bytes(whole.read_bytes()[:2000])
+    with pytest.raises(BraindinoError, match="cut"):
+        load_encoder(str(path))
+
+
+def test_weights_that_do_not_fit_tell_the_difference(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
+    del checkpoint["state_dict"]["teacher.backbone.norm.weight"]
+    checkpoint["state_dict"]["teacher.backbone.extra"] = torch.zeros(1)
+    path = tmp_path / "x.ckpt"
+    torch.save(checkpoint, path)
+    with pytest.raises(BraindinoError, match=r"1 missing: norm.weight; 1 unexpected: extra"):
+        load_encoder(str(path))
+
+
+def test_foreign_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(BraindinoError, match="braindino fit"):
+        load_encoder(str(path))
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(BraindinoError, match="braindino export"):
+        load_encoder(str(tmp_path / "nothing"))
+
+
+def test_run_without_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(BraindinoError, match="saved nothing"):
+        load_encoder(str(tmp_path))

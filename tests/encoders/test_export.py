@@ -1,0 +1,71 @@
+"""An exported folder: the same features in timm and in braindino bit for bit, complete, and replaceable."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.export import export
+from braindino.encoders.vit import ViTEncoder
+from braindino.errors import BraindinoError
+
+
+@pytest.fixture
+def run(tmp_path: Path, checkpoint: dict[str, Any]) -> Path:
+    folder = tmp_path / "runs" / "pretrain" / "a"
+    (folder / "checkpoints").mkdir(parents=True)
+    torch.save(checkpoint, folder / "checkpoints" / "step0000007.ckpt")
+    return folder
+
+
+def test_bit_equal_in_timm_and_braindino(
+    tmp_path: Path, run: Path, encoder: ViTEncoder, slices: torch.Tensor
+) -> None:
+    out = tmp_path / "encoder"
+    export(run, out)
+    ours = load_encoder(str(out))
+    theirs = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
+    with torch.no_grad():
+        expected = encoder(slices)
+        assert torch.equal(ours(slices), expected)
+        assert torch.equal(theirs(slices), expected)
+    assert ours.preprocessing == encoder.preprocessing
+    assert ours.pretraining_people == {"ADNI:002_S_0001", "IXI:17"}
+    assert ours.digest == encoder.digest
+
+
+def test_folder_is_self_describing(tmp_path: Path, run: Path) -> None:
+    out = tmp_path / "encoder"
+    export(run, out)
+    assert {p.name for p in out.iterdir()} == {
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "pretraining_people.txt",
+    }
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\n")
+    assert "vit_tiny_patch16_dinov3_qkvb" in card
+    assert "`depth`: 8" in card
+    assert json.loads((out / "config.json").read_text())["braindino"]["pretraining_steps"] == 7
+
+
+def test_export_again_replaces_and_other_folders_are_kept(tmp_path: Path, run: Path) -> None:
+    out = tmp_path / "encoder"
+    export(run, out)
+    export(run, out)
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "cat.jpg").write_bytes(b"x")
+    with pytest.raises(BraindinoError, match="not an earlier export"):
+        export(run, other)
+    assert [p.name for p in other.iterdir()] == ["cat.jpg"]
+
+
+def test_no_such_run(tmp_path: Path) -> None:
+    with pytest.raises(BraindinoError, match="no such run"):
+        export(tmp_path / "nope", tmp_path / "out")

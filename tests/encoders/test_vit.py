@@ -1,0 +1,63 @@
+"""The ViT behind the Encoder interface: shapes, frozenness, channels, clear refusals."""
+
+import pytest
+import torch
+
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing
+
+
+def test_shapes_and_patch_maps(encoder: ViTEncoder, slices: torch.Tensor) -> None:
+    assert encoder(slices).shape == (3, 48)
+    maps = encoder.patch_maps(slices, [0, 1])
+    assert [m.shape for m in maps] == [(3, 48, 4, 4)] * 2
+    # The last map is the normed patch tokens of the plain forward pass, laid out row by row.
+    tokens = encoder.model.forward_features(slices)[:, encoder.model.num_prefix_tokens :]
+    assert torch.equal(maps[1].flatten(2).transpose(1, 2), tokens)
+
+
+def test_other_sizes_than_the_contract(encoder: ViTEncoder) -> None:
+    assert encoder(torch.zeros(1, 1, 64, 48)).shape == (1, 48)
+
+
+def test_frozen(encoder: ViTEncoder) -> None:
+    assert not encoder.training
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_grey_repeated_equals_summed_kernel(contract: Preprocessing, slices: torch.Tensor) -> None:
+    arguments = {"embed_dim": 48, "depth": 1, "num_heads": 2, "patch_size": 8}
+    three = create_vit("vit_tiny_patch16_dinov3_qkvb", in_chans=3, **arguments)
+    one = create_vit("vit_tiny_patch16_dinov3_qkvb", in_chans=1, **arguments)
+    weights = dict(three.state_dict())
+    weights["patch_embed.proj.weight"] = weights["patch_embed.proj.weight"].sum(1, keepdim=True)
+    one.load_state_dict(weights)
+    a = ViTEncoder(three, contract, "x", {})(slices)
+    b = ViTEncoder(one, contract, "x", {})(slices)
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_digest_changes_with_weights_and_contract(encoder: ViTEncoder, contract: Preprocessing) -> None:
+    other = ViTEncoder(encoder.model, Preprocessing(depth=9, size=(32, 32)), "x", {})
+    assert other.digest != encoder.digest
+    again = ViTEncoder(encoder.model, contract, "x", {})
+    assert again.digest == encoder.digest
+    with torch.no_grad():
+        encoder.model.cls_token.add_(1e-3)
+    assert ViTEncoder(encoder.model, contract, "x", {}).digest != again.digest
+
+
+def test_size_must_divide_into_patches(encoder: ViTEncoder) -> None:
+    with pytest.raises(BraindinoError, match="multiple of 8"):
+        ViTEncoder(encoder.model, Preprocessing(size=(36, 32)), "x", {})
+
+
+def test_unknown_architecture_names_the_nearest() -> None:
+    with pytest.raises(BraindinoError, match="vit_base_patch16_dinov3"):
+        create_vit("vit_base_patch16_dinov33")
+
+
+def test_argument_that_timm_refuses() -> None:
+    with pytest.raises(BraindinoError, match="depht"):
+        create_vit("vit_tiny_patch16_dinov3_qkvb", depht=2)
