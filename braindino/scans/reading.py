@@ -152,7 +152,7 @@ def _decompressed(file: Path) -> Iterator[tuple[IO[bytes], int, bool]]:
                 yield stream, length, True
         except EOFError:
             raise ScanError(file, "truncated: the gzip stream ends too early") from None
-        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:
+        except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]  # isal's stub
             raise ScanError(file, f"damaged gzip stream: {error}") from None
 
 

@@ -36,7 +36,7 @@ def linear_weights(source: int, target: int) -> Any:
 def resample(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Resample a float32 volume (a, b, c), C-contiguous, to `shape`.
 
-    An axis that keeps its length is not touched. Where every voxel under the filter is zero, so is the result.
+    An axis that keeps its length is not touched. Where all voxels under the filter are 0, so is the result.
     """
     a, b, c = volume.shape
     if shape[0] != a:

@@ -1,0 +1,96 @@
+"""Where a store keeps what: the names of its files, and the arrays and sidecars themselves."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braindino.files import atomic_write, read_json, write_json
+from braindino.scans.preprocessing import Prepared, Preprocessing
+from braindino.scans.reading import Scan
+
+ARRAY_HEADER = 128  # bytes before the slices in an .npy of three short axes
+
+
+@dataclass(frozen=True)
+class StoreLayout:
+    """The folder of a store, the contract it keeps, and the skull-stripping command its scans went through.
+
+    Small and light to import: this is what a worker process is given.
+    """
+
+    root: Path
+    contract: Preprocessing
+    strip_cmd: str | None = None
+
+    @property
+    def ledger(self) -> Path:
+        """The folder of the append-only records."""
+        return self.root / "ledger"
+
+    @property
+    def stripped(self) -> Path:
+        """The folder of cached skull-stripped scans."""
+        return self.root / "stripped"
+
+    def key(self, sha256: str) -> str:
+        """The name of a scan's slices: its content, the contract and the stripping command."""
+        return hashlib.sha256(f"{sha256}:{self.contract.digest}:{self.strip_cmd or ''}".encode()).hexdigest()[
+            :40
+        ]
+
+    def array(self, key: str) -> Path:
+        """The slices of a key, a plain .npy (D, H, W)."""
+        return self.root / "scans" / key[:2] / f"{key}.npy"
+
+    def sidecar(self, key: str) -> Path:
+        """The JSON beside the slices."""
+        return self.root / "scans" / key[:2] / f"{key}.json"
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of one slice."""
+        return int(np.prod(self.contract.size)) * np.dtype(self.contract.dtype).itemsize
+
+    def holds(self, key: str, depth: int) -> bool:
+        """Whether the slices are there at their full length, with their sidecar."""
+        try:
+            length = self.array(key).stat().st_size
+        except OSError:
+            return False
+        return length == ARRAY_HEADER + depth * self.plane_bytes and self.sidecar(key).is_file()
+
+    def write(self, key: str, scan: Scan, prepared: Prepared) -> dict[str, Any]:
+        """Write slices and sidecar, each complete or not at all. Returns the sidecar."""
+        with atomic_write(self.array(key), "wb") as file:
+            np.lib.format.write_array(file, prepared.slices, version=(1, 0))
+            if file.tell() != ARRAY_HEADER + prepared.slices.nbytes:
+                raise AssertionError("numpy's header is not of the length that reads rely on")
+        depth, height, width = prepared.slices.shape
+        sidecar = {
+            "key": key,
+            "source": str(scan.path),
+            "sha256": scan.sha256,
+            "depth": depth,
+            "height": height,
+            "width": width,
+            "first": prepared.first,
+            "last": prepared.last,
+            "step": prepared.step,
+            "zero": prepared.zero,
+            "spacing": list(scan.spacing),
+            "affine_source": scan.affine_source,
+            "geometry": prepared.geometry.to_dict(),
+            "stats": prepared.stats,
+            "strip_cmd": self.strip_cmd,
+            "preprocessing": self.contract.to_dict(),
+        }
+        write_json(self.sidecar(key), sidecar)
+        return sidecar
+
+    def read_sidecar(self, key: str) -> dict[str, Any]:
+        """The sidecar of a key."""
+        sidecar: dict[str, Any] = read_json(self.sidecar(key))
+        return sidecar

@@ -1,0 +1,77 @@
+"""Many scans through worker processes, with a worker that dies costing one scan and not the run."""
+
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+from braindino.scans.layout import StoreLayout
+from braindino.scans.ledger import Record
+from braindino.scans.worker import Worker, prepare_in_worker, start_worker
+
+Task = tuple[str, dict[str, str]]  # path, identity columns
+
+TASKS_PER_PROCESS = 500  # then a fresh one: memory stays bounded whatever a library leaks
+
+
+def prepare_all(layout: StoreLayout, tasks: Sequence[Task], jobs: int) -> Iterator[Record]:
+    """Prepare every task and yield its record, in the order in which they are done.
+
+    One job runs in this process. More run in spawned processes, with two tasks per process on their way.
+    """
+    worker = Worker(layout)
+    try:
+        if jobs == 1 or len(tasks) <= 1:
+            for path, identity in tasks:
+                yield worker.prepare(path, identity)
+            return
+        waiting = list(reversed(tasks))
+        while waiting:
+            with _pool(layout, min(jobs, len(waiting))) as pool:
+                suspects = yield from _drain(pool, waiting, 2 * jobs)
+            for task in suspects:
+                yield _prepare_alone(layout, worker, task)
+    finally:
+        worker.close()
+
+
+def _pool(layout: StoreLayout, processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        max_workers=processes,
+        mp_context=get_context("spawn"),
+        initializer=start_worker,
+        initargs=(layout,),
+        max_tasks_per_child=TASKS_PER_PROCESS,
+    )
+
+
+def _drain(
+    pool: ProcessPoolExecutor, waiting: list[Task], window: int
+) -> Generator[Record, None, list[Task]]:
+    """Yield records until nothing waits; return the tasks that were on their way when a process died."""
+    flying: dict[Future[Record], Task] = {}
+    try:
+        while waiting or flying:
+            while waiting and len(flying) < window:
+                task = waiting.pop()
+                flying[pool.submit(prepare_in_worker, *task)] = task
+            done, _ = wait(flying, return_when=FIRST_COMPLETED)
+            for future in done:
+                record = future.result()
+                del flying[future]
+                yield record
+    except BrokenProcessPool:
+        return list(flying.values())
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    return []
+
+
+def _prepare_alone(layout: StoreLayout, worker: Worker, task: Task) -> Record:
+    """Prepare a scan during which a process died, in a process of its own: only the guilty one is refused."""
+    with _pool(layout, 1) as pool:
+        try:
+            return pool.submit(prepare_in_worker, *task).result()
+        except BrokenProcessPool:
+            return worker.reject(*task, "the process that read it died (out of memory?)")

@@ -1,0 +1,280 @@
+"""The store: prepared scans on disk, memory-mapped, and `fill`, which puts scans into it."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from braindino.errors import BraindinoError
+from braindino.files import atomic_write, read_json, write_json
+from braindino.scans.layout import ARRAY_HEADER, StoreLayout
+from braindino.scans.ledger import Record, ledger_stamp, read_ledger
+from braindino.scans.pool import Task, prepare_all
+from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.progress import track
+from braindino.scans.reading import signature
+from braindino.scans.worker import MEASURES, Worker
+
+IDENTITY = ("dataset", "subject", "session", "modality", "group")
+INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
+REJECT_COLUMNS = ("path", "reason", *IDENTITY)
+OPEN_MAPS = 64
+_FORMAT = 1
+
+
+class Store:
+    """Prepared scans of one contract.
+
+    store/contract.json            the contract, and the skull-stripping command if there is one
+    store/scans/ab/<key>.npy       slices (D, H, W); the key is a digest of content, contract and command
+    store/scans/ab/<key>.json      geometry, step, zero, statistics: how to decode, and the way back
+    store/ledger/*.jsonl           what was done with which file: what the tables are made from
+    store/index.csv, rejects.csv   for people, written at the end of every fill
+    store/stripped/                cached results of the skull-stripping command
+
+    Any number of processes may read and fill one store. A key's slices never change.
+    """
+
+    def __init__(self, layout: StoreLayout) -> None:
+        """Use `create` or `open`."""
+        self._layout = layout
+        self._maps: OrderedDict[str, np.memmap[Any, Any]] = OrderedDict()
+        self._records: dict[str, Record] | None = None
+
+    @classmethod
+    def create(cls, path: Path | str, contract: Preprocessing, strip_cmd: str | None = None) -> Self:
+        """Make a store, or open the one that is there if it was prepared alike.
+
+        Raises BraindinoError, showing both sides, when it was prepared otherwise.
+        """
+        root = Path(path)
+        if not (root / "contract.json").exists():
+            if root.exists() and (not root.is_dir() or any(root.iterdir())):
+                raise BraindinoError(
+                    f"{root}: neither empty nor a store; choose another folder for the store"
+                )
+            content = {"format": _FORMAT, "preprocessing": contract.to_dict(), "strip_cmd": strip_cmd}
+            write_json(root / "contract.json", content)
+        store = cls.open(root)
+        if differences := store.contract.difference(contract):
+            raise BraindinoError(
+                f"{root}: this store was prepared otherwise ({'; '.join(differences)}).\n"
+                f"store: {store.contract}\nasked: {contract}\n"
+                "Choose another folder, or give the store's contract."
+            )
+        if store.strip_cmd != strip_cmd:
+            raise BraindinoError(
+                f"{root}: this store was filled with another skull-stripping command.\n"
+                f"store: {store.strip_cmd}\nasked: {strip_cmd}"
+            )
+        return store
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a store that is there. Raises BraindinoError when there is none, or none of this format."""
+        root = Path(path).absolute()
+        file = root / "contract.json"
+        if not file.is_file():
+            raise BraindinoError(
+                f"{path}: no store there (no contract.json).\n"
+                f"Make one with `braindino prepare manifest.csv --store {path}`"
+            )
+        content = read_json(file)
+        if content.get("format") != _FORMAT:
+            raise BraindinoError(
+                f"{file}: format {content.get('format')}, expected {_FORMAT}; make a new store"
+            )
+        contract = Preprocessing.from_dict(content["preprocessing"])
+        return cls(StoreLayout(root, contract, content["strip_cmd"]))
+
+    @property
+    def path(self) -> Path:
+        """The folder, absolute."""
+        return self._layout.root
+
+    @property
+    def contract(self) -> Preprocessing:
+        """How every scan in it was prepared."""
+        return self._layout.contract
+
+    @property
+    def strip_cmd(self) -> str | None:
+        """The command that every scan went through before, if any."""
+        return self._layout.strip_cmd
+
+    @property
+    def layout(self) -> StoreLayout:
+        """Where its files lie."""
+        return self._layout
+
+    def refresh(self) -> None:
+        """Look at the ledger again: another process may have filled the store."""
+        self._records = None
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """The latest record of each path, as read at the first use or after `refresh`."""
+        if self._records is None:
+            self._records = read_ledger(self._layout.ledger)
+        return self._records
+
+    def index(self) -> pd.DataFrame:
+        """One row per prepared file, by path, with INDEX_COLUMNS. Copies of a scan share a key."""
+        return _table(self.records, "key", INDEX_COLUMNS).astype(
+            {name: "float64" if name in ("step", "zero") else "int64" for name in MEASURES}
+        )
+
+    def rejects(self) -> pd.DataFrame:
+        """One row per file that could not be used: path, reason, identity."""
+        return _table(self.records, "reason", REJECT_COLUMNS)
+
+    def key_of(self, path: Path | str) -> str | None:
+        """The key of a file that was prepared and is unchanged by size and time; nothing is read."""
+        record = self.records.get(_absolute(path))
+        if record is None or "key" not in record or (record["bytes"], record["mtime_ns"]) != signature(path):
+            return None
+        return str(record["key"])
+
+    def slices(self, key: str) -> "np.memmap[Any, Any]":
+        """All slices of a scan, (D, H, W) of the contract's dtype, mapped. OPEN_MAPS maps stay open."""
+        if key in self._maps:
+            self._maps.move_to_end(key)
+            return self._maps[key]
+        file = self._layout.array(key)
+        length = self._length(file) - ARRAY_HEADER
+        if length <= 0 or length % self._layout.plane_bytes:
+            raise BraindinoError(f"{file}: damaged; run `braindino prepare` again to redo it")
+        shape = (length // self._layout.plane_bytes, *self.contract.size)
+        mapped = np.memmap(file, self.contract.dtype, "r", offset=ARRAY_HEADER, shape=shape)
+        self._maps[key] = mapped
+        if len(self._maps) > OPEN_MAPS:
+            self._maps.popitem(last=False)
+        return mapped
+
+    def slice(self, key: str, i: int) -> np.ndarray:
+        """One slice (H, W), read and copied. No file stays open, however many scans there are."""
+        file = self._layout.array(key)
+        size = self._layout.plane_bytes
+        try:
+            descriptor = os.open(file, os.O_RDONLY)
+        except FileNotFoundError:
+            self._length(file)
+            raise
+        try:
+            content = os.pread(descriptor, size, ARRAY_HEADER + i * size) if i >= 0 else b""
+        finally:
+            os.close(descriptor)
+        if len(content) != size:
+            raise IndexError(f"{file}: no slice {i}")
+        return np.frombuffer(content, self.contract.dtype).reshape(self.contract.size)
+
+    def sidecar(self, key: str) -> dict[str, Any]:
+        """Geometry, spacing, statistics, step, zero, first, last, sha256 and source of a scan."""
+        return self._layout.read_sidecar(key)
+
+    def write_tables(self) -> None:
+        """Write index.csv and rejects.csv from the ledger, again if it grew meanwhile."""
+        stamp = None
+        while stamp != (stamp := ledger_stamp(self._layout.ledger)):
+            self.refresh()
+            for name, table in (("index.csv", self.index()), ("rejects.csv", self.rejects())):
+                with atomic_write(self.path / name, "wb") as file:
+                    # File names need not be UTF-8; their bytes pass through.
+                    file.write(table.to_csv(index=False).encode("utf-8", "surrogateescape"))
+
+    def _length(self, file: Path) -> int:
+        try:
+            return file.stat().st_size
+        except FileNotFoundError:
+            raise BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Maps and records stay behind: a loader's worker opens its own, lazily."""
+        return {"_layout": self._layout, "_maps": OrderedDict(), "_records": None}
+
+
+@dataclass(frozen=True)
+class FillReport:
+    """What a fill did with the scans it was given."""
+
+    prepared: int  # in this run
+    present: int  # already there, not read
+    rejected: int  # in this run or in an earlier one
+    rejects: Path  # the table with their reasons
+
+
+def fill(
+    store: Store,
+    rows: pd.DataFrame,
+    jobs: int = 1,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool = True,
+    retry_rejects: bool = False,
+) -> FillReport:
+    """Prepare the scans in `rows` that the store does not have yet.
+
+    rows: a column `path`, and of dataset, subject, session, modality, group those there are. A path that
+    comes twice counts once. shard (i, n): take every n-th scan from the i-th on, counted from 0, as one of n
+    jobs that together do all. Interrupting or killing it at any time is safe, and the next call goes on: what
+    is done, and what was rejected and has not changed since (unless retry_rejects), is not read again.
+    """
+    if not 0 <= shard[0] < shard[1]:
+        raise BraindinoError(f"shard {shard[0]}/{shard[1]}: expected i/n with i from 0 to n - 1")
+    if jobs < 1:
+        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
+    store.refresh()
+    worker = Worker(store.layout)
+    todo: list[Task] = []
+    present = rejected = prepared = 0
+    for path, identity in _tasks(rows)[shard[0] :: shard[1]]:
+        record = store.records.get(path)
+        if record is None or (record["bytes"], record["mtime_ns"]) != signature(path):
+            todo.append((path, identity))
+        elif "reason" in record:
+            if record["lasting"] and not retry_rejects:
+                rejected += 1
+            else:
+                todo.append((path, identity))
+        elif store.layout.holds(record["key"], record["depth"]):
+            present += 1
+            if any(record[name] != value for name, value in identity.items()):
+                worker.amend(record, identity)
+        else:
+            todo.append((path, identity))
+    worker.close()
+    try:
+        for record in track(prepare_all(store.layout, todo, jobs), len(todo), "prepare", progress):
+            prepared += "key" in record
+            rejected += "reason" in record
+    finally:
+        store.write_tables()
+    return FillReport(prepared, present, rejected, store.path / "rejects.csv")
+
+
+def _tasks(rows: pd.DataFrame) -> list[Task]:
+    """Absolute path and identity of each distinct file, in the order of the rows."""
+    if "path" not in rows.columns:
+        raise BraindinoError(f"rows to prepare need a column `path`; there are {', '.join(rows.columns)}")
+    given = {name: rows[name] if name in rows.columns else [""] * len(rows) for name in IDENTITY}
+    tasks: dict[str, dict[str, str]] = {}
+    for path, *values in zip(rows["path"], *given.values(), strict=True):
+        identity = {n: "" if pd.isna(v) else str(v) for n, v in zip(IDENTITY, values, strict=True)}
+        tasks.setdefault(_absolute(path), identity)
+    return list(tasks.items())
+
+
+def _absolute(path: Path | str) -> str:
+    """Absolute, `..` taken out, links not followed: an annex link stays the name that the manifest knows."""
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def _table(records: dict[str, Record], holding: str, columns: Sequence[str]) -> pd.DataFrame:
+    chosen = [records[path] for path in sorted(records) if holding in records[path]]
+    return pd.DataFrame(
+        {name: [record[name] for record in chosen] for name in columns}, columns=list(columns)
+    )

@@ -1,0 +1,80 @@
+"""Skull stripping by a command of the user's, with results cached by content and command."""
+
+import hashlib
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from braindino.errors import BraindinoError
+from braindino.scans.reading import Scan, ScanError, read_scan
+
+TIMEOUT_S = 3600  # HD-BET on a CPU takes ten minutes; an hour means that the tool hangs
+
+
+def check_strip_cmd(command: str) -> None:
+    """Refuse a command that could never work, before the first scan is read."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise BraindinoError(f"--strip-cmd {command!r}: {error}") from None
+    if not any("{in}" in word for word in words) or not any("{out}" in word for word in words):
+        raise BraindinoError(
+            f"--strip-cmd {command!r}: expected {{in}} and {{out}} where the two file names go,\n"
+            'for example "hd-bet -i {in} -o {out}"'
+        )
+    if shutil.which(words[0]) is None:
+        raise BraindinoError(f"--strip-cmd: there is no program {words[0]!r} on the PATH")
+
+
+def strip_skull(scan: Scan, command: str, cache: Path) -> Scan:
+    """`scan` with everything but the brain at 0, as the command makes it; sha256 stays that of the original.
+
+    The command is run without a shell: split like a shell would, then {in} and {out} are put in place. {out}
+    is an .nii.gz in a folder of its own. Raises ScanError when the command fails, or when its result lies on
+    another grid than the scan.
+    """
+    name = hashlib.sha256(f"{scan.sha256}:{command}".encode()).hexdigest()[:40]
+    result = cache / f"{name}.nii.gz"
+    if not result.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".running-") as folder:
+            out = Path(folder) / "stripped.nii.gz"
+            _run(scan.path, out, command)
+            out.replace(result)
+    try:
+        stripped = read_scan(result)
+    except ScanError as error:
+        result.unlink(missing_ok=True)
+        raise ScanError(scan.path, f"skull stripping made an unusable file: {error.reason}") from None
+    if stripped.data.shape != scan.data.shape or not np.allclose(stripped.affine, scan.affine, atol=1e-2):
+        raise ScanError(
+            scan.path, "skull stripping changed the grid: expected the shape and affine of the scan"
+        )
+    return replace(stripped, path=scan.path, sha256=scan.sha256)
+
+
+def _run(path: Path, out: Path, command: str) -> None:
+    words = [word.replace("{in}", str(path)).replace("{out}", str(out)) for word in shlex.split(command)]
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ScanError(path, f"skull stripping took more than {TIMEOUT_S} s", lasting=False) from None
+    except OSError as error:
+        raise ScanError(path, f"skull stripping could not start: {error.strerror}", lasting=False) from None
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise ScanError(path, f"skull stripping failed (exit code {done.returncode}): {said}")
+    if not out.is_file():
+        raise ScanError(path, "skull stripping ended well but wrote nothing to {out}")
