@@ -61,9 +61,8 @@ def prepare(
     except KeyboardInterrupt:
         print("\ninterrupted: the same command again continues, nothing is done twice", file=sys.stderr)
         return 130
-    print(
-        f"prepared {report.prepared}, already there {report.present}, rejected {report.rejected}: {target.path}"
-    )
+    counts = f"prepared {report.prepared}, already there {report.present}, rejected {report.rejected}"
+    print(f"{counts}: {target.path}")
     if report.rejected:
         print(f"why they were rejected: {report.rejects}")
     return 1 if report.rejected else 0
