@@ -1,0 +1,55 @@
+"""Settings of the teacher and of the losses, with the published values as defaults."""
+
+from dataclasses import dataclass
+
+from braindino.pretraining.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Moving average and centring; lengths in optimiser steps. Defaults: method.md, stage 1.
+
+    Args:
+        momentum: teacher = momentum * teacher + (1 - momentum) * student after every optimiser step.
+        momentum_final: None stays constant; otherwise a half cosine leads there (1.0 in DINOv2).
+        temperature: of the targets, after the warm-up.
+        temperature_start: of the targets at step 0.
+        temperature_warmup_steps: from the one to the other, linearly.
+        sinkhorn_iterations: of the centring.
+    """
+
+    momentum: float = 0.994
+    momentum_final: float | None = None
+    temperature: float = 0.07
+    temperature_start: float = 0.04
+    temperature_warmup_steps: int = 30_000
+    sinkhorn_iterations: int = 3
+
+    def momentum_schedule(self) -> Schedule:
+        """Per optimiser step."""
+        return Schedule(self.momentum, final=self.momentum_final)
+
+    def temperature_schedule(self) -> Schedule:
+        """Per optimiser step."""
+        return Schedule(self.temperature, self.temperature_start, self.temperature_warmup_steps)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses. Defaults: method.md, stage 1.
+
+    Args:
+        dino, ibot: factors of the two cross entropies.
+        koleo: factor of KoLeo, summed over the two global crops.
+        koleo_over_processes: seek KoLeo's nearest neighbour over all processes (stage 2) instead of within
+            each.
+        local_weight: factor of the local crops' part of DINO; 0.5 in stage 2.
+        student_temperature: of the student's softmax.
+    """
+
+    dino: float = 1.0
+    ibot: float = 1.0
+    koleo: float = 0.1
+    koleo_over_processes: bool = False
+    local_weight: float = 1.0
+    student_temperature: float = 0.1

@@ -1,0 +1,125 @@
+"""Which patches of which global crops are masked: blocks by the published sampling, a batch at once."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+MINIMUM_BLOCK = 4  # patches; BEiT's and DINOv2's sampling
+LOG_ASPECT = (math.log(0.3), -math.log(0.3))
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """How much is masked. Defaults: method.md "Heads".
+
+    Args:
+        share: part of the global crops that are masked at all.
+        ratio: smallest and largest part of a masked crop's patches; spread evenly over the masked crops of a
+            batch.
+    """
+
+    share: float = 0.5
+    ratio: tuple[float, float] = (0.1, 0.5)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masked patches of N crops.
+
+    Attributes:
+        mask: (N, patches) bool.
+        indices: (n,) int64, positions of the masked patches in the flattened (N * patches) tokens.
+        weights: (n,) float32, 1 / (number of masked patches in the same crop).
+    """
+
+    mask: Tensor
+    indices: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device) -> "Masks":
+        """The same on `device`; the copies do not wait for it."""
+        return Masks(*(t.to(device, non_blocking=True) for t in (self.mask, self.indices, self.weights)))
+
+
+def sample_masks(
+    crops: int, grid: tuple[int, int], config: MaskConfig, generator: np.random.Generator
+) -> Masks:
+    """Draw the masks of `crops` global crops of `grid` patches.
+
+    int(crops * share) crops are masked; the i-th of them has exactly int(patches * linspace(ratio, n + 1)[i +
+    1]) masked patches, in rectangles of at least 4 patches and aspect ratio 0.3 to 3.3, filled up with single
+    patches. Which crop gets which is random. (BEiT's blocks with DINOv2's and DINOv3's counts.)
+    """
+    masked = int(crops * config.share)
+    patches = grid[0] * grid[1]
+    counts = (np.linspace(*config.ratio, masked + 1)[1:] * patches + 1e-9).astype(int)
+    blocks = np.zeros((crops, patches), dtype=bool)
+    blocks[:masked] = _complete(_blocks(counts, grid, generator).reshape(masked, patches), counts, generator)
+    blocks = blocks[generator.permutation(crops)]
+    indices = np.flatnonzero(blocks)
+    weights = 1.0 / blocks.sum(axis=1)[indices // patches]
+    return Masks(
+        torch.from_numpy(blocks), torch.from_numpy(indices), torch.from_numpy(weights.astype(np.float32))
+    )
+
+
+def _blocks(
+    counts: npt.NDArray[np.int_], grid: tuple[int, int], generator: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Rectangles in (n, rows, columns) until `counts` are reached or no rectangle fits in ATTEMPTS draws.
+
+    Every round draws ATTEMPTS rectangles for each unfinished crop and keeps the first that fits, as the
+    published loop does; how many new patches each would mask is read from a table of cumulative sums.
+    """
+    rows, columns = grid
+    mask = np.zeros((len(counts), rows, columns), dtype=bool)
+    open_ = np.flatnonzero(counts > 0)
+    remaining = counts.copy()
+    while len(open_):
+        shape = (len(open_), ATTEMPTS)
+        limit = remaining[open_, None]
+        area = generator.uniform(MINIMUM_BLOCK, np.maximum(limit, MINIMUM_BLOCK), shape)
+        aspect = np.exp(generator.uniform(*LOG_ASPECT, shape))
+        height = np.rint(np.sqrt(area * aspect)).astype(int)
+        width = np.rint(np.sqrt(area / aspect)).astype(int)
+        inside = (height < rows) & (width < columns) & (height > 0) & (width > 0)
+        height, width = np.where(inside, height, 1), np.where(inside, width, 1)
+        top = generator.integers(0, rows - height, endpoint=True)
+        left = generator.integers(0, columns - width, endpoint=True)
+        sums = np.zeros((len(open_), rows + 1, columns + 1), dtype=np.int32)
+        np.cumsum(np.cumsum(mask[open_], axis=1, dtype=np.int32), axis=2, out=sums[:, 1:, 1:])
+        i = np.arange(len(open_))[:, None]
+        already = (
+            sums[i, top + height, left + width]
+            - sums[i, top, left + width]
+            - sums[i, top + height, left]
+            + sums[i, top, left]
+        )
+        new = height * width - already
+        fits = inside & (new > 0) & (new <= limit)
+        first = fits.argmax(axis=1)
+        found = fits[i[:, 0], first]
+        open_, first = open_[found], first[found]
+        top, left, height, width, new = (a[found, first] for a in (top, left, height, width, new))
+        y, x = np.arange(rows)[None, :, None], np.arange(columns)[None, None, :]
+        in_rows = (y >= top[:, None, None]) & (y < (top + height)[:, None, None])
+        in_columns = (x >= left[:, None, None]) & (x < (left + width)[:, None, None])
+        mask[open_] |= in_rows & in_columns
+        remaining[open_] -= new
+        open_ = open_[remaining[open_] > 0]
+    return mask
+
+
+def _complete(
+    mask: npt.NDArray[np.bool_], counts: npt.NDArray[np.int_], generator: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Add single patches at random until each row of `mask` has exactly its count."""
+    order = np.argsort(np.where(mask, -1.0, generator.random(mask.shape)), axis=1)
+    complete = np.zeros_like(mask)
+    np.put_along_axis(complete, order, np.arange(mask.shape[1])[None, :] < counts[:, None], axis=1)
+    return complete

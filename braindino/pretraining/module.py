@@ -1,0 +1,275 @@
+"""DINOModule: self-distillation of a ViT on brain slices with DINO, iBOT and KoLeo, as a LightningModule."""
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from braindino.errors import BraindinoError
+from braindino.pretraining.backbone import RopeConfig, create_backbone
+from braindino.pretraining.config import LossConfig, TeacherConfig
+from braindino.pretraining.distributed import rank, world_size
+from braindino.pretraining.guard import FiniteGuard
+from braindino.pretraining.heads import HeadConfig
+from braindino.pretraining.losses import dino_loss, ibot_loss, koleo_loss
+from braindino.pretraining.masking import MaskConfig, sample_masks
+from braindino.pretraining.monitors import CollapseMonitor, ThroughputMonitor, feature_statistics
+from braindino.pretraining.network import Student, Teacher
+from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
+from braindino.pretraining.randomness import Randomness
+from braindino.pretraining.schedules import batch_scale
+from braindino.pretraining.sinkhorn import sinkhorn_knopp
+from braindino.pretraining.views import GLOBAL_CROPS, ViewsConfig, make_views
+
+
+class DINOModule(pl.LightningModule):
+    """Student and EMA teacher, trained as BrainDINO (arXiv 2604.27277) by its closest published recipe.
+
+    Batches are those of `SliceDataModule`: "slices" (B, H, W) raw, "step" (B,), "zero" (B,). The data
+    module's `contract` is stored with the checkpoint, as the encoder's input contract. All lengths are
+    optimiser steps. What is random in a batch is a function of (seed, batch number, process), so a resumed
+    run repeats what an uninterrupted one would have done.
+
+    Args:
+        architecture: a timm `vit_*_dinov3` name.
+        in_chans: 1 takes the grey slice, 3 repeats it (needed to start from natural-image weights).
+        model_args: passed to timm: `patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...
+        drop_path: part of the batch that each residual branch of the student leaves out.
+        rope: changes of the patch coordinates in training.
+        views: crops and intensity changes.
+        masks: patches hidden from the student.
+        dino_head, ibot_head: sizes of the two heads.
+        teacher: moving average and centring.
+        losses: weights of the losses.
+        optimiser: AdamW and its schedules.
+        activation_checkpointing: compute the student's blocks again in the backward pass instead of keeping
+            them.
+        monitor_every: optimiser steps between the costlier measurements (entropy, effective rank).
+        seed: of views, masks and stochastic depth (the weights follow `seed_everything`).
+
+    Raises:
+        BraindinoError: unknown architecture, crop sizes that the patch size does not divide.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "vit_base_patch16_dinov3",
+        in_chans: int = 3,
+        model_args: dict[str, Any] | None = None,
+        drop_path: float = 0.2,
+        rope: RopeConfig = RopeConfig(),  # noqa: B008 - frozen, so sharing it is safe
+        views: ViewsConfig = ViewsConfig(),  # noqa: B008
+        masks: MaskConfig = MaskConfig(),  # noqa: B008
+        dino_head: HeadConfig = HeadConfig(),  # noqa: B008
+        ibot_head: HeadConfig = HeadConfig(),  # noqa: B008
+        teacher: TeacherConfig = TeacherConfig(),  # noqa: B008
+        losses: LossConfig = LossConfig(),  # noqa: B008
+        optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
+        activation_checkpointing: bool = False,
+        monitor_every: int = 50,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.model_args = {"in_chans": in_chans, **(model_args or {})}
+        backbone = create_backbone(architecture, **self.model_args)
+        views.check(backbone.patch_embed.patch_size[0])
+        self.views, self.masks, self.losses = views, masks, losses
+        self.teacher_config, self.optimiser_config = teacher, optimiser
+        self.monitor_every, self.seed = monitor_every, seed
+        self.student = Student(backbone, dino_head, ibot_head, rope, drop_path, activation_checkpointing)
+        self.teacher = Teacher(copy.deepcopy(backbone), dino_head, ibot_head)
+        self.teacher.follow(self.student, 1.0)
+        self.guard = FiniteGuard()
+        self.batches = 0  # seen by this process since the start of the run, interruptions left out
+        self._contract: dict[str, Any] | None = None
+        self._total_steps = math.inf
+        self._batch_size = 0
+        self._seen: dict[str, Tensor] = {}
+        self._left_out = torch.zeros(())
+        self._momentum = teacher.momentum
+
+    # ------------------------------------------------------------------------------------------------- set-up
+
+    def setup(self, stage: str) -> None:
+        """Take the data module's contract and refuse trainer settings under which the method would not hold.
+
+        Raises:
+            BraindinoError: no contract, clipping by the trainer, or a precision that the moving average
+                cannot bear.
+        """
+        # the teacher is in eval mode on purpose; lightning would warn about each run
+        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+        contract = getattr(getattr(self.trainer, "datamodule", None), "contract", None)
+        if contract is None:
+            raise BraindinoError(
+                "DINOModule needs a data module with a `contract` (SliceDataModule): it is the preprocessing "
+                "that the exported encoder will ask for."
+            )
+        self._contract = contract.to_dict()
+        if self.trainer.gradient_clip_val is not None:
+            raise BraindinoError(
+                "trainer.gradient_clip_val: gradients are clipped per submodule; set model.optimiser.clip."
+            )
+        if str(self.trainer.precision) not in ("32-true", "bf16-mixed"):
+            raise BraindinoError(
+                f"trainer.precision: {self.trainer.precision} is not supported, as the moving average "
+                "needs float32 weights.\nUse bf16-mixed or 32-true."
+            )
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """The monitors that every run has."""
+        return [CollapseMonitor(), ThroughputMonitor(self.monitor_every)]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; the schedules are set in `optimizer_step`.
+
+        Raises:
+            BraindinoError: a schedule ends at the last step, and the trainer does not know which that is.
+        """
+        self._total_steps = float(self.trainer.estimated_stepping_batches)
+        schedules = (
+            self.optimiser_config.lr_schedule(),
+            self.optimiser_config.weight_decay_schedule(),
+            self.teacher_config.momentum_schedule(),
+        )
+        if math.isinf(self._total_steps) and any(s.final is not None for s in schedules):
+            raise BraindinoError(
+                "a schedule with a final value needs the length of the run: set trainer.max_steps."
+            )
+        return create_optimiser(self.student, len(self.student.backbone.blocks), self.optimiser_config)
+
+    # ----------------------------------------------------------------------------------------- losses of a
+    # batch
+
+    def _losses(
+        self, batch: Mapping[str, Tensor], randomness: Randomness, measure: bool
+    ) -> dict[str, Tensor]:
+        views = make_views(batch, self.views, randomness)
+        slices = views.global_crops.shape[1]
+        images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
+        masks = sample_masks(len(images), self.student.grid(images), self.masks, randomness.host).to(
+            images.device
+        )
+        temperature = self.teacher_config.temperature_schedule().at(self._step, self._total_steps)
+        iterations, sharpness = self.teacher_config.sinkhorn_iterations, self.losses.student_temperature
+
+        with torch.no_grad():
+            cls, patches = self.teacher.tokens(images)
+            hidden = patches.flatten(0, 1)[masks.indices]
+            dino_targets = sinkhorn_knopp(self.teacher.dino_head(cls), temperature, iterations)
+            ibot_targets = sinkhorn_knopp(self.teacher.ibot_head(hidden), temperature, iterations)
+
+        student_cls, student_patches = self.student.masked_tokens(images, masks.mask, randomness.device)
+        every_cls = student_cls
+        if len(local_images):
+            local_cls, _ = self.student.masked_tokens(local_images, None, randomness.device)
+            every_cls = torch.cat([student_cls, local_cls])
+        logits = self.student.dino_head(every_cls).unflatten(0, (-1, slices))
+        hidden_logits = self.student.ibot_head(student_patches.flatten(0, 1)[masks.indices])
+
+        dino_targets = dino_targets.unflatten(0, (GLOBAL_CROPS, slices))
+        dino = dino_loss(
+            logits[:GLOBAL_CROPS], logits[GLOBAL_CROPS:], dino_targets, sharpness, self.losses.local_weight
+        )
+        ibot = ibot_loss(hidden_logits, ibot_targets, masks.weights, len(images), sharpness)
+        koleo = torch.stack(
+            [
+                koleo_loss(crop, self.losses.koleo_over_processes)
+                for crop in student_cls.unflatten(0, (-1, slices))
+            ]
+        ).sum()
+        loss = self.losses.dino * dino + self.losses.ibot * ibot + self.losses.koleo * koleo
+        values = {"loss": loss, "dino": dino, "ibot": ibot, "koleo": koleo}
+        values["dino_over_lnk"] = dino.detach() / math.log(logits.shape[-1])
+        if measure:
+            values |= feature_statistics(cls, dino_targets.flatten(0, 1))
+            values["dino_kl"] = dino.detach() - values["teacher_entropy"]
+        return values
+
+    @property
+    def _step(self) -> int:
+        return int(self.trainer.global_step)
+
+    # ----------------------------------------------------------------------------------------- training
+
+    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """The learning rate is scaled by the size of a full batch, which the first one of a run is."""
+        self._batch_size = self._batch_size or len(batch["slices"])
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """One micro-batch; see the class for its contents."""
+        randomness = Randomness.of(self.seed, self.batches, rank(), self.device)
+        self.batches += 1
+        values = self._losses(batch, randomness, measure=self._step % self.monitor_every == 0)
+        self._seen = {name: values[name].detach() for name in ("loss", "dino", "ibot", "koleo")}
+        logged = {f"train/{name}": value.detach() for name, value in values.items()}
+        self.log_dict(logged, batch_size=len(batch["slices"]))
+        return values["loss"]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set the schedules, hold frozen prototypes, clip, and flag a step that is not finite."""
+        step, total, config = self._step, self._total_steps, self.optimiser_config
+        slices = self._batch_size * world_size() * self.trainer.accumulate_grad_batches
+        lr = config.lr_schedule().at(step, total) * batch_scale(slices, config.reference_batch)
+        weight_decay = config.weight_decay_schedule().at(step, total)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["lr_factor"]
+            group["weight_decay"] = weight_decay * group["wd_factor"]
+        if step < config.freeze_prototypes_steps:
+            for parameter in self.student.prototype_weights():
+                parameter.grad = None
+        norm = clip_gradients(self.student.parts(), config.clip)
+        self._left_out = self.guard.observe(step, {**self._seen, "gradient norm": norm})
+        optimizer.found_inf = self._left_out  # type: ignore[attr-defined]
+        self._momentum = self.teacher_config.momentum_schedule().at(step, total)
+        self.log_dict(
+            {
+                "train/grad_norm": norm,
+                "train/lr": lr,
+                "train/weight_decay": weight_decay,
+                "train/momentum": self._momentum,
+                "train/teacher_temperature": self.teacher_config.temperature_schedule().at(step, total),
+            }
+        )
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step the student, then let the teacher follow: once per optimiser step, not per micro-batch."""
+        super().optimizer_step(*args, **kwargs)
+        self.teacher.follow(self.student, (1 - self._momentum) * (1 - self._left_out))
+
+    # ----------------------------------------------------------------------------------------- evaluation
+
+    def _evaluate(self, batch: Mapping[str, Tensor], batch_idx: int, stage: str) -> None:
+        randomness = Randomness.of(self.seed, batch_idx, rank(), self.device)
+        values = self._losses(batch, randomness, measure=True)
+        logged = {f"{stage}/{name}": value for name, value in values.items()}
+        self.log_dict(logged, batch_size=len(batch["slices"]), sync_dist=True)
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """The training losses on views that depend on the batch number only, centred over the batch."""
+        self._evaluate(batch, batch_idx, "val")
+
+    def test_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """As `validation_step`."""
+        self._evaluate(batch, batch_idx, "test")
+
+    # ----------------------------------------------------------------------------------------- checkpoint
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the encoder needs to be built again, and the number of batches seen."""
+        checkpoint["encoder"] = {
+            "architecture": self.architecture,
+            "model_args": self.model_args,
+            "preprocessing": self._contract,
+        }
+        checkpoint["pretraining"] = {"batches": self.batches, "seed": self.seed}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue the count of batches."""
+        self.batches = checkpoint["pretraining"]["batches"]

@@ -1,0 +1,106 @@
+"""Both sides of the self-distillation: a ViT, a DINO head on its CLS token, an iBOT head on its patches."""
+
+from collections.abc import Iterator
+
+import torch
+from timm.models.eva import Eva
+from torch import Tensor, nn
+
+from braindino.pretraining.backbone import Rope, RopeConfig, forward_tokens
+from braindino.pretraining.heads import HeadConfig, ProjectionHead
+
+
+class Network(nn.Module):
+    """Backbone in timm's names, and the two heads; the student has a mask token besides.
+
+    Args:
+        backbone: see `create_backbone`.
+        dino, ibot: sizes of the heads.
+    """
+
+    def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dino_head = ProjectionHead(backbone.embed_dim, dino)
+        self.ibot_head = ProjectionHead(backbone.embed_dim, ibot)
+        self._rope = Rope()
+
+    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1, H, W) -> CLS (N, D) and patches (N, n, D), unmasked and without any randomness."""
+        return forward_tokens(self.backbone, images, self._table(images))
+
+    def _table(self, images: Tensor) -> Tensor:
+        return self._rope.table(self.backbone, *self.grid(images), images.device)
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        patch_rows, patch_columns = self.backbone.patch_embed.patch_size
+        return images.shape[-2] // patch_rows, images.shape[-1] // patch_columns
+
+
+class Student(Network):
+    """The network that is trained: with a mask token, stochastic depth and changes of the RoPE coordinates.
+
+    Args:
+        rope: changes of the coordinates in training.
+        drop_path: see `forward_tokens`.
+        recompute: activation checkpointing.
+    """
+
+    def __init__(
+        self,
+        backbone: Eva,
+        dino: HeadConfig,
+        ibot: HeadConfig,
+        rope: RopeConfig,
+        drop_path: float,
+        recompute: bool,
+    ) -> None:
+        super().__init__(backbone, dino, ibot)
+        self.mask_token = nn.Parameter(torch.zeros(1, backbone.embed_dim))
+        self.rope, self.drop_path, self.recompute = rope, drop_path, recompute
+
+    def masked_tokens(
+        self, images: Tensor, mask: Tensor | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """As `tokens`, with masked patches; in training mode `generator` decides all that is random."""
+        if not self.training:
+            return forward_tokens(self.backbone, images, self._table(images), mask, self.mask_token)
+        table = self._rope.changed(self.backbone, *self.grid(images), images.device, self.rope, generator)
+        return forward_tokens(
+            self.backbone, images, table, mask, self.mask_token, self.drop_path, generator, self.recompute
+        )
+
+    def prototype_weights(self) -> Iterator[Tensor]:
+        """The last layers of both heads, which stay frozen at first."""
+        yield self.dino_head.prototypes.weight
+        yield self.ibot_head.prototypes.weight
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Parameters by submodule, for clipping: backbone with mask token, DINO head, iBOT head."""
+        backbone = [*self.backbone.parameters(), self.mask_token]
+        return [backbone, list(self.dino_head.parameters()), list(self.ibot_head.parameters())]
+
+
+class Teacher(Network):
+    """The moving average of the student: never trained, always in eval mode, whatever calls `.train()`."""
+
+    def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
+        super().__init__(backbone, dino, ibot)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Stay in eval mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def follow(self, student: Student, weight: float | Tensor) -> None:
+        """teacher += weight * (student - teacher), on all parameters; `weight` 1 copies the student."""
+        own: list[Tensor] = list(self.parameters())
+        theirs = dict(student.named_parameters())
+        others: list[Tensor] = [theirs[name] for name, _ in self.named_parameters()]
+        if isinstance(weight, Tensor):
+            torch._foreach_lerp_(own, others, [weight] * len(own))
+        else:
+            torch._foreach_lerp_(own, others, weight)

@@ -1,0 +1,101 @@
+"""AdamW over the student: layer-wise learning rates, what is not decayed, and clipping per submodule."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from braindino.pretraining.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW and its schedules, in optimiser steps. Defaults: method.md, stage 1 (1000 steps per "epoch").
+
+    Args:
+        lr: peak learning rate for `reference_batch` slices per step; scaled by the square root of the batch.
+        lr_final: None stays at the peak; otherwise a half cosine leads there.
+        warmup_steps: from 0 to the peak.
+        reference_batch: slices per step, over all processes and accumulated batches, for which `lr` is meant.
+        layer_decay: the learning rate falls by this factor from each block to the one before it.
+        patch_embed_lr: further factor for the patch embedding.
+        weight_decay: on matrices; biases, norms, LayerScale and tokens are not decayed.
+        weight_decay_final: None stays constant; otherwise a half cosine leads there.
+        betas: of AdamW.
+        clip: largest gradient norm of each of backbone, DINO head and iBOT head.
+        freeze_prototypes_steps: the heads' last layer does not move in these first steps.
+    """
+
+    lr: float = 2e-4
+    lr_final: float | None = None
+    warmup_steps: int = 30_000
+    reference_batch: int = 1024
+    layer_decay: float = 0.9
+    patch_embed_lr: float = 0.2
+    weight_decay: float = 0.04
+    weight_decay_final: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 3.0
+    freeze_prototypes_steps: int = 3_000
+
+    def lr_schedule(self) -> Schedule:
+        """Before the factor of the batch and of the layer."""
+        return Schedule(self.lr, 0.0, self.warmup_steps, self.lr_final)
+
+    def weight_decay_schedule(self) -> Schedule:
+        """Of the decayed parameters."""
+        return Schedule(self.weight_decay, final=self.weight_decay_final)
+
+
+def multipliers(
+    name: str, parameter: nn.Parameter, depth: int, config: OptimiserConfig
+) -> tuple[float, float]:
+    """Factors of learning rate and weight decay for the student's parameter `name`.
+
+    Layer 0 is everything before the first of `depth` blocks, layer i + 1 is block i, and the final norm and
+    the heads have factor 1 (BEiT's rule as DINOv2 and DINOv3 apply it).
+    """
+    decayed = 0.0 if parameter.ndim <= 1 or name.endswith("_token") else 1.0
+    block = re.match(r"backbone\.blocks\.(\d+)\.", name)
+    if block:
+        layer = int(block[1]) + 1
+    elif re.match(r"(backbone\.(patch_embed|norm_pre|cls_token|reg_token)|mask_token)", name):
+        layer = 0
+    else:
+        layer = depth + 1
+    factor = config.layer_decay ** (depth + 1 - layer)
+    if name.startswith("backbone.patch_embed."):
+        factor *= config.patch_embed_lr
+    return factor, decayed
+
+
+def create_optimiser(student: nn.Module, depth: int, config: OptimiserConfig) -> torch.optim.AdamW:
+    """AdamW with one group per pair of factors, stored as "lr_factor" and "wd_factor" in the group.
+
+    The fused form applies the whole step in one pass and can leave it out on the device (`found_inf`),
+    without the host having to wait for the gradients.
+    """
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in student.named_parameters():
+        lr_factor, wd_factor = key = multipliers(name, parameter, depth, config)
+        group = groups.setdefault(key, {"params": [], "lr_factor": lr_factor, "wd_factor": wd_factor})
+        group["params"].append(parameter)
+    return torch.optim.AdamW(list(groups.values()), lr=config.lr, betas=config.betas, fused=True)
+
+
+def clip_gradients(parts: Sequence[Iterable[nn.Parameter]], largest: float) -> Tensor:
+    """Scale the gradients of each part so that their norm is at most `largest`; the total norm before that.
+
+    Nothing waits for the device. A non-finite gradient makes the returned norm non-finite.
+    """
+    norms = []
+    for part in parts:
+        gradients = [p.grad for p in part if p.grad is not None]
+        if gradients:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
+            norms.append(norm)
+    return torch.linalg.vector_norm(torch.stack(norms))

@@ -1,0 +1,29 @@
+"""Random numbers of a batch as a pure function of (seed, batch, process): a resumed run repeats them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Generators of one batch on one process.
+
+    Attributes:
+        host: for decisions that the host must know (boxes, masks, which slice is changed).
+        device: for numbers needed in bulk on the accelerator (noise) or drawn there (stochastic depth).
+    """
+
+    host: np.random.Generator
+    device: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, batch: int, process: int, device: torch.device) -> "Randomness":
+        """Generators for batch number `batch` of process `process`; streams of neighbours are unrelated."""
+        host, bulk = np.random.SeedSequence((seed, batch, process)).spawn(2)
+        generator = torch.Generator(device)
+        # torch takes 64 bits; the upper one is left free, as manual_seed refuses values above the signed
+        # range
+        generator.manual_seed(int(bulk.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        return cls(np.random.default_rng(host), generator)
