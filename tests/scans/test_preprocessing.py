@@ -1,0 +1,214 @@
+"""The contract, and prepared slices against a slow float64 reference."""
+
+from collections.abc import Callable
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import PRESETS, Preprocessing, decode, preprocess
+from braindino.scans.reading import Scan, ScanError
+
+SMALL = Preprocessing(depth=12, size=(24, 20))
+
+
+def reference(ras: np.ndarray, contract: Preprocessing) -> np.ndarray:
+    """Turn, clip, normalise, resample in the plane, then along the depth, in float64."""
+    volume = ras.astype(np.float64).transpose(contract.slice_axes)
+    inside = volume != 0
+    low, high = np.percentile(volume[inside], contract.clip)
+    clipped = np.clip(volume, low, high)
+    if contract.normalise == "minmax":
+        values = np.where(inside, (clipped - low) / (high - low), 0)
+    else:
+        mean, deviation = clipped[inside].mean(), clipped[inside].std()
+        background = (0 - mean) / deviation if contract.normalise == "zscore-background" else 0
+        values = np.where(inside, (clipped - mean) / deviation, background)
+    resize = torch.nn.functional.interpolate
+    planes = resize(torch.from_numpy(values)[:, None], contract.size, mode="bilinear", antialias=True)[:, 0]
+    if contract.depth is None:
+        return planes.numpy()
+    stack = planes.reshape(1, 1, len(planes), -1)
+    stack = resize(stack, (contract.depth, stack.shape[-1]), mode="bilinear", antialias=True)
+    return stack.reshape(contract.depth, *contract.size).numpy()
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        SMALL,
+        SMALL.replace(normalise="minmax", clip=(2, 90)),
+        SMALL.replace(normalise="zscore-background", clip=(1, 99)),
+        SMALL.replace(depth=None),
+        SMALL.replace(depth=40, size=(9, 33), slice_axes=(0, 2, 1)),
+        SMALL.replace(dtype="float16"),
+    ],
+)
+def test_decoded_slices_equal_a_float64_reference_within_the_quantisation(
+    contract: Preprocessing, head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
+) -> None:
+    volume = head()
+    prepared = preprocess(as_scan(volume), contract)
+    expected = reference(volume, contract)
+    assert prepared.slices.shape == expected.shape
+    assert prepared.slices.dtype == contract.dtype
+    tolerance = 0.5 * prepared.step + 1e-5 if contract.dtype == "uint8" else 2e-3
+    np.testing.assert_allclose(
+        decode(prepared.slices, prepared.step, prepared.zero), expected, atol=tolerance
+    )
+
+
+@pytest.mark.parametrize("name", ["paper", "minmax"])
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_background_is_exactly_zero(
+    name: str, dtype: str, head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
+) -> None:
+    contract = Preprocessing.preset(name, depth=16, size=(24, 20), dtype=dtype)
+    volume = head((20, 24, 16))  # the grid of the contract: nothing is mixed with its neighbours
+    prepared = preprocess(as_scan(volume), contract)
+    values = decode(prepared.slices, prepared.step, prepared.zero)
+    assert (values[volume.transpose(2, 1, 0) == 0] == 0).all()
+    assert np.count_nonzero(values) > 1000
+
+
+@pytest.mark.parametrize("codes", ["LAS", "PSR", "IRP", "ASL"])
+def test_the_same_head_stored_otherwise_gives_the_same_slices(
+    codes: str,
+    head: Callable[..., np.ndarray],
+    as_scan: Callable[..., Scan],
+    reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> None:
+    affine = np.diag([1.0, 1.2, 2.0, 1.0])
+    volume = head()
+    expected = preprocess(as_scan(volume, affine), SMALL)
+    data, turned = reoriented(volume, affine, codes)
+    assert "".join(nib.aff2axcodes(turned)) == codes
+    found = preprocess(as_scan(data, turned), SMALL)
+    steps = np.abs(found.slices.astype(int) - expected.slices.astype(int))
+    assert steps.max() <= 1  # axes are summed in another order: the last bit may round the other way
+    assert (steps > 0).mean() < 1e-3
+    assert (found.first, found.last) == (expected.first, expected.last)
+
+
+def test_an_oblique_scan_is_cut_along_its_own_axes(
+    head: Callable[..., np.ndarray],
+    as_scan: Callable[..., Scan],
+    reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> None:
+    angle = np.deg2rad(25)
+    tilt = np.eye(4)
+    tilt[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    data, turned = reoriented(head(), np.eye(4), "LPS")
+    found = preprocess(as_scan(data, tilt @ turned), SMALL)
+    np.testing.assert_array_equal(found.slices, preprocess(as_scan(data, turned), SMALL).slices)
+
+
+def test_paper_slices_run_up_rows_forward_columns_right(as_scan: Callable[..., Scan]) -> None:
+    volume = np.ones((8, 8, 8), np.float32)
+    volume[7, 7, 7] = 9  # right, front, top
+    volume[0, 0, 0] = 5
+    prepared = preprocess(as_scan(volume), Preprocessing(depth=8, size=(8, 8), clip=(0, 100)))
+    assert np.unravel_index(prepared.slices.argmax(), (8, 8, 8)) == (7, 7, 7)
+
+
+def test_first_and_last_hold_the_foreground(as_scan: Callable[..., Scan]) -> None:
+    volume = np.zeros((10, 10, 20), np.float32)
+    volume[2:8, 2:8, 5:15] = np.random.default_rng(0).uniform(1, 2, (6, 6, 10))
+    prepared = preprocess(as_scan(volume), Preprocessing(depth=40, size=(10, 10)))
+    assert (prepared.first, prepared.last) == (10, 29)
+
+
+@pytest.mark.parametrize("shape", [(157, 189, 1), (32, 32, 30)])
+def test_one_slice_and_thirty_thick_ones_are_legitimate(
+    shape: tuple[int, int, int], as_scan: Callable[..., Scan]
+) -> None:
+    scan = as_scan(np.random.default_rng(0).uniform(1, 2, shape), np.diag([1, 1, 5.0, 1]))
+    assert preprocess(scan, SMALL).slices.shape == (12, 24, 20)
+    kept = preprocess(scan, SMALL.replace(depth=None))
+    assert kept.slices.shape == (shape[2], 24, 20)
+    assert (kept.first, kept.last) == (0, shape[2] - 1)
+
+
+@pytest.mark.parametrize(
+    ("volume", "reason"),
+    [
+        (np.zeros((8, 8, 8)), "every voxel is 0"),
+        (np.full((8, 8, 8), 7.0), "constant"),
+        (np.random.default_rng(0).uniform(1, 2, (1, 30, 30)), "too thin"),
+        (np.linspace(-3e38, 3e38, 512).reshape(8, 8, 8), "values from"),
+    ],
+)
+def test_what_shows_nothing_is_refused(volume: np.ndarray, reason: str, as_scan: Callable[..., Scan]) -> None:
+    with pytest.raises(ScanError, match=reason):
+        preprocess(as_scan(volume), SMALL)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e25])
+def test_no_scale_of_the_input_matters(
+    factor: float, head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
+) -> None:
+    found = preprocess(as_scan(head() * np.float32(factor)), SMALL).slices.astype(int)
+    assert np.abs(found - preprocess(as_scan(head()), SMALL).slices.astype(int)).max() <= 1
+
+
+def test_preprocess_leaves_the_scan_as_it_was(
+    head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
+) -> None:
+    scan = as_scan(head())
+    preprocess(scan, SMALL)
+    np.testing.assert_array_equal(scan.data, head())
+
+
+def test_decode_takes_steps_of_whole_batches_in_numpy_and_torch() -> None:
+    slices = np.random.default_rng(0).integers(0, 255, (2, 3, 4, 5, 6), dtype=np.uint8)
+    step, zero = np.full((2, 3), 0.5), np.arange(6.0).reshape(2, 3)
+    expected = np.stack([[(slices[b, m] - zero[b, m]) * 0.5 for m in range(3)] for b in range(2)])
+    np.testing.assert_array_equal(decode(slices, step, zero), expected)
+    tensor = decode(torch.from_numpy(slices), torch.from_numpy(step), torch.from_numpy(zero))
+    assert tensor.dtype == torch.float32
+    np.testing.assert_array_equal(tensor.numpy(), expected)
+    np.testing.assert_array_equal(decode(slices[0, 0], 0.5, 1.0), (slices[0, 0] - 1.0) * 0.5)
+
+
+def test_contract_goes_through_json_and_compares_by_value() -> None:
+    for contract in PRESETS.values():
+        again = Preprocessing.from_dict(contract.to_dict())
+        assert again == contract
+        assert hash(again) == hash(contract)
+        assert again.digest == contract.digest
+    assert len({contract.digest for contract in PRESETS.values()}) == len(PRESETS)
+    assert Preprocessing(clip=(1, 99)).digest == Preprocessing(clip=(1.0, 99.0)).digest
+
+
+def test_presets_take_overrides_and_differences_are_readable() -> None:
+    contract = Preprocessing.preset("released-code", depth=None)
+    assert contract == PRESETS["released-code"].replace(depth=None)
+    assert Preprocessing(depth=64).difference(Preprocessing()) == ["depth: 64 here, 128 there"]
+    assert Preprocessing().difference(Preprocessing()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"orientation": "RAP"}, "orientation"),
+        ({"orientation": "RA"}, "orientation"),
+        ({"slice_axes": (0, 0, 1)}, "slice_axes"),
+        ({"clip": (99, 1)}, "clip"),
+        ({"normalise": "z"}, "normalise"),
+        ({"depth": 0}, "depth"),
+        ({"size": (256,)}, "size"),
+        ({"size": "large"}, "preprocessing"),
+        ({"dtype": "int16"}, "dtype"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_an_impossible_contract_is_refused_by_the_field(change: dict[str, object], named: str) -> None:
+    with pytest.raises(BraindinoError, match=named):
+        Preprocessing.from_dict(change)
+
+
+def test_an_unknown_preset_names_those_there_are() -> None:
+    with pytest.raises(BraindinoError, match="paper, released-code, minmax"):
+        Preprocessing.preset("papier")
