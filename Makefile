@@ -1,0 +1,38 @@
+# What a developer and CI run. `make demo` and `make test` set up everything they need.
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(notdir $(CONSTRAINTS))
+
+.PHONY: demo test lint unit format constraints clean
+
+demo: $(READY)  ## the whole path on a synthetic cohort, on the CPU, nothing to download
+	$(BIN)/braindino demo --out demo
+
+test: lint unit  ## everything that must hold before a change lands
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/pytest
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): pyproject.toml $(CONSTRAINTS)
+	.ci/venv $(PYTHON) $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+constraints: $(READY)  ## record the versions in use; names and versions only
+	{ echo '# The versions that CI tests with, names and versions only. Written by `make constraints`.'; \
+	  $(BIN)/python -m pip freeze --exclude-editable | grep '^[A-Za-z0-9_.-]*=='; } > constraints.txt
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,100 @@
+"""Config keys against the signatures they configure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braindino.cli.keys import check_keys, import_class, keys_of, nest, read_yaml
+from braindino.errors import BraindinoError
+
+
+@dataclass
+class Views:
+    global_size: int = 256
+    local_size: int = 112
+
+
+class Model:
+    def __init__(self, backbone: str = "x", views: Views | None = None) -> None:
+        pass
+
+
+class Open:
+    def __init__(self, **anything: Any) -> None:
+        pass
+
+
+KNOWN = {"model": None, "trainer": {"max_steps": None}, "list": None}
+CLASS = f"{__name__}.Model"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"trainer": {"max_steps": 3}},
+        {"model": {"class_path": CLASS, "init_args": {"backbone": "y", "views": {"local_size": 3}}}},
+        {"model": {"class_path": CLASS, "views": {"local_size": 3}}},
+        {"model": {"class_path": f"{__name__}.Open", "init_args": {"whatever": 1}}},
+        {"list": [{"class_path": CLASS, "init_args": {"backbone": "z"}}, 3]},
+    ],
+)
+def test_known_keys_pass(given: dict[str, Any]) -> None:
+    check_keys(given, KNOWN, "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"modle": {}}, "c.yaml: no key 'modle'. Did you mean 'model'?"),
+        ({"trainer": {"max_step": 1}}, "no key 'trainer.max_step'. Did you mean 'trainer.max_steps'?"),
+        (
+            {"model": {"class_path": CLASS, "init_args": {"bakbone": 1}}},
+            "no key 'model.init_args.bakbone'. Did you mean 'model.init_args.backbone'?",
+        ),
+        (
+            {"model": {"class_path": CLASS, "views": {"glob": 1}}},
+            "no key 'model.views.glob'.",
+        ),
+        (
+            {"list": [{"class_path": CLASS, "init_args": {"bakbone": 1}}]},
+            "Did you mean 'list.init_args.backbone'?",
+        ),
+        ({"model": {"init_args": {}}}, "model has init_args but no class_path"),
+        ({"model": {"class_path": f"{__name__}.Modell"}}, f"Did you mean {CLASS}?"),
+        ({"model": {"class_path": "no.such.Thing"}}, "No module named 'no'"),
+        ({"trainer": {"zzz": 1}}, "Keys there: max_steps."),
+    ],
+)
+def test_unknown_keys_are_named(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(BraindinoError) as caught:
+        check_keys(given, KNOWN, "c.yaml")
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("c.yaml: ")
+
+
+def test_keys_of_a_class() -> None:
+    assert keys_of(Views) == {"global_size": int, "local_size": int}
+    assert import_class(CLASS, "x", "y") is Model or import_class(CLASS, "x", "y").__name__ == "Model"
+
+
+def test_nest() -> None:
+    assert nest([("a.b", 1), ("a.c.d", 2), ("e", 3)]) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("a: [1,\n", "line 2: not valid YAML"), ("- 1\n", "expected keys and values"), ("\xff", None)],
+)
+def test_broken_yaml(tmp_path: Path, text: str, told: str | None) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BraindinoError, match=told or "UTF-8"):
+        read_yaml(path)
+
+
+def test_empty_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("# nothing\n")
+    assert read_yaml(path) == {}

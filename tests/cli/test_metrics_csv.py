@@ -1,0 +1,45 @@
+"""metrics.csv: columns that come late, and a run that continues."""
+
+import csv
+from pathlib import Path
+
+from braindino.cli.metrics_csv import MetricsCSV
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_late_columns_and_flush(tmp_path: Path) -> None:
+    logger = MetricsCSV(tmp_path, flush_every=2)
+    logger.log_metrics({"a": 1.0}, step=1)
+    assert not logger.path.exists()
+    logger.log_metrics({"a": 2.0, "b": 3.0}, step=2)
+    logger.log_metrics({"c": 4.0}, step=3)
+    logger.finalize("success")
+    assert rows(logger.path) == [
+        {"step": "1", "a": "1.0", "b": "", "c": ""},
+        {"step": "2", "a": "2.0", "b": "3.0", "c": ""},
+        {"step": "3", "a": "", "b": "", "c": "4.0"},
+    ]
+
+
+def test_a_continued_run_reads_as_one(tmp_path: Path) -> None:
+    first = MetricsCSV(tmp_path)
+    for step in range(1, 6):
+        first.log_metrics({"loss": step / 2}, step=step)
+    first.finalize("interrupted")
+    second = MetricsCSV(tmp_path)
+    second.rewind(3)  # the checkpoint was made at step 3
+    for step in range(4, 7):
+        second.log_metrics({"loss": step / 2, "new": 0.0}, step=step)
+    second.finalize("success")
+    assert [row["step"] for row in rows(second.path)] == ["1", "2", "3", "4", "5", "6"]
+    assert [float(row["loss"]) for row in rows(second.path)] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+
+
+def test_rewind_before_anything_was_written(tmp_path: Path) -> None:
+    logger = MetricsCSV(tmp_path)
+    logger.rewind(3)
+    assert not logger.path.exists()
