@@ -78,8 +78,8 @@ def read_file(path: Path) -> dict[str, Any]:
     except UnpicklingError as error:
         raise BraindinoError(
             f"{path}: cannot be read as plain weights ({str(error).splitlines()[0]}).\n"
-            "A file that needs unpickling could run any code and is refused: where it was made, save only its "
-            "state dict, e.g. with safetensors."
+            "A file that needs unpickling could run any code and is refused: where it was made, save "
+            "only its state dict, e.g. with safetensors."
         ) from error
     except (RuntimeError, EOFError, OSError, SafetensorError, ValueError, KeyError) as error:
         raise BraindinoError(
@@ -112,7 +112,7 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) ->
 
 
 def describe_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
-    """The encoder's description, the teacher's backbone weights, and the whole content of a pretraining `.ckpt`."""
+    """Of a pretraining `.ckpt`: the encoder's description, the teacher's backbone, the whole content."""
     content = read_file(path)
     described = content.get("encoder")
     if not isinstance(described, dict) or "state_dict" not in content:

@@ -13,7 +13,8 @@ license: other
 
 | | |
 |---|---|
-| architecture | `{architecture}`, {parameters:.1f} M parameters, patch {patch}, {embed_dim} features per slice |
+| architecture | `{architecture}`, {parameters:.1f} M parameters, patch {patch} |
+| features | {embed_dim} per slice |
 | made with | braindino {version}, DINO + iBOT + KoLeo on unlabelled slices |
 | optimiser steps | {steps} |
 | people seen in pretraining | {people} |

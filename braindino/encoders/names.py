@@ -33,8 +33,8 @@ def is_dinov3(weights: dict[str, Tensor]) -> bool:
 def dinov3_to_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename DINOv3's parameters to timm's `vit_*_dinov3`.
 
-    The fused qkv bias (3D,) becomes `q_bias` and `v_bias`; the key's third is masked to zero in DINOv3 and has
-    no parameter in timm. A bias that is zero everywhere is kept: the `_qkvb` architectures hold it exactly.
+    The fused qkv bias (3D,) becomes `q_bias` and `v_bias`; the key's third is masked to zero in
+    DINOv3 and has no parameter in timm. A bias of zeros is kept: the `_qkvb` architectures hold it.
     """
     renamed: dict[str, Tensor] = {}
     for name, value in weights.items():

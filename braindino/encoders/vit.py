@@ -29,7 +29,7 @@ def create_vit(architecture: str, in_chans: int = 3, drop_path: float = 0.0, **m
         near = difflib.get_close_matches(architecture, timm.list_models(module="eva"), n=3, cutoff=0.3)
         raise BraindinoError(
             f"architecture {architecture!r} is not known to timm {timm.__version__}.\n"
-            f"Nearest: {', '.join(near) or 'none'}. `python -c 'import timm; print(timm.list_models())'` lists all."
+            f"Nearest: {', '.join(near) or 'none'}."
         )
     arguments = {"global_pool": "token", "num_classes": 0, "in_chans": in_chans, **model_args}
     if drop_path:
@@ -65,8 +65,9 @@ class ViTEncoder(Encoder):
         self.in_chans = int(model.patch_embed.proj.in_channels)  # type: ignore[union-attr, arg-type]
         if any(side % self.patch_size for side in preprocessing.size):
             raise BraindinoError(
-                f"slices of {preprocessing.size[0]} x {preprocessing.size[1]} pixels do not divide into patches of "
-                f"{self.patch_size}.\nPrepare the store with a size that is a multiple of {self.patch_size}."
+                f"slices of {preprocessing.size[0]} x {preprocessing.size[1]} pixels do not divide into "
+                f"patches of {self.patch_size}.\n"
+                f"Prepare the store with a size that is a multiple of {self.patch_size}."
             )
         self.freeze()
 
@@ -74,7 +75,7 @@ class ViTEncoder(Encoder):
         return slices.expand(-1, self.in_chans, -1, -1)
 
     def forward(self, slices: Tensor) -> Tensor:
-        """CLS token after the final norm: (N, 1, H, W) -> (N, embed_dim). Equal to timm's own output bit for bit."""
+        """CLS token after the final norm: (N, 1, H, W) -> (N, embed_dim), bit-equal to timm's own output."""
         return self.model(self._channels(slices))
 
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
