@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def rankme(features: Tensor) -> Tensor:
-    """Effective rank: exp of the entropy of normalised singular values (Garrido et al. 2023), of (N, D)."""
+    """Effective rank of (N, D): exp of the entropy of its singular values (Garrido et al. 2023)."""
     values = torch.linalg.svdvals(features.float())
     share = values / values.sum().clamp(min=1e-12) + 1e-7
     return (-(share * share.log()).sum()).exp()
@@ -64,14 +64,14 @@ class CollapseMonitor(pl.Callback):
             self._announce(
                 "stuck",
                 f"after {trainer.global_step} steps the DINO loss is {ratio:.3f} of ln K: the prototypes "
-                "have not started. Fewer prototypes, a larger batch or learning rate, LayerScale (init_values) "
+                "have not started. Fewer prototypes, a larger batch, LayerScale (init_values) "
                 "above 1e-5, a larger prototype_norm of the heads, or a lower teacher temperature help.",
             )
         if rank < self.least_rank:
             self._announce(
                 "collapsed",
                 f"after {trainer.global_step} steps the teacher's features have an effective rank of "
-                f"{rank:.2f}: they have collapsed. A lower learning rate, a higher momentum or more KoLeo helps.",
+                f"{rank:.2f}: they have collapsed. A lower learning rate or more KoLeo helps.",
             )
 
     def _announce(self, what: str, message: str) -> None:

@@ -42,5 +42,6 @@ def _scale(scaled: Tensor, iterations: int) -> Tensor:
     per_sample = remainder.exp()
     for _ in range(iterations):
         per_prototype = sum_over_processes(per_sample @ kernel).reciprocal_()
+        per_prototype /= per_prototype.amax()  # the scale cancels, but would grow by n / K each time
         per_sample = (kernel @ per_prototype).reciprocal_()
     return kernel.mul_(per_prototype).mul_(per_sample[:, None])
