@@ -1,1 +1,21 @@
 """Probes: a pooling and a head trained on frozen features, by an honest protocol."""
+
+from braindino.probing.heads import ClassificationHead, Head, RegressionHead
+from braindino.probing.module import FrozenProbeModule
+from braindino.probing.pooling import GatedAttentionPooling, MeanPooling, Pooling
+from braindino.probing.protocol import Protocol
+from braindino.probing.results import results_table
+from braindino.probing.study import run_study
+
+__all__ = [
+    "ClassificationHead",
+    "FrozenProbeModule",
+    "GatedAttentionPooling",
+    "Head",
+    "MeanPooling",
+    "Pooling",
+    "Protocol",
+    "RegressionHead",
+    "results_table",
+    "run_study",
+]

@@ -1,0 +1,141 @@
+"""One cell of a study: one seed, one label fraction; trained, evaluated once, written, never run again."""
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from braindino.analysis.predictions import TRAITS, format_predictions, read_predictions
+from braindino.errors import BraindinoError
+from braindino.files import atomic_write, read_json, write_json
+from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.module import FrozenProbeModule
+from braindino.probing.protocol import Protocol
+from braindino.probing.selection import BestEpoch
+
+MakeTrainer = Callable[..., Trainer]
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+
+
+class Cell:
+    """A folder `seed0_fraction1.0` with `predictions.csv`, `epochs.csv` and, written last, `cell.json`."""
+
+    def __init__(self, root: Path, seed: int, fraction: float) -> None:
+        self.seed, self.fraction = seed, fraction
+        self.folder = root / f"seed{seed}_fraction{fraction}"
+
+    @property
+    def done(self) -> bool:
+        """Whether it was run to its end."""
+        return (self.folder / "cell.json").is_file()
+
+    def read(self) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Predictions and training facts of a cell that is done."""
+        return read_predictions(self.folder / "predictions.csv"), read_json(self.folder / "cell.json")
+
+    def write(self, predictions: pd.DataFrame, facts: dict[str, Any], epochs: pd.DataFrame | None) -> None:
+        """Each file atomically; `cell.json`, which says that the cell is done, after all others."""
+        parts = {"predictions.csv": format_predictions(predictions)}
+        if epochs is not None:
+            parts["epochs.csv"] = epochs.to_csv(index=False, lineterminator="\n")
+        for name, text in parts.items():
+            with atomic_write(self.folder / name) as file:
+                file.write(text)
+        write_json(self.folder / "cell.json", {"seed": self.seed, "fraction": self.fraction, **facts})
+
+
+def train_cell(
+    cell: Cell,
+    template: FrozenProbeModule,
+    cases: ProbeCases,
+    data: CaseFeatures,
+    protocol: Protocol,
+    make_trainer: MakeTrainer,
+) -> None:
+    """Train a fresh copy of `template`, take the best epoch on validation, predict validation and test."""
+    module = copy.deepcopy(template)
+    train = cases.labelled(cell.fraction, cell.seed)
+    labelled = _numbers(train)
+    best = BestEpoch(
+        "loss" if protocol.select_by == "loss" else module.head.metric,
+        "min" if protocol.select_by == "loss" else module.head.mode,
+        protocol.patience,
+    )
+    with torch.random.fork_rng(devices=[]), _quietly():
+        torch.manual_seed(cell.seed)
+        module.build(data.embed_dim, len(cases.modalities), data.target[labelled], cases.classes)
+        trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=[best], **QUIET)
+        trainer.fit(
+            module,
+            data.loader(labelled, module.batch_size, shuffle=cell.seed),
+            data.loader(_numbers(cases.part("val")), 8 * module.batch_size),
+        )
+    if best.weights is None:
+        raise BraindinoError(
+            f"seed {cell.seed}, fraction {cell.fraction}: no epoch had a finite validation loss.\n"
+            f"Lower model.lr (now {module.lr})."
+        )
+    module.cpu().load_state_dict(best.weights)
+    tables = [predict(module, data, cases.part(part), cell) for part in ("val", "test")]
+    facts = {
+        "train_cases": len(train),
+        "train_people": int(train["group"].nunique()),
+        "epoch": best.epoch,
+        "epochs": len(best.history),
+        "selected_by": best.selected_by,
+    }
+    cell.write(pd.concat(tables, ignore_index=True), facts, pd.DataFrame(best.history))
+
+
+def predict(module: FrozenProbeModule, data: CaseFeatures, cases: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Rows of predictions.csv for some of the cases."""
+    module.eval()
+    with torch.inference_mode():
+        batches = data.loader(_numbers(cases), 8 * module.batch_size)
+        output = torch.cat([module(batch["features"], batch["mask"]) for batch in batches])
+    return prediction_rows(cases, module.head.rows(output, cases), cell)
+
+
+def prediction_rows(cases: pd.DataFrame, predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Put truth and prediction beside who they are about: one row of predictions.csv per case."""
+    known = cases[["case", "group", "split"]].assign(seed=cell.seed, fraction=cell.fraction)
+    traits = cases[[name for name in TRAITS if name in cases]]
+    return pd.concat([part.reset_index(drop=True) for part in (known, predicted, traits)], axis=1)
+
+
+def _numbers(cases: pd.DataFrame) -> Tensor:
+    return torch.tensor(cases.index.to_numpy(dtype=np.int64))
+
+
+def device_of(make_trainer: MakeTrainer) -> torch.device:
+    """The device on which the trainers work."""
+    with _quietly():
+        return make_trainer(**QUIET).strategy.root_device
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Lightning introduces every trainer with five lines; a study makes dozens."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,61 @@
+"""The protocol of a study: what is repeated, when training stops, how sure the numbers are."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from braindino.encoders.features import Precision
+from braindino.errors import BraindinoError
+from braindino.probing.cases import Missing
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Seeds times label fractions; the epoch is chosen on validation; test is looked at once per cell.
+
+    Args:
+        seeds: each gives another initialisation, order of batches and choice of labelled people.
+        fractions: of the training people; for one seed the smaller lies inside the larger.
+        max_epochs: at most.
+        patience: epochs without improvement on validation after which training stops.
+        select_by: "metric" (the head's own, e.g. the AUROC; ties go to the lower loss) or "loss".
+        resamples: draws of people for the confidence intervals; 0 for none.
+        missing: a case without one of its modalities is kept and the gap masked ("mask"), or left out
+        ("drop").
+        baselines: put a model of age, sex and site, and a randomly initialised encoder of the same shape,
+            beside every result.
+        precision: of the features: "float32", or "bfloat16" (faster on a GPU, kept as float16).
+        extraction_batch: slices per forward of the encoder.
+        cache: folder of the features; `features` inside the store if omitted.
+    """
+
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    fractions: list[float] = field(default_factory=lambda: [1.0])
+    max_epochs: int = 100
+    patience: int = 10
+    select_by: Literal["metric", "loss"] = "metric"
+    resamples: int = 1000
+    missing: Missing = "mask"
+    baselines: bool = True
+    precision: Precision = "float32"
+    extraction_batch: int = 128
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise BraindinoError(f"probe.seeds {self.seeds}: expected different numbers, 0 or above.")
+        if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
+            raise BraindinoError(f"probe.fractions {self.fractions}: expected numbers above 0, at most 1.")
+        if len(set(self.fractions)) < len(self.fractions):
+            raise BraindinoError(f"probe.fractions {self.fractions}: each once.")
+        for name in ("max_epochs", "patience", "extraction_batch"):
+            if getattr(self, name) < 1:
+                raise BraindinoError(f"probe.{name} {getattr(self, name)}: expected 1 or more.")
+        if self.resamples < 0:
+            raise BraindinoError(f"probe.resamples {self.resamples}: expected 0 or more.")
+
+    @property
+    def cells(self) -> list[tuple[int, float]]:
+        """Every (seed, fraction), in the order in which they are run and reported."""
+        return [(seed, float(fraction)) for fraction in self.fractions for seed in self.seeds]

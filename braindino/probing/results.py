@@ -1,0 +1,122 @@
+"""From the predictions of all cells to results.json, metrics.csv and the table that the command prints."""
+
+from typing import Any
+
+import pandas as pd
+
+from braindino.analysis.predictions import class_names
+from braindino.analysis.statistics import confusion_of, estimate
+
+HEADLINES = {
+    "classification": ("auroc", "balanced_accuracy", "accuracy", "f1"),
+    "regression": ("mae", "rmse", "r2", "pearson"),
+}
+
+
+def summarise(
+    predictions: pd.DataFrame, facts: list[dict[str, Any]], resamples: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Estimates of every cell, and over the seeds of every fraction.
+
+    Args:
+        predictions: rows of predictions.csv of all cells.
+        facts: what each cell tells of its training; in the order in which cells are to be listed.
+        resamples: draws of people for the intervals.
+
+    Returns:
+        `cells`: the facts with `val` and `test` estimates (`test` with its confusion matrix); `summary`: per
+        fraction, the mean over seeds with its interval over people (`value`, `low`, `high`) and the deviation
+        over seeds (`sd`).
+    """
+    tables = dict(iter(predictions.groupby(["seed", "fraction", "split"], sort=False)))
+    cells: list[dict[str, Any]] = []
+    per_fraction: dict[float, list[tuple[dict[str, Any], pd.DataFrame]]] = {}
+    for fact in facts:
+        val, test = (tables[fact["seed"], fact["fraction"], part] for part in ("val", "test"))
+        cell = {**fact, "val": estimate([val], resamples=0), "test": estimate([test], resamples)}
+        if class_names(test):
+            cell["confusion"] = confusion_of(test)
+        cells.append(cell)
+        per_fraction.setdefault(fact["fraction"], []).append((fact, test))
+    summary = [
+        {
+            "fraction": fraction,
+            "seeds": [fact["seed"] for fact, _ in members],
+            "train_cases": [fact["train_cases"] for fact, _ in members],
+            "test": estimate([test for _, test in members], resamples),
+        }
+        for fraction, members in per_fraction.items()
+    ]
+    return {"cells": cells, "summary": summary}
+
+
+def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
+    """One row per model, fraction, seed ("mean" over them) and metric: value, low, high, sd."""
+    rows = []
+    for model, part in _models(results).items():
+        for cell in part["cells"]:
+            for split in ("val", "test"):
+                for name, numbers in cell[split]["metrics"].items():
+                    row = {"model": model, "fraction": cell["fraction"], "seed": cell["seed"]}
+                    rows.append({**row, "metric": f"{split}/{name}", **numbers})
+        for line in part["summary"]:
+            for name, numbers in line["test"]["metrics"].items():
+                row = {"model": model, "fraction": line["fraction"], "seed": "mean"}
+                rows.append({**row, "metric": f"test/{name}", **numbers})
+    return pd.DataFrame(rows)
+
+
+def results_table(results: dict[str, Any]) -> str:
+    """The results as text: a line per model and fraction, a metric as `0.871 [0.792, 0.943]`."""
+    names = HEADLINES[results["task"]]
+    header = ["", "labels", *(f"test/{name}" for name in names)]
+    lines = [header]
+    for model, part in _models(results).items():
+        for line in part["summary"]:
+            metrics = line["test"]["metrics"]
+            lines.append([model, f"{line['fraction']:.0%}", *(_shown(metrics[name]) for name in names)])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join([*text, *notes(results)])
+
+
+def notes(results: dict[str, Any]) -> list[str]:
+    """What a reader must know besides the numbers, a sentence each."""
+    test = results["summary"][0]["test"]
+    seeds = len(results["summary"][0]["seeds"])
+    said = [
+        f"{test['cases']} test cases of {test['people']} people; "
+        + (f"mean of {seeds} seeds; " if seeds > 1 else "")
+        + "[95 % interval from resampling people]"
+    ]
+    audit = results["audit"]
+    if audit["shared_scans_across_parts"]:
+        said.append(
+            f"WARNING: {audit['shared_scans_across_parts']} scans occur in several parts of the split."
+        )
+    if audit["pretraining"] is None:
+        said.append("The encoder does not record whom it was pretrained on.")
+    elif audit["pretraining"]["people"]:
+        seen = audit["pretraining"]
+        said.append(
+            f"WARNING: the encoder was pretrained on {seen['people']} of the people, {seen['test']} in test."
+        )
+    return said
+
+
+def _models(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"probe": results, **results["baselines"]}
+
+
+def _shown(numbers: dict[str, float | None]) -> str:
+    if numbers["value"] is None:
+        return "undefined"
+    value, low, high, sd = (
+        None if number is None else f"{number:.3f}" if abs(number) < 10 else f"{number:.2f}"
+        for number in (numbers["value"], numbers["low"], numbers["high"], numbers["sd"])
+    )
+    text = f"{value} [{low}, {high}]" if low is not None else f"{value}"
+    return text if sd is None else f"{text} sd {sd}"

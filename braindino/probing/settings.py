@@ -1,0 +1,49 @@
+"""What a study's cells depend on, as JSON: a run folder is continued only by the same study."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from braindino.errors import BraindinoError
+from braindino.files import read_json, write_json
+
+
+def describe(part: nn.Module) -> dict[str, Any]:
+    """Class and arguments of a module that keeps each argument as an attribute of the same name."""
+    described: dict[str, Any] = {"class": type(part).__name__}
+    for name, parameter in inspect.signature(type(part)).parameters.items():
+        if parameter.kind is not parameter.VAR_KEYWORD and parameter.kind is not parameter.VAR_POSITIONAL:
+            value = getattr(part, name)
+            described[name] = describe(value) if isinstance(value, nn.Module) else value
+    return described
+
+
+def keep_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write `settings`, or compare them with those that are there.
+
+    Raises:
+        BraindinoError: they differ; the message names the first differences.
+    """
+    if not path.is_file():
+        write_json(path, settings)
+        return
+    before, now = _flat(read_json(path)), _flat(settings)
+    changed = [
+        f"{name}: {before.get(name)} there, {now.get(name)} now"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise BraindinoError(
+            f"{path.parent} holds the results of another study ({'; '.join(changed[:3])}).\n"
+            "Choose another run folder, or remove this one."
+        )
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    parts = [_flat(part, f"{name}.{key}" if name else key) for key, part in value.items()]
+    return {key: part for each in parts for key, part in each.items()}

@@ -1,0 +1,124 @@
+"""A study: one head on one frozen encoder, over seeds and label fractions, from the store to results.json."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from braindino.analysis.predictions import format_predictions
+from braindino.datasets.datamodule import ScanDataModule
+from braindino.datasets.splits import PARTS
+from braindino.encoders.base import Encoder
+from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.features import extract
+from braindino.files import atomic_write, write_json
+from braindino.probing.audit import audit
+from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
+from braindino.probing.module import FrozenProbeModule
+from braindino.probing.protocol import Protocol
+from braindino.probing.results import metrics_table, summarise
+from braindino.probing.settings import describe, keep_settings
+
+SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "precision")
+
+
+def run_study(
+    module: FrozenProbeModule,
+    datamodule: ScanDataModule,
+    protocol: Protocol,
+    make_trainer: MakeTrainer,
+    run_dir: Path,
+    encoder: Encoder | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Extract features once, run every cell that is not done yet, and write what all of them show.
+
+    Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv` and
+    `study.json` into `run_dir`, and each cell into `run_dir/cells`. Interrupting it is safe, and the next
+    call goes on. On a CPU the same study gives the same bytes.
+
+    Args:
+        module: never trained itself: each cell trains a copy of it.
+        datamodule: the labelled cases; its store is prepared by the encoder's contract.
+        make_trainer: called once per cell with keyword arguments of Lightning's Trainer that the study sets.
+        encoder: used instead of loading `module.encoder`.
+        progress: show a bar while features are extracted.
+
+    Returns:
+        What is in results.json; `results_table` makes text of it.
+
+    Raises:
+        BraindinoError: people shared between parts of the split, a folder that holds another study, labels
+            that the head cannot use, a store of another contract.
+    """
+    encoder = load_encoder(module.encoder) if encoder is None else encoder
+    datamodule.use_contract(encoder.preprocessing)
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    cases = ProbeCases.of(datamodule, module.head, protocol.missing)
+    leaks = audit(cases.table, cases.modalities, encoder.pretraining_people)
+    settings = {
+        "encoder": encoder.digest,
+        "model": {**describe(module), "encoder": None},  # known by its digest, wherever it lies
+        "protocol": {name: getattr(protocol, name) for name in SHAPES_A_CELL},
+        "classes": list(cases.classes),
+        "cases": cases.digest,
+    }
+    keep_settings(run_dir / "study.json", settings)
+
+    def probe(network: Encoder) -> Callable[[Cell], None]:
+        @cache
+        def data() -> CaseFeatures:
+            features = extract(
+                network,
+                datamodule.store,
+                cases.keys,
+                protocol.cache or datamodule.store.path / "features",
+                batch_size=protocol.extraction_batch,
+                precision=protocol.precision,
+                device=device_of(make_trainer),
+                progress=progress,
+            )
+            return CaseFeatures(cases, features, module.pooling)
+
+        return lambda cell: train_cell(cell, module, cases, data(), protocol, make_trainer)
+
+    results = {
+        "task": module.head.task,
+        "target": list(cases.target_names),
+        "classes": list(cases.classes),
+        "encoder": {"name": module.encoder, "digest": encoder.digest},
+        "selection": "epoch chosen on validation, test evaluated once",
+        "cases": {part: _counts(cases.part(part)) for part in PARTS},
+        "left_out": cases.left_out,
+        "audit": leaks,
+        **run_cells(run_dir, protocol, probe(encoder)),
+        "baselines": {},
+    }
+    write_json(run_dir / "results.json", results)
+    with atomic_write(run_dir / "metrics.csv") as file:
+        metrics_table(results).to_csv(file, index=False, lineterminator="\n")
+    return results
+
+
+def run_cells(folder: Path, protocol: Protocol, run: Callable[[Cell], None]) -> dict[str, Any]:
+    """Run the cells that are not done, write the predictions of all, and summarise them."""
+    tables, facts = [], []
+    for seed, fraction in protocol.cells:
+        cell = Cell(folder / "cells", seed, fraction)
+        if not cell.done:
+            run(cell)
+        table, fact = cell.read()
+        tables.append(table)
+        facts.append(fact)
+    predictions = pd.concat(tables, ignore_index=True)
+    with atomic_write(folder / "predictions.csv") as file:
+        file.write(format_predictions(predictions))
+    return summarise(predictions, facts, protocol.resamples)
+
+
+def _counts(cases: pd.DataFrame) -> dict[str, int]:
+    return {"cases": len(cases), "people": int(cases["group"].nunique())}

@@ -1,0 +1,115 @@
+"""A tiny encoder, and data whose features carry the label: no images, no training of an encoder."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+
+from braindino.encoders.base import Encoder
+from braindino.scans.preprocessing import Preprocessing
+
+CONTRACT = Preprocessing(depth=3, size=(4, 4))
+CLASSES = ("CN", "MCI", "AD")
+
+
+class TinyEncoder(Encoder):
+    """A random linear map of the pixels."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        self.preprocessing, self.embed_dim, self.patch_size = CONTRACT, 16, None
+        self.slices_seen = 0
+        random = torch.Generator().manual_seed(seed)
+        self.weight = nn.Parameter(torch.randn(16, 16, generator=random))
+
+    def forward(self, slices):
+        self.slices_seen += len(slices)
+        return slices.flatten(1) @ self.weight
+
+    def patch_maps(self, slices, blocks):
+        raise NotImplementedError
+
+
+class MemoryStore:
+    """Stands in for the store: slices in memory."""
+
+    contract = CONTRACT
+
+    def __init__(self, path, scans):
+        self.path, self.scans = path, scans
+
+    def index(self):
+        return pd.DataFrame({"key": list(self.scans), "depth": 3, "step": 0.02, "zero": 100.0})
+
+    def slices(self, key):
+        return self.scans[key]
+
+
+class PlantedData:
+    """Cases with a bright row of pixels for each class. Two modalities; some lack the second."""
+
+    classes = CLASSES
+    modalities = ("T1w", "T2w")
+    target = ("diagnosis",)
+
+    def __init__(self, folder, people=90, shuffled=False, regression=False):
+        rng = np.random.default_rng(0)
+        scans, rows = {}, []
+        for index in range(people):
+            label = int(rng.integers(3)) if shuffled else index % 3
+            keys = [f"key{index}-{name}" for name in self.modalities]
+            for key in keys:
+                volume = rng.normal(100, 8, size=(3, 4, 4))
+                volume[:, index % 3] += 40
+                scans[key] = volume.clip(0, 255).astype(np.uint8)
+            rows.append(
+                {
+                    "case": f"case{index:03d}",
+                    "group": f"made:{index:03d}",
+                    "split": ("train", "train", "train", "val", "test")[index // 3 % 5],
+                    "target": 50.0 + 10 * label + rng.normal() if regression else label,
+                    "site": "here",
+                    "sex": "FM"[index % 2],
+                    "age": 60.0 + index % 20,
+                    "dataset": "made",
+                    "key_T1w": keys[0],
+                    "key_T2w": "" if index % 7 == 0 else keys[1],
+                }
+            )
+        if regression:
+            self.classes = ()
+        self.store = MemoryStore(folder, scans)
+        self.cases = pd.DataFrame(rows)
+
+    def use_contract(self, contract):
+        assert contract == CONTRACT
+
+    def prepare_data(self):
+        self.store.path.mkdir(exist_ok=True)
+
+    def setup(self, stage):
+        assert stage == "fit"
+
+    def strata(self, cases):
+        return (cases["target"] // 10).astype(int) if not self.classes else cases["target"]
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """Make planted data."""
+    return lambda **options: PlantedData(tmp_path / "store", **options)
+
+
+@pytest.fixture
+def encoder():
+    return TinyEncoder()
+
+
+@pytest.fixture
+def make_trainer():
+    def make(**overrides):
+        return Trainer(accelerator="cpu", devices=1, **overrides)
+
+    return make

@@ -1,0 +1,146 @@
+"""The study as a user runs it: right, repeatable to the bit, resumable, and honest about people."""
+
+import pandas as pd
+import pytest
+
+from braindino.analysis.predictions import read_predictions
+from braindino.errors import BraindinoError
+from braindino.files import read_json
+from braindino.probing import (
+    ClassificationHead,
+    FrozenProbeModule,
+    GatedAttentionPooling,
+    MeanPooling,
+    Protocol,
+    RegressionHead,
+    results_table,
+    run_study,
+)
+from braindino.probing.cell import Cell
+
+FAST = {"max_epochs": 30, "patience": 5, "resamples": 200, "baselines": False}
+
+
+def probe(head=None, **options):
+    return FrozenProbeModule("tiny", head or ClassificationHead(), **{"lr": 3e-3, **options})
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_planted_labels_are_found(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0, 1], fractions=[0.5, 1.0], **FAST)
+    results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+    for line in results["summary"]:
+        assert line["test"]["metrics"]["auroc"]["value"] > 0.97
+        assert line["test"]["people"] == 18
+    assert results["summary"][0]["train_cases"] == [27, 27]
+    assert results["summary"][1]["train_cases"] == [54, 54]
+    assert results["cells"][0]["confusion"][0][0] >= 5
+    assert encoder.slices_seen == 3 * (180 - 13)  # each scan once, though four cells were trained
+    table = read_predictions(tmp_path / "run" / "predictions.csv")
+    assert table.groupby(["seed", "fraction", "split"]).size().eq(18).all()
+    assert {"dataset", "site", "sex", "age"} <= set(table.columns)
+    assert read_json(tmp_path / "run" / "results.json") == results
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    mean = metrics.query("seed == 'mean' and metric == 'test/auroc' and fraction == 1")
+    assert mean["value"].item() == results["summary"][1]["test"]["metrics"]["auroc"]["value"]
+    printed = results_table(results)
+    assert "test/auroc" in printed
+    assert "100%" in printed
+    assert "18 test cases of 18 people" in printed
+
+
+def test_shuffled_labels_are_chance(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0], **FAST)
+    data = planted(people=150, shuffled=True)
+    results = run_study(probe(), data, protocol, make_trainer, tmp_path / "run", encoder)
+    auroc = results["summary"][0]["test"]["metrics"]["auroc"]
+    assert auroc["low"] < 0.5 < auroc["high"]
+
+
+@pytest.mark.parametrize("pooling", [GatedAttentionPooling(8, fusion="attention"), MeanPooling("concat")])
+def test_every_pooling_learns_with_gaps(tmp_path, planted, encoder, make_trainer, pooling):
+    protocol = Protocol(seeds=[0], **FAST)
+    results = run_study(probe(pooling=pooling), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+    assert results["summary"][0]["test"]["metrics"]["auroc"]["value"] > 0.9
+    assert results["left_out"] == 0
+
+
+def test_cases_with_gaps_can_be_left_out(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0], missing="drop", **FAST)
+    results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+    assert results["left_out"] == 13
+
+
+def test_regression_is_in_the_unit_of_the_target(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0], **{**FAST, "max_epochs": 80})
+    data = planted(regression=True)
+    results = run_study(probe(RegressionHead()), data, protocol, make_trainer, tmp_path / "run", encoder)
+    metrics = results["summary"][0]["test"]["metrics"]
+    assert metrics["r2"]["value"] > 0.6
+    assert metrics["mae"]["value"] < 4
+    assert "test/mae" in results_table(results)
+
+
+def test_repeated_to_the_bit(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[3], fractions=[0.5, 1.0], **FAST)
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        run_study(probe(), planted(), protocol, make_trainer, folder, encoder)
+    assert files(first) == files(second)
+    other = Protocol(seeds=[4], fractions=[1.0], **FAST)
+    run_study(probe(), planted(), other, make_trainer, tmp_path / "third", encoder)
+    one, two = (
+        Cell(folder / "cells", seed, 1.0).read()[0] for folder, seed in ((first, 3), (tmp_path / "third", 4))
+    )
+    assert not (one["prob_AD"] == two["prob_AD"]).any()
+
+
+def test_what_is_done_is_not_done_again(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0, 1], **FAST)
+    run = tmp_path / "run"
+    run_study(probe(), planted(), protocol, make_trainer, run, encoder)
+    before = files(run)
+
+    def never(**overrides):
+        raise AssertionError("a trainer was made")
+
+    run_study(probe(), planted(), protocol, never, run, encoder)
+    assert files(run) == before
+
+
+def test_goes_on_after_an_interruption(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0, 1, 2], **FAST)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    run_study(probe(), planted(), protocol, make_trainer, whole, encoder)
+    made = []
+
+    def counted(**overrides):
+        made.append(overrides)
+        if len(made) == 4:  # the first tells the device; two cells are done, the third is cut off
+            raise KeyboardInterrupt
+        return make_trainer(**overrides)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(probe(), planted(), protocol, counted, run, encoder)
+    assert [Cell(run / "cells", seed, 1.0).done for seed in range(3)] == [True, True, False]
+    kept = files(run / "cells")
+    run_study(probe(), planted(), protocol, make_trainer, run, encoder)
+    assert kept.items() <= files(run / "cells").items()
+    assert files(run) == files(whole)
+
+
+def test_another_study_in_the_same_folder_is_refused(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0], **FAST)
+    run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+    with pytest.raises(BraindinoError, match=r"another study \(model.lr: 0.003 there, 0.01 now\)"):
+        run_study(probe(lr=0.01), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+
+
+def test_a_person_in_two_parts_is_refused(tmp_path, planted, encoder, make_trainer):
+    data = planted()
+    data.cases.loc[data.cases["split"] == "test", "group"] = "made:000"
+    with pytest.raises(BraindinoError, match=r"1 people are in more than one part.*made:000"):
+        run_study(probe(), data, Protocol(**FAST), make_trainer, tmp_path / "run", encoder)
