@@ -1,1 +1,42 @@
 """Datasets as their owners lay them out: manifests, splits by person, and data modules."""
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from braindino.errors import BraindinoError
+
+if TYPE_CHECKING:
+    from braindino.datasets.adni import ADNI as ADNI
+    from braindino.datasets.bids import BIDS as BIDS
+    from braindino.datasets.datamodule import ScanDataModule as ScanDataModule
+    from braindino.datasets.folder import Folder as Folder
+    from braindino.datasets.slices import SliceDataModule as SliceDataModule
+
+# Name on the command line -> "module:Class", imported when it is asked for.
+DATASETS = {
+    "adni": "adni:ADNI",
+    "bids": "bids:BIDS",
+    "folder": "folder:Folder",
+}
+_CLASSES = {"ScanDataModule": "datamodule", "SliceDataModule": "slices"} | {
+    place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()
+}
+
+
+def dataset_class(name: str) -> "type[ScanDataModule]":
+    """The data module called `name` on the command line; an unknown name raises with the nearest ones."""
+    if name not in DATASETS:
+        near = get_close_matches(name.lower(), DATASETS, 1, 0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise BraindinoError(f"no dataset {name!r}.{hint} There are: {', '.join(sorted(DATASETS))}.")
+    module, _, attribute = DATASETS[name].partition(":")
+    found: type[ScanDataModule] = getattr(import_module(f"{__name__}.{module}"), attribute)
+    return found
+
+
+def __getattr__(attribute: str) -> Any:
+    """Classes by their own names, as a config's `class_path` gives them; torch is imported only then."""
+    if attribute in _CLASSES:
+        return getattr(import_module(f"{__name__}.{_CLASSES[attribute]}"), attribute)
+    raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

@@ -1,0 +1,111 @@
+"""Whole cases as tensors: the scans of a case side by side, padded where the number of slices differs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+from braindino.datasets.manifest import DROPPED_COLUMNS, Manifest
+from braindino.scans.store import Store
+
+IDENTITY = ("dataset", "subject", "session")
+MASK = "mask"
+
+
+def case_table(
+    manifest: Manifest, store: Store, modalities: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row per case that has at least one scan in the store, and what was dropped up to here.
+
+    Columns of the first: `case`, the manifest's without path and modality (of the case's first scan),
+    `key_<modality>` (`""` when missing), `mask` (path of the scan with modality "mask", or `""`).
+    """
+    rejects = store.rejects().set_index("path")["reason"].to_dict()
+    lost: list[tuple[str, str, str]] = []
+    rows: dict[str, dict[str, Any]] = {}
+    for record in manifest.table.to_dict("records"):
+        scan = {str(column): cell for column, cell in record.items()}
+        name = ":".join(str(scan[column]) for column in IDENTITY if scan[column])
+        path, modality = scan.pop("path"), scan.pop("modality")
+        row = rows.setdefault(name, {"case": name, **scan, **{f"key_{m}": "" for m in modalities}, MASK: ""})
+        if modality == MASK:
+            row[MASK] = path
+        elif modality in modalities:
+            key = store.key_of(path)
+            if not key:
+                lost.append((path, scan["subject"], rejects.get(path, "not in the store")))
+            elif row[f"key_{modality}"]:
+                lost.append((path, scan["subject"], f"the case has another {modality}"))
+            else:
+                row[f"key_{modality}"] = key
+    cases = [row for row in rows.values() if any(row[f"key_{modality}"] for modality in modalities)]
+    dropped = [*manifest.dropped.itertuples(index=False, name=None), *lost]
+    return pd.DataFrame(cases), pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS))
+
+
+class CaseDataset(Dataset[dict[str, Any]]):
+    """Cases of a table, read from the store one by one. See `collate` for what a batch holds."""
+
+    def __init__(
+        self,
+        store: Store,
+        cases: pd.DataFrame,
+        modalities: Sequence[str],
+        target: Sequence[str],
+        classes: bool,
+    ) -> None:
+        """`case` in a batch is the row's label in the index of `cases`."""
+        self.store = store
+        self.keys = cases[[f"key_{modality}" for modality in modalities]].to_numpy(str)
+        self.number = cases.index.to_numpy(np.int64)
+        columns = ["target"] if len(target) == 1 else list(target)
+        values = cases[columns].to_numpy()
+        values = values[:, 0] if len(columns) == 1 else values
+        self.target = values.astype(np.int64 if classes else np.float32)
+        scales = store.index().drop_duplicates("key").set_index("key")
+        needed = scales.loc[sorted({key for key in self.keys.ravel() if key}), ["step", "zero"]]
+        self.scales = dict(zip(needed.index, zip(needed["step"], needed["zero"], strict=True), strict=True))
+
+    def __len__(self) -> int:
+        """Number of cases."""
+        return len(self.keys)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        """One case: a list of its scans' slices (None when missing), their scales, target, number."""
+        return {
+            "slices": [np.array(self.store.slices(key)) if key else None for key in self.keys[i]],
+            "scales": [self.scales.get(key, (1.0, 0.0)) for key in self.keys[i]],
+            "target": self.target[i],
+            "case": self.number[i],
+        }
+
+
+def collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Batch of cases.
+
+    Returns:
+        slices (B, M, D, H, W) as stored, D the most of the batch; missing scans and slices decode to 0.
+        step, zero (B, M) float32, present (B, M) bool, target (B,) int64 or float32 or (B, T) float32, case
+        (B,) int64: row labels of `cases`.
+    """
+    scans = [scan for item in items for scan in item["slices"] if scan is not None]
+    depth = max(len(scan) for scan in scans)
+    scales = torch.tensor([item["scales"] for item in items], dtype=torch.float32)
+    shape = (len(items), len(items[0]["slices"]), depth, *scans[0].shape[1:])
+    slices = torch.empty(shape, dtype=torch.from_numpy(scans[0][:0]).dtype)
+    for b, item in enumerate(items):
+        for m, scan in enumerate(item["slices"]):
+            filled = 0 if scan is None else len(scan)
+            if scan is not None:
+                slices[b, m, :filled] = torch.from_numpy(scan)
+            slices[b, m, filled:] = float(scales[b, m, 1])
+    present = torch.tensor([[scan is not None for scan in item["slices"]] for item in items])
+    target = torch.from_numpy(np.stack([item["target"] for item in items]))
+    case = torch.tensor([item["case"] for item in items], dtype=torch.int64)
+    return {
+        "slices": slices, "step": scales[..., 0], "zero": scales[..., 1],
+        "present": present, "target": target, "case": case,
+    }  # fmt: skip

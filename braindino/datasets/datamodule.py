@@ -1,0 +1,213 @@
+"""Base of every labelled dataset: from its native folder to batches of whole cases, split by person."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from braindino.datasets.cases import CaseDataset, case_table, collate
+from braindino.datasets.manifest import Manifest
+from braindino.datasets.splits import bins, kfold_people, read_split, split_people
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.store import Store, fill
+
+
+class DatasetError(BraindinoError):
+    """A dataset that cannot be used as it was asked to be."""
+
+
+class ScanDataModule(LightningDataModule):
+    """Index, prepare, split, load. A dataset is a subclass that fills the class attributes and `index`.
+
+    A case is what a label belongs to: a subject's session with one scan per modality. After `setup`:
+
+    - `cases`: DataFrame, one row per case: `case` (unique name), `dataset`, `group` (the person), `split`,
+      the target, `site`, `sex`, `age` (years), `key_<modality>` (key in the store, `""` when missing), `mask`
+      (path or `""`) and the manifest's further columns. One target: column `target` (class number, or a
+      number). Several (a survival time and event): columns by their own names.
+    - `dropped`: DataFrame path, subject, reason: what is not in `cases`, rejected scans included.
+
+    Attributes:
+        name: on the command line.
+        target: manifest column(s) that hold the label; empty: none, the dataset serves pretraining only.
+        classes: names as the manifest has them, class 0 first; empty for numbers.
+        modalities: scans of a case, in the order of the batch.
+        stratify: manifest columns besides the target that a split is balanced over.
+    """
+
+    name: str
+    target: ClassVar[tuple[str, ...]] = ()
+    classes: ClassVar[tuple[str, ...]] = ()
+    modalities: ClassVar[tuple[str, ...]] = ("T1w",)
+    stratify: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        fractions: Sequence[float] = (0.6, 0.2, 0.2),
+        split_seed: int = 0,
+        folds: int | None = None,
+        fold: int = 0,
+        split_file: Path | str | None = None,
+        batch_size: int = 4,
+        num_workers: int = 0,
+        jobs: int = 1,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            root: the dataset's folder as its owners give it, or the manifest `braindino index` made of it.
+            store: folder of prepared scans; made when it is not there.
+            fractions: of people for train, val, test.
+            split_seed: another seed gives another split.
+            folds: cross-validation instead of fractions: test is fold number `fold`, val the one after it.
+            fold: which fold is test, from 0.
+            split_file: table with the columns `case` or `group`, and `split`; instead of fractions.
+            batch_size: cases per batch.
+            num_workers: processes that load batches.
+            jobs: processes that prepare scans.
+        """
+        super().__init__()
+        self.root, self.store_path = Path(root), Path(store)
+        self.fractions, self.split_seed, self.folds, self.fold = tuple(fractions), split_seed, folds, fold
+        self.split_file = None if split_file is None else Path(split_file)
+        self.batch_size, self.num_workers, self.jobs = batch_size, num_workers, jobs
+        self.contract: Preprocessing | None = None
+        self._manifest: Manifest | None = None
+
+    def index(self, root: Path) -> Manifest:
+        """The manifest of the dataset's native layout; nothing is read but names and tables."""
+        raise NotImplementedError(f"{type(self).__name__} must say how its folder is indexed")
+
+    def use_contract(self, contract: Preprocessing) -> None:
+        """Prepare by the encoder's contract. `prepare_data` refuses a store prepared otherwise."""
+        self.contract = contract
+
+    @property
+    def manifest(self) -> Manifest:
+        """Read from `root` when it is a CSV, else indexed; once."""
+        if self._manifest is None:
+            if self.root.is_file():
+                self._manifest = Manifest.read(self.root)
+            else:
+                self._manifest = self.index(self.root)
+        return self._manifest
+
+    def prepare_data(self) -> None:
+        """Index, and put into the store what it does not hold yet (one process per machine)."""
+        table = self.manifest.table
+        fill(self._open_store(), table[table["modality"].isin(self.modalities)], jobs=self.jobs)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make `cases` and `dropped` and split by person.
+
+        Raises:
+            DatasetError: no labels, an unknown label, or no scan left.
+            SplitError: see `splits`.
+        """
+        if not self.target:
+            raise DatasetError(
+                f"the dataset {self.name!r} has no labels: it serves pretraining.\n"
+                "Give a labelled dataset, or add a label column to the manifest and use `cohort`."
+            )
+        self.store = self._open_store()
+        self.cases, self.dropped = self._make_cases(self.manifest)
+        self.cases["split"] = self._split(self.cases)
+
+    def label_counts(self, manifest: Manifest) -> dict[str, int]:
+        """Number of scans per class, for people to read; empty unless the target is a class."""
+        if not self.classes:
+            return {}
+        found = manifest.table[self.target[0]].value_counts()
+        return {name: int(found.get(name, 0)) for name in self.classes}
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Training cases, shuffled."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Validation cases, in the order of `cases`."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Test cases, in the order of `cases`."""
+        return self._loader("test")
+
+    def _open_store(self) -> Store:
+        if (self.store_path / "contract.json").exists():
+            present = Store.open(self.store_path)
+            return Store.create(self.store_path, self.contract or present.contract, present.strip_cmd)
+        return Store.create(self.store_path, self.contract or Preprocessing())
+
+    def _make_cases(self, manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
+        table = manifest.table
+        absent = [column for column in self.target if column not in table]
+        if absent:
+            raise DatasetError(
+                f"{self.root}: no label column {absent[0]!r}; "
+                f"found {', '.join(manifest.label_columns) or 'none'}."
+            )
+        cases, dropped = case_table(manifest, self.store, self.modalities)
+        if cases.empty:
+            raise DatasetError(
+                f"{self.root}: none of {len(table)} scans is in the store.\n"
+                f"See {self.store_path / 'rejects.csv'} for what was wrong with them."
+            )
+        if self.classes:
+            cases["target"] = self._class_numbers(cases[self.target[0]])
+        elif len(self.target) == 1:
+            cases["target"] = cases[self.target[0]].astype(float)
+        return cases, dropped
+
+    def _class_numbers(self, labels: pd.Series) -> pd.Series:
+        numbers = labels.astype(str).map({name: i for i, name in enumerate(self.classes)})
+        if numbers.isna().any():
+            raise DatasetError(
+                f"{self.root}: column {self.target[0]!r} holds {labels[numbers.isna()].iloc[0]!r}, "
+                f"which is none of {', '.join(self.classes)}."
+            )
+        return numbers.astype(int)
+
+    def _split(self, cases: pd.DataFrame) -> pd.Series:
+        if self.split_file is not None:
+            return read_split(self.split_file, cases)
+        strata = pd.DataFrame({"group": cases["group"], "class": self.strata(cases)})
+        for column in self.stratify:
+            strata[column] = cases[column]
+        by = ["class", *self.stratify]
+        if self.folds is None:
+            return split_people(strata, self.fractions, by, self.split_seed)
+        if not 0 <= self.fold < self.folds:
+            raise DatasetError(f"fold {self.fold}: give a number from 0 to {self.folds - 1}.")
+        fold = kfold_people(strata, self.folds, by, self.split_seed)
+        names = {self.fold: "test"} | ({(self.fold + 1) % self.folds: "val"} if self.folds > 2 else {})
+        return fold.map(lambda k: names.get(k, "train")).rename("split")
+
+    def strata(self, cases: pd.DataFrame) -> pd.Series:
+        """What a split (and a label fraction) is balanced over: the class, or the quintile of a number.
+
+        Several targets count as (time, event): both the event and the tercile of the time.
+        """
+        if self.classes:
+            return cases["target"].astype(int)
+        if len(self.target) == 1:
+            return bins(cases["target"], 5)
+        time, event = (cases[column] for column in self.target)
+        return event.astype(int).astype(str) + "/" + bins(time, 3).astype(str)
+
+    def _loader(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
+        chosen = self.cases[self.cases["split"] == split]
+        dataset = CaseDataset(self.store, chosen, self.modalities, self.target, bool(self.classes))
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            shuffle=shuffle,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            persistent_workers=self.num_workers > 0,
+        )

@@ -1,0 +1,66 @@
+"""Random choice of scans and slices as pure functions of a seed and a sample's number."""
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+SPREAD = 3.0  # the foreground's first and last slice lie this many standard deviations from its middle
+_UNIT = 2.0**-53
+
+
+class ScanOrder:
+    """In which order scans come, pass after pass.
+
+    A pass has as many samples as there are scans. With equal weights it is a permutation of the scans, a new
+    one per pass, so that a batch seldom holds two slices of one scan. Otherwise scan i comes
+    n * weight[i] / sum(weight) times in a pass, rounded up or down such that the average is exact (systematic
+    sampling), in permuted order.
+    """
+
+    def __init__(self, seed: int, weight: np.ndarray) -> None:
+        """`weight` (n,) is positive."""
+        self.seed, self.count = seed, len(weight)
+        # Rounded, so that equal weights give each scan exactly once whatever error the sum gathers.
+        self._edges = np.round(np.cumsum(weight, dtype=np.float64) * (len(weight) / np.sum(weight)), 9)
+        self._passes: dict[int, np.ndarray] = {}
+
+    def draw(self, number: np.ndarray) -> np.ndarray:
+        """Row numbers (int64) of the scans for samples `number` (int64, from 0)."""
+        passes, places = np.divmod(number, self.count)
+        result = np.empty(len(number), np.int64)
+        needed = {int(k): self._passes.get(int(k)) for k in np.unique(passes)}
+        # A batch touches one pass, or two where it crosses: only those stay in memory.
+        self._passes = {k: self._order(k) if order is None else order for k, order in needed.items()}
+        for k, order in self._passes.items():
+            chosen = passes == k
+            result[chosen] = order[places[chosen]]
+        return result
+
+    def _order(self, which: int) -> np.ndarray:
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, which]))
+        scans = np.searchsorted(self._edges, np.arange(self.count) + rng.uniform(), side="right")
+        return rng.permutation(np.minimum(scans, self.count - 1))
+
+
+def draw_slices(seed: int, number: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Slice numbers (int64) in [first, last], by a normal law centred between them, cut off at both ends.
+
+    Its standard deviation is (last - first + 1) / 6. The centre bias is that of BrainDINO's pretraining
+    (Methods; the paper gives no width).
+    """
+    uniform = hash_uniform(seed, number)
+    low = ndtr(-SPREAD)
+    normal = ndtri(low + uniform * (1 - 2 * low))
+    place = 0.5 + normal / (2 * SPREAD)
+    count = last - first + 1
+    return first + np.clip(np.floor(place * count).astype(np.int64), 0, count - 1)
+
+
+def hash_uniform(seed: int, number: np.ndarray) -> np.ndarray:
+    """Numbers in (0, 1), one per sample number: SplitMix64 over a counter (Steele et al., OOPSLA 2014)."""
+    with np.errstate(over="ignore"):
+        z = number.astype(np.uint64) + np.uint64(1)
+        z = z * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed) * np.uint64(0xD1B54A32D192ED03)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+        z ^= z >> np.uint64(31)
+    return ((z >> np.uint64(11)).astype(np.float64) + 0.5) * _UNIT

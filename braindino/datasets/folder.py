@@ -1,0 +1,74 @@
+"""Any folder of scans, for pretraining: every scan is taken that is not a mask, a derivative or broken."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from braindino.datasets.datamodule import ScanDataModule
+from braindino.datasets.manifest import Manifest, ManifestBuilder
+from braindino.datasets.walk import MASK_LIKE, find_scans, nothing_found, stem
+
+# What a name says about the sequence; the first that matches counts.
+_MODALITY = {
+    "T1c": r"t1-?_?(c|ce|gd|post)(?![a-z])",
+    "T1w": r"t1(?![0-9])|mp-?_?rage|spgr|bravo",
+    "FLAIR": r"flair|t2f(?![a-z])",
+    "T2w": r"t2(?![0-9])",
+    "PD": r"(?<![a-z])pd(w)?(?![a-z])",
+    "DWI": r"dwi|dti|(?<![a-z])adc(?![a-z])",
+    "MRA": r"(?<![a-z])(mra|tof)(?![a-z])",
+    "BOLD": r"bold|fmri|task-|rest(?![a-z])",
+}
+
+
+class Folder(ScanDataModule):
+    """Scans in any arrangement of folders; no labels.
+
+    The dataset's name is the folder's. The person is read from the path: a BIDS subject (`sub-...`) if there
+    is one; else the topmost folder of the scan, when every scan lies in one of several; else the file's own
+    name. Where people are named otherwise, edit the column `group` of the manifest.
+
+    Args:
+        root: the folder, or a manifest.
+        derivatives: whether to take what lies in folders called `derivatives`.
+        **options: see `ScanDataModule`.
+    """
+
+    name = "folder"
+
+    def __init__(self, root: Path | str, derivatives: bool = False, **options: Any) -> None:
+        super().__init__(root, **options)
+        self.derivatives = derivatives
+
+    def index(self, root: Path) -> Manifest:
+        """Manifest of the scans under `root`."""
+        rows = ManifestBuilder(root.absolute().name or "folder")
+        kept: list[Path] = []
+        for path in find_scans(root, rows):
+            inside = path.relative_to(root)
+            if MASK_LIKE.search(stem(path)):
+                rows.drop(path, "", "mask or segmentation, by its name")
+            elif "derivatives" in inside.parts and not self.derivatives:
+                rows.drop(path, "", "derivative")
+            else:
+                kept.append(inside)
+        if not kept:
+            raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, at any depth")
+        in_folders = len(kept) > 1 and all(len(inside.parts) > 1 for inside in kept)
+        in_folders = in_folders and len({inside.parts[0] for inside in kept}) > 1
+        for inside in kept:
+            bids = re.search(r"sub-([A-Za-z0-9]+)", str(inside))
+            session = re.search(r"ses-([A-Za-z0-9]+)", str(inside))
+            subject = bids.group(1) if bids else inside.parts[0] if in_folders else stem(inside)
+            rows.keep(
+                root / inside, subject, modality_of(stem(inside)), session=session.group(1) if session else ""
+            )
+        return rows.build()
+
+
+def modality_of(name: str) -> str:
+    """Sequence that a file's name tells, else `unknown`."""
+    for modality, pattern in _MODALITY.items():
+        if re.search(pattern, name, re.IGNORECASE):
+            return modality
+    return "unknown"

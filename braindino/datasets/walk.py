@@ -1,0 +1,80 @@
+"""Finding scans under a folder: every file is either yielded or listed with the reason it was passed over."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from braindino.datasets.manifest import ManifestBuilder
+from braindino.errors import BraindinoError
+
+_SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr)$", re.IGNORECASE)
+_DICOM = re.compile(r"\.(dcm|ima)$", re.IGNORECASE)
+MASK_LIKE = re.compile(r"seg|mask|label|lesion|parenchyma", re.IGNORECASE)
+_SMALLEST = 1024  # bytes; git-annex and git-lfs leave pointers of about a hundred
+
+
+class LayoutError(BraindinoError):
+    """A folder that is not the dataset it is said to be."""
+
+
+def stem(path: Path) -> str:
+    """File name without the suffix of a scan, `.nii.gz` included."""
+    return _SCAN.sub("", path.name)
+
+
+def find_scans(root: Path, rows: ManifestBuilder) -> Iterator[Path]:
+    """Yield the scans under `root` in sorted order, following links to folders but not in circles.
+
+    Broken links, pointer files and Analyze headers without an image are dropped with their reason, a folder
+    of DICOM files once. Hidden files and folders are not looked at.
+
+    Raises:
+        LayoutError: `root` is not a folder.
+    """
+    if not root.is_dir():
+        raise LayoutError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}.")
+    seen: set[str] = set()
+    with tqdm(desc="looking for scans", unit=" scans", disable=None) as progress:
+        for folder, folders, files in os.walk(root, followlinks=True):
+            real = os.path.realpath(folder)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            dicom = sorted(name for name in files if _DICOM.search(name))
+            if dicom:
+                rows.drop(Path(folder), "", "DICOM series; convert it with dcm2niix first")
+            for name in sorted(files):
+                if name.startswith(".") or not _SCAN.search(name):
+                    continue
+                path = Path(folder, name)
+                reason = _unusable(path)
+                if reason:
+                    rows.drop(path, "", reason)
+                    continue
+                progress.update()
+                yield path
+
+
+def _unusable(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return "broken link" if path.is_symlink() else "cannot be looked at"
+    if path.suffix.lower() == ".hdr":
+        return "" if path.with_suffix(".img").is_file() else "Analyze header without its .img"
+    return f"pointer or empty file (below {_SMALLEST} bytes)" if size < _SMALLEST else ""
+
+
+def nothing_found(root: Path, dataset: str, looked_for: str) -> LayoutError:
+    """The error for a folder without a scan of the dataset: what was looked for, and what is there."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
+    there = ", ".join(names[:6]) + (f", ... ({len(names)} entries)" if len(names) > 6 else "")
+    return LayoutError(
+        f"{root}: no scan of the dataset {dataset!r} here.\n"
+        f"Looked for {looked_for}; found {there or 'an empty folder'}."
+    )
