@@ -17,7 +17,7 @@ def prepare(
     jobs: int = 1,
     contract: Literal["paper", "released-code", "minmax"] | None = None,
     depth: int | Literal["none"] | None = None,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     dtype: Literal["uint8", "float16"] | None = None,
     shard: str | None = None,
     strip_cmd: str | None = None,
@@ -34,7 +34,7 @@ def prepare(
         jobs: processes that work side by side.
         contract: how scans are prepared; by default as the store has it, or `paper` for a new store.
         depth: number of slices, or `none` to keep those a scan has.
-        size: rows and columns of a slice.
+        size: side of a slice in pixels, or `[rows, columns]`.
         dtype: how slices are stored.
         shard: `i/n`, to do the i-th of n parts (i from 0 to n - 1), as one of n jobs that fill one store.
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`.
@@ -52,7 +52,7 @@ def prepare(
     if depth is not None:
         changes["depth"] = None if depth == "none" else depth
     if size is not None:
-        changes["size"] = size
+        changes["size"] = (size, size) if isinstance(size, int) else size
     if dtype is not None:
         changes["dtype"] = dtype
     target = _open(store, contract, changes, strip_cmd)

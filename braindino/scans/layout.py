@@ -1,6 +1,9 @@
 """Where a store keeps what: the names of its files, and the arrays and sidecars themselves."""
 
 import hashlib
+import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +92,18 @@ class StoreLayout:
         }
         write_json(self.sidecar(key), sidecar)
         return sidecar
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files that a kill left behind. None that lives takes a day."""
+        long_ago = time.time() - 86400
+        for left in [
+            *self.root.glob("scans/*/.*.tmp"),
+            *self.root.glob(".*.tmp"),
+            *self.stripped.glob(".running-*"),
+        ]:
+            with suppress(FileNotFoundError):  # another process removes them too
+                if left.stat().st_mtime < long_ago:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def read_sidecar(self, key: str) -> dict[str, Any]:
         """The sidecar of a key."""

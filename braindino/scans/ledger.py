@@ -35,13 +35,15 @@ class LedgerWriter:
 
 
 def read_ledger(folder: Path) -> dict[str, Record]:
-    """The latest record of each path. A torn line (its writer was killed) says nothing and is passed over."""
+    """The latest record of each path. A torn line (its writer was killed) is passed over."""
     latest: dict[str, Record] = {}
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_bytes().splitlines():
             try:
                 record = json.loads(line)
             except ValueError:
+                continue
+            if not isinstance(record, dict) or not {"path", "time"} <= record.keys():
                 continue
             known = latest.get(record["path"])
             if known is None or record["time"] >= known["time"]:

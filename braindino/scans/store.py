@@ -228,6 +228,7 @@ def fill(
     if jobs < 1:
         raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
     store.refresh()
+    store.layout.remove_leftovers()
     worker = Worker(store.layout)
     todo: list[Task] = []
     present = rejected = prepared = 0

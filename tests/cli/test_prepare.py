@@ -1,0 +1,132 @@
+"""`braindino prepare`: what it takes, prints, and returns."""
+
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from braindino.cli.plain import run
+from braindino.cli.prepare import prepare
+from braindino.datasets.manifest import COLUMNS, Manifest
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import PRESETS, Preprocessing
+from braindino.scans.store import Store
+
+SMALL = {"depth": 4, "size": (8, 8)}
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A manifest of four small scans."""
+    rows = []
+    for i in range(4):
+        path = tmp_path / f"data/s{i}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        volume = np.random.default_rng(i).integers(1, 99, (10, 10, 10)).astype(np.int16)
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), path)
+        rows.append(
+            {"dataset": "made", "subject": f"p{i}", "modality": "T1w", "path": str(path), "group": f"p{i}"}
+        )
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+    text = ["session", "site", "sex"]
+    table[text] = table[text].astype(object).fillna("")
+    table["age"] = table["age"].astype(float)
+    Manifest(table).write(tmp_path / "made.csv")
+    return tmp_path / "made.csv"
+
+
+def test_counts_are_printed_and_the_second_time_all_is_there(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    assert prepare(manifest, store, **SMALL) == 0
+    assert f"prepared 4, already there 0, rejected 0: {store}" in capsys.readouterr().out
+    assert prepare(manifest, store) == 0  # the contract is the store's
+    assert "prepared 0, already there 4, rejected 0" in capsys.readouterr().out
+    index = Store.open(store).index()
+    assert index["subject"].tolist() == ["p0", "p1", "p2", "p3"]
+    assert index["dataset"].tolist() == ["made"] * 4
+
+
+def test_a_reject_makes_the_exit_code_1_now_and_later(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data/s2.nii.gz").write_bytes(b"")
+    for prepared in (3, 0):
+        assert prepare(manifest, tmp_path / "store", **SMALL) == 1
+        out = capsys.readouterr().out
+        assert f"prepared {prepared}, already there {3 - prepared}, rejected 1" in out
+        assert str(tmp_path / "store/rejects.csv") in out
+    assert pd.read_csv(tmp_path / "store/rejects.csv")["reason"].tolist() == ["empty file"]
+
+
+def test_the_contract_is_the_preset_with_what_was_asked_for(manifest: Path, tmp_path: Path) -> None:
+    assert (
+        prepare(manifest, tmp_path / "a", contract="minmax", depth="none", size=(8, 9), dtype="float16") == 0
+    )
+    expected = PRESETS["minmax"].replace(depth=None, size=(8, 9), dtype="float16")
+    assert Store.open(tmp_path / "a").contract == expected
+    assert prepare(manifest, tmp_path / "b", depth=4, size=8) == 0
+    assert Store.open(tmp_path / "b").contract == Preprocessing(**SMALL)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"depth": 5}, {"depth": "none"}, {"contract": "paper"}, {"dtype": "float16"}]
+)
+def test_another_contract_than_the_stores_is_refused(
+    asked: dict[str, object], manifest: Path, tmp_path: Path
+) -> None:
+    prepare(manifest, tmp_path / "store", **SMALL)
+    with pytest.raises(BraindinoError, match="prepared otherwise"):
+        prepare(manifest, tmp_path / "store", **asked)
+    assert prepare(manifest, tmp_path / "store", depth=4) == 0
+
+
+def test_shards_together_do_all(manifest: Path, tmp_path: Path) -> None:
+    for shard in ("0/2", "1/2"):
+        assert prepare(manifest, tmp_path / "store", shard=shard, **SMALL) == 0
+    assert len(Store.open(tmp_path / "store").index()) == 4
+    for wrong in ("2/2", "1", "a/b", "1/2/3"):
+        with pytest.raises(BraindinoError, match="expected i/n"):
+            prepare(manifest, tmp_path / "store", shard=wrong)
+
+
+def test_a_stripping_command_stays_with_the_store(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])")
+    command = f"{sys.executable} {tmp_path}/copy.py {{in}} {{out}}"
+    assert prepare(manifest, tmp_path / "store", strip_cmd=command, **SMALL) == 0
+    assert prepare(manifest, tmp_path / "store") == 0
+    assert Store.open(tmp_path / "store").strip_cmd == command
+    with pytest.raises(BraindinoError, match="another skull-stripping command"):
+        prepare(manifest, tmp_path / "store", strip_cmd=command + " quickly")
+
+
+def test_interrupted_it_says_how_to_go_on(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("braindino.scans.worker.read_scan", interrupt)
+        assert prepare(manifest, tmp_path / "store", **SMALL) == 130
+    assert "the same command again continues" in capsys.readouterr().err
+    assert prepare(manifest, tmp_path / "store") == 0
+
+
+def test_the_command_line_reaches_every_option(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--store", str(tmp_path / "store")]
+    assert (
+        run("prepare", [str(manifest), *store, "--depth", "none", "--size", "[8, 8]", "--retry-rejects"]) == 0
+    )
+    assert Store.open(tmp_path / "store").contract == Preprocessing(depth=None, size=(8, 8))
+    assert run("prepare", [str(manifest), *store, "--jobs", "1", "--shard", "0/1"]) == 0
+    with pytest.raises(BraindinoError, match="prepared otherwise"):
+        run("prepare", [str(manifest), *store, "--depth", "7"])
+    assert run("prepare", ["--help"]) == 0
+    assert "the i-th of n parts" in capsys.readouterr().out
