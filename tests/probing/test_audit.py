@@ -1,0 +1,41 @@
+"""Leakage is refused where it is certain, and told where it is not."""
+
+import pytest
+
+from braindino.errors import BraindinoError
+from braindino.probing.audit import audit
+
+MODALITIES = ("T1w", "T2w")
+
+
+def test_nothing_shared(planted):
+    report = audit(planted().cases, MODALITIES, None)
+    assert report == {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": None}
+
+
+def test_people_of_the_pretraining_are_counted_and_listed(planted):
+    cases = planted().cases
+    test = cases.loc[cases["split"] == "test", "group"].iloc[0]
+    train = cases.loc[cases["split"] == "train", "group"].iloc[0]
+    report = audit(cases, MODALITIES, frozenset({test, train, "elsewhere:1"}))
+    assert report["pretraining"] == {"people": 2, "test": 1, "listed": sorted([test, train])}
+
+
+def test_copies_of_a_scan_are_found(planted):
+    cases = planted().cases
+    train, test = (cases.index[cases["split"] == part][1] for part in ("train", "test"))
+    cases.loc[test, "key_T1w"] = cases.loc[train, "key_T1w"]
+    report = audit(cases, MODALITIES, None)
+    assert report["shared_scans_across_parts"] == 1
+    names = sorted(cases.loc[[train, test], "case"])
+    assert report["shared_scans"] == [{"scan": cases.loc[train, "key_T1w"], "cases": names}]
+
+
+def test_a_person_in_two_parts_and_an_empty_part_are_refused(planted):
+    cases = planted().cases
+    cases.loc[0, "group"] = cases.loc[cases["split"] == "test", "group"].iloc[0]
+    with pytest.raises(BraindinoError, match="1 people are in more than one part"):
+        audit(cases, MODALITIES, None)
+    cases = planted().cases.query("split != 'val'")
+    with pytest.raises(BraindinoError, match="the val part of the split has no cases"):
+        audit(cases, MODALITIES, None)

@@ -1,0 +1,65 @@
+"""One cell: what is reported comes from the weights of the chosen epoch."""
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+
+from braindino.encoders.features import extract
+from braindino.errors import BraindinoError
+from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
+from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.cell import Cell, predict, train_cell
+
+
+@pytest.fixture
+def prepared(planted, encoder, tmp_path):
+    data = planted(shuffled=True)  # so that the best epoch is not the last
+    cases = ProbeCases.of(data, ClassificationHead(), "mask")
+    features = extract(encoder, data.store, cases.keys, tmp_path / "features")
+    module = FrozenProbeModule("tiny", ClassificationHead(), lr=0.01)
+    return module, cases, CaseFeatures(cases, features, module.pooling)
+
+
+def test_predictions_are_those_of_the_best_epoch(prepared, make_trainer, tmp_path, monkeypatch):
+    module, cases, bank = prepared
+    seen = []
+    step = FrozenProbeModule.on_validation_epoch_end
+
+    def remember(self):
+        step(self)
+        seen.append({name: value.clone() for name, value in self.state_dict().items()})
+
+    monkeypatch.setattr(FrozenProbeModule, "on_validation_epoch_end", remember)
+    cell = Cell(tmp_path, 0, 1.0)
+    train_cell(cell, module, cases, bank, Protocol(max_epochs=12, patience=12), make_trainer)
+    table, facts = cell.read()
+    epochs = pd.read_csv(cell.folder / "epochs.csv")
+    order = epochs.sort_values(["val/auroc", "val/loss"], ascending=[False, True])
+    assert facts["epoch"] == order["epoch"].iloc[0] < 11
+    assert len(epochs) == 12
+    again = copy.deepcopy(module)
+    again.build(bank.embed_dim, 2, bank.target, cases.classes)
+    again.load_state_dict(seen[facts["epoch"]])
+    expected = predict(again, bank, cases.part("test"), cell)
+    got = table[table["split"] == "test"].reset_index(drop=True)
+    assert (got["prob_AD"] == expected["prob_AD"]).all()
+    assert epochs["train/loss"].iloc[-1] < epochs["train/loss"].iloc[0]
+
+
+def test_a_diverging_cell_says_so(prepared, make_trainer, tmp_path):
+    module, cases, bank = prepared
+    bank.features[0] = torch.nan
+    with pytest.raises(BraindinoError, match=r"no epoch had a finite validation loss.\nLower model.lr"):
+        train_cell(Cell(tmp_path, 0, 1.0), module, cases, bank, Protocol(max_epochs=2), make_trainer)
+    assert not Cell(tmp_path, 0, 1.0).done
+
+
+def test_a_cell_leaves_the_random_state_alone(prepared, make_trainer, tmp_path):
+    module, cases, bank = prepared
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    train_cell(Cell(tmp_path, 0, 1.0), module, cases, bank, Protocol(max_epochs=1), make_trainer)
+    assert torch.rand(1) == expected
