@@ -16,15 +16,14 @@ from braindino.pretraining.config import LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, world_size
 from braindino.pretraining.guard import FiniteGuard
 from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.losses import dino_loss, ibot_loss, koleo_loss
 from braindino.pretraining.masking import MaskConfig, sample_masks
-from braindino.pretraining.monitors import CollapseMonitor, ThroughputMonitor, feature_statistics
+from braindino.pretraining.monitors import CollapseMonitor, ThroughputMonitor
 from braindino.pretraining.network import Student, Teacher
+from braindino.pretraining.objective import distil
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
 from braindino.pretraining.randomness import Randomness
 from braindino.pretraining.schedules import batch_scale
-from braindino.pretraining.sinkhorn import sinkhorn_knopp
-from braindino.pretraining.views import GLOBAL_CROPS, ViewsConfig, make_views
+from braindino.pretraining.views import ViewsConfig, make_views
 
 
 class DINOModule(pl.LightningModule):
@@ -94,7 +93,7 @@ class DINOModule(pl.LightningModule):
         self._left_out = torch.zeros(())
         self._momentum = teacher.momentum
 
-    # ------------------------------------------------------------------------------------------------- set-up
+    # ----------------------------------------------------------------------------------------------- set-up
 
     def setup(self, stage: str) -> None:
         """Take the data module's contract and refuse trainer settings under which the method would not hold.
@@ -127,7 +126,7 @@ class DINOModule(pl.LightningModule):
         return [CollapseMonitor(), ThroughputMonitor(self.monitor_every)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; the schedules are set in `optimizer_step`.
+        """AdamW; the schedules are set in `on_before_optimizer_step`.
 
         Raises:
             BraindinoError: a schedule ends at the last step, and the trainer does not know which that is.
@@ -144,59 +143,30 @@ class DINOModule(pl.LightningModule):
             )
         return create_optimiser(self.student, len(self.student.backbone.blocks), self.optimiser_config)
 
-    # ----------------------------------------------------------------------------------------- losses of a
-    # batch
+    # ------------------------------------------------------------------------------------ losses of a batch
 
-    def _losses(
-        self, batch: Mapping[str, Tensor], randomness: Randomness, measure: bool
-    ) -> dict[str, Tensor]:
+    def _losses(self, batch: Mapping[str, Tensor], number: int, measure: bool) -> dict[str, Tensor]:
+        randomness = Randomness.of(self.seed, number, rank(), self.device)
         views = make_views(batch, self.views, randomness)
-        slices = views.global_crops.shape[1]
-        images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
-        masks = sample_masks(len(images), self.student.grid(images), self.masks, randomness.host).to(
-            images.device
+        crops = views.global_crops.flatten(0, 1)
+        masks = sample_masks(len(crops), self.student.grid(crops), self.masks, randomness.host)
+        return distil(
+            self.student,
+            self.teacher,
+            views,
+            masks.to(crops.device),
+            self.losses,
+            self.teacher_config.temperature_schedule().at(self._step, self._total_steps),
+            self.teacher_config.sinkhorn_iterations,
+            randomness.device,
+            measure,
         )
-        temperature = self.teacher_config.temperature_schedule().at(self._step, self._total_steps)
-        iterations, sharpness = self.teacher_config.sinkhorn_iterations, self.losses.student_temperature
-
-        with torch.no_grad():
-            cls, patches = self.teacher.tokens(images)
-            hidden = patches.flatten(0, 1)[masks.indices]
-            dino_targets = sinkhorn_knopp(self.teacher.dino_head(cls), temperature, iterations)
-            ibot_targets = sinkhorn_knopp(self.teacher.ibot_head(hidden), temperature, iterations)
-
-        student_cls, student_patches = self.student.masked_tokens(images, masks.mask, randomness.device)
-        every_cls = student_cls
-        if len(local_images):
-            local_cls, _ = self.student.masked_tokens(local_images, None, randomness.device)
-            every_cls = torch.cat([student_cls, local_cls])
-        logits = self.student.dino_head(every_cls).unflatten(0, (-1, slices))
-        hidden_logits = self.student.ibot_head(student_patches.flatten(0, 1)[masks.indices])
-
-        dino_targets = dino_targets.unflatten(0, (GLOBAL_CROPS, slices))
-        dino = dino_loss(
-            logits[:GLOBAL_CROPS], logits[GLOBAL_CROPS:], dino_targets, sharpness, self.losses.local_weight
-        )
-        ibot = ibot_loss(hidden_logits, ibot_targets, masks.weights, len(images), sharpness)
-        koleo = torch.stack(
-            [
-                koleo_loss(crop, self.losses.koleo_over_processes)
-                for crop in student_cls.unflatten(0, (-1, slices))
-            ]
-        ).sum()
-        loss = self.losses.dino * dino + self.losses.ibot * ibot + self.losses.koleo * koleo
-        values = {"loss": loss, "dino": dino, "ibot": ibot, "koleo": koleo}
-        values["dino_over_lnk"] = dino.detach() / math.log(logits.shape[-1])
-        if measure:
-            values |= feature_statistics(cls, dino_targets.flatten(0, 1))
-            values["dino_kl"] = dino.detach() - values["teacher_entropy"]
-        return values
 
     @property
     def _step(self) -> int:
         return int(self.trainer.global_step)
 
-    # ----------------------------------------------------------------------------------------- training
+    # --------------------------------------------------------------------------------------------- training
 
     def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """The learning rate is scaled by the size of a full batch, which the first one of a run is."""
@@ -204,9 +174,8 @@ class DINOModule(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """One micro-batch; see the class for its contents."""
-        randomness = Randomness.of(self.seed, self.batches, rank(), self.device)
+        values = self._losses(batch, self.batches, measure=self._step % self.monitor_every == 0)
         self.batches += 1
-        values = self._losses(batch, randomness, measure=self._step % self.monitor_every == 0)
         self._seen = {name: values[name].detach() for name in ("loss", "dino", "ibot", "koleo")}
         logged = {f"train/{name}": value.detach() for name, value in values.items()}
         self.log_dict(logged, batch_size=len(batch["slices"]))
@@ -243,11 +212,10 @@ class DINOModule(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.teacher.follow(self.student, (1 - self._momentum) * (1 - self._left_out))
 
-    # ----------------------------------------------------------------------------------------- evaluation
+    # ------------------------------------------------------------------------------------------- evaluation
 
     def _evaluate(self, batch: Mapping[str, Tensor], batch_idx: int, stage: str) -> None:
-        randomness = Randomness.of(self.seed, batch_idx, rank(), self.device)
-        values = self._losses(batch, randomness, measure=True)
+        values = self._losses(batch, batch_idx, measure=True)
         logged = {f"{stage}/{name}": value for name, value in values.items()}
         self.log_dict(logged, batch_size=len(batch["slices"]), sync_dist=True)
 
@@ -259,7 +227,7 @@ class DINOModule(pl.LightningModule):
         """As `validation_step`."""
         self._evaluate(batch, batch_idx, "test")
 
-    # ----------------------------------------------------------------------------------------- checkpoint
+    # ------------------------------------------------------------------------------------------- checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the encoder needs to be built again, and the number of batches seen."""

@@ -16,9 +16,10 @@ log = logging.getLogger(__name__)
 
 def rankme(features: Tensor) -> Tensor:
     """Effective rank of (N, D): exp of the entropy of its singular values (Garrido et al. 2023)."""
-    values = torch.linalg.svdvals(features.float())
+    finite = features.isfinite().all()  # a singular value decomposition of NaN raises
+    values = torch.linalg.svdvals(features.float().nan_to_num(0.0, 0.0, 0.0))
     share = values / values.sum().clamp(min=1e-12) + 1e-7
-    return (-(share * share.log()).sum()).exp()
+    return torch.where(finite, (-(share * share.log()).sum()).exp(), torch.nan)
 
 
 @torch.no_grad()

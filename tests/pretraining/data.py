@@ -1,6 +1,6 @@
 """Structured synthetic slices, and a small data module with the batches of `SliceDataModule`."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -50,8 +50,27 @@ class _Slices(Dataset[dict[str, Tensor]]):
         }
 
 
+class _Resumable(DataLoader[dict[str, Tensor]]):
+    """Continues after the batch at which its state was taken."""
+
+    done = skip = 0
+
+    def __iter__(self) -> Any:
+        skip, self.skip = self.skip, 0
+        for i, batch in enumerate(super().__iter__()):
+            if i >= skip:
+                self.done = i + 1
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.skip = state["done"]
+
+
 class FakeSlices(pl.LightningDataModule):
-    """Every batch is a function of its number: sample i of the run is slice i modulo the number of slices."""
+    """The same slices in the same order in every pass."""
 
     contract = Preprocessing(size=(32, 32))
 
@@ -60,12 +79,7 @@ class FakeSlices(pl.LightningDataModule):
         self.slices, self.batch_size = structured_slices(count, size), batch_size
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return DataLoader(_Slices(self.slices), self.batch_size, drop_last=True)
+        return _Resumable(_Slices(self.slices), self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         return DataLoader(_Slices(self.slices[: 2 * self.batch_size]), self.batch_size)
-
-
-def batches(slices: Tensor, batch_size: int) -> Iterator[dict[str, Tensor]]:
-    """The batches of one pass."""
-    yield from DataLoader(_Slices(slices), batch_size, drop_last=True)

@@ -1,4 +1,4 @@
-"""Views: crops equal torch's own antialiased resize, intensity changes do what they say, all of it follows the seed."""
+"""Views: crops equal torch's own antialiased resize, changes do what they say, all follows the seed."""
 
 import numpy as np
 import pytest

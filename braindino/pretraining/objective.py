@@ -1,0 +1,75 @@
+"""The losses of one batch of views: teacher targets, student predictions, and what is measured on the way."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from braindino.pretraining.config import LossConfig
+from braindino.pretraining.losses import dino_loss, ibot_loss, koleo_loss
+from braindino.pretraining.masking import Masks
+from braindino.pretraining.monitors import feature_statistics
+from braindino.pretraining.network import Student, Teacher
+from braindino.pretraining.sinkhorn import sinkhorn_knopp
+from braindino.pretraining.views import GLOBAL_CROPS, Views
+
+
+def distil(
+    student: Student,
+    teacher: Teacher,
+    views: Views,
+    masks: Masks,
+    config: LossConfig,
+    temperature: float,
+    sinkhorn_iterations: int,
+    generator: torch.Generator,
+    measure: bool = False,
+) -> dict[str, Tensor]:
+    """DINO, iBOT and KoLeo of the student on B slices, and their weighted sum "loss".
+
+    The teacher sees the global crops whole; the student sees them masked, and the local crops whole.
+
+    Args:
+        masks: of the 2 B global crops, crop by crop.
+        temperature: of the teacher's targets.
+        generator: stochastic depth and RoPE changes of the student.
+        measure: add the teacher's entropy, the features' spread and rank, and the KL divergence of DINO.
+
+    Returns:
+        Scalars; "loss", "dino", "ibot" and "koleo" carry gradients.
+    """
+    slices = views.global_crops.shape[1]
+    images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
+
+    with torch.no_grad():
+        cls, patches = teacher.tokens(images)
+        hidden = patches.flatten(0, 1)[masks.indices]
+        dino_targets = sinkhorn_knopp(teacher.dino_head(cls), temperature, sinkhorn_iterations)
+        ibot_targets = sinkhorn_knopp(teacher.ibot_head(hidden), temperature, sinkhorn_iterations)
+
+    student_cls, student_patches = student.masked_tokens(images, masks.mask, generator)
+    every_cls = student_cls
+    if len(local_images):
+        every_cls = torch.cat([student_cls, student.masked_tokens(local_images, None, generator)[0]])
+    logits = student.dino_head(every_cls).unflatten(0, (-1, slices))
+    hidden_logits = student.ibot_head(student_patches.flatten(0, 1)[masks.indices])
+
+    dino_targets = dino_targets.unflatten(0, (GLOBAL_CROPS, slices))
+    sharpness = config.student_temperature
+    dino = dino_loss(
+        logits[:GLOBAL_CROPS], logits[GLOBAL_CROPS:], dino_targets, sharpness, config.local_weight
+    )
+    ibot = ibot_loss(hidden_logits, ibot_targets, masks.weights, len(images), sharpness)
+    crops = student_cls.unflatten(0, (GLOBAL_CROPS, slices))
+    koleo = torch.stack([koleo_loss(crop, config.koleo_over_processes) for crop in crops]).sum()
+    values = {
+        "loss": config.dino * dino + config.ibot * ibot + config.koleo * koleo,
+        "dino": dino,
+        "ibot": ibot,
+        "koleo": koleo,
+        "dino_over_lnk": dino.detach() / math.log(logits.shape[-1]),
+    }
+    if measure:
+        values |= feature_statistics(cls, dino_targets.flatten(0, 1))
+        values["dino_kl"] = dino.detach() - values["teacher_entropy"]
+    return values

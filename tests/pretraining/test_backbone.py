@@ -1,0 +1,125 @@
+"""The student's drive of timm's ViT: bit-equal to timm without masks, and what masks and drop path do."""
+
+import pytest
+import torch
+
+from braindino.errors import BraindinoError
+from braindino.pretraining.backbone import Rope, RopeConfig, create_backbone, forward_tokens
+from tests.pretraining.tiny import ARCHITECTURE, MODEL_ARGS
+
+CPU = torch.device("cpu")
+ROPE = Rope()
+
+
+def backbone(in_chans: int = 1):  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    return create_backbone(ARCHITECTURE, in_chans, **MODEL_ARGS).eval()
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("in_chans", [1, 3])
+@pytest.mark.parametrize("size", [(32, 32), (48, 16)])
+@torch.no_grad()
+def test_equals_timm_bit_for_bit(size: tuple[int, int], in_chans: int) -> None:
+    model, images = backbone(in_chans), torch.randn(3, 1, *size)
+    cls, patches = forward_tokens(model, images, ROPE.table(model, size[0] // 8, size[1] // 8, CPU))
+    expected = model.forward_features(images.expand(-1, in_chans, -1, -1))
+    assert torch.equal(cls, expected[:, 0])
+    assert torch.equal(patches, expected[:, model.num_prefix_tokens :])
+
+
+def test_the_gradient_equals_timms() -> None:
+    model, images = backbone(), torch.randn(2, 1, 32, 32)
+    cls, patches = forward_tokens(model, images, ROPE.table(model, 4, 4, CPU))
+    (cls.square().sum() + patches.sin().sum()).backward()
+    own = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    tokens = model.forward_features(images)
+    (tokens[:, 0].square().sum() + tokens[:, model.num_prefix_tokens :].sin().sum()).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(own[name], parameter.grad, msg=name)
+
+
+def test_rope_tables_equal_timms_and_are_kept() -> None:
+    model = backbone()
+    rope = Rope()
+    assert torch.equal(rope.table(model, 5, 3, CPU), model.rope.get_embed((5, 3)))
+    assert rope.table(model, 5, 3, CPU) is rope.table(model, 5, 3, CPU)
+
+
+def test_rope_changes_scale_the_coordinates_within_their_bounds() -> None:
+    model = backbone()
+    rope = Rope()
+    assert rope.changed(model, 4, 4, CPU, RopeConfig(None, None, None), generator()) is rope.table(
+        model, 4, 4, CPU
+    )
+    period = model.rope.periods[-1]
+    reference = torch.asin(rope.table(model, 4, 4, CPU)[0, len(model.rope.periods) - 1])
+    factors = []
+    for seed in range(40):
+        table = rope.changed(model, 4, 4, CPU, RopeConfig(rescale=1.2), generator(seed))
+        factors.append((torch.asin(table[0, len(model.rope.periods) - 1]) / reference).item())
+    assert period > 10  # slow enough that asin does not wrap
+    assert 1 / 1.2 <= min(factors) < 0.9
+    assert 1.1 < max(factors) <= 1.2 + 1e-5
+
+
+@torch.no_grad()
+def test_masked_patches_are_replaced_and_unmasked_ones_seen() -> None:
+    model, table = backbone(), ROPE.table(backbone(), 4, 4, CPU)
+    mask = torch.zeros(2, 16, dtype=torch.bool)
+    mask[0, 5] = True
+    images, token = torch.randn(2, 1, 32, 32), torch.randn(1, 48)
+    changed = images.clone()
+    changed[0, :, 8:16, 8:16] += 5  # patch 5 of the first image
+    first, again = (forward_tokens(model, x, table, mask, token) for x in (images, changed))
+    assert torch.equal(first[0], again[0])
+    unmasked = forward_tokens(model, changed, table)
+    assert not torch.equal(first[0][0], unmasked[0][0])
+    assert torch.equal(first[0][1], unmasked[0][1])
+
+
+def test_drop_path_keeps_the_mean_and_needs_no_global_random_state() -> None:
+    model, table = backbone(), ROPE.table(backbone(), 4, 4, CPU)
+    for block in model.blocks:
+        block.gamma_1.data.fill_(1e-3)  # so small that blocks add up linearly
+        block.gamma_2.data.fill_(1e-3)
+    images = torch.randn(8, 1, 32, 32)
+    with torch.no_grad():
+        expected = forward_tokens(model, images, table)[0]
+        state = torch.get_rng_state()
+        g = generator()
+        draws = [forward_tokens(model, images, table, drop_path=0.5, generator=g)[0] for _ in range(400)]
+        assert torch.equal(torch.get_rng_state(), state)
+        bare = forward_tokens(_without_blocks(), images, table)[0]
+    effect = (expected - bare).norm()
+    assert (draws[0] - expected).norm() > 0.3 * effect
+    assert (torch.stack(draws).mean(0) - expected).norm() < 0.1 * effect
+
+
+def _without_blocks():  # type: ignore[no-untyped-def]
+    model = backbone()
+    model.blocks = torch.nn.ModuleList()
+    return model
+
+
+def test_recomputing_gives_the_same_gradient_with_drop_path() -> None:
+    model, images = backbone(), torch.randn(6, 1, 32, 32)
+    table = ROPE.table(model, 4, 4, CPU)
+    gradients = []
+    for recompute in (False, True):
+        model.zero_grad()
+        forward_tokens(model, images, table, drop_path=0.4, generator=generator(), recompute=recompute)[
+            0
+        ].sin().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_other_architectures_are_refused() -> None:
+    with pytest.raises(BraindinoError, match="no DINOv3 position encoding"):
+        create_backbone("vit_tiny_patch16_224", 1)

@@ -1,0 +1,274 @@
+"""DINOModule through Trainer: who learns, who follows, what a checkpoint restores, how a bad step ends."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import Tensor
+
+from braindino.errors import BraindinoError
+from braindino.pretraining import DINOModule
+from braindino.pretraining.config import LossConfig, TeacherConfig
+from braindino.pretraining.masking import MaskConfig
+from braindino.pretraining.optimiser import OptimiserConfig
+from braindino.pretraining.views import ViewsConfig
+from tests.pretraining.data import FakeSlices
+from tests.pretraining.tiny import ARCHITECTURE, MODEL_ARGS, VIEWS, tiny_module, trainer
+
+
+class Recorder(pl.Callback):
+    """Copies of the weights after every batch, and the metrics of every batch."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.students: list[dict[str, Tensor]] = []
+        self.metrics: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, DINOModule)
+        self.steps.append(trainer.global_step)
+        self.students.append(copy_of(pl_module.student))
+        self.metrics.append({k: v.item() for k, v in trainer.callback_metrics.items()})
+
+
+def copy_of(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_the_student_learns_and_the_teacher_is_its_moving_average_per_optimiser_step() -> None:
+    """With two accumulated batches per step the average moves once per step: three times in six batches."""
+    module, recorder = tiny_module(), Recorder()
+    start, teacher_start = copy_of(module.student), copy_of(module.teacher)
+    for name, value in teacher_start.items():
+        assert torch.equal(value, start[name])  # the teacher starts as a copy
+    trainer(3, accumulate_grad_batches=2, callbacks=[recorder]).fit(module, FakeSlices())
+    assert recorder.steps == [0, 1, 1, 2, 2, 3]
+    expected = {name: value.double() for name, value in teacher_start.items()}
+    for after in recorder.students[1::2]:
+        expected = {name: 0.9 * value + 0.1 * after[name].double() for name, value in expected.items()}
+    for name, value in copy_of(module.teacher).items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-7)
+        assert not torch.equal(recorder.students[-1][name], start[name]), name
+
+
+def test_the_teacher_has_no_gradient_no_optimiser_state_and_stays_in_eval_mode() -> None:
+    module = tiny_module()
+    t = trainer(1)
+    t.fit(module, FakeSlices())
+    module.train()
+    assert module.student.training
+    assert not any(m.training for m in module.teacher.modules())
+    assert not any(p.requires_grad for p in module.teacher.parameters())
+    optimised = {id(p) for group in t.optimizers[0].param_groups for p in group["params"]}
+    assert optimised == {id(p) for p in module.student.parameters()}
+
+
+def test_every_student_parameter_gets_a_gradient() -> None:
+    module = tiny_module(views=ViewsConfig(global_size=32, local_size=16, local_crops=1))
+    gradients: dict[str, bool] = {}
+
+    class Look(pl.Callback):
+        def on_before_optimizer_step(self, trainer: pl.Trainer, module: Any, optimizer: Any) -> None:
+            gradients.update((n, p.grad is not None) for n, p in module.student.named_parameters())
+
+    trainer(1, callbacks=[Look()]).fit(module, FakeSlices())
+    assert all(gradients.values())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"masks": MaskConfig(share=0.0)}, {"views": ViewsConfig(32, local_crops=0, local_size=8)}]
+)
+def test_without_masks_and_without_local_crops_it_still_trains(changes: dict[str, Any]) -> None:
+    module, recorder = tiny_module(**changes), Recorder()
+    trainer(2, callbacks=[recorder]).fit(module, FakeSlices())
+    assert all(torch.tensor(m["train/loss"]).isfinite() for m in recorder.metrics)
+
+
+def test_prototypes_are_frozen_for_the_first_steps_and_then_move() -> None:
+    config = OptimiserConfig(lr=0.02, warmup_steps=0, freeze_prototypes_steps=2)
+    module, recorder = tiny_module(optimiser=config), Recorder()
+    start = copy_of(module.student)
+    trainer(4, callbacks=[recorder]).fit(module, FakeSlices())
+    for head in ("dino_head", "ibot_head"):
+        name = f"{head}.prototypes.weight"
+        moved = [not torch.equal(weights[name], start[name]) for weights in recorder.students]
+        assert moved == [False, False, True, True]
+        assert not torch.equal(recorder.students[0][f"{head}.mlp.0.weight"], start[f"{head}.mlp.0.weight"])
+
+
+def test_schedules_reach_the_optimiser() -> None:
+    config = OptimiserConfig(lr=0.02, warmup_steps=2, weight_decay=0.1, layer_decay=0.5, reference_batch=32)
+    module, recorder = tiny_module(optimiser=config), Recorder()
+    t = trainer(4, accumulate_grad_batches=2, callbacks=[recorder])
+    t.fit(module, FakeSlices(batch_size=4))
+    lr = [m["train/lr"] for m in recorder.metrics[1::2]]
+    assert lr == pytest.approx([0.0, 0.005, 0.01, 0.01])  # 2 x 4 slices of 32: half the rate
+    groups = t.optimizers[0].param_groups
+    assert max(g["lr"] for g in groups) == pytest.approx(0.01)
+    assert min(g["lr"] for g in groups) == pytest.approx(0.01 * 0.125 * 0.2)
+    assert {g["weight_decay"] for g in groups} == {0.0, 0.1}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, accumulate: int) -> None:
+    def run(steps: int, resume: Path | None = None) -> tuple[pl.Trainer, DINOModule]:
+        pl.seed_everything(0, verbose=False)
+        module = tiny_module(optimiser=OptimiserConfig(lr=0.02, lr_final=0.0, warmup_steps=2))
+        if resume:
+            torch.manual_seed(99)  # the state of torch's own generator must not matter
+        t = trainer(6, accumulate_grad_batches=accumulate, callbacks=[Stop(steps)])
+        t.fit(module, FakeSlices(), ckpt_path=resume)
+        return t, module
+
+    class Stop(pl.Callback):
+        """Interrupts without changing the length of the run, which the cosine depends on."""
+
+        def __init__(self, steps: int) -> None:
+            self.steps = steps
+
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+            if trainer.global_step == self.steps:
+                trainer.save_checkpoint(tmp_path / f"{self.steps}.ckpt")
+                trainer.should_stop = True
+
+    whole, expected = run(6)
+    run(3)
+    resumed, module = run(6, resume=tmp_path / "3.ckpt")
+    assert_equal(copy_of(module), copy_of(expected))
+    states = [t.optimizers[0].state_dict()["state"] for t in (whole, resumed)]
+    for i in states[0]:
+        assert_equal(*(state[i] for state in states))
+
+
+def test_a_checkpoint_says_what_the_encoder_is_and_needs_no_code_to_be_read(tmp_path: Path) -> None:
+    module, data = tiny_module(), FakeSlices()
+    t = trainer(1)
+    t.fit(module, data)
+    t.save_checkpoint(tmp_path / "last.ckpt")
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert checkpoint["encoder"] == {
+        "architecture": ARCHITECTURE,
+        "model_args": {"in_chans": 1, **MODEL_ARGS},
+        "preprocessing": data.contract.to_dict(),
+    }
+    names = checkpoint["state_dict"].keys()
+    backbone = {n.removeprefix("teacher.backbone.") for n in names if n.startswith("teacher.backbone.")}
+    assert backbone == module.teacher.backbone.state_dict().keys()
+    assert {n.split(".")[1] for n in names if n.startswith("student.")} == {
+        "backbone",
+        "mask_token",
+        "dino_head",
+        "ibot_head",
+    }
+
+
+def spoil(data: FakeSlices, batches: set[int]) -> FakeSlices:
+    """The slices of these batches decode to NaN."""
+    data.slices = data.slices.half()
+    for batch in batches:
+        data.slices[batch * data.batch_size] = torch.nan
+    return data
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted() -> None:
+    module, recorder = tiny_module(), Recorder()
+    teachers: list[dict[str, Tensor]] = []
+
+    class Teachers(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *args: Any) -> None:
+            teachers.append(copy_of(module.teacher))
+
+    t = trainer(5, callbacks=[recorder, Teachers()])
+    t.fit(module, spoil(FakeSlices(), {2, 3}))
+    assert_equal(recorder.students[1], recorder.students[3])
+    assert_equal(teachers[1], teachers[3])
+    assert not torch.equal(recorder.students[4]["mask_token"], recorder.students[3]["mask_token"])
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+    assert module.guard.skipped == 2
+
+
+def test_three_such_steps_in_a_row_end_the_run_with_what_was_seen() -> None:
+    with pytest.raises(
+        BraindinoError, match=r"stopped at step 4: 3 steps in a row .*loss nan.*gradient norm nan"
+    ):
+        trainer(8).fit(tiny_module(), spoil(FakeSlices(), {0, 2, 3, 4}))
+
+
+def test_validation_is_deterministic_and_changes_nothing() -> None:
+    module = tiny_module()
+    before = copy_of(module)
+    t = trainer(1, limit_val_batches=2)
+    first, second = (t.validate(module, FakeSlices(), verbose=False)[0] for _ in range(2))
+    assert first == second
+    assert_equal(copy_of(module), before)
+    assert {
+        "val/loss",
+        "val/dino",
+        "val/ibot",
+        "val/koleo",
+        "val/rankme",
+        "val/teacher_entropy",
+    } <= first.keys()
+
+
+def test_what_is_logged() -> None:
+    recorder = Recorder()
+    trainer(3, callbacks=[recorder]).fit(tiny_module(), FakeSlices())
+    losses = "loss dino ibot koleo dino_over_lnk dino_kl teacher_entropy feature_std rankme"
+    others = "grad_norm lr weight_decay momentum teacher_temperature slices_per_second data_wait"
+    assert {f"train/{name}" for name in f"{losses} {others}".split()} <= recorder.metrics[-1].keys()
+    last = recorder.metrics[-1]
+    assert last["train/loss"] == pytest.approx(
+        last["train/dino"] + last["train/ibot"] + 0.1 * last["train/koleo"], rel=1e-5
+    )
+    assert last["train/slices_per_second"] > 0
+
+
+def test_weights_of_the_losses_are_used() -> None:
+    recorder = Recorder()
+    module = tiny_module(losses=LossConfig(dino=0.5, ibot=0.0, koleo=2.0))
+    trainer(1, callbacks=[recorder]).fit(module, FakeSlices())
+    m = recorder.metrics[0]
+    assert m["train/loss"] == pytest.approx(0.5 * m["train/dino"] + 2 * m["train/koleo"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gradient_clip_val": 1.0}, "model.optimiser.clip"),
+        ({"precision": "bf16-true"}, "bf16-mixed or 32-true"),
+    ],
+)
+def test_trainer_settings_that_break_the_method_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(BraindinoError, match=message):
+        trainer(1, **settings).fit(tiny_module(), FakeSlices())
+
+
+def test_a_data_module_without_contract_and_a_cosine_without_end_are_refused() -> None:
+    data = FakeSlices()
+    data.contract = None  # type: ignore[assignment]
+    with pytest.raises(BraindinoError, match="contract"):
+        trainer(1).fit(tiny_module(), data)
+    module = tiny_module(teacher=TeacherConfig(momentum_final=1.0))
+    with pytest.raises(BraindinoError, match=r"trainer\.max_steps"):
+        trainer(-1, max_epochs=-1).fit(module, FakeSlices())
+
+
+def test_crops_that_patches_do_not_divide_are_refused() -> None:
+    with pytest.raises(BraindinoError, match=r"views\.global_size: 30"):
+        tiny_module(views=ViewsConfig(global_size=30, local_size=16))
+
+
+def test_bfloat16_autocast_keeps_losses_and_weights_in_float32() -> None:
+    module, recorder = tiny_module(views=VIEWS), Recorder()
+    trainer(2, precision="bf16-mixed", callbacks=[recorder]).fit(module, FakeSlices())
+    assert all(p.dtype == torch.float32 for p in module.parameters())
+    assert torch.tensor(recorder.metrics[-1]["train/loss"]).isfinite()
