@@ -1,6 +1,6 @@
 """Pretraining data: raw slices drawn at random from a store, by a rule that can be resumed exactly."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +137,10 @@ class SliceDataModule(LightningDataModule):
         dataset = SliceBatches(self, "train", rank, world)
         return _Counting(self, dataset, _Steps(self, rank, world), self._options())
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> Iterable[Any]:
         """One slice of every validation scan, always the same; nothing without `val_fraction`."""
         if not self.val_fraction:
-            return []
+            return _Nothing()
         rank, world = self._world()
         dataset = SliceBatches(self, "val", rank, world)
         # Every rank gets as many batches: with DDP all must call the collectives equally often.
@@ -239,6 +239,13 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
         }
 
 
+class _Nothing:
+    """No batches, and no length: of an empty list Lightning warns that its length is zero."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
 class _Listed(DistributedSampler[Any]):
     """First samples of the batches. A DistributedSampler is what Lightning leaves in its place under DDP."""
 
@@ -271,7 +278,10 @@ class _Steps(DistributedSampler[Any]):
 
 
 class _Counting(DataLoader[Any]):
-    """Tells the module what was consumed: handed out, not merely loaded ahead."""
+    """Tells the module what was consumed: handed out, not merely loaded ahead.
+
+    Its state is the module's: without one Lightning warns, when resuming, that the loader cannot resume.
+    """
 
     def __init__(
         self, module: SliceDataModule, dataset: SliceBatches, steps: _Steps, options: Mapping[str, Any]
@@ -284,3 +294,11 @@ class _Counting(DataLoader[Any]):
             self.module.samples += self.stride
             self.module.batches += 1
             yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `SliceDataModule.state_dict`."""
+        return self.module.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `SliceDataModule.load_state_dict`."""
+        self.module.load_state_dict(state_dict)
