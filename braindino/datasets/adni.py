@@ -43,6 +43,7 @@ class ADNI(ScanDataModule):
 
     Args:
         root: folder that holds the archive's folders and its tables, or a manifest.
+        store: folder of prepared scans.
         max_days: how far a diagnosis may lie from the scan.
         use_group: whether Group may stand in where no diagnosis is near.
         **options: see `ScanDataModule`.
@@ -52,8 +53,16 @@ class ADNI(ScanDataModule):
     target: ClassVar[tuple[str, ...]] = ("diagnosis",)
     classes: ClassVar[tuple[str, ...]] = ("CN", "MCI", "AD")
 
-    def __init__(self, root: Path | str, max_days: int = 180, use_group: bool = True, **options: Any) -> None:
-        super().__init__(root, **options)
+    def __init__(
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        *,
+        max_days: int = 180,
+        use_group: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(root, store, **options)
         self.max_days = max_days
         self.use_group = use_group
 

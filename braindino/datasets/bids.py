@@ -25,6 +25,7 @@ class BIDS(ScanDataModule):
 
     Args:
         root: the dataset's folder (a folder of several is fine), or a manifest.
+        store: folder of prepared scans.
         suffixes: which scans to take, as BIDS calls them.
         derivatives: whether to take what lies in folders called `derivatives`.
         **options: see `ScanDataModule`.
@@ -35,11 +36,13 @@ class BIDS(ScanDataModule):
     def __init__(
         self,
         root: Path | str,
+        store: Path | str = "store",
+        *,
         suffixes: tuple[str, ...] = tuple(SUFFIXES),
         derivatives: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(root, **options)
+        super().__init__(root, store, **options)
         self.suffixes = suffixes
         self.derivatives = derivatives
 

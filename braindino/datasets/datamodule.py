@@ -168,7 +168,7 @@ class ScanDataModule(LightningDataModule):
         numbers = labels.astype(str).map({name: i for i, name in enumerate(self.classes)})
         if numbers.isna().any():
             raise DatasetError(
-                f"{self.root}: column {self.target[0]!r} holds {labels[numbers.isna()].iloc[0]!r}, "
+                f"{self.root}: column {self.target[0]!r} holds {str(labels[numbers.isna()].iloc[0])!r}, "
                 f"which is none of {', '.join(self.classes)}."
             )
         return numbers.astype(int)
@@ -181,10 +181,10 @@ class ScanDataModule(LightningDataModule):
             strata[column] = cases[column]
         by = ["class", *self.stratify]
         if self.folds is None:
-            return split_people(strata, self.fractions, by, self.split_seed)
+            return split_people(strata, self.fractions, by, self.split_seed, bool(self.classes))
         if not 0 <= self.fold < self.folds:
             raise DatasetError(f"fold {self.fold}: give a number from 0 to {self.folds - 1}.")
-        fold = kfold_people(strata, self.folds, by, self.split_seed)
+        fold = kfold_people(strata, self.folds, by, self.split_seed, bool(self.classes))
         names = {self.fold: "test"} | ({(self.fold + 1) % self.folds: "val"} if self.folds > 2 else {})
         return fold.map(lambda k: names.get(k, "train")).rename("split")
 

@@ -30,14 +30,17 @@ class Folder(ScanDataModule):
 
     Args:
         root: the folder, or a manifest.
+        store: folder of prepared scans.
         derivatives: whether to take what lies in folders called `derivatives`.
         **options: see `ScanDataModule`.
     """
 
     name = "folder"
 
-    def __init__(self, root: Path | str, derivatives: bool = False, **options: Any) -> None:
-        super().__init__(root, **options)
+    def __init__(
+        self, root: Path | str, store: Path | str = "store", *, derivatives: bool = False, **options: Any
+    ) -> None:
+        super().__init__(root, store, **options)
         self.derivatives = derivatives
 
     def index(self, root: Path) -> Manifest:

@@ -23,6 +23,7 @@ def split_people(
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     stratify: Columns = None,
     seed: int = 0,
+    complete: bool = True,
 ) -> pd.Series:
     """Assign every case to "train", "val" or "test" so that no person (`group`) is in two of them.
 
@@ -34,9 +35,10 @@ def split_people(
     Args:
         cases: one row per case with a column `group`.
         fractions: of people, for train, val and test; a part with fraction 0 stays empty.
-        stratify: column name(s); the values of the first are the classes that every part must contain. A
-            person with several values counts as the rarest of them.
+        stratify: column name(s); the values of the first are the classes. A person with several values counts
+            as the rarest of them.
         seed: another seed gives another split.
+        complete: whether every part must contain every class; not for classes that are bins of a number.
 
     Returns:
         Series of part names, on the index of `cases`.
@@ -57,15 +59,18 @@ def split_people(
         parts[i] = int(need.argmax())
         counts[parts[i]] += 1
     used = np.flatnonzero(shares)
-    if stratify is not None:
+    if stratify is not None and complete:
         _give_each_class_to_each_part(people["class"].to_numpy(), parts, used)
     of_person = pd.Series(np.asarray(PARTS)[parts], index=people.index)
     split = cases["group"].map(of_person).rename("split")
-    _check_classes(cases, split, stratify, [PARTS[k] for k in used])
+    if stratify is not None and complete:
+        _check_classes(cases, split, stratify, [PARTS[k] for k in used])
     return split
 
 
-def kfold_people(cases: pd.DataFrame, folds: int = 5, stratify: Columns = None, seed: int = 0) -> pd.Series:
+def kfold_people(
+    cases: pd.DataFrame, folds: int = 5, stratify: Columns = None, seed: int = 0, complete: bool = True
+) -> pd.Series:
     """Fold number 0..folds-1 of every case, by person, stratified (scikit-learn's StratifiedGroupKFold).
 
     Raises:
@@ -74,17 +79,21 @@ def kfold_people(cases: pd.DataFrame, folds: int = 5, stratify: Columns = None, 
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     people = _people(cases, stratify, "").sort_index()
-    fewest = people.groupby("class").size() if stratify is not None else pd.Series({"all": len(people)})
+    strict = stratify is not None and complete
+    fewest = people.groupby("class").size() if strict else pd.Series({"everybody": len(people)})
     if folds < 2 or fewest.min() < folds:
         raise SplitError(
             f"{folds} folds cannot be made: {fewest.idxmin()!r} has {fewest.min()} people. "
             "Use from 2 folds to the number of people in the smallest class."
         )
     frame = cases.assign(stratum=cases["group"].map(people["stratum"])).sort_values("group", kind="stable")
-    small = (
-        frame["stratum"].map(people.groupby("stratum").size()) < folds
-    )  # too few to stratify by: pool them
-    stratum = frame["stratum"].mask(small, "\0" + frame["group"].map(people["class"]))
+    # Strata too small to be in every fold are pooled by class, and small classes by all.
+    stratum = frame["stratum"]
+    for pool in (frame["group"].map(people["class"]), pd.Series("", index=frame.index)):
+        small = stratum.map(frame.groupby(stratum)["group"].nunique()) < folds
+        stratum = stratum.mask(small, "\0" + pool)
+    if (stratum == "\0").any() and frame.loc[stratum == "\0", "group"].nunique() < folds:
+        stratum = stratum.replace("\0", stratum.mode()[0])
     splitter = (GroupKFold if stratify is None else StratifiedGroupKFold)(
         folds, shuffle=True, random_state=seed
     )
@@ -191,9 +200,9 @@ def _give_each_class_to_each_part(classes: np.ndarray, parts: np.ndarray, used: 
                 parts[donors[-1]] = part
 
 
-def _check_classes(cases: pd.DataFrame, split: pd.Series, stratify: Columns, parts: Sequence[str]) -> None:
-    if stratify is None:
-        return
+def _check_classes(
+    cases: pd.DataFrame, split: pd.Series, stratify: str | Sequence[str], parts: Sequence[str]
+) -> None:
     column = stratify if isinstance(stratify, str) else stratify[0]
     for value, rows in cases.groupby(column):
         absent = [part for part in parts if part not in set(split[rows.index])]

@@ -103,6 +103,14 @@ def test_more_folds_than_people_are_refused(cases: pd.DataFrame) -> None:
     assert set(kfold_people(cases, 30)) == set(range(30))
 
 
+def test_bins_of_a_number_need_not_be_complete(cases: pd.DataFrame) -> None:
+    few = cases[:9].assign(bin=[0, 0, 0, 0, 1, 1, 1, 1, 2])
+    assert set(split_people(few, stratify="bin", complete=False)) == {"train", "val", "test"}
+    folds = kfold_people(few, 3, "bin", complete=False)
+    assert few.assign(fold=folds).groupby("group")["fold"].nunique().max() == 1
+    assert set(folds) == {0, 1, 2}
+
+
 def test_fractions_nest_by_person_and_keep_every_class(cases: pd.DataFrame) -> None:
     previous: set[str] = set()
     for fraction in (0.02, 0.1, 0.25, 0.5, 1.0):

@@ -1,0 +1,131 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from braindino.datasets.bids import BIDS
+from braindino.datasets.folder import Folder, modality_of
+from braindino.datasets.manifest import ManifestBuilder
+from braindino.datasets.walk import LayoutError, find_scans, nothing_found
+
+
+def scan(path: Path, size: int = 2000) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "my scans"
+    for name in (
+        "p1/T1 first.nii",
+        "p1/t2.nii.gz",
+        "Jürgen/MPRAGE.mgz",
+        "p3/x.HDR",
+        "p3/flair_brainmask.nii",
+    ):
+        scan(root / name)
+    scan(root / "p3" / "x.img")
+    scan(root / "p4" / "alone.hdr")
+    scan(root / "p4" / "pointer.nii.gz", 120)
+    scan(root / "p4" / "empty.nii.gz", 0)
+    scan(root / "derivatives" / "p1" / "t1.nii")
+    scan(root / "p5" / "a.dcm")
+    scan(root / "p5" / "b.dcm")
+    scan(root / ".git" / "x.nii")
+    scan(root / "p1" / "._t2.nii.gz")
+    (root / "p4" / "broken.nii.gz").symlink_to(".git/annex/objects/nothing")
+    (root / "p1" / "circle").symlink_to(root)
+    return root
+
+
+def test_every_file_is_taken_or_has_a_reason(folder: Path) -> None:
+    manifest = Folder(folder).index(folder)
+    kept = {os.path.relpath(path, folder) for path in manifest.table["path"]}
+    assert kept == {"p1/T1 first.nii", "p1/t2.nii.gz", "Jürgen/MPRAGE.mgz", "p3/x.HDR"}
+    reasons = {os.path.relpath(row.path, folder): row.reason for row in manifest.dropped.itertuples()}
+    assert reasons["p3/flair_brainmask.nii"] == "mask or segmentation, by its name"
+    assert reasons["p4/alone.hdr"] == "Analyze header without its .img"
+    assert (
+        reasons["p4/pointer.nii.gz"]
+        == reasons["p4/empty.nii.gz"]
+        == "pointer or empty file (below 1024 bytes)"
+    )
+    assert reasons["p4/broken.nii.gz"] == "broken link"
+    assert reasons["derivatives/p1/t1.nii"] == "derivative"
+    assert reasons["p5"].startswith("DICOM series")
+    assert set(manifest.table["group"]) >= {"my scans:p1", "my scans:Jürgen"}
+    assert len(Folder(folder, derivatives=True).index(folder).table) == len(kept) + 1
+
+
+def test_flat_folders_make_every_file_a_person(tmp_path: Path) -> None:
+    scan(tmp_path / "a.nii")
+    scan(tmp_path / "b.nii.gz")
+    table = Folder(tmp_path).index(tmp_path).table
+    assert table["subject"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("sub-1_T1w", "T1w"), ("IXI012-HH-1211-T1", "T1w"), ("x_t1ce", "T1c"), ("BraTS-GLI-0-0-t2f", "FLAIR"),
+        ("x_FLAIR", "FLAIR"), ("IXI-T2", "T2w"), ("IXI-PD", "PD"), ("MP-RAGE", "T1w"), ("scan 7", "unknown"),
+        ("x_t1gd", "T1c"), ("x-t1n", "T1w"),
+    ],
+)  # fmt: skip
+def test_sequences_by_name(name: str, modality: str) -> None:
+    assert modality_of(name) == modality
+
+
+def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="found an empty folder"):
+        raise nothing_found(tmp_path, "x", "y")
+    with pytest.raises(LayoutError, match="no such folder"):
+        list(find_scans(tmp_path / "no", ManifestBuilder("x")))
+    scan(tmp_path / "file.nii")
+    with pytest.raises(LayoutError, match="is not a folder"):
+        list(find_scans(tmp_path / "file.nii", ManifestBuilder("x")))
+
+
+def test_bids_entities_and_participants(tmp_path: Path) -> None:
+    root = tmp_path / "ds1"
+    for name in (
+        "sub-01/ses-a/anat/sub-01_ses-a_acq-hi_run-1_T1w.nii.gz",
+        "sub-01/ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz",
+        "sub-02/anat/sub-02_inplaneT2.nii.gz", "sub-02/anat/sub-02_label-L_desc-lesion_mask.nii.gz",
+        "sub-03/anat/sub-03_FLAIR.nii.gz", "derivatives/x/sub-03/anat/sub-03_T1w.nii.gz",
+        "sub-04/anat/T1w.nii.gz",
+    ):  # fmt: skip
+        scan(root / name)
+    (root / "participants.tsv").write_bytes(
+        b"\xef\xbb\xbfparticipant_id\tGender\tage\tgroup\r\nsub-01\tFEMALE\t34.5\tx\r\nsub-02\tm\tn/a\tx\r\n03\tn/a\t089Y\tx\r\n"
+    )
+    manifest = BIDS(root).index(root)
+    rows = manifest.table.set_index("subject")
+    assert rows.loc["01", ["session", "modality", "acq", "run", "sex", "age"]].tolist() == [
+        "a",
+        "T1w",
+        "hi",
+        "1",
+        "F",
+        34.5,
+    ]
+    assert rows.loc["02", "modality"] == "T2w"
+    assert rows.loc["02", "sex"] == "M"
+    assert rows["age"].isna().tolist() == [False, True, False]
+    assert rows.loc["03", "age"] == 89
+    assert set(manifest.table["group"]) == {"ds1:01", "ds1:02", "ds1:03"}
+    assert manifest.dropped["reason"].value_counts().to_dict() == {
+        "suffix bold is not wanted": 1, "mask or segmentation, by its name": 1, "derivative": 1,
+        "no sub-<label> in its name": 1,
+    }  # fmt: skip
+    only = BIDS(root, suffixes=("FLAIR",)).index(root)
+    assert only.table["subject"].tolist() == ["03"]
+
+
+def test_a_folder_of_bids_datasets_keeps_them_apart(tmp_path: Path) -> None:
+    scan(tmp_path / "ds1" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    scan(tmp_path / "ds2" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    table = BIDS(tmp_path).index(tmp_path).table
+    assert table["group"].tolist() == ["ds1:01", "ds2:01"]
+    assert table["dataset"].tolist() == ["ds1", "ds2"]
