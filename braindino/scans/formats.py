@@ -66,6 +66,11 @@ def parse_header(head: bytes) -> Layout | None:
 
     Raises HeaderError when the format is known and what it declares is not one 3-D image of real numbers.
     """
+    with np.errstate(all="ignore"):  # damaged numbers overflow; what comes of it is checked
+        return _parse(head)
+
+
+def _parse(head: bytes) -> Layout | None:
     little, big = int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")
     for order, size in (("<", little), (">", big)):
         if size == 540 and len(head) >= 540 and head[4:8] in (b"n+2\0", b"ni2\0"):
@@ -195,8 +200,7 @@ def _scaling(header: Any) -> tuple[float, float]:
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        with np.errstate(all="ignore"):
-            slope, intercept = header.get_slope_inter()
+        slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:
         raise HeaderError(f"scaling: {error}") from None
     slope, intercept = 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
@@ -217,16 +221,15 @@ def _nifti_affine(header: Any) -> tuple[np.ndarray, str]:
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1  # NIfTI: a qfac of 0 means 1
     candidates: dict[str, np.ndarray] = {}
-    with np.errstate(all="ignore"):
-        if header["sform_code"] > 0:
-            candidates["sform"] = np.asarray(header.get_sform(), np.float64)
-        if header["qform_code"] > 0:
-            try:
-                candidates["qform"] = np.asarray(header.get_qform(), np.float64)
-            except (HeaderDataError, ValueError) as error:
-                raise HeaderError(f"qform: {error}") from None
-        if not candidates:
-            return np.asarray(header.get_base_affine(), np.float64), "none"
+    if header["sform_code"] > 0:
+        candidates["sform"] = np.asarray(header.get_sform(), np.float64)
+    if header["qform_code"] > 0:
+        try:
+            candidates["qform"] = np.asarray(header.get_qform(), np.float64)
+        except (HeaderDataError, ValueError) as error:
+            raise HeaderError(f"qform: {error}") from None
+    if not candidates:
+        return np.asarray(header.get_base_affine(), np.float64), "none"
     for name, affine in candidates.items():
         if not np.isfinite(affine).all():
             raise HeaderError(f"affine ({name}) holds NaN or infinity")

@@ -5,6 +5,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,21 @@ class StoreLayout:
 
     def array(self, key: str) -> Path:
         """The slices of a key, a plain .npy (D, H, W)."""
-        return self.root / "scans" / key[:2] / f"{key}.npy"
+        return Path(self.array_name(key))
+
+    def array_name(self, key: str) -> str:
+        """`array` as text: a path object would cost a fifth of the time that reading a slice takes."""
+        return f"{self._scans}/{key[:2]}/{key}.npy"
+
+    @cached_property
+    def _scans(self) -> str:
+        return str(self.root / "scans")
 
     def sidecar(self, key: str) -> Path:
         """The JSON beside the slices."""
         return self.root / "scans" / key[:2] / f"{key}.json"
 
-    @property
+    @cached_property
     def plane_bytes(self) -> int:
         """Bytes of one slice."""
         return int(np.prod(self.contract.size)) * np.dtype(self.contract.dtype).itemsize

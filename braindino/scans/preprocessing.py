@@ -226,7 +226,7 @@ def _normalised(
         raise ScanError(scan.path, "constant volume: every voxel is 0")
     low, high = (float(value) for value in np.percentile(nonzero, contract.clip))
     span = high - low
-    if not 0 < span < 1e30:
+    if not 1e-30 < span < 1e30:
         raise ScanError(
             scan.path,
             f"constant volume: nonzero voxels are {low:g} from the {contract.clip[0]:g}th to the "

@@ -43,6 +43,7 @@ class Store:
     def __init__(self, layout: StoreLayout) -> None:
         """Use `create` or `open`."""
         self._layout = layout
+        self._dtype = np.dtype(layout.contract.dtype)
         self._maps: OrderedDict[str, np.memmap[Any, Any]] = OrderedDict()
         self._records: dict[str, Record] | None = None
 
@@ -146,7 +147,10 @@ class Store:
             self._maps.move_to_end(key)
             return self._maps[key]
         file = self._layout.array(key)
-        length = self._length(file) - ARRAY_HEADER
+        try:
+            length = file.stat().st_size - ARRAY_HEADER
+        except FileNotFoundError:
+            raise _gone(file) from None
         if length <= 0 or length % self._layout.plane_bytes:
             raise BraindinoError(f"{file}: damaged; run `braindino prepare` again to redo it")
         shape = (length // self._layout.plane_bytes, *self.contract.size)
@@ -158,20 +162,18 @@ class Store:
 
     def slice(self, key: str, i: int) -> np.ndarray:
         """One slice (H, W), read and copied. No file stays open, however many scans there are."""
-        file = self._layout.array(key)
-        size = self._layout.plane_bytes
+        file, size = self._layout.array_name(key), self._layout.plane_bytes
         try:
             descriptor = os.open(file, os.O_RDONLY)
         except FileNotFoundError:
-            self._length(file)
-            raise
+            raise _gone(file) from None
         try:
             content = os.pread(descriptor, size, ARRAY_HEADER + i * size) if i >= 0 else b""
         finally:
             os.close(descriptor)
         if len(content) != size:
             raise IndexError(f"{file}: no slice {i}")
-        return np.frombuffer(content, self.contract.dtype).reshape(self.contract.size)
+        return np.frombuffer(content, self._dtype).reshape(self._layout.contract.size)
 
     def sidecar(self, key: str) -> dict[str, Any]:
         """Geometry, spacing, statistics, step, zero, first, last, sha256 and source of a scan."""
@@ -187,15 +189,9 @@ class Store:
                     # File names need not be UTF-8; their bytes pass through.
                     file.write(table.to_csv(index=False).encode("utf-8", "surrogateescape"))
 
-    def _length(self, file: Path) -> int:
-        try:
-            return file.stat().st_size
-        except FileNotFoundError:
-            raise BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it") from None
-
     def __getstate__(self) -> dict[str, Any]:
         """Maps and records stay behind: a loader's worker opens its own, lazily."""
-        return {"_layout": self._layout, "_maps": OrderedDict(), "_records": None}
+        return {**self.__dict__, "_maps": OrderedDict(), "_records": None}
 
 
 @dataclass(frozen=True)
@@ -267,6 +263,10 @@ def _tasks(rows: pd.DataFrame) -> list[Task]:
         identity = {n: "" if pd.isna(v) else str(v) for n, v in zip(IDENTITY, values, strict=True)}
         tasks.setdefault(_absolute(path), identity)
     return list(tasks.items())
+
+
+def _gone(file: Path | str) -> BraindinoError:
+    return BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it")
 
 
 def _absolute(path: Path | str) -> str:
