@@ -32,13 +32,14 @@ def make_volumes(folder: Path, number: int) -> list[Path]:
 
 
 def measure(paths_file: Path, store: Path, jobs: int) -> None:
-    """Fill a store in this process and its workers; print seconds, scans, and the highest memory in MB."""
+    """Fill a store in this process and its workers; print seconds, scans, processor seconds, MB of memory."""
     rows = pd.DataFrame({"path": paths_file.read_text().splitlines()})
     started = time.perf_counter()
     report = fill(Store.create(store, PRESETS["paper"]), rows, jobs=jobs, progress=False)
     seconds = time.perf_counter() - started
     who = resource.RUSAGE_SELF if jobs == 1 else resource.RUSAGE_CHILDREN
-    print(seconds, report.prepared, resource.getrusage(who).ru_maxrss / 1024)
+    used = resource.getrusage(who)
+    print(seconds, report.prepared, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
         folder = Path(name)
         paths = sorted(given.data.rglob("*.nii*")) if given.data else make_volumes(folder, given.volumes)
         (folder / "paths.txt").write_text("\n".join(map(str, paths)))
-        print("jobs  scans  seconds  scans/s  scans/s per job  scaling  MB per process")
+        print("jobs  scans  seconds  scans/s  scaling  processor s/scan (start-up included)  MB per process")
         alone = None
         for jobs in given.jobs:
             command = [
@@ -67,12 +68,12 @@ def main() -> None:
                 str(jobs),
             ]
             done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-            seconds, prepared, memory = map(float, done.stdout.split())
+            seconds, prepared, processor, memory = map(float, done.stdout.split())
             rate = prepared / seconds
             alone = alone or rate / jobs
             print(
-                f"{jobs:4}  {prepared:5.0f}  {seconds:7.1f}  {rate:7.2f}  {rate / jobs:15.2f}"
-                f"  {rate / jobs / alone:7.0%}  {memory:14.0f}"
+                f"{jobs:4}  {prepared:5.0f}  {seconds:7.1f}  {rate:7.2f}  {rate / jobs / alone:7.0%}"
+                f"  {processor / prepared:36.2f}  {memory:14.0f}"
             )
 
 

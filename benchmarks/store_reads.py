@@ -78,9 +78,8 @@ def main() -> None:
         print(f"opening it and its index of {len(index)} scans: {seconds:.2f} s, {grown:.0f} MB")
         print(f"as a loader's worker receives it: {len(pickle.dumps(store))} bytes")
 
-        print(
-            f"{'random slices from a warm cache':45} {'by the clock':>14} {'by processor time':>20}   (per second)"
-        )
+        title = "random slices per second, warm cache"
+        print(f"{title:45} {'by the clock':>14} {'by processor time':>20}")
         few, many = draw(keys[:60], 64, given.reads), draw(keys[:4000], 1, given.reads)
         measure("60 scans, slice(key, i)", store.slice, few)
         measure("60 scans, slices(key)[i]", lambda key, i: np.array(store.slices(key)[i]), few)
