@@ -36,7 +36,17 @@ def steps(out: Path, people: int, jobs: int) -> list[list[str]]:
         ["synth", scans, "--dataset", "adni", "--people", str(people)],
         ["index", scans, "--dataset", "adni", "--out", manifest],
         ["prepare", manifest, "--store", store, "--jobs", str(jobs), "--depth", "32", "--size", "64"],
-        ["fit", "--config", "pretrain_tiny.yaml", "--data.store", store, "--run.root", runs, "--run.id", "demo"],
+        [
+            "fit",
+            "--config",
+            "pretrain_tiny.yaml",
+            "--data.store",
+            store,
+            "--run.root",
+            runs,
+            "--run.id",
+            "demo",
+        ],
         ["export", f"{runs}/pretrain/demo", "--out", encoder],
         [
             *("probe", "--config", "adni_cls.yaml", "--data.root", scans, "--data.store", store),

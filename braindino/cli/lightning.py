@@ -1,6 +1,7 @@
 """The LightningCLI verbs: `fit`, `validate`, `test` train and evaluate; `probe` runs the study of a head."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from braindino.cli.arguments import check_arguments
 from braindino.cli.callbacks import Checkpoints, Environment, RecordPeople, SaveConfig, loggers_of
@@ -39,6 +41,13 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         FitCLI(args=[verb, *arguments])
     except ArgumentError as error:
         raise BraindinoError(f"{verb}: {readable(str(error))}") from None
+    except ValueError as error:  # jsonargparse wraps what a constructor raises
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, BraindinoError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
     except SystemExit as stop:  # --help and --print_config end so
         return int(stop.code or 0)
     finally:
@@ -95,10 +104,15 @@ class FitCLI(LightningCLI):
         callbacks = list(config["callbacks"] or [])
         if config["enable_progress_bar"] is not False:
             callbacks.append(progress_callback())
-        if not evaluating and config["enable_checkpointing"] is not False:
-            callbacks += [Checkpoints(options), RecordPeople(), Environment(options.folder)]
+        if config["enable_checkpointing"] is not False:
+            callbacks.append(Checkpoints(options))
+        if not evaluating:
+            callbacks += [RecordPeople(), Environment(options.folder)]
         kwargs["callbacks"] = callbacks
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise BraindinoError(f"trainer: {error}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Continue from the run's newest checkpoint unless another was named."""
@@ -141,6 +155,8 @@ def _tell(text: str) -> None:
 
 def _quieten() -> None:
     """Keep advice that no user can act on out of the output; errors and real warnings stay."""
+    # LightningCLI calls parts of jsonargparse that are to be renamed.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for pattern in (
@@ -149,5 +165,6 @@ def _quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*`isinstance.*",
         ".*smaller than the logging interval.*",
+        "Total length of .* across ranks is zero.*",  # no validation part was asked for
     ):
         warnings.filterwarnings("ignore", message=pattern)

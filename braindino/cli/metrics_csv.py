@@ -82,12 +82,12 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def rewind(self, step: int) -> None:
-        """Drop the rows after `step`, which the continued run will write again."""
+        """Drop the rows that a run continued after `step` optimiser steps (rows count from 0) writes again."""
         if not self.path.is_file():
             return
         rows = self._rows()
         self._columns = list(rows[0]) if rows else []
-        self._rewrite([row for row in rows if int(row["step"]) <= step])
+        self._rewrite([row for row in rows if int(row["step"]) < step])
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.is_file():

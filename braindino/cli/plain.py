@@ -26,7 +26,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         print(with_dashes(parser.format_help()))
         return 0
     try:
-        parsed = parser.instantiate_classes(parser.parse_args(given))
+        parsed = parser.parse_args(given)
     except ArgumentError as error:
         raise BraindinoError(explain(str(error), verb, function)) from None
     return function(**parsed.as_dict())

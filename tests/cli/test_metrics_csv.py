@@ -31,7 +31,7 @@ def test_a_continued_run_reads_as_one(tmp_path: Path) -> None:
         first.log_metrics({"loss": step / 2}, step=step)
     first.finalize("interrupted")
     second = MetricsCSV(tmp_path)
-    second.rewind(3)  # the checkpoint was made at step 3
+    second.rewind(4)  # the checkpoint was made after steps 0 to 3
     for step in range(4, 7):
         second.log_metrics({"loss": step / 2, "new": 0.0}, step=step)
     second.finalize("success")

@@ -1,0 +1,94 @@
+"""`braindino probe`: a frozen encoder, a head and a dataset from YAML, run through the study."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from braindino.cli.run_folder import RunOptions, write_environment
+from braindino.datasets.datamodule import ScanDataModule
+from braindino.encoders.base import Encoder
+from braindino.encoders.checkpoints import load_encoder
+from braindino.files import atomic_write, digest_of_json
+from braindino.probing import FrozenProbeModule, Protocol, results_table, run_study
+from braindino.scans.store import Store
+
+# They change how fast a result comes or how much of it there is, not what a cell of the study is.
+_NOT_IDENTITY = ("run", "config", "trainer", "seed_everything")
+
+
+class ProbeCLI(LightningCLI):
+    """Parses a probe's config and makes the module, the data module and the trainers of its cells."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(
+            FrozenProbeModule,
+            ScanDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,  # saved once per study, not once per cell
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, "prog": "braindino probe"},
+            args=list(args),
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The groups `run` (where to write) and `probe` (the protocol)."""
+        parser.add_class_arguments(RunOptions, "run")
+        parser.set_defaults({"run.name": "probe"})
+        parser.add_class_arguments(Protocol, "probe")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer as the config describes it; each cell of the study adds arguments of its own."""
+        return super().instantiate_trainer(**{"logger": False, **kwargs})
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder; weights that carry no contract of their own take the store's, if there is one."""
+        store = self.datamodule.store_path
+        contract = Store.open(store).contract if (store / "contract.json").exists() else None
+        return load_encoder(self.model.encoder, contract)
+
+    def folder(self) -> Path:
+        """`runs/<task>/<encoder>/<id>`; the id follows from the config, so that the same probe continues."""
+        options: RunOptions = self.config_init["run"]
+        config = {key: value for key, value in self.config.as_dict().items() if key not in _NOT_IDENTITY}
+        protocol = dict(config.pop("probe"))
+        for name in ("seeds", "fractions", "cache"):
+            protocol.pop(name)
+        digest = digest_of_json({**_plain(config), "probe": _plain(protocol)})[:8]
+        encoder = Path(self.model.encoder).name.replace(":", "-")
+        return options.root / options.name / encoder / (options.id or digest)
+
+
+def run_probe(arguments: Sequence[str]) -> int:
+    """Run the study that the config describes, print its table and where it is."""
+    cli = ProbeCLI(arguments)
+    folder = cli.folder()
+    with atomic_write(folder / "config.yaml") as file:
+        file.write(cli.parser.dump(cli.config, skip_none=False))
+    write_environment(folder)
+    results = run_study(
+        cli.model,
+        cli.datamodule,
+        cli.config_init["probe"],
+        cli.instantiate_trainer,
+        folder,
+        encoder=cli.encoder,
+        progress=True,
+    )
+    print(results_table(results))
+    print(f"run folder: {folder}")
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, so that the value has a JSON."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,142 @@
+"""fit, validate, test, export from the command line: what they write, how they continue, how they refuse."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from braindino.cli.configs import shipped_configs
+from braindino.cli.main import main
+from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.files import read_json
+
+TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
+
+
+def fit(cohort: Path, runs: Path, *more: str, verb: str = "fit", config: str = "pretrain.yaml") -> int:
+    return main(
+        [
+            *(verb, "--config", config, "--config", TINY, f"--data.store={cohort / 'store'}"),
+            *("--run.root", str(runs), "--run.id", "a", *more),
+        ]
+    )
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    assert fit(cohort, runs) == 0
+    return runs
+
+
+def test_run_folder_tells_everything(finished: Path, cohort: Path) -> None:
+    run = finished / "pretrain" / "a"
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["init_args"]["views"]["global_size"] == 16  # from the second file
+    assert config["model"]["init_args"]["optimiser"]["clip"] == 3.0  # a default, resolved
+    assert config["data"]["init_args"]["store"] == str(cohort / "store")  # from the command line
+    assert [row["step"] for row in metrics(run) if row["train/loss"]] == ["0", "1"]
+    environment = read_json(run / "environment.json")["starts"][-1]
+    assert environment["versions"].keys() >= {"torch", "lightning", "timm"}
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["step0000001.ckpt", "step0000002.ckpt"]
+    content = read_file(run / "checkpoints" / "step0000002.ckpt")
+    assert len(content["pretraining_people"]) == len(set(content["pretraining_people"])) > 10
+    assert all(person.startswith("adni:") for person in content["pretraining_people"])
+
+
+def test_the_same_command_continues(
+    finished: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(cohort, tmp_path) == 0
+    run = tmp_path / "pretrain" / "a"
+    # The newest checkpoint was cut short by a kill: the one before it is used.
+    cut = run / "checkpoints" / "step0000002.ckpt"
+    cut.write_bytes(cut.read_bytes()[:1000])
+    assert fit(cohort, tmp_path, "--trainer.max_steps", "4") == 0
+    shown = capsys.readouterr()
+    assert "passed over step0000002.ckpt (damaged)" in shown.err
+    assert "continuing from" in shown.out
+    losses = {row["step"]: row["train/loss"] for row in metrics(run) if row["train/loss"]}
+    assert list(losses) == ["0", "1", "2", "3"]
+    # Step 1 was done twice, from the same state: the same number.
+    before = {
+        row["step"]: row["train/loss"] for row in metrics(finished / "pretrain" / "a") if row["train/loss"]
+    }
+    assert losses["1"] == before["1"]
+    assert len(read_json(run / "environment.json")["starts"]) == 2
+
+
+@pytest.mark.parametrize("verb", ["validate", "test"])
+def test_evaluation_of_a_run(
+    finished: Path, cohort: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(cohort, finished, verb=verb) == 0
+    prefix = {"validate": "val", "test": "test"}[verb]
+    assert f"{prefix}/loss" in capsys.readouterr().out
+
+
+def test_export_of_a_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "encoder"
+    assert main(["export", str(finished / "pretrain" / "a"), "--out", str(out)]) == 0
+    assert load_encoder(str(out)).preprocessing.size == (16, 16)
+    assert f"--model.encoder {out}" in capsys.readouterr().out
+
+
+def test_wandb_offline_by_one_flag(cohort: Path, tmp_path: Path) -> None:
+    assert fit(cohort, tmp_path, "--run.wandb", "offline") == 0
+    assert list((tmp_path / "pretrain" / "a").glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_resolved_config_can_be_printed(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(cohort, Path("unused"), "--print_config") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["trainer"]["max_steps"] == 2
+    assert not Path("unused").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--trainer.max_step", "3"], "no key 'trainer.max_step'. Did you mean 'trainer.max_steps'?"),
+        (["--model.archtecture", "x"], "Did you mean 'model.architecture'?"),
+        (["--model.views.glob", "3"], "no key 'model.views.glob'"),
+        (["--data.batch_size", "many"], "data.batch_size: expected int, got 'many'"),
+        (["--data.store", "nowhere"], "nowhere"),
+        (["--model.views.global_size", "17"], "nearest is 16"),
+        (["--model.architecture", "vit_bse"], "not known to timm"),
+        (["--config", "pretran.yaml"], "Did you mean pretrain.yaml"),
+        (["--modle.x", "3"], "no key 'modle'. Did you mean 'model'?"),
+        (
+            ["--model.class_path", "braindino.pretraining.DINOModul"],
+            "Did you mean braindino.pretraining.DINOModule?",
+        ),
+        (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt: no such file"),
+        (["--trainer.accelerator", "gpuu"], "gpuu"),
+    ],
+)
+def test_wrong_input_is_one_readable_error(
+    cohort: Path, tmp_path: Path, more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(cohort, tmp_path, *more) == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert len(shown.strip().splitlines()) <= 3
+    assert "Traceback" not in shown
+
+
+def test_evaluation_without_a_run_asks_for_one(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--config", "pretrain.yaml", f"--data.store={cohort / 'store'}"]) == 2
+    assert "--run.id" in capsys.readouterr().err
+
+
+def test_every_shipped_config_has_known_keys_only() -> None:
+    from braindino.cli.arguments import check_arguments
+
+    for name, path in shipped_configs().items():
+        verb = "fit" if name.startswith("pretrain") else "probe"
+        check_arguments(verb, ["--config", str(path)])
