@@ -19,14 +19,21 @@ _MODALITY = {
     "MRA": r"(?<![a-z])(mra|tof)(?![a-z])",
     "BOLD": r"bold|fmri|task-|rest(?![a-z])",
 }
+# Folders of masks, and folders that are no person's.
+_MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)
+_NOBODY = re.compile(
+    r"(images?|data|raw|rawdata|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
+    r"|t1w?|t2w?|pd|flair)(Tr|Ts|s)?$",
+    re.IGNORECASE,
+)
 
 
 class Folder(ScanDataModule):
     """Scans in any arrangement of folders; no labels.
 
     The dataset's name is the folder's. The person is read from the path: a BIDS subject (`sub-...`) if there
-    is one; else the topmost folder of the scan, when every scan lies in one of several; else the file's own
-    name. Where people are named otherwise, edit the column `group` of the manifest.
+    is one; else the topmost folder that is not called `images`, `train`, `raw` or the like; else the file's
+    own name. Where people are named otherwise, edit the column `group` of the manifest.
 
     Args:
         root: the folder, or a manifest.
@@ -49,7 +56,7 @@ class Folder(ScanDataModule):
         kept: list[Path] = []
         for path in find_scans(root, rows):
             inside = path.relative_to(root)
-            if MASK_LIKE.search(stem(path)):
+            if MASK_LIKE.search(stem(path)) or any(_MASKS.match(part) for part in inside.parts[:-1]):
                 rows.drop(path, "", "mask or segmentation, by its name")
             elif "derivatives" in inside.parts and not self.derivatives:
                 rows.drop(path, "", "derivative")
@@ -57,12 +64,11 @@ class Folder(ScanDataModule):
                 kept.append(inside)
         if not kept:
             raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, at any depth")
-        in_folders = len(kept) > 1 and all(len(inside.parts) > 1 for inside in kept)
-        in_folders = in_folders and len({inside.parts[0] for inside in kept}) > 1
         for inside in kept:
             bids = re.search(r"sub-([A-Za-z0-9]+)", str(inside))
+            folders = [part for part in inside.parts[:-1] if not _NOBODY.match(part)]
             session = re.search(r"ses-([A-Za-z0-9]+)", str(inside))
-            subject = bids.group(1) if bids else inside.parts[0] if in_folders else stem(inside)
+            subject = bids.group(1) if bids else (folders or [stem(inside)])[0]
             rows.keep(
                 root / inside, subject, modality_of(stem(inside)), session=session.group(1) if session else ""
             )

@@ -13,7 +13,7 @@ from braindino.errors import BraindinoError
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr)$", re.IGNORECASE)
 _DICOM = re.compile(r"\.(dcm|ima)$", re.IGNORECASE)
 MASK_LIKE = re.compile(r"seg|mask|label|lesion|parenchyma", re.IGNORECASE)
-_SMALLEST = 1024  # bytes; git-annex and git-lfs leave pointers of about a hundred
+_POINTER = 1024  # bytes; git-annex and git-lfs leave a line or three of text
 
 
 class LayoutError(BraindinoError):
@@ -67,7 +67,23 @@ def _unusable(path: Path) -> str:
         return "broken link" if path.is_symlink() else "cannot be looked at"
     if path.suffix.lower() == ".hdr":
         return "" if path.with_suffix(".img").is_file() else "Analyze header without its .img"
-    return f"pointer or empty file (below {_SMALLEST} bytes)" if size < _SMALLEST else ""
+    if size == 0:
+        return "empty file"
+    return (
+        ""
+        if size > _POINTER or _is_binary(path)
+        else "pointer to data that was not fetched (git-annex, git-lfs)"
+    )
+
+
+def _is_binary(path: Path) -> bool:
+    """A compressed mask may be as small as a pointer, but is no text."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_POINTER)
+    except OSError:
+        return True  # reading it will tell what is wrong
+    return b"\0" in content or content.startswith(b"\x1f\x8b")
 
 
 def nothing_found(root: Path, dataset: str, looked_for: str) -> LayoutError:

@@ -27,9 +27,11 @@ def folder(tmp_path: Path) -> Path:
         scan(root / name)
     scan(root / "p3" / "x.img")
     scan(root / "p4" / "alone.hdr")
-    scan(root / "p4" / "pointer.nii.gz", 120)
+    (root / "p4" / "pointer.nii.gz").write_text("/annex/objects/SHA256E-s12--ab.nii.gz\n")
+    (root / "p4" / "t1_small.nii.gz").write_bytes(b"\x1f\x8b" + bytes(300))
     scan(root / "p4" / "empty.nii.gz", 0)
     scan(root / "derivatives" / "p1" / "t1.nii")
+    scan(root / "labels" / "p1.nii")
     scan(root / "p5" / "a.dcm")
     scan(root / "p5" / "b.dcm")
     scan(root / ".git" / "x.nii")
@@ -42,15 +44,13 @@ def folder(tmp_path: Path) -> Path:
 def test_every_file_is_taken_or_has_a_reason(folder: Path) -> None:
     manifest = Folder(folder).index(folder)
     kept = {os.path.relpath(path, folder) for path in manifest.table["path"]}
-    assert kept == {"p1/T1 first.nii", "p1/t2.nii.gz", "Jürgen/MPRAGE.mgz", "p3/x.HDR"}
+    assert kept == {"p1/T1 first.nii", "p1/t2.nii.gz", "Jürgen/MPRAGE.mgz", "p3/x.HDR", "p4/t1_small.nii.gz"}
     reasons = {os.path.relpath(row.path, folder): row.reason for row in manifest.dropped.itertuples()}
     assert reasons["p3/flair_brainmask.nii"] == "mask or segmentation, by its name"
     assert reasons["p4/alone.hdr"] == "Analyze header without its .img"
-    assert (
-        reasons["p4/pointer.nii.gz"]
-        == reasons["p4/empty.nii.gz"]
-        == "pointer or empty file (below 1024 bytes)"
-    )
+    assert reasons["p4/pointer.nii.gz"].startswith("pointer to data that was not fetched")
+    assert reasons["p4/empty.nii.gz"] == "empty file"
+    assert reasons["labels/p1.nii"] == "mask or segmentation, by its name"
     assert reasons["p4/broken.nii.gz"] == "broken link"
     assert reasons["derivatives/p1/t1.nii"] == "derivative"
     assert reasons["p5"].startswith("DICOM series")
@@ -63,6 +63,11 @@ def test_flat_folders_make_every_file_a_person(tmp_path: Path) -> None:
     scan(tmp_path / "b.nii.gz")
     table = Folder(tmp_path).index(tmp_path).table
     assert table["subject"].tolist() == ["a", "b"]
+    scan(tmp_path / "imagesTr" / "c.nii")
+    scan(tmp_path / "train" / "d" / "T1.nii")
+    scan(tmp_path / "train" / "e" / "T1.nii")
+    table = Folder(tmp_path).index(tmp_path).table
+    assert table["subject"].tolist() == ["a", "b", "c", "d", "e"]
 
 
 @pytest.mark.parametrize(

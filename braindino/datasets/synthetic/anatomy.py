@@ -28,10 +28,10 @@ class Anatomy:
         rng = np.random.default_rng([seed, 0])
         years = max(0.0, age - 20) / 60  # 1 at eighty
         self.scale = (1.025 if sex == "M" else 0.975) * rng.normal(1, 0.03) * rng.normal(1, 0.02, 3)
-        self.ventricle = float(np.exp(rng.normal(0, 0.1)) * (1 + 0.3 * years + 0.6 * atrophy))
-        self.cortex = float(rng.normal(3.6, 0.15) * (1 - 0.12 * years - 0.2 * atrophy))
-        self.sulcus = float(rng.normal(0.17, 0.01) * (1 + 0.5 * years + 0.9 * atrophy))
-        self.hippocampus = float(rng.normal(1, 0.05) * (1 - 0.08 * years - 0.3 * atrophy))
+        self.ventricle = float(np.exp(rng.normal(0, 0.1)) * (1 + 0.3 * years + 0.9 * atrophy))
+        self.cortex = float(rng.normal(3.6, 0.15) * (1 - 0.12 * years - 0.25 * atrophy))
+        self.sulcus = float(rng.normal(0.17, 0.01) * (1 + 0.5 * years + 1.3 * atrophy))
+        self.hippocampus = float(rng.normal(1, 0.05) * (1 - 0.08 * years - 0.45 * atrophy))
         self.wmh = float(max(0.0, rng.normal(0.3, 0.3) + 2.2 * (years - 0.4)))
         self.middle = np.array([0, 0, 12], np.float32)  # of the brain, above that of the head
         self._waves = [(rng.normal(0, 1, 3), rng.uniform(0, 2 * np.pi)) for _ in range(7)]

@@ -170,14 +170,14 @@ def render(
 
 def _position(rng: np.random.Generator) -> np.ndarray:
     """Rigid transform from the scanner to the head's frame: nods and turns of degrees, mm of shift."""
-    pitch, roll, yaw = np.deg2rad(rng.normal(0, [4.0, 2.5, 2.5]))
+    pitch, roll, yaw = np.deg2rad(rng.normal(0, [3.0, 2.0, 2.0]))
     cos, sin = np.cos, np.sin
     rx = np.array([[1, 0, 0], [0, cos(pitch), -sin(pitch)], [0, sin(pitch), cos(pitch)]])
     ry = np.array([[cos(roll), 0, sin(roll)], [0, 1, 0], [-sin(roll), 0, cos(roll)]])
     rz = np.array([[cos(yaw), -sin(yaw), 0], [sin(yaw), cos(yaw), 0], [0, 0, 1]])
     transform = np.eye(4)
     transform[:3, :3] = rz @ ry @ rx
-    transform[:3, 3] = rng.normal(0, [2.0, 3.0, 3.0])
+    transform[:3, 3] = rng.normal(0, [1.5, 2.0, 2.0])
     return transform
 
 
