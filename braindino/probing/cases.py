@@ -123,6 +123,28 @@ class CaseFeatures:
             "case": cases,
         }
 
+    def moments(self, cases: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (dim,) of each feature over all that the cases numbered `cases` hold.
+
+        A feature that is constant up to rounding has deviation 1.
+        """
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        # Two passes: deviations of a millionth of the mean occur (an untrained encoder with LayerScale).
+        for chosen in self._held(cases):
+            count, total = count + len(chosen), total + chosen.sum(dim=0)
+        mean = total / count
+        for chosen in self._held(cases):
+            squares = squares + (chosen - mean).square().sum(dim=0)
+        spread = (squares / count).sqrt()
+        constant = spread <= 1e-7 * mean.abs()
+        return mean.float(), spread.masked_fill(constant, 1.0).float()
+
+    def _held(self, cases: Tensor) -> Iterator[Tensor]:
+        """The features (n, dim) that are there, float64, some cases at a time."""
+        for chosen in cases.split(64):
+            batch = self.batch(chosen)
+            yield batch["features"][batch["mask"]].double()
+
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> "Batches":
         """Batches of the cases numbered `cases`; a seed in `shuffle` gives another order every epoch."""
         return Batches(self, cases, batch_size, shuffle)

@@ -77,7 +77,7 @@ def train_cell(
     )
     with torch.random.fork_rng(devices=[]), _quietly():
         torch.manual_seed(cell.seed)
-        module.build(data.embed_dim, len(cases.modalities), data.target[labelled], cases.classes)
+        module.build(data, labelled, cases.classes)
         trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=[best], **QUIET)
         trainer.fit(
             module,

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from braindino.probing.cases import CaseFeatures
 from braindino.probing.heads import Head
 from braindino.probing.pooling import MeanPooling, Pooling
 
@@ -21,6 +22,9 @@ class FrozenProbeModule(LightningModule):
             `scratch`: whatever `braindino.encoders.checkpoints.load_encoder` reads. It is never trained.
         head: what to predict, e.g. `{class_path: braindino.probing.ClassificationHead}`.
         pooling: from slices to one vector per case; the mean over slices and modalities if omitted.
+        standardise: subtract the mean of each feature over the training cases and divide by its deviation,
+            before pooling. An untrained encoder's features differ between scans by a millionth of their size:
+            without this a head sees nothing in them. False is the paper's probe.
         lr: learning rate of Adam (BrainDINO's released code: 1e-4).
         weight_decay: decoupled weight decay; 0 makes the optimiser plain Adam.
         batch_size: cases per step (BrainDINO's logs: 2 to 8).
@@ -28,11 +32,15 @@ class FrozenProbeModule(LightningModule):
     Logs `train/loss`, `val/loss` and the head's metrics as `val/<metric>` once per epoch.
     """
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(
         self,
         encoder: str,
         head: Head,
         pooling: Pooling | None = None,
+        standardise: bool = True,
         lr: float = 1e-4,
         weight_decay: float = 0.0,
         batch_size: int = 8,
@@ -41,25 +49,32 @@ class FrozenProbeModule(LightningModule):
         self.encoder = encoder
         self.head = head
         self.pooling = MeanPooling() if pooling is None else pooling
+        self.standardise = standardise
         self.lr = lr
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self._outputs: list[Tensor] = []
         self._targets: list[Tensor] = []
 
-    def build(self, embed_dim: int, modalities: int, train_target: Tensor, classes: Sequence[str]) -> None:
-        """Make all parameters anew, for features of width `embed_dim`. Uses torch's global random state.
+    def build(self, data: CaseFeatures, labelled: Tensor, classes: Sequence[str]) -> None:
+        """Make all parameters anew. Uses torch's global random state.
 
         Args:
-            modalities: number of scans of a case (M).
-            train_target: encoded targets of the cases that will be trained on.
+            data: tells the widths; of its cases only those numbered `labelled`, to be trained on, are
+            looked at.
             classes: of the dataset; empty for a regression.
         """
-        width = self.pooling.build(embed_dim, modalities)
-        self.head.build(width, train_target, classes)
+        if self.standardise:
+            mean, spread = data.moments(labelled)
+            self.register_buffer("mean", mean)
+            self.register_buffer("spread", spread)
+        width = self.pooling.build(data.embed_dim, data.rows.shape[1])
+        self.head.build(width, data.target[labelled], classes)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, M, D, dim) and the mask (B, M, D) of slices that are there -> (B, outputs)."""
+        if self.standardise:
+            features = (features - self.mean) / self.spread
         return self.head(self.pooling(features, mask))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

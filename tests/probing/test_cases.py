@@ -8,7 +8,7 @@ from braindino.probing import ClassificationHead, GatedAttentionPooling, MeanPoo
 from braindino.probing.cases import CaseFeatures, ProbeCases
 
 
-class SliceByslice(MeanPooling):
+class SliceBySlice(MeanPooling):
     trains_on_slices = True
 
 
@@ -25,7 +25,7 @@ def test_pooled_beforehand_equals_pooled_in_the_loop(planted, depths):
     features = features_of(data, depths)
     everyone = torch.arange(len(cases.table))
     pooled, in_loop = [], []
-    for pooling, result in ((MeanPooling(), pooled), (SliceByslice(), in_loop)):
+    for pooling, result in ((MeanPooling(), pooled), (SliceBySlice(), in_loop)):
         bank = CaseFeatures(cases, features, pooling)
         batch = bank.batch(everyone)
         result += [batch["features"].shape, pooling(batch["features"], batch["mask"])]
@@ -87,3 +87,18 @@ def test_label_fractions_are_nested_and_balanced(planted):
     assert half["target"].value_counts().tolist() == [9, 9, 9]
     assert set(tenth["target"]) == {0, 1, 2}
     pd.testing.assert_frame_equal(half, cases.table.loc[half.index])
+
+
+def test_moments_are_of_what_is_there(planted):
+    data = planted()
+    cases = ProbeCases.of(data, ClassificationHead(), "mask")
+    features = {key: 5.0 + 1e-6 * value for key, value in features_of(data, (3, 5, 2)).items()}
+    for values in features.values():
+        values[:, 0] = 3.0
+    bank = CaseFeatures(cases, features, SliceBySlice())
+    rows = cases.table.iloc[[0, 1, 8]]  # case 0 has one scan only
+    held = torch.cat([features[key] for key in [*rows["key_T1w"], *rows["key_T2w"]] if key]).double()
+    mean, spread = bank.moments(torch.tensor([0, 1, 8]))
+    torch.testing.assert_close(mean, held.mean(0).float())
+    torch.testing.assert_close(spread[1:], held.std(0, correction=0).float()[1:], rtol=1e-4, atol=0)
+    assert spread[0] == 1

@@ -40,7 +40,7 @@ def test_predictions_are_those_of_the_best_epoch(prepared, make_trainer, tmp_pat
     assert facts["epoch"] == order["epoch"].iloc[0] < 11
     assert len(epochs) == 12
     again = copy.deepcopy(module)
-    again.build(bank.embed_dim, 2, bank.target, cases.classes)
+    again.build(bank, torch.arange(9), cases.classes)
     again.load_state_dict(seen[facts["epoch"]])
     expected = predict(again, bank, cases.part("test"), cell)
     got = table[table["split"] == "test"].reset_index(drop=True)
