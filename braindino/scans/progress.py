@@ -22,4 +22,4 @@ def track(items: Iterable[Item], total: int, label: str, show: bool = True) -> I
         yield item
         if done * 10 // total > told:
             told = done * 10 // total
-            print(f"{label}: {done} of {total} ({told * 10} %)", file=sys.stderr, flush=True)
+            print(f"{label}: {done} of {total} ({done * 100 // total} %)", file=sys.stderr, flush=True)

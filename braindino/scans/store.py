@@ -12,6 +12,7 @@ import pandas as pd
 
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, read_json, write_json
+from braindino.scans.geometry import Geometry
 from braindino.scans.layout import ARRAY_HEADER, StoreLayout
 from braindino.scans.ledger import Record, ledger_stamp, read_ledger
 from braindino.scans.pool import Task, prepare_all
@@ -178,6 +179,10 @@ class Store:
     def sidecar(self, key: str) -> dict[str, Any]:
         """Geometry, spacing, statistics, step, zero, first, last, sha256 and source of a scan."""
         return self._layout.read_sidecar(key)
+
+    def geometry(self, key: str) -> Geometry:
+        """The way between a scan's own grid and its slices, for `mask_to_grid` and `restore_mask`."""
+        return Geometry.from_dict(self.sidecar(key)["geometry"])
 
     def write_tables(self) -> None:
         """Write index.csv and rejects.csv from the ledger, again if it grew meanwhile."""

@@ -289,7 +289,7 @@ def test_progress_is_a_line_every_tenth_when_nobody_watches(
 ) -> None:
     fill(store, scans)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "prepare: 2 of 12 (10 %)"
+    assert lines[0] == "prepare: 2 of 12 (16 %)"
     assert lines[-1] == "prepare: 12 of 12 (100 %)"
     assert len(lines) == 10
     fill(store, scans)
@@ -332,3 +332,16 @@ def test_leftovers_of_a_kill_are_removed_after_a_day(store: Store, scans: pd.Dat
         os.utime(path, (1, 1))
     fill(store, scans, progress=False)
     assert (old.exists(), young.exists(), running.exists()) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("module", "kept_out"),
+    [
+        ("preprocessing", {"nibabel", "scipy", "pandas", "torch"}),
+        ("worker", {"pandas", "torch", "matplotlib"}),
+    ],
+)
+def test_a_worker_and_the_contract_import_little(module: str, kept_out: set[str]) -> None:
+    code = f"import sys, braindino.scans.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not kept_out & set(done.stdout.split())

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from braindino.errors import BraindinoError
-from braindino.scans.geometry import Geometry
 from braindino.scans.ledger import LedgerWriter
 from braindino.scans.preprocessing import Preprocessing, decode, preprocess
 from braindino.scans.reading import read_scan
@@ -52,7 +51,7 @@ def test_what_comes_out_is_what_preprocess_made(filled: Store) -> None:
             prepared.zero,
         )
         sidecar = filled.sidecar(row.key)
-        assert Geometry.from_dict(sidecar["geometry"]) == prepared.geometry
+        assert filled.geometry(row.key) == prepared.geometry
         assert sidecar["stats"] == prepared.stats
         assert sidecar["source"] == row.path
         assert (decode(slices, sidecar["step"], sidecar["zero"])[:, 0, 0] == 0).all()
