@@ -27,11 +27,12 @@ class Anatomy:
     def __init__(self, seed: int, age: float, sex: str, atrophy: float) -> None:
         rng = np.random.default_rng([seed, 0])
         years = max(0.0, age - 20) / 60  # 1 at eighty
-        self.scale = (1.025 if sex == "M" else 0.975) * rng.normal(1, 0.03) * rng.normal(1, 0.02, 3)
-        self.ventricle = float(np.exp(rng.normal(0, 0.1)) * (1 + 0.3 * years + 0.9 * atrophy))
+        self.scale = (1.025 if sex == "M" else 0.975) * rng.normal(1, 0.02) * rng.normal(1, 0.015, 3)
+        self.ventricle = float(np.exp(rng.normal(0, 0.1)) * (1 + 0.3 * years + 1.0 * atrophy))
         self.cortex = float(rng.normal(3.6, 0.15) * (1 - 0.12 * years - 0.25 * atrophy))
-        self.sulcus = float(rng.normal(0.17, 0.01) * (1 + 0.5 * years + 1.3 * atrophy))
+        self.sulcus = float(rng.normal(0.17, 0.01) * (1 + 0.5 * years + 1.8 * atrophy))
         self.hippocampus = float(rng.normal(1, 0.05) * (1 - 0.08 * years - 0.45 * atrophy))
+        self.recession = float(abs(rng.normal(0.4, 0.2)) + 0.6 * years + 2.4 * atrophy)  # mm, from the skull
         self.wmh = float(max(0.0, rng.normal(0.3, 0.3) + 2.2 * (years - 0.4)))
         self.middle = np.array([0, 0, 12], np.float32)  # of the brain, above that of the head
         self._waves = [(rng.normal(0, 1, 3), rng.uniform(0, 2 * np.pi)) for _ in range(7)]
@@ -84,7 +85,7 @@ class Anatomy:
             np.sin(np.float32(w[0]) * x + np.float32(w[1]) * y + np.float32(w[2]) * z + np.float32(p))
             for w, p in ((0.24 * v / np.linalg.norm(v), p) for v, p in self._waves)
         ) / np.float32(2.6)
-        depth: np.ndarray = self.shell - np.float32(0.5)
+        depth: np.ndarray = self.shell - np.float32(self.recession)
         groove = np.exp(-((fold / np.float32(self.sulcus)) ** 2))
         valley = np.exp(
             -((fold / np.float32(0.62)) ** 2)

@@ -186,7 +186,7 @@ def _coil(rng: np.random.Generator, axes: list[np.ndarray]) -> np.ndarray:
     field = np.ones((1, 1, 1), np.float32)
     for k, axis in enumerate(axes):
         u = axis / max(1.0, float(np.abs(axis).max()))
-        profile = 1 + rng.normal(0, 0.07) * u + rng.normal(0, 0.06) * u**2
+        profile = 1 + rng.normal(0, 0.05) * u + rng.normal(0, 0.05) * u**2
         field = field * profile.astype(np.float32).reshape([-1 if j == k else 1 for j in range(3)])
     return field
 
