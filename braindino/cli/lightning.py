@@ -104,6 +104,8 @@ class FitCLI(LightningCLI):
         callbacks = list(config["callbacks"] or [])
         if config["enable_progress_bar"] is not False:
             callbacks.append(progress_callback())
+            kwargs["enable_progress_bar"] = sys.stderr.isatty()  # or Lightning adds a bar of its own
+        kwargs.setdefault("enable_model_summary", bool(config["enable_model_summary"]))
         if config["enable_checkpointing"] is not False:
             callbacks.append(Checkpoints(options))
         if not evaluating:

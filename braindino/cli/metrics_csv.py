@@ -82,7 +82,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def rewind(self, step: int) -> None:
-        """Drop the rows that a run continued after `step` optimiser steps (rows count from 0) writes again."""
+        """Drop rows that a run continued after `step` optimiser steps writes again (rows count from 0)."""
         if not self.path.is_file():
             return
         rows = self._rows()

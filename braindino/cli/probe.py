@@ -1,5 +1,6 @@
 """`braindino probe`: a frozen encoder, a head and a dataset from YAML, run through the study."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def run_probe(arguments: Sequence[str]) -> int:
         cli.instantiate_trainer,
         folder,
         encoder=cli.encoder,
-        progress=True,
+        progress=sys.stderr.isatty(),
     )
     print(results_table(results))
     print(f"run folder: {folder}")
