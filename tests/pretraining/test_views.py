@@ -1,12 +1,14 @@
 """Views: crops equal torch's own antialiased resize, changes do what they say, all follows the seed."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from braindino.errors import BraindinoError
-from braindino.pretraining.crops import Boxes, crop, resize_matrix, sample_boxes
+from braindino.pretraining.crops import Boxes, crop, crop_by_products, resize_matrix, sample_boxes
 from braindino.pretraining.intensity import (
     IntensityConfig,
     change_intensity,
@@ -28,8 +30,9 @@ def raw_batch(count: int = 4, size: int = 40) -> dict[str, torch.Tensor]:
     return {"slices": slices, "step": torch.full((count,), 0.02), "zero": torch.full((count,), 40.0)}
 
 
+@pytest.mark.parametrize("make", [crop, crop_by_products])
 @pytest.mark.parametrize("out", [16, 40, 64])
-def test_a_crop_equals_interpolate_on_the_cut(out: int) -> None:
+def test_a_crop_equals_interpolate_on_the_cut(out: int, make: Callable[..., torch.Tensor]) -> None:
     """Reduced, kept and enlarged; torch's antialiased bicubic is the reference."""
     slices = torch.randn(2, 40, 48)
     boxes = Boxes(
@@ -39,7 +42,7 @@ def test_a_crop_equals_interpolate_on_the_cut(out: int) -> None:
         width=np.array([[48, 13], [28, 31]]),
         flip=np.array([[False, True], [True, False]]),
     )
-    views = crop(slices, boxes, out)
+    views = make(slices, boxes, out)
     assert views.shape == (2, 2, 1, out, out)
     for v in range(2):
         for b in range(2):
