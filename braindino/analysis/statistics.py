@@ -85,25 +85,41 @@ def estimate(tables: Sequence[pd.DataFrame], resamples: int = RESAMPLES, seed: i
         where it is undefined: `sd` of a single table, the metric of a constant, an interval of which less
         than half of the resamples are defined.
     """
-    people, codes = np.unique(
-        np.concatenate([table["group"].astype(str) for table in tables]), return_inverse=True
-    )
-    owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
-    values = [metrics_of(table) for table in tables]
-    point = {name: np.array([float(each[name][0]) for each in values]) for name in values[0]}
-    spread: dict[str, Floats] = {name: np.empty(0) for name in point}
-    redrawn = 0
-    if resamples:
-        drawn = resample_people(len(people), resamples, seed, _carriers(tables, owners, len(people)))
-        redrawn = drawn.redrawn
-        spread = _resampled(tables, owners, drawn.weights)
+    point, spread, redrawn, people = _evaluate(tables, resamples, seed)
     return {
         "cases": len(np.unique(np.concatenate([table["case"].astype(str) for table in tables]))),
-        "people": len(people),
+        "people": people,
         "resamples": resamples,
         "redrawn": redrawn,
         "metrics": {name: _summary(point[name], spread[name], resamples) for name in point},
     }
+
+
+def compare(
+    tables: Sequence[pd.DataFrame],
+    others: Sequence[pd.DataFrame],
+    metric: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, float | None]:
+    """How much higher `metric` is in `tables` than in `others`, two models on the same cases.
+
+    Both are evaluated on the same draws of people, so what makes a draw easy for both does not widen the
+    interval.
+
+    Args:
+        tables, others: rows of predictions.csv, one table per seed, in the same order of seeds.
+        metric: a name that `estimate` gives.
+
+    Returns:
+        `value`, `low`, `high`, `sd` of the difference, as in `estimate`; `sd` is over seeds.
+    """
+    for mine, other in zip(tables, others, strict=True):
+        if set(mine["case"]) != set(other["case"]):
+            raise ValueError("two models can be compared on the same cases only")
+    point, spread, _, _ = _evaluate(tables, resamples, seed)
+    point_other, spread_other, _, _ = _evaluate(others, resamples, seed)
+    return _summary(point[metric] - point_other[metric], spread[metric] - spread_other[metric], resamples)
 
 
 def confusion_of(table: pd.DataFrame) -> list[list[int]]:
@@ -112,6 +128,21 @@ def confusion_of(table: pd.DataFrame) -> list[list[int]]:
     target, prediction = (_indices(table[column], names) for column in ("target", "prediction"))
     counts = confusion_matrix(target, prediction, len(names))[0]
     return [[int(value) for value in row] for row in counts]
+
+
+def _evaluate(
+    tables: Sequence[pd.DataFrame], resamples: int, seed: int
+) -> tuple[dict[str, Floats], dict[str, Floats], int, int]:
+    """Metrics of each table (S,), their mean over tables in each resample (R,), draws redrawn, people."""
+    groups = np.concatenate([table["group"].astype(str) for table in tables])
+    people, codes = np.unique(groups, return_inverse=True)
+    owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
+    values = [metrics_of(table) for table in tables]
+    point = {name: np.array([float(each[name][0]) for each in values]) for name in values[0]}
+    if not resamples:
+        return point, {name: np.empty(0) for name in point}, 0, len(people)
+    drawn = resample_people(len(people), resamples, seed, _carriers(tables, owners, len(people)))
+    return point, _resampled(tables, owners, drawn.weights), drawn.redrawn, len(people)
 
 
 def _resampled(

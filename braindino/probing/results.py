@@ -5,12 +5,13 @@ from typing import Any
 import pandas as pd
 
 from braindino.analysis.predictions import class_names
-from braindino.analysis.statistics import confusion_of, estimate
+from braindino.analysis.statistics import compare, confusion_of, estimate
 
 HEADLINES = {
     "classification": ("auroc", "balanced_accuracy", "accuracy", "f1"),
     "regression": ("mae", "rmse", "r2", "pearson"),
 }
+LOWER_IS_BETTER = ("mae", "rmse")
 
 
 def summarise(
@@ -48,6 +49,34 @@ def summarise(
         for fraction, members in per_fraction.items()
     ]
     return {"cells": cells, "summary": summary}
+
+
+def advantage(
+    predictions: pd.DataFrame, baseline: pd.DataFrame, task: str, resamples: int
+) -> list[dict[str, Any]]:
+    """Per fraction: how much the probe is better than a baseline, in the first headline of the task.
+
+    Args:
+        predictions, baseline: rows of predictions.csv of the same cells.
+
+    Returns:
+        Dictionaries of `fraction`, `metric`, `value`, `low`, `high`, `sd` (probe minus baseline) and
+        `beaten`: whether the whole interval is on the better side; None where there is no interval.
+    """
+    metric = HEADLINES[task][0]
+    found = []
+    for fraction in predictions["fraction"].unique():
+        sides = []
+        for table in (predictions, baseline):
+            test = table[(table["fraction"] == fraction) & (table["split"] == "test")]
+            sides.append([rows for _, rows in test.groupby("seed", sort=False)])
+        numbers = compare(sides[0], sides[1], metric, resamples)
+        low, high = numbers["low"], numbers["high"]
+        beaten = None
+        if low is not None and high is not None:
+            beaten = high < 0 if metric in LOWER_IS_BETTER else low > 0
+        found.append({"fraction": float(fraction), "metric": metric, **numbers, "beaten": beaten})
+    return found
 
 
 def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
@@ -104,6 +133,13 @@ def notes(results: dict[str, Any]) -> list[str]:
         said.append(
             f"WARNING: the encoder was pretrained on {seen['people']} of the people, {seen['test']} in test."
         )
+    for name, baseline in results["baselines"].items():
+        for line in baseline["advantage"]:
+            if line["beaten"] is False:
+                said.append(
+                    f"The probe does not beat {name} at {line['fraction']:.0%} of the labels: "
+                    f"difference in test/{line['metric']} {_shown({**line, 'sd': None})}."
+                )
     return said
 
 

@@ -15,11 +15,12 @@ from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.features import extract
 from braindino.files import atomic_write, write_json
 from braindino.probing.audit import audit
+from braindino.probing.baselines import known_traits, traits_cell, untrained
 from braindino.probing.cases import CaseFeatures, ProbeCases
 from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
-from braindino.probing.results import metrics_table, summarise
+from braindino.probing.results import advantage, metrics_table, summarise
 from braindino.probing.settings import describe, keep_settings
 
 SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "precision")
@@ -86,7 +87,15 @@ def run_study(
 
         return lambda cell: train_cell(cell, module, cases, data(), protocol, make_trainer)
 
-    results = {
+    predictions, facts = run_cells(run_dir, protocol, probe(encoder))
+    baselines: dict[str, Callable[[Cell], None]] = {}
+    if protocol.baselines:
+        if known_traits(cases):
+            baselines["age_sex_site"] = lambda cell: traits_cell(cell, cases)
+        twin = untrained(encoder)
+        if twin is not None and twin.digest != encoder.digest:
+            baselines["untrained_encoder"] = probe(twin)
+    results: dict[str, Any] = {
         "task": module.head.task,
         "target": list(cases.target_names),
         "classes": list(cases.classes),
@@ -95,17 +104,25 @@ def run_study(
         "cases": {part: _counts(cases.part(part)) for part in PARTS},
         "left_out": cases.left_out,
         "audit": leaks,
-        **run_cells(run_dir, protocol, probe(encoder)),
+        **summarise(predictions, facts, protocol.resamples),
         "baselines": {},
     }
+    for name, run in baselines.items():
+        other, facts = run_cells(run_dir / "baselines" / name, protocol, run)
+        results["baselines"][name] = {
+            **summarise(other, facts, protocol.resamples),
+            "advantage": advantage(predictions, other, module.head.task, protocol.resamples),
+        }
     write_json(run_dir / "results.json", results)
     with atomic_write(run_dir / "metrics.csv") as file:
         metrics_table(results).to_csv(file, index=False, lineterminator="\n")
     return results
 
 
-def run_cells(folder: Path, protocol: Protocol, run: Callable[[Cell], None]) -> dict[str, Any]:
-    """Run the cells that are not done, write the predictions of all, and summarise them."""
+def run_cells(
+    folder: Path, protocol: Protocol, run: Callable[[Cell], None]
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Run the cells that are not done, write the predictions of all, return them and the cells' facts."""
     tables, facts = [], []
     for seed, fraction in protocol.cells:
         cell = Cell(folder / "cells", seed, fraction)
@@ -117,7 +134,7 @@ def run_cells(folder: Path, protocol: Protocol, run: Callable[[Cell], None]) -> 
     predictions = pd.concat(tables, ignore_index=True)
     with atomic_write(folder / "predictions.csv") as file:
         file.write(format_predictions(predictions))
-    return summarise(predictions, facts, protocol.resamples)
+    return predictions, facts
 
 
 def _counts(cases: pd.DataFrame) -> dict[str, int]:

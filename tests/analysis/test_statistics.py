@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.statistics import confusion_of, estimate, resample_people
+from braindino.analysis.statistics import compare, confusion_of, estimate, resample_people
 
 
 def predictions(cases=120, people=None, signal=1.0, seed=0, classes=("CN", "MCI", "AD")):
@@ -138,3 +138,15 @@ def test_a_thousand_resamples_of_500_cases_take_two_seconds_at_most():
     started = time.process_time()
     estimate([table])
     assert time.process_time() - started < 2
+
+
+def test_a_comparison_is_paired():
+    better, worse = predictions(signal=2.0), predictions(signal=1.0)
+    difference = compare([better], [worse], "auroc")
+    one, two = (estimate([table])["metrics"]["auroc"] for table in (better, worse))
+    assert difference["value"] == pytest.approx(one["value"] - two["value"])
+    # Same noise in both tables: the difference is known better than either.
+    assert difference["high"] - difference["low"] < two["high"] - two["low"]
+    assert compare([better], [better], "auroc")["high"] == 0
+    with pytest.raises(ValueError, match="same cases"):
+        compare([better], [worse[:-1]], "auroc")

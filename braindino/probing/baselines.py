@@ -1,0 +1,67 @@
+"""What a probe must beat: a model of age, sex and site, and the same encoder without its training."""
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from braindino.encoders.base import Encoder
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.probing.cases import ProbeCases
+from braindino.probing.cell import Cell, prediction_rows
+from braindino.probing.heads import classification_rows, regression_rows
+
+KNOWN = ("age", "sex", "site")
+
+
+def known_traits(cases: ProbeCases) -> list[str]:
+    """Those of age, sex and site that differ between training cases and are not the target itself."""
+    train = cases.part("train")
+    return [
+        name
+        for name in KNOWN
+        if name not in cases.target_names and name in train and len(train[name].drop_duplicates()) > 1
+    ]
+
+
+def traits_cell(cell: Cell, cases: ProbeCases) -> None:
+    """Logistic regression (of classes) or ridge regression (of a number) on `known_traits`, in one cell.
+
+    Age is standardised on the labelled cases, with an indicator of its absence; sex and site are one-hot
+    over the values that the labelled cases have. The penalty is scikit-learn's default.
+    """
+    train = cases.labelled(cell.fraction, cell.seed)
+    shown = pd.concat([cases.part("val"), cases.part("test")])
+    names = known_traits(cases)
+    x, x_shown = _design(train, train, names), _design(train, shown, names)
+    if cases.classes:
+        present = LogisticRegression(max_iter=1000).fit(x, train["target"])
+        probabilities = np.zeros((len(shown), len(cases.classes)))
+        probabilities[:, present.classes_] = present.predict_proba(x_shown)
+        rows = classification_rows(probabilities, shown, cases.classes)
+    else:
+        rows = regression_rows(Ridge().fit(x, train["target"]).predict(x_shown), shown)
+    facts = {"train_cases": len(train), "train_people": int(train["group"].nunique())}
+    cell.write(prediction_rows(shown, rows, cell), facts, None)
+
+
+def untrained(encoder: Encoder, seed: int = 0) -> Encoder | None:
+    """The same architecture and contract with random weights; None if `encoder` is none of timm's ViTs."""
+    if not isinstance(encoder, ViTEncoder):
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = create_vit(encoder.architecture, **encoder.model_args)
+    return ViTEncoder(model, encoder.preprocessing, encoder.architecture, encoder.model_args)
+
+
+def _design(train: pd.DataFrame, cases: pd.DataFrame, names: list[str]) -> np.ndarray:
+    columns = []
+    for name in names:
+        if name == "age":
+            age, seen = cases["age"].astype(float), train["age"].astype(float)
+            spread = seen.std() if seen.std() > 0 else 1.0
+            columns += [((age - seen.mean()) / spread).fillna(0.0), age.isna().astype(float)]
+        else:
+            columns += [(cases[name] == value).astype(float) for value in sorted(set(train[name]))]
+    return np.column_stack(columns)

@@ -1,0 +1,85 @@
+"""Baselines: they know nothing but age, sex and site, or nothing but chance; and the verdict is told."""
+
+import numpy as np
+import pytest
+import torch
+
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.probing import (
+    ClassificationHead,
+    FrozenProbeModule,
+    Protocol,
+    RegressionHead,
+    results_table,
+    run_study,
+)
+from braindino.probing.baselines import known_traits, traits_cell, untrained
+from braindino.probing.cases import ProbeCases
+from braindino.probing.cell import Cell
+from braindino.scans.preprocessing import Preprocessing
+
+ARCHITECTURE = {
+    "patch_size": 4,
+    "embed_dim": 24,
+    "depth": 1,
+    "num_heads": 2,
+    "init_values": 0.1,
+    "in_chans": 1,
+}
+
+
+def test_traits_that_tell_the_label_are_used(planted, tmp_path):
+    data = planted()
+    label = data.cases["target"]
+    data.cases["age"] = 50.0 + 10 * label
+    data.cases.loc[label == 2, "age"] = np.nan  # its absence is known as well
+    cases = ProbeCases.of(data, ClassificationHead(), "mask")
+    assert known_traits(cases) == ["age", "sex"]
+    cell = Cell(tmp_path, 0, 1.0)
+    traits_cell(cell, cases)
+    table, facts = cell.read()
+    assert (table["target"] == table["prediction"]).all()
+    assert set(table["split"]) == {"val", "test"}
+    assert facts["train_people"] == 54
+
+
+def test_a_number_is_predicted_from_site_alone(planted, tmp_path):
+    data = planted(regression=True)
+    data.target = ("age",)
+    data.cases["site"] = np.where(data.cases["target"] > 60, "old", "young")
+    data.cases.loc[data.cases["split"] == "test", "site"] = "unseen"
+    cases = ProbeCases.of(data, RegressionHead(), "mask")
+    assert known_traits(cases) == ["sex", "site"]  # not the target itself
+    cell = Cell(tmp_path, 0, 0.5)
+    traits_cell(cell, cases)
+    table, _ = cell.read()
+    val = table[table["split"] == "val"]
+    assert np.corrcoef(val["target"], val["prediction"])[0, 1] > 0.7
+    assert table.loc[table["split"] == "test", "prediction"].nunique() <= 2  # by sex: the site says nothing
+
+
+def test_the_untrained_twin_has_the_shape_and_other_weights():
+    torch.manual_seed(3)
+    contract = Preprocessing(depth=3, size=(16, 16))
+    name = "vit_tiny_patch16_dinov3_qkvb"
+    encoder = ViTEncoder(create_vit(name, **ARCHITECTURE), contract, name, ARCHITECTURE)
+    twin = untrained(encoder)
+    assert twin.preprocessing == contract
+    assert {k: v.shape for k, v in twin.state_dict().items()} == {
+        k: v.shape for k, v in encoder.state_dict().items()
+    }
+    assert twin.digest != encoder.digest
+    assert twin.digest == untrained(encoder).digest
+    assert not twin.training
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_the_verdict_is_told(planted, encoder, make_trainer, tmp_path, shuffled):
+    data = planted(people=120, shuffled=shuffled)
+    protocol = Protocol(seeds=[0], max_epochs=20, patience=5, resamples=200)
+    module = FrozenProbeModule("tiny", ClassificationHead(), lr=3e-3)
+    results = run_study(module, data, protocol, make_trainer, tmp_path / "run", encoder)
+    assert list(results["baselines"]) == ["age_sex_site"]
+    line = results["baselines"]["age_sex_site"]["advantage"][0]
+    assert line["beaten"] is not shuffled
+    assert ("does not beat age_sex_site at 100%" in results_table(results)) == shuffled
