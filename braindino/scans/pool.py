@@ -1,17 +1,21 @@
 """Many scans through worker processes, with a worker that dies costing one scan and not the run."""
 
+import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
+from braindino.errors import BraindinoError
 from braindino.scans.layout import StoreLayout
 from braindino.scans.ledger import Record
 from braindino.scans.worker import Worker, prepare_in_worker, start_worker
 
 Task = tuple[str, dict[str, str]]  # path, identity columns
 
-TASKS_PER_PROCESS = 500  # then a fresh one: memory stays bounded whatever a library leaks
+# Then fresh ones: memory stays bounded whatever a library leaks. Not by the pool's max_tasks_per_child, which
+# can leave the last tasks without a process (CPython issue 115634).
+TASKS_PER_PROCESS = 500
 
 
 def prepare_all(layout: StoreLayout, tasks: Sequence[Task], jobs: int) -> Iterator[Record]:
@@ -26,13 +30,27 @@ def prepare_all(layout: StoreLayout, tasks: Sequence[Task], jobs: int) -> Iterat
                 yield worker.prepare(path, identity)
             return
         waiting = list(reversed(tasks))
+        _check_that_processes_start(layout)
         while waiting:
-            with _pool(layout, min(jobs, len(waiting))) as pool:
-                suspects = yield from _drain(pool, waiting, 2 * jobs)
+            batch = [waiting.pop() for _ in range(min(len(waiting), jobs * TASKS_PER_PROCESS))][::-1]
+            with _pool(layout, min(jobs, len(batch))) as pool:
+                suspects = yield from _drain(pool, batch, 2 * jobs)
+            waiting += batch  # those that were not handed out when a process died
             for task in suspects:
                 yield _prepare_alone(layout, worker, task)
     finally:
         worker.close()
+
+
+def _check_that_processes_start(layout: StoreLayout) -> None:
+    with _pool(layout, 1) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            raise BraindinoError(
+                "no worker process could be started (its own message is above).\n"
+                'A script that calls fill with several jobs must do so under `if __name__ == "__main__":`'
+            ) from None
 
 
 def _pool(layout: StoreLayout, processes: int) -> ProcessPoolExecutor:
@@ -41,7 +59,6 @@ def _pool(layout: StoreLayout, processes: int) -> ProcessPoolExecutor:
         mp_context=get_context("spawn"),
         initializer=start_worker,
         initargs=(layout,),
-        max_tasks_per_child=TASKS_PER_PROCESS,
     )
 
 
@@ -53,8 +70,8 @@ def _drain(
     try:
         while waiting or flying:
             while waiting and len(flying) < window:
-                task = waiting.pop()
-                flying[pool.submit(prepare_in_worker, *task)] = task
+                flying[pool.submit(prepare_in_worker, *waiting[-1])] = waiting[-1]
+                waiting.pop()
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
                 record = future.result()

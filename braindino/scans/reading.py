@@ -113,7 +113,7 @@ def signature(path: Path | str) -> tuple[int, int]:
     """
     try:
         found = [file.stat() for file in files_of(Path(path))]
-    except OSError:
+    except (OSError, ValueError):  # a NUL in a name is a ValueError
         return -1, -1
     return sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)
 

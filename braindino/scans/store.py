@@ -185,14 +185,16 @@ class Store:
         return Geometry.from_dict(self.sidecar(key)["geometry"])
 
     def write_tables(self) -> None:
-        """Write index.csv and rejects.csv from the ledger, again if it grew meanwhile."""
-        stamp = None
-        while stamp != (stamp := ledger_stamp(self._layout.ledger)):
+        """Write index.csv and rejects.csv from the ledger."""
+        for _ in range(2):  # twice if it grew meanwhile: a job that ended just now must not be written over
+            stamp = ledger_stamp(self._layout.ledger)
             self.refresh()
             for name, table in (("index.csv", self.index()), ("rejects.csv", self.rejects())):
                 with atomic_write(self.path / name, "wb") as file:
                     # File names need not be UTF-8; their bytes pass through.
                     file.write(table.to_csv(index=False).encode("utf-8", "surrogateescape"))
+            if stamp == ledger_stamp(self._layout.ledger):
+                break
 
     def __getstate__(self) -> dict[str, Any]:
         """Maps and records stay behind: a loader's worker opens its own, lazily."""
@@ -281,6 +283,8 @@ def _absolute(path: Path | str) -> str:
 
 def _table(records: dict[str, Record], holding: str, columns: Sequence[str]) -> pd.DataFrame:
     chosen = [records[path] for path in sorted(records) if holding in records[path]]
-    return pd.DataFrame(
-        {name: [record[name] for record in chosen] for name in columns}, columns=list(columns)
-    )
+    table = pd.DataFrame({name: [record[name] for record in chosen] for name in columns if name != "path"})
+    # As objects: where pandas keeps text in Arrow, a path whose bytes are not UTF-8 would not fit.
+    paths = pd.Series([record["path"] for record in chosen], dtype=object)
+    table.insert(columns.index("path"), "path", paths)
+    return table

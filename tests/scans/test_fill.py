@@ -345,3 +345,21 @@ def test_a_worker_and_the_contract_import_little(module: str, kept_out: set[str]
     code = f"import sys, braindino.scans.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not kept_out & set(done.stdout.split())
+
+
+def test_processes_are_replaced_after_so_many_scans(
+    store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("braindino.scans.pool.TASKS_PER_PROCESS", 3)
+    assert fill(store, scans, jobs=2, progress=False).prepared == 12
+    assert len(list(store.layout.ledger.iterdir())) >= 3  # one for each process that did something
+
+
+def test_a_script_without_a_main_guard_is_told(store: Store, scans: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "paths.txt").write_text("\n".join(map(str, scans["path"])))
+    (tmp_path / "fill.py").write_text(FILL.replace('if __name__ == "__main__":', "if True:"))
+    command = [sys.executable, str(tmp_path / "fill.py"), str(tmp_path), "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert 'must do so under `if __name__ == "__main__":`' in done.stderr
+    store.refresh()
+    assert len(store.rejects()) == 0
