@@ -15,7 +15,7 @@ def index(root: Path, dataset: str = "folder", out: Path | None = None) -> int:
 
     Args:
         root: the dataset's folder, as its owners give it.
-        dataset: which dataset it is: adni; folder or bids for any collection of scans (no labels).
+        dataset: which dataset it is: abide, adni, ixi, oasis; folder or bids for any other scans (no labels).
         out: manifest to write; by default <dataset>.csv in the current folder.
     """
     from braindino.datasets import dataset_class

@@ -17,7 +17,7 @@ def synth(
 
     Args:
         out: folder to write to; must be empty or new.
-        dataset: whose layout, tables and quirks: adni.
+        dataset: whose layout, tables and quirks: abide, adni, ixi or oasis.
         people: number of people.
         sessions: most sessions of a person.
         shape: voxels from left to right, back to front, bottom to top.

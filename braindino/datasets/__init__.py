@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Any
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
+    from braindino.datasets.abide import ABIDE as ABIDE
     from braindino.datasets.adni import ADNI as ADNI
     from braindino.datasets.bids import BIDS as BIDS
     from braindino.datasets.datamodule import ScanDataModule as ScanDataModule
     from braindino.datasets.folder import Folder as Folder
+    from braindino.datasets.ixi import IXI as IXI
+    from braindino.datasets.oasis import OASIS as OASIS
     from braindino.datasets.slices import SliceDataModule as SliceDataModule
 
 # Name on the command line -> "module:Class", imported when it is asked for.
 DATASETS = {
+    "abide": "abide:ABIDE",
     "adni": "adni:ADNI",
     "bids": "bids:BIDS",
     "folder": "folder:Folder",
+    "ixi": "ixi:IXI",
+    "oasis": "oasis:OASIS",
 }
 _CLASSES = {"ScanDataModule": "datamodule", "SliceDataModule": "slices"} | {
     place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()

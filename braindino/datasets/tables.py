@@ -10,6 +10,7 @@ import pandas as pd
 from braindino.datasets.manifest import is_missing
 from braindino.errors import BraindinoError
 
+_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 Aliases = Mapping[str, Sequence[str]]
 
 
@@ -18,7 +19,7 @@ class TableError(BraindinoError):
 
 
 def read_table(path: Path | str, columns: Aliases, optional: Aliases | None = None) -> pd.DataFrame:
-    """Read a CSV or TSV as text and rename the columns that are wanted.
+    """Read a CSV, TSV or Excel table as text and rename the columns that are wanted.
 
     Bytes are UTF-8 (with or without a byte-order mark), else cp1252. The delimiter is a tab, a semicolon or a
     comma, whichever the header has most of. Headers and cells are stripped; column names match without regard
@@ -33,6 +34,30 @@ def read_table(path: Path | str, columns: Aliases, optional: Aliases | None = No
         TableError: no such file, no table, or a column is missing (names which were found).
     """
     path = Path(path)
+    table = _read_excel(path) if path.suffix.lower() in (".xls", ".xlsx") else _read_text(path)
+    return select_columns(table, columns, optional or {}, path)
+
+
+def find_tables(
+    root: Path, patterns: Sequence[str], columns: Aliases, optional: Aliases | None = None
+) -> list[pd.DataFrame]:
+    """Read every table whose name matches one of `patterns` (with `*`), in `root` or one level below.
+
+    Raises:
+        TableError: there is none (says what was looked for), or one lacks a column.
+    """
+    found = [path for pattern in patterns for path in [*root.glob(pattern), *root.glob(f"*/{pattern}")]]
+    found = sorted(path for path in set(found) if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not found:
+        needed = ", ".join(names[0] for names in columns.values())
+        raise TableError(
+            f"{root}: no table {' or '.join(patterns)} ({', '.join(_SUFFIXES)}) there or one level below.\n"
+            f"Put it beside the scans; it has the columns {needed}."
+        )
+    return [read_table(path, columns, optional) for path in found]
+
+
+def _read_text(path: Path) -> pd.DataFrame:
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -44,10 +69,21 @@ def read_table(path: Path | str, columns: Aliases, optional: Aliases | None = No
     header = text.partition("\n")[0]
     delimiter = max(",\t;", key=header.count)
     try:
-        table = pd.read_csv(StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, index_col=False)
+        return pd.read_csv(StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(f"{path}: is not a table ({str(error).strip()}).") from error
-    return select_columns(table, columns, optional or {}, path)
+
+
+def _read_excel(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_excel(path, dtype=str, keep_default_na=False)
+    except ImportError as error:
+        package = "xlrd" if path.suffix.lower() == ".xls" else "openpyxl"
+        raise TableError(
+            f"{path}: save it as CSV, or `pip install {package}` to read it as it is."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: is not an Excel table ({str(error).strip()}).") from error
 
 
 def select_columns(table: pd.DataFrame, columns: Aliases, optional: Aliases, path: Path) -> pd.DataFrame:

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 # Name on the command line -> "module:function"; each takes root, people, sessions, shape, seed.
 GENERATORS = {
+    "abide": "abide:write_abide",
     "adni": "adni:write_adni",
+    "ixi": "ixi:write_ixi",
+    "oasis": "oasis:write_oasis",
 }
 
 

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from braindino.datasets.ixi import IXI
+from braindino.datasets.synthetic.ixi import write_ixi
+from braindino.datasets.tables import TableError
+from braindino.scans.preprocessing import Preprocessing
+
+
+def test_ages_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
+    truth = write_ixi(tmp_path, 12, shape=(8, 8, 8))
+    manifest = IXI(tmp_path).index(tmp_path)
+    columns = ["subject", "age", "sex", "site"]
+    assert set(manifest.table[columns].itertuples(index=False, name=None)) == {
+        tuple(scan[column] for column in columns) for scan in truth.scans
+    }
+    assert manifest.dropped["reason"].value_counts().to_dict() == truth.dropped
+    assert set(truth.dropped) == {
+        "not T1w", "rows of the table contradict each other", "no age in the table", "not in the table",
+    }  # fmt: skip
+    other = IXI(tmp_path, sequence="T2w").index(tmp_path)
+    assert set(other.table["modality"]) == {"T2w"}
+    assert other.table["subject"].nunique() == truth.dropped["not T1w"]
+
+
+def test_it_goes_through_to_batches_of_ages(tmp_path: Path) -> None:
+    write_ixi(tmp_path, 12, shape=(10, 10, 10))
+    data = IXI(tmp_path, tmp_path / "store", batch_size=2)
+    data.use_contract(Preprocessing(depth=4, size=(8, 8)))
+    data.prepare_data()
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    rows = data.cases.loc[batch["case"].tolist()]
+    assert batch["target"].tolist() == pytest.approx(rows["age"].tolist(), rel=1e-6)
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    write_ixi(tmp_path, 2, shape=(8, 8, 8))
+    (tmp_path / "IXI.csv").unlink()
+    with pytest.raises(TableError, match=r"no table IXI\*"):
+        IXI(tmp_path).index(tmp_path)
+    (tmp_path / "IXI.xls").write_bytes(b"not an excel file")
+    with pytest.raises(TableError, match=r"IXI\.xls: (save it as CSV|is not an Excel)"):
+        IXI(tmp_path).index(tmp_path)
