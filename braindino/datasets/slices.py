@@ -85,8 +85,13 @@ class SliceDataModule(LightningDataModule):
         """Read the store's index, leave out what is excluded, split off the people for validation.
 
         Raises:
-            BraindinoError: no store, nothing left in it, an unknown dataset among the weights.
+            BraindinoError: no store, nothing left in it, an unknown dataset among the weights, nobody to
+                validate on.
         """
+        if stage == "validate" and not self.val_fraction:
+            raise BraindinoError(
+                "data: nobody is held out to validate on; give --data.val_fraction 0.05, say."
+            )
         self.store = Store.open(self.store_path)
         scans = self.store.index().drop_duplicates("key", ignore_index=True)
         if scans.empty:
@@ -139,10 +144,15 @@ class SliceDataModule(LightningDataModule):
 
     def val_dataloader(self) -> Iterable[Any]:
         """One slice of every validation scan, always the same; nothing without `val_fraction`."""
-        if not self.val_fraction:
-            return _Nothing()
+        return self._fixed("val") if self.val_fraction else _Nothing()
+
+    def test_dataloader(self) -> Iterable[Any]:
+        """One slice of every scan in use, always the same."""
+        return self._fixed("all")
+
+    def _fixed(self, split: str) -> DataLoader[Any]:
         rank, world = self._world()
-        dataset = SliceBatches(self, "val", rank, world)
+        dataset = SliceBatches(self, split, rank, world)
         # Every rank gets as many batches: with DDP all must call the collectives equally often.
         steps = -(-len(dataset.rows) // (self.batch_size * world))
         starts = [step * self.batch_size * world for step in range(steps)]
@@ -203,10 +213,10 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     """Whole batches, by the number of their first sample; holds arrays only, so workers start fast."""
 
     def __init__(self, module: SliceDataModule, split: str, rank: int, world: int) -> None:
-        """Batches of one split for one rank."""
+        """Batches of one split ("train", "val", or "all") for one rank; shuffled when it is "train"."""
         self.store, self.rank, self.world, self.batch_size = module.store, rank, world, module.batch_size
         self.seed, self.shuffled = module.seed, split == "train"
-        self.rows = np.flatnonzero(module.scans["split"] == split)
+        self.rows = np.flatnonzero((module.scans["split"] == split) | (split == "all"))
         scans = module.scans.iloc[self.rows]
         self.keys = scans["key"].to_numpy("S")
         self.first, self.last = scans["first"].to_numpy(np.int64), scans["last"].to_numpy(np.int64)

@@ -105,6 +105,13 @@ def test_validation_people_are_others_and_their_slices_stay(store: Path) -> None
     assert not set(groups[list(train)]) & set(groups[[scan for scan, _ in first]])
     assert set(data.people()["group"]) == set(groups[list(train)])
     assert list(module(store).val_dataloader()) == []
+    with pytest.raises(BraindinoError, match="val_fraction"):
+        SliceDataModule(store).setup("validate")
+
+
+def test_a_test_takes_every_scan_once(store: Path) -> None:
+    loader = module(store, batch_size=8, val_fraction=0.3).test_dataloader()
+    assert [scan for scan, _ in drawn(list(loader))] == list(range(24))
 
 
 def test_excluded_people_and_weights(store: Path, tmp_path: Path) -> None:
@@ -184,3 +191,25 @@ def test_lightning_resumes_in_the_middle_and_at_the_end_of_an_epoch(
         rest, SliceDataModule(store, 5, 0, steps_per_epoch=6), ckpt_path=tmp_path / "stop.ckpt"
     )
     assert part.seen + rest.seen == whole.seen
+
+
+class Writer(Recorder):
+    """Leaves what each rank saw in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_train_end(self) -> None:
+        torch.save(self.seen, self.folder / f"{self.global_rank}.pt")
+
+
+def test_lightning_gives_each_process_its_share(store: Path, tmp_path: Path) -> None:
+    Trainer(
+        accelerator="cpu", strategy="ddp_fork", devices=2, max_steps=4, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(Writer(tmp_path), SliceDataModule(store, 5, 0, steps_per_epoch=6))  # fmt: skip
+    expected = drawn(list(module(store, batch_size=10, steps_per_epoch=4).train_dataloader()))
+    left, right = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert left == expected[0::2]
+    assert right == expected[1::2]
