@@ -4,16 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from braindino.pretraining.cross_entropy import soft_cross_entropy
 from braindino.pretraining.distributed import gather_rows, rank
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of softmax(logits / temperature) with target probabilities: (..., K), (..., K) -> (...).
-
-    Written as lse(s) - s.t, which is the same because a target sums to 1 and needs no (..., K) log-softmax.
-    """
-    scaled = logits.float() / temperature
-    return scaled.logsumexp(dim=-1) - (scaled * targets).sum(dim=-1)
 
 
 def dino_global_targets(targets: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from braindino.pretraining.losses import dino_loss, gram_loss, ibot_loss, koleo_loss, soft_cross_entropy
+from braindino.pretraining.cross_entropy import soft_cross_entropy
+from braindino.pretraining.losses import dino_loss, gram_loss, ibot_loss, koleo_loss
 from tests.pretraining.processes import run_processes
 
 TEMPERATURE = 0.1
@@ -37,11 +38,8 @@ def slow_dino(student_global: Tensor, student_local: Tensor, targets: Tensor, lo
     return (sum(pairs_global) + local_weight * sum(pairs_local)) / count
 
 
-@pytest.mark.parametrize("local_crops", [0, 1, 8])
-@pytest.mark.parametrize("crops", [1, 2, 3])
+@pytest.mark.parametrize(("crops", "local_crops"), [(1, 1), (1, 8), (2, 0), (2, 1), (2, 8), (3, 0), (3, 2)])
 def test_dino_equals_the_double_loop(crops: int, local_crops: int) -> None:
-    if crops == 1 and not local_crops:
-        pytest.skip("nothing to predict")
     student_global, student_local = random(crops, 3, 9), random(local_crops, 3, 9, seed=1)
     targets = random(crops, 3, 9, seed=2).softmax(-1)
     expected = slow_dino(student_global, student_local, targets, 0.5)

@@ -1,0 +1,139 @@
+"""A full pretraining step against its bound: timm's own student and teacher passes on the same tensors.
+
+The bound is forward and backward of the student on 2 global and 8 local crops and forward of the teacher on
+the global ones, without masks, heads, losses, views or optimiser. The two run in turn; ratios are of one run.
+
+    python benchmarks/pretraining_step.py --model small --batch 8
+"""
+
+import argparse
+import copy
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from braindino.pretraining import DINOModule
+from braindino.pretraining.config import LossConfig
+from braindino.pretraining.heads import HeadConfig
+from braindino.pretraining.masking import MaskConfig, sample_masks
+from braindino.pretraining.objective import distil
+from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
+from braindino.pretraining.randomness import Randomness
+from braindino.pretraining.views import ViewsConfig, make_views
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=["tiny", "small", "base"], default="tiny")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--prototypes", type=int, default=65_536)
+    parser.add_argument("--drop-path", type=float, default=0.0)
+    parser.add_argument("--global-size", type=int, default=224)
+    parser.add_argument("--local-size", type=int, default=96)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--parts", action="store_true", help="time the parts of a step as well")
+    parser.add_argument(
+        "--only", choices=["bound", "step"], help="run one of the two, to compare peak memory"
+    )
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    head = HeadConfig(prototypes=args.prototypes)
+    module = DINOModule(
+        f"vit_{args.model}_patch16_dinov3_qkvb",
+        in_chans=1,
+        drop_path=args.drop_path,
+        views=ViewsConfig(global_size=args.global_size, local_size=args.local_size),
+        dino_head=head,
+        ibot_head=head,
+    ).to(device)
+    student, teacher = module.student.train(), module.teacher
+    optimiser = create_optimiser(student, len(student.backbone.blocks), OptimiserConfig())
+    bare_student, bare_teacher = copy.deepcopy(student.backbone), copy.deepcopy(teacher.backbone)
+    raw = torch.randint(0, 255, (args.batch, 256, 256), dtype=torch.uint8, device=device)
+    ones = torch.ones(args.batch, device=device)
+    batch = {"slices": raw, "step": ones * 0.02, "zero": ones * 30}
+    grid = (args.global_size // 16, args.global_size // 16)
+    parts: dict[str, list[float]] = {}
+
+    def wait() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return (
+            time.process_time()
+        )  # seconds of CPU over all threads: other jobs on the machine disturb it less
+
+    def part(name: str, run: Callable[[], object]) -> object:
+        start = wait() if args.parts else 0.0
+        value = run()
+        if args.parts:
+            parts.setdefault(name, []).append(wait() - start)
+        return value
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=args.bf16)
+
+    views = make_views(batch, module.views, Randomness.of(0, 0, 0, device))
+    images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
+
+    def bound(_: int) -> None:
+        with autocast():
+            with torch.no_grad():
+                bare_teacher.forward_features(images)
+            outputs = [bare_student.forward_features(x) for x in (images, local_images)]
+            loss = sum(x.float().mean() for x in outputs)
+        loss.backward()
+        bare_student.zero_grad()
+
+    def step(number: int) -> None:
+        randomness = Randomness.of(0, number, 0, device)
+        with autocast():
+            made = part("views", lambda: make_views(batch, module.views, randomness))
+            masks = part(
+                "masks", lambda: sample_masks(2 * args.batch, grid, MaskConfig(), randomness.host).to(device)
+            )
+            values = part(
+                "forward",
+                lambda: distil(student, teacher, made, masks, LossConfig(), 0.05, 3, randomness.device),
+            )
+        part("backward", values["loss"].backward)
+        part("clip", lambda: clip_gradients(student.parts(), 3.0))
+        part("optimiser", optimiser.step)
+        optimiser.zero_grad()
+        part("teacher follows", lambda: teacher.follow(student, 0.006))
+
+    runs = {"bound": bound, "step": step}
+    if args.only:
+        runs = {args.only: runs[args.only]}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(args.repeats + 1):
+        for name, run in runs.items():
+            start = wait()
+            run(repeat)
+            if repeat:
+                times[name].append(wait() - start)
+    crops_ = f"2 x {args.global_size} + 8 x {args.local_size}"
+    print(f"{args.model}, batch {args.batch}, {crops_}, K {args.prototypes}")
+    print(f"drop path {args.drop_path}, {args.device}, {torch.get_num_threads()} threads")
+    for name, values in times.items():
+        print(f"{name:<20}{statistics.median(values):9.3f} s")
+    if not args.only:
+        ratios = [s / b for s, b in zip(times["step"], times["bound"], strict=True)]
+        print(
+            f"{'step / bound':<20}{statistics.median(ratios):9.3f}   ({min(ratios):.3f} to {max(ratios):.3f})"
+        )
+    for name, values in parts.items():
+        print(f"  {name:<18}{statistics.median(values[1:]):9.3f} s")
+    if device.type == "cuda":
+        print(f"{'peak memory':<20}{torch.cuda.max_memory_allocated() / 2**30:9.2f} GiB")
+    else:
+        print(f"{'peak memory':<20}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:9.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
