@@ -4,8 +4,8 @@ from braindino.probing.heads import ClassificationHead, Head, RegressionHead
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.pooling import GatedAttentionPooling, MeanPooling, Pooling
 from braindino.probing.protocol import Protocol
-from braindino.probing.results import results_table
 from braindino.probing.study import run_study
+from braindino.probing.table import results_table
 
 __all__ = [
     "ClassificationHead",

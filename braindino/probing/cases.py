@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from braindino.analysis.predictions import TRAITS
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.splits import PARTS, nested_fraction
 from braindino.files import digest_of_json
@@ -75,7 +76,8 @@ class ProbeCases:
     def digest(self) -> str:
         """Of everything about the cases that a result depends on."""
         columns = ["case", "group", "split", *(f"key_{name}" for name in self.modalities)]
-        return digest_of_json([self.table[columns].to_numpy().tolist(), self.target.tolist()])
+        columns += [name for name in TRAITS if name in self.table]
+        return digest_of_json([self.table[columns].astype(str).to_numpy().tolist(), self.target.tolist()])
 
 
 class CaseFeatures:

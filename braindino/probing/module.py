@@ -22,9 +22,10 @@ class FrozenProbeModule(LightningModule):
             `scratch`: whatever `braindino.encoders.checkpoints.load_encoder` reads. It is never trained.
         head: what to predict, e.g. `{class_path: braindino.probing.ClassificationHead}`.
         pooling: from slices to one vector per case; the mean over slices and modalities if omitted.
-        standardise: subtract the mean of each feature over the training cases and divide by its deviation,
-            before pooling. An untrained encoder's features differ between scans by a millionth of their size:
-            without this a head sees nothing in them. False is the paper's probe.
+        standardise: subtract the mean of each feature over the labelled training cases and divide by its
+            deviation, before whatever is trained. The features of an untrained or little trained encoder
+            differ between scans by a millionth of their size: without this a head sees nothing in them.
+            False is the paper's probe.
         lr: learning rate of Adam (BrainDINO's released code: 1e-4).
         weight_decay: decoupled weight decay; 0 makes the optimiser plain Adam.
         batch_size: cases per step (BrainDINO's logs: 2 to 8).

@@ -1,4 +1,4 @@
-"""From the predictions of all cells to results.json, metrics.csv and the table that the command prints."""
+"""From the predictions of all cells to results.json and metrics.csv."""
 
 from typing import Any
 
@@ -82,7 +82,7 @@ def advantage(
 def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
     """One row per model, fraction, seed ("mean" over them) and metric: value, low, high, sd."""
     rows = []
-    for model, part in _models(results).items():
+    for model, part in models(results).items():
         for cell in part["cells"]:
             for split in ("val", "test"):
                 for name, numbers in cell[split]["metrics"].items():
@@ -95,64 +95,6 @@ def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def results_table(results: dict[str, Any]) -> str:
-    """The results as text: a line per model and fraction, a metric as `0.871 [0.792, 0.943]`."""
-    names = HEADLINES[results["task"]]
-    header = ["", "labels", *(f"test/{name}" for name in names)]
-    lines = [header]
-    for model, part in _models(results).items():
-        for line in part["summary"]:
-            metrics = line["test"]["metrics"]
-            lines.append([model, f"{line['fraction']:.0%}", *(_shown(metrics[name]) for name in names)])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join([*text, *notes(results)])
-
-
-def notes(results: dict[str, Any]) -> list[str]:
-    """What a reader must know besides the numbers, a sentence each."""
-    test = results["summary"][0]["test"]
-    seeds = len(results["summary"][0]["seeds"])
-    said = [
-        f"{test['cases']} test cases of {test['people']} people; "
-        + (f"mean of {seeds} seeds; " if seeds > 1 else "")
-        + "[95 % interval from resampling people]"
-    ]
-    audit = results["audit"]
-    if audit["shared_scans_across_parts"]:
-        said.append(
-            f"WARNING: {audit['shared_scans_across_parts']} scans occur in several parts of the split."
-        )
-    if audit["pretraining"] is None:
-        said.append("The encoder does not record whom it was pretrained on.")
-    elif audit["pretraining"]["people"]:
-        seen = audit["pretraining"]
-        said.append(
-            f"WARNING: the encoder was pretrained on {seen['people']} of the people, {seen['test']} in test."
-        )
-    for name, baseline in results["baselines"].items():
-        for line in baseline["advantage"]:
-            if line["beaten"] is False:
-                said.append(
-                    f"The probe does not beat {name} at {line['fraction']:.0%} of the labels: "
-                    f"difference in test/{line['metric']} {_shown({**line, 'sd': None})}."
-                )
-    return said
-
-
-def _models(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def models(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The probe and its baselines, each with `cells` and `summary`."""
     return {"probe": results, **results["baselines"]}
-
-
-def _shown(numbers: dict[str, float | None]) -> str:
-    if numbers["value"] is None:
-        return "undefined"
-    value, low, high, sd = (
-        None if number is None else f"{number:.3f}" if abs(number) < 10 else f"{number:.2f}"
-        for number in (numbers["value"], numbers["low"], numbers["high"], numbers["sd"])
-    )
-    text = f"{value} [{low}, {high}]" if low is not None else f"{value}"
-    return text if sd is None else f"{text} sd {sd}"

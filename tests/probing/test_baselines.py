@@ -82,4 +82,6 @@ def test_the_verdict_is_told(planted, encoder, make_trainer, tmp_path, shuffled)
     assert list(results["baselines"]) == ["age_sex_site"]
     line = results["baselines"]["age_sex_site"]["advantage"][0]
     assert line["beaten"] is not shuffled
-    assert ("does not beat age_sex_site at 100%" in results_table(results)) == shuffled
+    assert (
+        "At 100% of the labels the probe does not beat age_sex_site" in results_table(results)
+    ) == shuffled

@@ -1,0 +1,74 @@
+"""Results as text: the table that the command prints, and what a reader must know besides the numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from braindino.probing.results import HEADLINES, models
+
+Numbers = Mapping[str, Any]
+
+
+def results_table(results: dict[str, Any]) -> str:
+    """A line per label fraction and model, a metric as `0.871 [0.792, 0.943]`, then `notes`.
+
+    Args:
+        results: what `run_study` returns.
+    """
+    names = HEADLINES[results["task"]]
+    repeated = len(results["summary"][0]["seeds"]) > 1
+    lines = [["labels", "model", *(f"test/{name}" for name in names)]]
+    if repeated:
+        lines[0].append(f"sd of {names[0]} over seeds")
+    for number, summary in enumerate(results["summary"]):
+        for model, part in models(results).items():
+            metrics = part["summary"][number]["test"]["metrics"]
+            line = [f"{summary['fraction']:.0%}", model, *(interval(metrics[name]) for name in names)]
+            lines.append([*line, _number(metrics[names[0]]["sd"])] if repeated else line)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    padded = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+    ]
+    return "\n".join([line.rstrip() for line in padded] + notes(results))
+
+
+def notes(results: dict[str, Any]) -> list[str]:
+    """What a reader must know besides the numbers, a sentence each."""
+    test, seeds = results["summary"][0]["test"], results["summary"][0]["seeds"]
+    said = [
+        f"{test['cases']} test cases of {test['people']} people"
+        + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "")
+        + (", 95 % intervals from resampling people." if test["resamples"] else ".")
+    ]
+    if results["left_out"]:
+        said.append(f"{results['left_out']} cases were left out: in no part of the split, or without a scan.")
+    if copies := results["audit"]["shared_scans_across_parts"]:
+        said.append(f"WARNING: {copies} scans occur in several parts of the split; results.json lists them.")
+    seen = results["audit"]["pretraining"]
+    if seen is None:
+        said.append("The encoder does not record whom it was pretrained on.")
+    elif seen["people"]:
+        said.append(
+            f"WARNING: the encoder was pretrained on {seen['people']} of these people, "
+            f"{seen['test']} in test."
+        )
+    for name, baseline in results["baselines"].items():
+        for line in baseline["advantage"]:
+            if line["beaten"] is False:
+                said.append(
+                    f"At {line['fraction']:.0%} of the labels the probe does not beat {name}: "
+                    f"difference in test/{line['metric']} {interval(line)}."
+                )
+    return said
+
+
+def interval(numbers: Numbers) -> str:
+    """`value [low, high]`, as much of it as is defined."""
+    if numbers["low"] is None:
+        return _number(numbers["value"])
+    return f"{_number(numbers['value'])} [{_number(numbers['low'])}, {_number(numbers['high'])}]"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"

@@ -1,0 +1,62 @@
+"""The table that is printed: every number where it belongs, every caveat in words."""
+
+from braindino.probing.table import results_table
+
+ESTIMATE = {"value": 0.8712, "low": 0.7, "high": 0.95, "sd": None}
+
+
+def results(**changes):
+    metrics = dict.fromkeys(("auroc", "balanced_accuracy", "accuracy", "f1"), ESTIMATE)
+    summary = [
+        {
+            "fraction": 0.25,
+            "seeds": [0],
+            "test": {"cases": 40, "people": 30, "resamples": 1000, "metrics": metrics},
+        }
+    ]
+    audit = {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": {"people": 0, "test": 0}}
+    base = {"task": "classification", "summary": summary, "left_out": 0, "audit": audit, "baselines": {}}
+    return {**base, **changes}
+
+
+def test_a_single_seed():
+    lines = results_table(results()).splitlines()
+    assert lines[0].split() == [
+        "labels",
+        "model",
+        "test/auroc",
+        "test/balanced_accuracy",
+        "test/accuracy",
+        "test/f1",
+    ]
+    assert lines[1].startswith("25%     probe  0.871 [0.700, 0.950]")
+    assert lines[2] == "40 test cases of 30 people, 95 % intervals from resampling people."
+    assert len(lines) == 3
+
+
+def test_seeds_baselines_and_caveats():
+    found = results(left_out=3)
+    found["summary"][0]["seeds"] = [0, 1]
+    metrics = found["summary"][0]["test"]["metrics"]
+    metrics["auroc"] = {"value": 0.5, "low": None, "high": None, "sd": 0.0123}
+    metrics["f1"] = {"value": None, "low": None, "high": None, "sd": None}
+    advantage = {
+        "fraction": 0.25,
+        "metric": "auroc",
+        "value": 0.01,
+        "low": -0.1,
+        "high": 0.1,
+        "beaten": False,
+    }
+    found["baselines"] = {"age_sex_site": {"summary": found["summary"], "advantage": [advantage]}}
+    found["audit"].update(shared_scans_across_parts=2, pretraining={"people": 7, "test": 1})
+    text = results_table(found)
+    assert "sd of auroc over seeds" in text
+    assert "0.012" in text
+    assert "undefined" in text
+    assert "mean of 2 seeds" in text
+    assert "3 cases were left out" in text
+    assert "WARNING: 2 scans occur in several parts" in text
+    assert "WARNING: the encoder was pretrained on 7 of these people, 1 in test." in text
+    assert "does not beat age_sex_site: difference in test/auroc 0.010 [-0.100, 0.100]." in text
+    assert "25%     age_sex_site" in text
