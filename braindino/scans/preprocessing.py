@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -167,15 +168,16 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
         raise ScanError(
             scan.path, f"slices of {rows} x {columns} voxels: too thin in the plane of the contract"
         )
-    foreground = scan.data != 0
-    values, low, high, stats = _normalised(scan, foreground, contract)
+    # Scans lie in Fortran order: the transpose (Z, Y, X) is in C order, which masks and sums are fastest on.
+    stored = np.ascontiguousarray(scan.data.T)
+    foreground = stored != 0
+    values, low, high, stats = _normalised(scan.path, stored, foreground, contract)
 
-    profile = geometry.to_slices(foreground).any(axis=(1, 2)).astype(np.float32)
+    profile = geometry.to_slices(foreground.T).any(axis=(1, 2)).astype(np.float32)
     covered = linear_weights(slices, geometry.grid[0]) @ profile
     held = np.flatnonzero(covered >= min(0.5, float(covered.max())))
 
-    # The bytes of a volume in Fortran order are those of its transpose in C order: no copy.
-    volume = resample(np.ascontiguousarray(values.T), geometry.stored_grid[::-1]).T
+    volume = resample(values, geometry.stored_grid[::-1]).T
     step, zero = 1.0, 0.0
     if contract.dtype == "uint8":
         step = (high - low) / 254
@@ -216,19 +218,19 @@ def decode(slices: Slices, step: Any, zero: Any) -> Slices:
 
 
 def _normalised(
-    scan: "Scan", foreground: np.ndarray, contract: Preprocessing
+    path: Path, stored: np.ndarray, foreground: np.ndarray, contract: Preprocessing
 ) -> tuple[np.ndarray, float, float, dict[str, float]]:
-    """Normalised values (X, Y, Z) float32, the range they and 0 lie in, and the statistics."""
+    """Normalised values in the shape of `stored`, the range they and 0 lie in, and the statistics."""
     from braindino.scans.reading import ScanError
 
-    nonzero = scan.data[foreground]
+    nonzero = stored[foreground]
     if nonzero.size == 0:
-        raise ScanError(scan.path, "constant volume: every voxel is 0")
+        raise ScanError(path, "constant volume: every voxel is 0")
     low, high = (float(value) for value in np.percentile(nonzero, contract.clip))
     span = high - low
     if not 1e-30 < span < 1e30:
         raise ScanError(
-            scan.path,
+            path,
             f"constant volume: nonzero voxels are {low:g} from the {contract.clip[0]:g}th to the "
             f"{contract.clip[1]:g}th percentile" if span == 0 else f"values from {low:g} to {high:g}",
         )  # fmt: skip
@@ -240,7 +242,7 @@ def _normalised(
     deviation = float(np.sqrt(np.square(nonzero - np.float32(mean)).mean(dtype=np.float64)))
     stats = {
         "low": low, "high": high, "mean": low + mean * span, "deviation": deviation * span,
-        "nonzero": float(nonzero.size / scan.data.size),
+        "nonzero": float(nonzero.size / stored.size),
     }  # fmt: skip
     bottom, top, background = 0.0, 1.0, 0.0
     if contract.normalise != "minmax":
@@ -249,6 +251,6 @@ def _normalised(
         bottom, top = -mean / deviation, (1 - mean) / deviation
         if contract.normalise == "zscore-background":
             background = (-low / span - mean) / deviation
-    values = np.full(scan.data.shape, background, np.float32, order="F")
+    values = np.full(stored.shape, background, np.float32)
     values[foreground] = nonzero
     return values, min(bottom, background, 0.0), max(top, background, 0.0), stats

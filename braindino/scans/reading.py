@@ -71,7 +71,6 @@ def read_scan(path: Path | str) -> Scan:
     try:
         for file in files:
             _check_file(file)
-            digest.update(file.read_bytes() if file != files[-1] else b"")
         with _decompressed(files[0]) as (stream, _, _):
             head = stream.read(HEADER_BYTES)
         layout = parse_header(head)
@@ -81,9 +80,10 @@ def read_scan(path: Path | str) -> Scan:
             expected = "a pair of .hdr and .img" if layout.detached else "a single file"
             raise ScanError(path, f"the header belongs to {expected}")
         content = _image(files[-1], layout)
-        with files[-1].open("rb") as raw:
-            while block := raw.read(_CHUNK):
-                digest.update(block)
+        for file in files:
+            with file.open("rb") as raw:
+                while block := raw.read(_CHUNK):
+                    digest.update(block)
     except HeaderError as error:
         raise ScanError(path, str(error)) from None
     except ScanError as error:
