@@ -17,7 +17,7 @@ _PTID = re.compile(r"(?<!\d)(\d{3}_S_\d{4,5})(?!\d)")
 _DATE = re.compile(r"^(\d{4}-\d{2}-\d{2})_\d{2}_\d{2}_\d{2}\.\d+$")
 _MASK = re.compile(r"mask|segment|label|_seg_", re.IGNORECASE)
 _LOCALIZER = re.compile(r"locali[sz]er|scout|survey|plane_loc|calibration|b1[-_]cal", re.IGNORECASE)
-_STRUCTURAL = re.compile(r"mp-?_?rage|_MPR|^MPR|ir-?_?f?spgr|sag.*spgr|accelerated_sag", re.IGNORECASE)
+_STRUCTURAL = re.compile(r"mp-?_?rage|_MPR|^MPR|^MT1|ir-?_?f?spgr|sag.*spgr|accelerated_sag", re.IGNORECASE)
 _OTHER = re.compile(r"flair|t2|pd_|_pd|dti|fmri|bold|asl|gre_|swi|hippocamp", re.IGNORECASE)
 _SCALED = re.compile(r"MPR.*GradWarp.*B1_Correction.*N3.*Scaled", re.IGNORECASE)
 _REPEAT = re.compile(r"repeat|_2$|_2_|-R(?![A-Za-z])", re.IGNORECASE)
@@ -86,7 +86,7 @@ class ADNI(ScanDataModule):
         for path, subject, image in images:
             description = _description(path, subject)
             day = _day(path) or tables.day(image)
-            reason = _unwanted(description) or (
+            reason = unwanted(description) or (
                 "" if day else "no acquisition date in its folder or in a table"
             )
             if reason:
@@ -217,7 +217,7 @@ def _header(csv: Path) -> set[str]:
 def _visits(table: pd.DataFrame) -> pd.DataFrame:
     """Rows with a date, and the class of their diagnosis as `label` (blank when there is none)."""
     if "dx" in table:
-        label = table["dx"].str.lower().map(_CLASS)
+        label = table["dx"].str.lower().str.rpartition(" to ")[2].map(_CLASS)  # older: "MCI to Dementia"
     else:
         label = table["code"].map(_DXSUM)
     day = pd.to_datetime(table["day"], errors="coerce", format="mixed")
@@ -232,7 +232,7 @@ def _description(path: Path, subject: str) -> str:
     return path.name.partition(f"{subject}_MR_")[2].partition("_Br_")[0]
 
 
-def _unwanted(description: str) -> str:
+def unwanted(description: str) -> str:
     """Why a series is not for us, or nothing."""
     if _MASK.search(description):
         return "mask or segmentation"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from braindino.datasets.adni import ADNI
+from braindino.datasets.adni import ADNI, unwanted
 from braindino.datasets.manifest import Manifest
 from braindino.datasets.synthetic.adni import write_adni
 from braindino.datasets.synthetic.files import Planted
@@ -109,3 +109,35 @@ def test_a_deeper_root_and_foreign_files(tmp_path: Path) -> None:
     manifest = ADNI(tmp_path).index(tmp_path)
     assert len(manifest.table) == len(truth.scans)
     assert manifest.dropped["reason"].str.startswith("not named as the archive does").sum() == 1
+
+
+def test_conversions_of_older_tables_count_by_their_end(tmp_path: Path) -> None:
+    write_adni(tmp_path, people=3, shape=TINY)
+    before = ADNI(tmp_path).index(tmp_path).table
+    merge = tmp_path / "ADNIMERGE.csv"
+    text = merge.read_text().replace('"Dementia"', '"MCI to Dementia"').replace('"MCI"', '"NL to MCI"')
+    merge.write_text(text.replace('"CN"', '"NL"'))
+    assert ADNI(tmp_path).index(tmp_path).table.equals(before)
+
+
+@pytest.mark.parametrize(
+    ("description", "reason"),
+    [
+        ("MPR__GradWarp__B1_Correction__N3__Scaled", ""),
+        ("MPR-R__GradWarp__B1_Correction__N3__Scaled", ""),
+        ("MP-RAGE", ""),
+        ("Accelerated_Sagittal_MPRAGE", ""),
+        ("Sag_IR-SPGR", ""),
+        ("IR-FSPGR_repeat", ""),
+        ("MT1__GradWarp__N3m", ""),
+        ("3_Plane_Localizer", "localizer or scout"),
+        ("B1-calibration_Body", "localizer or scout"),
+        ("Brain_Mask", "mask or segmentation"),
+        ("Axial_T2_FLAIR", "not a T1-weighted structural scan"),
+        ("Axial_PD_T2_FSE", "not a T1-weighted structural scan"),
+        ("Resting_State_fMRI", "not a T1-weighted structural scan"),
+        ("HighResHippocampus", "not a T1-weighted structural scan"),
+    ],
+)
+def test_series_are_told_by_their_description(description: str, reason: str) -> None:
+    assert unwanted(description) == reason
