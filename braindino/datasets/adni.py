@@ -216,12 +216,12 @@ def _header(csv: Path) -> set[str]:
 
 def _visits(table: pd.DataFrame) -> pd.DataFrame:
     """Rows with a date, and the class of their diagnosis as `label` (blank when there is none)."""
-    if "dx" in table:
-        label = table["dx"].str.lower().str.rpartition(" to ")[2].map(_CLASS)  # older: "MCI to Dementia"
+    if "dx" in table:  # older tables write "MCI to Dementia"
+        label = table["dx"].map(lambda text: _CLASS.get(text.lower().rpartition(" to ")[2], ""))
     else:
-        label = table["code"].map(_DXSUM)
+        label = table["code"].map(lambda code: _DXSUM.get(code, ""))
     day = pd.to_datetime(table["day"], errors="coerce", format="mixed")
-    return table.assign(label=label.fillna(""), day=day).dropna(subset=["day"])
+    return table.assign(label=label, day=day).dropna(subset=["day"])
 
 
 def _description(path: Path, subject: str) -> str:
