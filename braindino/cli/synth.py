@@ -20,7 +20,7 @@ def synth(
         dataset: whose layout, tables and quirks: abide, adni, ixi or oasis.
         people: number of people.
         sessions: most sessions of a person.
-        shape: voxels from left to right, back to front, bottom to top.
+        shape: voxels from left to right, back to front, bottom to top, as `[48,56,48]`.
         seed: another seed gives other people, the same seed the same files.
     """
     from difflib import get_close_matches
