@@ -1,37 +1,22 @@
-"""timm's DINOv3 ViT in self-distillation: mask tokens, cached RoPE, stochastic depth that skips work."""
+"""timm's DINOv3 ViT in self-distillation: mask tokens, drop path that skips work, only wanted outputs."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
-from timm.models.eva import Eva, EvaBlock
+from timm.models.eva import Eva, EvaAttention, EvaBlock
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
-
-
-@dataclass(frozen=True)
-class RopeConfig:
-    """Changes of the patch coordinates ([-1, 1] along each axis) in training, one draw per forward pass.
-
-    Args:
-        shift: largest shift of each axis, in those coordinates; None for none.
-        jitter: each axis is scaled by a factor in [1 / jitter, jitter], log-uniform; None for none.
-        rescale: both axes are scaled together by such a factor (DINOv3, section 3.2: 2); None for none.
-    """
-
-    shift: float | None = None
-    jitter: float | None = None
-    rescale: float | None = 2.0
+from braindino.pretraining.rope import rotate
 
 
 def create_backbone(architecture: str, in_chans: int, **model_args: Any) -> Eva:
-    """A timm ViT that `Backbone` can drive.
+    """A timm ViT that `forward_tokens` can drive.
 
     Raises:
         BraindinoError: unknown to timm, or another architecture than DINOv3's.
@@ -49,63 +34,11 @@ def create_backbone(architecture: str, in_chans: int, **model_args: Any) -> Eva:
     return model
 
 
-class Rope:
-    """Tables of sines and cosines for every grid, computed once; and changed tables for training.
-
-    Values equal timm's `RotaryEmbeddingDinoV3.get_embed`, which builds them on the CPU at each call.
-    """
-
-    def __init__(self) -> None:
-        self._coordinates: dict[tuple[int, int, torch.device], Tensor] = {}
-        self._tables: dict[tuple[int, int, torch.device], Tensor] = {}
-
-    def table(self, model: Eva, rows: int, columns: int, device: torch.device) -> Tensor:
-        """(rows * columns, 2 * head_dim): sines, then cosines."""
-        key = (rows, columns, device)
-        if key not in self._tables:
-            self._tables[key] = self._from_coordinates(model, self._grid(rows, columns, device))
-        return self._tables[key]
-
-    def changed(
-        self,
-        model: Eva,
-        rows: int,
-        columns: int,
-        device: torch.device,
-        config: RopeConfig,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """A table of changed coordinates; the cached one when `config` changes nothing."""
-        if config.shift is None and config.jitter is None and config.rescale is None:
-            return self.table(model, rows, columns, device)
-        uniform = torch.rand(5, generator=generator, device=device) * 2 - 1
-        shift, jitter, rescale = (
-            config.shift or 0.0,
-            math.log(config.jitter or 1.0),
-            math.log(config.rescale or 1.0),
-        )
-        factor = (uniform[2:4] * jitter + uniform[4] * rescale).exp()
-        return self._from_coordinates(
-            model, (self._grid(rows, columns, device) + uniform[:2] * shift) * factor
-        )
-
-    def _grid(self, rows: int, columns: int, device: torch.device) -> Tensor:
-        key = (rows, columns, device)
-        if key not in self._coordinates:
-            axes = [torch.arange(0.5, size, device=device) / size * 2.0 - 1.0 for size in (rows, columns)]
-            self._coordinates[key] = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
-        return self._coordinates[key]
-
-    @staticmethod
-    def _from_coordinates(model: Eva, coordinates: Tensor) -> Tensor:
-        angles = (2 * math.pi * coordinates[:, :, None] / model.rope.periods).flatten(1)
-        return torch.cat([angles.sin(), angles.sin(), angles.cos(), angles.cos()], dim=-1)
-
-
 def forward_tokens(
     model: Eva,
     images: Tensor,
     rope: Tensor,
+    wanted: Tensor | None = None,
     mask: Tensor | None = None,
     mask_token: Tensor | None = None,
     drop_path: float = 0.0,
@@ -114,11 +47,13 @@ def forward_tokens(
 ) -> tuple[Tensor, Tensor]:
     """CLS and patch tokens after the final norm.
 
-    Without mask and drop path this equals `model.forward_features` bit for bit.
+    Without mask and drop path they equal those of `model.forward_features` bit for bit.
 
     Args:
         images: (N, 1, H, W); repeated when the model has 3 channels.
         rope: table of the grid, from `Rope`.
+        wanted: (n,) positions in the flattened (N * patches) whose tokens are wanted. The last block then
+            computes its projection and MLP for these and for CLS only. None for all patches.
         mask: (N, patches) bool; these patches become `mask_token` (1, D) before the first block.
         drop_path: part of the batch that every residual branch leaves out (equal in all blocks, as in
             DINOv3). The branch is not computed for them, and its output for the others is scaled up to keep
@@ -127,39 +62,98 @@ def forward_tokens(
         recompute: keep only the blocks' inputs and compute the rest again in the backward pass.
 
     Returns:
-        (N, D) and (N, patches, D).
+        (N, D), and (N, patches, D) or (n, D).
     """
     tokens = model.patch_embed(images.expand(-1, model.in_chans, -1, -1)).flatten(1, -2)
     if mask is not None:
         assert mask_token is not None
         tokens = torch.where(mask[:, :, None], mask_token.to(tokens.dtype), tokens)
-    prefix = [model.cls_token.expand(len(tokens), -1, -1)]
+    count, patches = tokens.shape[:2]
+    prefix = [model.cls_token.expand(count, -1, -1)]
     if model.reg_token is not None:
-        prefix.append(model.reg_token.expand(len(tokens), -1, -1))
+        prefix.append(model.reg_token.expand(count, -1, -1))
     x = model.norm_pre(torch.cat([*prefix, tokens], dim=1))
-    keep = max(1, int(len(x) * (1 - drop_path)))
-    for block in model.blocks:
+    length = x.shape[1]
+    tables = _with_prefix(rope, model.num_prefix_tokens)
+    keep = max(1, int(count * (1 - drop_path)))
+
+    def run(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        # subsets are drawn out here, so that a recomputation takes the same
         subsets: tuple[Tensor | None, ...] = (None, None)
-        if keep < len(x):
+        if keep < count:
             subsets = tuple(
-                torch.randperm(len(x), generator=generator, device=x.device)[:keep] for _ in range(2)
-            )  # drawn out here, so that a recomputation takes the same
+                torch.randperm(count, generator=generator, device=images.device)[:keep] for _ in range(2)
+            )
         if recompute and torch.is_grad_enabled():
-            x = checkpoint(_block, block, x, rope, *subsets, use_reentrant=False)
-        else:
-            x = _block(block, x, rope, *subsets)
-    x = model.norm(x)
-    return x[:, 0], x[:, model.num_prefix_tokens :]
+            output: Tensor = checkpoint(function, *inputs, *subsets, use_reentrant=False)
+            return output
+        return function(*inputs, *subsets)
+
+    for block in model.blocks[:-1]:
+        x = run(_block, block, x, tables)
+    last = model.blocks[-1]
+    if wanted is None:
+        x = model.norm(run(_block, last, x, tables))
+        return x[:, 0], x[:, model.num_prefix_tokens :]
+    cls = torch.arange(count, device=images.device) * length
+    of_patches = wanted // patches * length + model.num_prefix_tokens + wanted % patches
+    x = model.norm(run(_last_block, last, x, tables, torch.cat([cls, of_patches])))
+    return x[:count], x[count:]
 
 
-def _block(block: EvaBlock, x: Tensor, rope: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor:
+def _with_prefix(rope: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+    """Sines and cosines (tokens, 1, 1, head_dim) in which CLS and registers are not turned."""
+    sin, cos = F.pad(rope, (0, 0, prefix, 0)).chunk(2, dim=-1)
+    cos[:prefix] = 1.0
+    return sin[:, None, None], cos[:, None, None]
+
+
+def _block(
+    block: EvaBlock, x: Tensor, tables: tuple[Tensor, Tensor], first: Tensor | None, second: Tensor | None
+) -> Tensor:
     def attend(y: Tensor) -> Tensor:
-        return _scaled(block.attn(block.norm1(y), rope=rope), block.gamma_1)
+        return _scaled(block.attn.proj(_attention(block.attn, block.norm1(y), tables)), block.gamma_1)
 
     def think(y: Tensor) -> Tensor:
         return _scaled(block.mlp(block.norm2(y)), block.gamma_2)
 
     return _residual(_residual(x, attend, first), think, second)
+
+
+def _last_block(
+    block: EvaBlock,
+    x: Tensor,
+    tables: tuple[Tensor, Tensor],
+    rows: Tensor,
+    first: Tensor | None,
+    second: Tensor | None,
+) -> Tensor:
+    """`_block` for the tokens at `rows` of the flattened (N * tokens): -> (rows, D).
+
+    They are so few that stochastic depth is a factor here: 0 for the images left out.
+    """
+    factors = [_factor(subset, x)[rows // x.shape[1]] for subset in (first, second) if subset is not None]
+    attended = _attention(block.attn, block.norm1(x), tables).flatten(0, 1)[rows]
+    y = x.flatten(0, 1)[rows]
+    branch = _scaled(block.attn.proj(attended), block.gamma_1)
+    y = y + (branch * factors[0] if factors else branch)
+    branch = _scaled(block.mlp(block.norm2(y)), block.gamma_2)
+    return y + (branch * factors[1] if factors else branch)
+
+
+def _factor(subset: Tensor, x: Tensor) -> Tensor:
+    return x.new_zeros(len(x), 1).index_fill_(0, subset, len(x) / len(subset))
+
+
+def _attention(attention: EvaAttention, x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+    """timm's attention up to its projection, with one rotation of queries and keys together."""
+    bias = None
+    if attention.q_bias is not None:
+        bias = torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
+    qkv = F.linear(x, attention.qkv.weight, bias).unflatten(-1, (3, attention.num_heads, -1))
+    query, key = rotate(qkv[:, :, :2], *tables).transpose(1, 3).unbind(2)
+    mixed = F.scaled_dot_product_attention(query, key, qkv[:, :, 2].transpose(1, 2))
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def _scaled(x: Tensor, gamma: nn.Parameter | None) -> Tensor:

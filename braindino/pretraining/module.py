@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from braindino.errors import BraindinoError
-from braindino.pretraining.backbone import RopeConfig, create_backbone
+from braindino.pretraining.backbone import create_backbone
 from braindino.pretraining.config import LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, world_size
 from braindino.pretraining.guard import FiniteGuard
@@ -22,6 +22,7 @@ from braindino.pretraining.network import Student, Teacher
 from braindino.pretraining.objective import distil
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
 from braindino.pretraining.randomness import Randomness
+from braindino.pretraining.rope import RopeConfig
 from braindino.pretraining.schedules import batch_scale
 from braindino.pretraining.views import ViewsConfig, make_views
 

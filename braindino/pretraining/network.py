@@ -6,8 +6,9 @@ import torch
 from timm.models.eva import Eva
 from torch import Tensor, nn
 
-from braindino.pretraining.backbone import Rope, RopeConfig, forward_tokens
+from braindino.pretraining.backbone import forward_tokens
 from braindino.pretraining.heads import HeadConfig, ProjectionHead
+from braindino.pretraining.rope import Rope, RopeConfig
 
 
 class Network(nn.Module):
@@ -25,9 +26,9 @@ class Network(nn.Module):
         self.ibot_head = ProjectionHead(backbone.embed_dim, ibot)
         self._rope = Rope()
 
-    def tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1, H, W) -> CLS (N, D) and patches (N, n, D), unmasked and without any randomness."""
-        return forward_tokens(self.backbone, images, self._table(images))
+    def tokens(self, images: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """CLS (N, D) and patches of (N, 1, H, W), without masks or randomness; see `forward_tokens`."""
+        return forward_tokens(self.backbone, images, self._table(images), wanted)
 
     def _table(self, images: Tensor) -> Tensor:
         return self._rope.table(self.backbone, *self.grid(images), images.device)
@@ -61,14 +62,15 @@ class Student(Network):
         self.rope, self.drop_path, self.recompute = rope, drop_path, recompute
 
     def masked_tokens(
-        self, images: Tensor, mask: Tensor | None, generator: torch.Generator
+        self, images: Tensor, mask: Tensor | None, wanted: Tensor | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """As `tokens`, with masked patches; in training mode `generator` decides all that is random."""
+        inputs = (wanted, mask, self.mask_token)
         if not self.training:
-            return forward_tokens(self.backbone, images, self._table(images), mask, self.mask_token)
+            return forward_tokens(self.backbone, images, self._table(images), *inputs)
         table = self._rope.changed(self.backbone, *self.grid(images), images.device, self.rope, generator)
         return forward_tokens(
-            self.backbone, images, table, mask, self.mask_token, self.drop_path, generator, self.recompute
+            self.backbone, images, table, *inputs, self.drop_path, generator, self.recompute
         )
 
     def prototype_weights(self) -> Iterator[Tensor]:

@@ -42,17 +42,17 @@ def distil(
     images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
 
     with torch.no_grad():
-        cls, patches = teacher.tokens(images)
-        hidden = patches.flatten(0, 1)[masks.indices]
+        cls, hidden = teacher.tokens(images, masks.indices)
         dino_targets = sinkhorn_knopp(teacher.dino_head(cls), temperature, sinkhorn_iterations)
         ibot_targets = sinkhorn_knopp(teacher.ibot_head(hidden), temperature, sinkhorn_iterations)
 
-    student_cls, student_patches = student.masked_tokens(images, masks.mask, generator)
+    student_cls, student_hidden = student.masked_tokens(images, masks.mask, masks.indices, generator)
     every_cls = student_cls
     if len(local_images):
-        every_cls = torch.cat([student_cls, student.masked_tokens(local_images, None, generator)[0]])
+        local_cls, _ = student.masked_tokens(local_images, None, masks.indices[:0], generator)
+        every_cls = torch.cat([student_cls, local_cls])
     logits = student.dino_head(every_cls).unflatten(0, (-1, slices))
-    hidden_logits = student.ibot_head(student_patches.flatten(0, 1)[masks.indices])
+    hidden_logits = student.ibot_head(student_hidden)
 
     dino_targets = dino_targets.unflatten(0, (GLOBAL_CROPS, slices))
     sharpness = config.student_temperature

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from braindino.errors import BraindinoError
-from braindino.pretraining.backbone import Rope, RopeConfig, create_backbone, forward_tokens
+from braindino.pretraining.backbone import create_backbone, forward_tokens
+from braindino.pretraining.rope import Rope, RopeConfig
 from tests.pretraining.tiny import ARCHITECTURE, MODEL_ARGS
 
 CPU = torch.device("cpu")
@@ -75,7 +76,7 @@ def test_masked_patches_are_replaced_and_unmasked_ones_seen() -> None:
     images, token = torch.randn(2, 1, 32, 32), torch.randn(1, 48)
     changed = images.clone()
     changed[0, :, 8:16, 8:16] += 5  # patch 5 of the first image
-    first, again = (forward_tokens(model, x, table, mask, token) for x in (images, changed))
+    first, again = (forward_tokens(model, x, table, None, mask, token) for x in (images, changed))
     assert torch.equal(first[0], again[0])
     unmasked = forward_tokens(model, changed, table)
     assert not torch.equal(first[0][0], unmasked[0][0])
@@ -94,16 +95,13 @@ def test_drop_path_keeps_the_mean_and_needs_no_global_random_state() -> None:
         g = generator()
         draws = [forward_tokens(model, images, table, drop_path=0.5, generator=g)[0] for _ in range(400)]
         assert torch.equal(torch.get_rng_state(), state)
-        bare = forward_tokens(_without_blocks(), images, table)[0]
+        for block in model.blocks:
+            block.gamma_1.data.zero_()
+            block.gamma_2.data.zero_()
+        bare = forward_tokens(model, images, table)[0]
     effect = (expected - bare).norm()
     assert (draws[0] - expected).norm() > 0.3 * effect
     assert (torch.stack(draws).mean(0) - expected).norm() < 0.1 * effect
-
-
-def _without_blocks():  # type: ignore[no-untyped-def]
-    model = backbone()
-    model.blocks = torch.nn.ModuleList()
-    return model
 
 
 def test_recomputing_gives_the_same_gradient_with_drop_path() -> None:
@@ -123,3 +121,41 @@ def test_recomputing_gives_the_same_gradient_with_drop_path() -> None:
 def test_other_architectures_are_refused() -> None:
     with pytest.raises(BraindinoError, match="no DINOv3 position encoding"):
         create_backbone("vit_tiny_patch16_224", 1)
+
+
+@pytest.mark.parametrize("wanted", [[], [0], [3, 17, 31, 16]])
+def test_wanted_tokens_equal_those_of_the_whole_pass_in_value_and_gradient(wanted: list[int]) -> None:
+    model, images = backbone(), torch.randn(2, 1, 32, 32)
+    table, index = ROPE.table(model, 4, 4, CPU), torch.tensor(wanted, dtype=torch.long)
+    gradients = []
+    for whole in (True, False):
+        model.zero_grad()
+        cls, patches = forward_tokens(model, images, table, None if whole else index)
+        patches = patches.flatten(0, 1)[index] if whole else patches
+        gradients.append([cls.detach(), patches.detach()])
+        (cls.sin().sum() + patches.square().sum()).backward()
+        gradients[-1] += [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_drop_path_of_the_last_block_keeps_the_mean_for_wanted_tokens_too() -> None:
+    model, images = backbone(), torch.randn(8, 1, 32, 32)
+    table, index = ROPE.table(model, 4, 4, CPU), torch.arange(0, 128, 5)
+    model.blocks = model.blocks[-1:]
+    model.norm = torch.nn.Identity()
+    model.blocks[0].gamma_1.data.fill_(1e-3)
+    model.blocks[0].gamma_2.data.fill_(1e-3)
+    with torch.no_grad():
+        g = generator()
+        cls, patches = forward_tokens(model, images, table, index)
+        draws = [forward_tokens(model, images, table, index, drop_path=0.5, generator=g) for _ in range(400)]
+        start = model.cls_token[0, 0]
+    for of, expected in ((0, cls), (1, patches)):
+        mean = torch.stack([draw[of] for draw in draws]).mean(0)
+        spread = (draws[0][of] - expected).norm()
+        assert spread > 0
+        assert (mean - expected).norm() < 0.15 * spread
+    branches = torch.stack([draw[0] for draw in draws]) - start
+    left_out = (branches.abs().amax(-1) == 0).float().mean().item()
+    assert left_out == pytest.approx(0.25, abs=0.03)  # both branches at once

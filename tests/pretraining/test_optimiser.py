@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from braindino.pretraining.backbone import RopeConfig, create_backbone
+from braindino.pretraining.backbone import create_backbone
 from braindino.pretraining.heads import HeadConfig
 from braindino.pretraining.network import Student
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser, multipliers
+from braindino.pretraining.rope import RopeConfig
 from tests.pretraining.tiny import ARCHITECTURE, HEAD, MODEL_ARGS
 
 # learning rate and weight decay factors of a ViT with 2 blocks, layer decay 0.5, patch embedding x 0.2

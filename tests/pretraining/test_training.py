@@ -7,11 +7,11 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from braindino.pretraining.backbone import RopeConfig
 from braindino.pretraining.config import TeacherConfig
 from braindino.pretraining.heads import HeadConfig
 from braindino.pretraining.masking import MaskConfig
 from braindino.pretraining.optimiser import OptimiserConfig
+from braindino.pretraining.rope import RopeConfig
 from braindino.pretraining.views import ViewsConfig
 from tests.pretraining.data import FakeSlices
 from tests.pretraining.tiny import tiny_module, trainer

@@ -1,0 +1,105 @@
+"""Rotary position encoding: tables cached per grid, changed coordinates in training, and the rotation."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from timm.models.eva import Eva
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Changes of the patch coordinates ([-1, 1] along each axis) in training, one draw per forward pass.
+
+    Args:
+        shift: largest shift of each axis, in those coordinates; None for none.
+        jitter: each axis is scaled by a factor in [1 / jitter, jitter], log-uniform; None for none.
+        rescale: both axes are scaled together by such a factor (DINOv3, section 3.2: 2); None for none.
+    """
+
+    shift: float | None = None
+    jitter: float | None = None
+    rescale: float | None = 2.0
+
+
+class Rope:
+    """Tables of sines and cosines for every grid, computed once; and changed tables for training.
+
+    Values equal timm's `RotaryEmbeddingDinoV3.get_embed`, which builds them on the CPU at each call.
+    """
+
+    def __init__(self) -> None:
+        self._coordinates: dict[tuple[int, int, torch.device], Tensor] = {}
+        self._tables: dict[tuple[int, int, torch.device], Tensor] = {}
+
+    def table(self, model: Eva, rows: int, columns: int, device: torch.device) -> Tensor:
+        """(rows * columns, 2 * head_dim): sines, then cosines."""
+        key = (rows, columns, device)
+        if key not in self._tables:
+            self._tables[key] = self._from_coordinates(model, self._grid(rows, columns, device))
+        return self._tables[key]
+
+    def changed(
+        self,
+        model: Eva,
+        rows: int,
+        columns: int,
+        device: torch.device,
+        config: RopeConfig,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """A table of changed coordinates; the cached one when `config` changes nothing."""
+        if config.shift is None and config.jitter is None and config.rescale is None:
+            return self.table(model, rows, columns, device)
+        uniform = torch.rand(5, generator=generator, device=device) * 2 - 1
+        shift, jitter, rescale = (
+            config.shift or 0.0,
+            math.log(config.jitter or 1.0),
+            math.log(config.rescale or 1.0),
+        )
+        factor = (uniform[2:4] * jitter + uniform[4] * rescale).exp()
+        return self._from_coordinates(
+            model, (self._grid(rows, columns, device) + uniform[:2] * shift) * factor
+        )
+
+    def _grid(self, rows: int, columns: int, device: torch.device) -> Tensor:
+        key = (rows, columns, device)
+        if key not in self._coordinates:
+            axes = [torch.arange(0.5, size, device=device) / size * 2.0 - 1.0 for size in (rows, columns)]
+            self._coordinates[key] = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
+        return self._coordinates[key]
+
+    @staticmethod
+    def _from_coordinates(model: Eva, coordinates: Tensor) -> Tensor:
+        angles = (2 * math.pi * coordinates[:, :, None] / model.rope.periods).flatten(1)
+        return torch.cat([angles.sin(), angles.sin(), angles.cos(), angles.cos()], dim=-1)
+
+
+def rotate(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+    """x * cos + (-x2, x1) * sin over the halves x1, x2 of the last dimension, without building (-x2, x1).
+
+    The tables must broadcast to x. The gradient is the rotation back.
+    """
+    rotated: Tensor = _Rotate.apply(x, sin, cos)
+    return rotated
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+        ctx.save_for_backward(sin, cos)
+        half = x.shape[-1] // 2
+        turned = x * cos
+        turned[..., :half] -= x[..., half:] * sin[..., :half]
+        turned[..., half:] += x[..., :half] * sin[..., half:]
+        return turned.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        sin, cos = ctx.saved_tensors  # type: ignore[attr-defined]
+        half = gradient.shape[-1] // 2
+        back = gradient * cos
+        back[..., :half] += gradient[..., half:] * sin[..., half:]
+        back[..., half:] -= gradient[..., :half] * sin[..., :half]
+        return back.to(gradient.dtype), None, None
