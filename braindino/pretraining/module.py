@@ -201,6 +201,7 @@ class DINOModule(pl.LightningModule):
         self.log_dict(
             {
                 "train/grad_norm": norm,
+                "train/skipped_steps": float(self.guard.skipped),
                 "train/lr": lr,
                 "train/weight_decay": weight_decay,
                 "train/momentum": self._momentum,

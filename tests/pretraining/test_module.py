@@ -193,6 +193,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted() -> None:
     assert not torch.equal(recorder.students[4]["mask_token"], recorder.students[3]["mask_token"])
     assert all(value.isfinite().all() for value in module.state_dict().values())
     assert module.guard.skipped == 2
+    assert [m["train/skipped_steps"] for m in recorder.metrics] == [0, 0, 1, 2, 2]
 
 
 def test_three_such_steps_in_a_row_end_the_run_with_what_was_seen() -> None:
