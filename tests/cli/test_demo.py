@@ -1,4 +1,4 @@
-"""The demo: the whole path really finds the disease that the synthetic heads have, and nothing where there is none."""
+"""The demo holds its promise: true labels are found, shuffled ones are not, a second run reuses all."""
 
 from pathlib import Path
 
