@@ -44,10 +44,7 @@ class RecordPeople(Callback):
         """Add `pretraining_people`, if the data module knows them."""
         people = getattr(getattr(trainer, "datamodule", None), "people", None)
         if people is not None:
-            table = people()
-            checkpoint["pretraining_people"] = sorted(
-                f"{dataset}:{group}" for dataset, group in zip(table["dataset"], table["group"], strict=True)
-            )
+            checkpoint["pretraining_people"] = sorted(set(people()["group"]))
 
 
 class Checkpoints(ModelCheckpoint):
