@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +20,7 @@ from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 from braindino.scans.preprocessing import decode
-
-if TYPE_CHECKING:
-    from braindino.scans.store import Store
+from braindino.scans.store import Store
 
 Precision = Literal["float32", "bfloat16"]
 STORED = {"float32": np.float32, "bfloat16": np.float16}
@@ -106,7 +104,7 @@ class Features(Mapping[str, Tensor]):
 
 def extract(
     encoder: Encoder,
-    store: "Store",
+    store: Store,
     keys: Iterable[str],
     cache: Path | str,
     *,
@@ -166,7 +164,7 @@ class _Output:
 def _fill(
     cache: FeatureCache,
     encoder: Encoder,
-    store: "Store",
+    store: Store,
     keys: Sequence[str],
     batch_size: int,
     device: torch.device,
@@ -198,7 +196,7 @@ def _fill(
         sink.close()
 
 
-def _batches(store: "Store", scans: Any, batch_size: int, pinned: bool) -> Iterator[_Batch]:
+def _batches(store: Store, scans: Any, batch_size: int, pinned: bool) -> Iterator[_Batch]:
     """Cut the scans, laid end to end, into batches; each slice is copied once, from the map to the batch."""
     pieces: list[tuple[str, np.ndarray, float, float, int]] = []
     room = batch_size

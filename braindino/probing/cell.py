@@ -75,7 +75,8 @@ def train_cell(
         "min" if protocol.select_by == "loss" else module.head.mode,
         protocol.patience,
     )
-    with torch.random.fork_rng(devices=[]), _quietly():
+    threads = torch.get_num_threads() if module.pooling.trains_on_slices else 1
+    with torch.random.fork_rng(devices=[]), _quietly(), _threads(threads):
         torch.manual_seed(cell.seed)
         module.build(data, labelled, cases.classes)
         trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=[best], **QUIET)
@@ -125,6 +126,17 @@ def device_of(make_trainer: MakeTrainer) -> torch.device:
     """The device on which the trainers work."""
     with _quietly():
         return make_trainer(**QUIET).strategy.root_device
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Steps on pooled features take a millisecond: a second thread costs more than it gives."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,0 +1,156 @@
+"""How long probes take: a grid of cells on cached features, extraction against the bare encoder, re-encoding.
+
+    python benchmarks/probe.py            # 5 seeds x 4 fractions, 500 cases x 128 slices x 768 features
+
+Prints one table. The two-core budget of the grid is 2 minutes. "re-encoding" is the released protocol, which
+runs the frozen encoder over every case in every epoch, with the same model, cases and epochs.
+"""
+
+import argparse
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import Trainer
+
+from braindino.encoders.features import FeatureCache, Features, extract
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
+from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.cell import Cell, train_cell
+from braindino.probing.results import summarise
+from braindino.probing.study import run_cells
+from braindino.scans.preprocessing import Preprocessing, decode
+
+CLASSES = ("CN", "MCI", "AD")
+NAME = "vit_tiny_patch16_dinov3_qkvb"
+
+
+class MappedStore:
+    """Random slices in memory-mapped files, as a store holds them."""
+
+    def __init__(self, folder: Path, contract: Preprocessing, keys: list[str]) -> None:
+        self.folder, self.contract, self.keys = folder, contract, keys
+        rng = np.random.default_rng(0)
+        for key in keys:
+            np.save(folder / f"{key}.npy", rng.integers(0, 255, (contract.depth, *contract.size), np.uint8))
+
+    def index(self) -> pd.DataFrame:
+        return pd.DataFrame({"key": self.keys, "depth": self.contract.depth, "step": 0.02, "zero": 60.0})
+
+    def slices(self, key: str) -> np.ndarray:
+        return np.load(self.folder / f"{key}.npy", mmap_mode="r")
+
+
+def made_cases(count: int) -> ProbeCases:
+    """Cases of three classes, one scan each, 60 / 20 / 20."""
+    label = np.arange(count) % 3
+    split = np.array(["train", "train", "train", "val", "test"])[np.arange(count) // 3 % 5]
+    names = [f"{number:06d}" for number in range(count)]
+    table = pd.DataFrame({"case": names, "group": names, "split": split, "target": label, "key_T1w": names})
+    return ProbeCases(table, torch.tensor(label), ("diagnosis",), CLASSES, ("T1w",), table["target"], 0)
+
+
+def trainer(**overrides: object) -> Trainer:
+    return Trainer(accelerator="cpu", devices=1, **overrides)
+
+
+def grid(folder: Path, count: int, depth: int, dim: int) -> tuple[float, int]:
+    """Seconds for 5 seeds x 4 fractions from the cache on disk to the estimates, and the epochs trained."""
+    contract = Preprocessing(depth=depth, size=(16, 16))
+    arguments = {"patch_size": 16, "embed_dim": dim, "depth": 1, "num_heads": 2}
+    encoder = ViTEncoder(create_vit(NAME, **arguments), contract, NAME, arguments)
+    cases, cache = made_cases(count), FeatureCache(folder, encoder)
+    rng = np.random.default_rng(0)
+    for key, label in zip(cases.keys, cases.target, strict=True):
+        values = rng.normal(size=(depth, dim)).astype(np.float32)
+        values[:, int(label)] += 0.1  # little enough for training to take its time
+        cache.write(key, values)
+    module = FrozenProbeModule("benchmark", ClassificationHead())
+    protocol = Protocol(seeds=[0, 1, 2, 3, 4], fractions=[0.1, 0.25, 0.5, 1.0])
+    started = time.perf_counter()
+    data = CaseFeatures(cases, Features(cache, cases.keys), module.pooling)
+    predictions, facts = run_cells(
+        folder / "run", protocol, lambda cell: train_cell(cell, module, cases, data, protocol, trainer)
+    )
+    summarise(predictions, facts, protocol.resamples)
+    return time.perf_counter() - started, sum(fact["epochs"] for fact in facts)
+
+
+@torch.inference_mode()
+def encode(encoder: ViTEncoder, slices: torch.Tensor) -> torch.Tensor:
+    return encoder(decode(slices, torch.tensor(0.02), torch.tensor(60.0)).unsqueeze(1))
+
+
+def encoding(folder: Path, count: int, epochs: int) -> dict[str, float]:
+    """Seconds: bare forwards, extraction, a probe of `epochs` after it, and the same with re-encoding."""
+    contract = Preprocessing(depth=32, size=(64, 64))
+    arguments = {"patch_size": 8, "embed_dim": 192, "depth": 6, "num_heads": 3}
+    encoder = ViTEncoder(create_vit(NAME, **arguments), contract, NAME, arguments)
+    cases = made_cases(count)
+    store = MappedStore(folder, contract, cases.keys)
+    volumes = [torch.from_numpy(np.array(store.slices(key))) for key in cases.keys]
+    encode(encoder, volumes[0])
+    taken = {"bare": float("inf"), "extraction": float("inf")}
+    for repeat in range(3):  # in turns and the best of three: other work on the machine does not decide
+        started = time.perf_counter()
+        for number in range(0, count, 4):
+            encode(encoder, torch.cat(volumes[number : number + 4]))
+        taken["bare"] = min(taken["bare"], time.perf_counter() - started)
+        started = time.perf_counter()
+        features = extract(encoder, store, cases.keys, folder / f"cache{repeat}", batch_size=128)  # type: ignore[arg-type]
+        taken["extraction"] = min(taken["extraction"], time.perf_counter() - started)
+    module = FrozenProbeModule("benchmark", ClassificationHead())
+    protocol = Protocol(seeds=[0], max_epochs=epochs, patience=epochs)
+    started = time.perf_counter()
+    data = CaseFeatures(cases, features, module.pooling)
+    train_cell(Cell(folder / "cells", 0, 1.0), module, cases, data, protocol, trainer)
+    taken["probe"] = time.perf_counter() - started
+    started = time.perf_counter()
+    for _ in range(epochs):
+        for part in ("train", "val"):
+            for number in cases.part(part).index:
+                encode(encoder, volumes[number])
+    for number in cases.part("test").index:
+        encode(encoder, volumes[number])
+    taken["re-encoding"] = time.perf_counter() - started + taken["probe"]
+    return taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", type=int, default=500)
+    parser.add_argument("--slices", type=int, default=128)
+    parser.add_argument("--dim", type=int, default=768)
+    parser.add_argument("--encoded", type=int, default=60, help="cases of the comparison with re-encoding")
+    parser.add_argument("--epochs", type=int, default=20, help="of the comparison with re-encoding")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # lightning on torch >= 2.9
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        seconds, epochs = grid(Path(name), given.cases, given.slices, given.dim)
+    size = f"{given.cases} cases x {given.slices} x {given.dim}"
+    rows.append((f"20 cells, {size}, {epochs} epochs in all", seconds, "budget 120 s"))
+    with tempfile.TemporaryDirectory() as name:
+        taken = encoding(Path(name), given.encoded, given.epochs)
+    bare, extraction, probe, again = (taken[key] for key in ("bare", "extraction", "probe", "re-encoding"))
+    rows += [
+        (f"bare forwards of {given.encoded} cases x 32 slices of 64 x 64", bare, ""),
+        ("extraction of the same", extraction, f"{bare / extraction:.0%} of the bare rate"),
+        (f"a probe of {given.epochs} epochs after extraction", probe, ""),
+        ("the same, re-encoding in every epoch", again, f"{again / probe:.0f} x the probe"),
+        ("", again, f"{again / (probe + extraction):.1f} x the probe with its extraction"),
+    ]
+    for what, seconds, remark in rows:
+        print(f"{what:<58} {seconds:8.2f} s  {remark}".rstrip())
+
+
+if __name__ == "__main__":
+    main()
