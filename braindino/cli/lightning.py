@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from braindino.cli.arguments import check_arguments
 from braindino.cli.callbacks import Checkpoints, Environment, RecordPeople, SaveConfig, loggers_of
@@ -48,7 +49,11 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         if cause is None:
             raise
         raise cause from None
-    except SystemExit as stop:  # --help and --print_config end so
+    except SIGTERMException:
+        return 143  # ended from outside: a job's time limit, usually
+    except SystemExit as stop:  # --help and --print_config end so, and Lightning after Ctrl-C
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         return int(stop.code or 0)
     finally:
         sys.argv = given

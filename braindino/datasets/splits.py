@@ -11,6 +11,7 @@ from braindino.datasets.tables import read_table
 from braindino.errors import BraindinoError
 
 PARTS = ("train", "val", "test")
+SEPARATOR = "\x1f"  # not NUL: pandas 2 sorts and groups text up to the first NUL only
 Columns = str | Sequence[str] | None
 
 
@@ -91,9 +92,9 @@ def kfold_people(
     stratum = frame["stratum"]
     for pool in (frame["group"].map(people["class"]), pd.Series("", index=frame.index)):
         small = stratum.map(frame.groupby(stratum)["group"].nunique()) < folds
-        stratum = stratum.mask(small, "\0" + pool)
-    if (stratum == "\0").any() and frame.loc[stratum == "\0", "group"].nunique() < folds:
-        stratum = stratum.replace("\0", stratum.mode()[0])
+        stratum = stratum.mask(small, SEPARATOR + pool)
+    if (stratum == SEPARATOR).any() and frame.loc[stratum == SEPARATOR, "group"].nunique() < folds:
+        stratum = stratum.replace(SEPARATOR, stratum.mode()[0])
     splitter = (GroupKFold if stratify is None else StratifiedGroupKFold)(
         folds, shuffle=True, random_state=seed
     )
@@ -183,7 +184,7 @@ def _people(cases: pd.DataFrame, stratify: Columns, salt: str) -> pd.DataFrame:
         frequency = values[column].map(values[column].value_counts())
         rarest = values.assign(frequency=frequency).sort_values(["frequency", column], kind="stable")
         people[column] = rarest.groupby("group")[column].first()
-    people["stratum"] = people[columns].agg("\0".join, axis=1) if columns else "all"
+    people["stratum"] = people[columns].agg(SEPARATOR.join, axis=1) if columns else "all"
     people["class"] = people[columns[0]] if columns else "all"
     people["hash"] = [hashlib.sha256(f"{salt}:{name}".encode()).hexdigest() for name in people.index]
     return people.sort_values(["stratum", "hash"])[["stratum", "class"]]

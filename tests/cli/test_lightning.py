@@ -1,6 +1,11 @@
 """fit, validate, test, export from the command line: what they write, how they continue, how they refuse."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +14,7 @@ import yaml
 
 from braindino.cli.configs import shipped_configs
 from braindino.cli.main import main
+from braindino.cli.run_folder import newest_checkpoint
 from braindino.encoders.checkpoints import load_encoder, read_file
 from braindino.files import read_json
 
@@ -142,3 +148,25 @@ def test_every_shipped_config_has_known_keys_only() -> None:
     for name, path in shipped_configs().items():
         verb = "fit" if name.startswith("pretrain") else "probe"
         check_arguments(verb, ["--config", str(path)])
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ended_from_outside(cohort: Path, tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    command = [
+        *(sys.executable, "-m", "braindino", "fit", "--config", "pretrain.yaml", "--config", TINY),
+        *(f"--data.store={cohort / 'store'}", "--run.root", str(tmp_path), "--run.id", "a"),
+        *("--trainer.max_steps", "100000"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+    checkpoints = tmp_path / "pretrain" / "a" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*.ckpt")):
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(sent)
+    told = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == code
+    assert "Traceback" not in told
+    assert newest_checkpoint(checkpoints) is not None
