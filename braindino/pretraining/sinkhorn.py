@@ -13,8 +13,7 @@ def sinkhorn_knopp(logits: Tensor, temperature: float, iterations: int = 3) -> T
     Caron et al., SwAV (2020), as DINOv2 and DINOv3 use it: with Q = exp(logits / temperature), `iterations`
     times normalise every prototype over all samples, then every sample over all prototypes. Here in scaling
     form: Q = diag(v) E diag(u) with a fixed E, so one iteration is two matrix-vector products and one
-        all-reduce of K
-    numbers, and the totals cancel.
+    all-reduce of K numbers, and the totals cancel.
 
     Nothing overflows or vanishes at any logits: each prototype is shifted by its maximum over all samples
     (exact, u takes it up) and each sample by what then remains of its own maximum. The latter alone would
