@@ -20,6 +20,9 @@ def demo(out: Path = Path("demo"), people: int = 90, jobs: int = 2) -> int:
     started = time.monotonic()
     for command in steps(out, people, jobs):
         print(f"\n$ braindino {shlex.join(command)}", flush=True)
+        if command[0] == "synth" and Path(command[1]).exists():
+            print(f"{command[1]} is there already")
+            continue
         if code := main(command):
             return code
     print(f"\nAll of it took {time.monotonic() - started:.0f} s. What was made, in {out}/:")

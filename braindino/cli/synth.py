@@ -1,5 +1,6 @@
 """The verb `synth`: a synthetic copy of a dataset in its native layout, to try everything without data."""
 
+import shutil
 from pathlib import Path
 
 from braindino.errors import BraindinoError
@@ -37,7 +38,11 @@ def synth(
     out = Path(out)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise BraindinoError(f"{out}: is not an empty folder. Give a new one, or remove what is there.")
-    planted = generator(dataset)(out, people=people, sessions=sessions, shape=tuple(shape), seed=seed)
+    # Under another name until it is whole: a folder of that name is complete, whatever interrupted whom.
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    planted = generator(dataset)(part, people=people, sessions=sessions, shape=tuple(shape), seed=seed)
+    part.replace(out)
     others = sum(planted.dropped.values())
     print(f"{dataset}: {people} people, {len(planted.scans)} scans to use and {others} to pass over in {out}")
     return 0
