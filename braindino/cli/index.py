@@ -1,28 +1,37 @@
 """The verb `index`: a dataset's folder in, its manifest out, with counts of what was taken and what not."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from braindino.datasets.datamodule import ScanDataModule
 
-def index(root: Path, dataset: str = "folder", out: Path | None = None) -> int:
+
+def index(
+    root: Path, dataset: str = "folder", out: Path | None = None, options: dict[str, Any] | None = None
+) -> int:
     """Read a dataset as it lies on the disk and write its manifest: one row per scan, in a CSV.
 
     Nothing is copied or changed, and only names and tables are read. What is not taken is listed with its
     reason in <out>.dropped.csv.
 
     Args:
-        root: the dataset's folder, as its owners give it.
-        dataset: which dataset it is: abide, adni, ixi, oasis; folder or bids for any other scans (no labels).
+        root: the dataset's folder, as its owners give it; for cohort also the table itself.
+        dataset: which dataset it is: abide, adni, ixi, oasis; cohort for a table of
+            your own; folder or bids for any other scans (no labels).
         out: manifest to write; by default <dataset>.csv in the current folder.
+        options: options of the dataset, such as `--options.target diagnosis --options.id patient`.
     """
     from braindino.datasets import dataset_class
 
-    module = dataset_class(dataset)(root)
-    manifest = module.index(Path(root))
     out = Path(out) if out is not None else Path(f"{dataset}.csv")
+    _refuse_to_overwrite(out)
+    module = _make(dataset_class(dataset), root, options or {})
+    manifest = module.index(Path(root))
     manifest.write(out)
     table = manifest.table
     cases = table[["dataset", "subject", "session"]].drop_duplicates()
@@ -48,3 +57,25 @@ def index(root: Path, dataset: str = "folder", out: Path | None = None) -> int:
 
 def _counts(title: str, counts: "dict[str, int] | pd.Series[int]") -> str:
     return f"{title:<11} " + ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _make(dataset: "type[ScanDataModule]", root: Path, options: dict[str, Any]) -> "ScanDataModule":
+    from difflib import get_close_matches
+    from inspect import signature
+
+    known = [name for name in signature(dataset).parameters if name not in ("root", "store", "options")]
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, 1, 0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            listed = ", ".join(known) or "none"
+            raise BraindinoError(f"{dataset.name} has no option {name!r}.{hint} There are: {listed}.")
+    return dataset(root, **options)
+
+
+def _refuse_to_overwrite(out: Path) -> None:
+    """A file of that name that is no manifest is somebody's own table, perhaps the one that is read."""
+    from braindino.datasets.manifest import is_manifest
+
+    if out.is_dir() or (out.exists() and out.stat().st_size and not is_manifest(out)):
+        raise BraindinoError(f"{out}: is there and is no manifest; give another name with --out.")

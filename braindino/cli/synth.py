@@ -18,7 +18,7 @@ def synth(
 
     Args:
         out: folder to write to; must be empty or new.
-        dataset: whose layout, tables and quirks: abide, adni, ixi or oasis.
+        dataset: whose layout, tables and quirks: abide, adni, cohort, ixi or oasis.
         people: number of people.
         sessions: most sessions of a person.
         shape: voxels from left to right, back to front, bottom to top, as `[48,56,48]`.

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from braindino.datasets.abide import ABIDE as ABIDE
     from braindino.datasets.adni import ADNI as ADNI
     from braindino.datasets.bids import BIDS as BIDS
+    from braindino.datasets.cohort import Cohort as Cohort
     from braindino.datasets.datamodule import ScanDataModule as ScanDataModule
     from braindino.datasets.folder import Folder as Folder
     from braindino.datasets.ixi import IXI as IXI
@@ -21,6 +22,7 @@ DATASETS = {
     "abide": "abide:ABIDE",
     "adni": "adni:ADNI",
     "bids": "bids:BIDS",
+    "cohort": "cohort:Cohort",
     "folder": "folder:Folder",
     "ixi": "ixi:IXI",
     "oasis": "oasis:OASIS",

@@ -40,6 +40,13 @@ def is_missing(value: object) -> bool:
     return str(value).strip().lower() in _MISSING
 
 
+def is_manifest(file: Path) -> bool:
+    """Whether a file is a CSV with the columns of a manifest."""
+    with file.open("rb") as content:
+        header = content.readline(4096).decode("utf-8-sig", "replace")
+    return set(COLUMNS) <= {name.strip(' "\r\n') for name in header.split(",")}
+
+
 def normal_sex(value: object) -> str:
     """`F`, `M`, or `""` for anything else. Accepts words, letters, and the usual coding 1 male, 2 female."""
     text = str(value).strip().lower()

@@ -34,7 +34,7 @@ def read_table(path: Path | str, columns: Aliases, optional: Aliases | None = No
         TableError: no such file, no table, or a column is missing (names which were found).
     """
     path = Path(path)
-    table = _read_excel(path) if path.suffix.lower() in (".xls", ".xlsx") else _read_text(path)
+    table = read_excel(path) if path.suffix.lower() in (".xls", ".xlsx") else _read_text(path)
     return select_columns(table, columns, optional or {}, path)
 
 
@@ -57,24 +57,34 @@ def find_tables(
     return [read_table(path, columns, optional) for path in found]
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+def decode_table(path: Path) -> str:
+    """The text of a table: UTF-8 with or without a byte-order mark, else cp1252."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}).") from error
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = raw.decode("cp1252", "replace")
-    header = text.partition("\n")[0]
-    delimiter = max(",\t;", key=header.count)
+        return raw.decode("cp1252", "replace")
+
+
+def delimiter_of(header: str) -> str:
+    """Tab, semicolon or comma, whichever the header has most of."""
+    return max(",\t;", key=header.count)
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    text = decode_table(path)
+    delimiter = delimiter_of(text.partition("\n")[0])
     try:
         return pd.read_csv(StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(f"{path}: is not a table ({str(error).strip()}).") from error
 
 
-def _read_excel(path: Path) -> pd.DataFrame:
+def read_excel(path: Path) -> pd.DataFrame:
+    """The first sheet of an Excel file, every cell as text."""
     try:
         return pd.read_excel(path, dtype=str, keep_default_na=False)
     except ImportError as error:

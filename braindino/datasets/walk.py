@@ -52,7 +52,7 @@ def find_scans(root: Path, rows: ManifestBuilder) -> Iterator[Path]:
                 if name.startswith(".") or not _SCAN.search(name):
                     continue
                 path = Path(folder, name)
-                reason = _unusable(path)
+                reason = unusable(path)
                 if reason:
                     rows.drop(path, "", reason)
                     continue
@@ -60,7 +60,8 @@ def find_scans(root: Path, rows: ManifestBuilder) -> Iterator[Path]:
                 yield path
 
 
-def _unusable(path: Path) -> str:
+def unusable(path: Path) -> str:
+    """Why a file cannot be a scan, by a look at it from outside, or nothing."""
     try:
         size = path.stat().st_size
     except OSError:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 GENERATORS = {
     "abide": "abide:write_abide",
     "adni": "adni:write_adni",
+    "cohort": "cohort:write_cohort",
     "ixi": "ixi:write_ixi",
     "oasis": "oasis:write_oasis",
 }

@@ -1,0 +1,197 @@
+"""Any table of one's own: columns mapped by options, BrainIAC and BrainDINO lists, nnU-Net, manifests."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from braindino.datasets.cohort_scans import Columns, scans_of_rows
+from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.manifest import COLUMNS, DROPPED_COLUMNS, Manifest, is_manifest, is_missing
+from braindino.datasets.nnunet import index_nnunet, is_nnunet
+from braindino.datasets.own_labels import Task, class_labels, events, numbers, times
+from braindino.datasets.own_tables import SUFFIXES, find_column, read_own_table
+from braindino.datasets.tables import TableError
+
+_LISTS = re.compile(r"(train(_.*)?|valid|val|test)\.csv$")
+
+
+class Cohort(ScanDataModule):
+    """One's own scans and labels, from one of:
+
+    - a table (CSV, TSV, Excel) with a header. Columns are found by their usual names (`id`, `pat_id`,
+      `subject`; `path`, `file`, `image`; `label`; `group`, `session`, `sex`, `age`, `site`) or as the options
+      say. Without a column of paths, scans are looked for by the id: `<id>.nii.gz`, or `<id>_t1ce.nii.gz`,
+      `<id>_t2f.nii.gz`, ... (BrainIAC's `pat_id,label`), with a `scandate` `<id>_<scandate>.nii.gz` or
+      `<id>/<scandate>.nii.gz`;
+    - BrainDINO's headerless `label,path`: one list, or a folder with `train_<k>.csv` and `valid.csv`;
+    - an nnU-Net folder (see `nnunet`);
+    - a folder that holds one such table, or a manifest made by `braindino index`.
+
+    Further columns of the table stay in the manifest. The person is the column `group`, else what `person`
+    finds in the id, else the id; without an id every file is a person.
+
+    Args:
+        root: the table, or the folder.
+        store: folder of prepared scans.
+        task: classification, regression, or survival (targets: time, event).
+        target: column of the label, or `[time, event]`; `label` by default.
+        classes: class 0 first; by default all there are, sorted.
+        target_range: lowest and highest number that a label or time may be.
+        path: column of paths, or one per sequence: `{FLAIR: flair, T1w: t1}` (`mask` for segmentations).
+        pattern: path made of columns, such as `{id}/{session}/t1.nii.gz`; or one per sequence.
+        scans: folder that paths and patterns are relative to; the table's own by default.
+        id: column of the case or person.
+        group: column of the person.
+        person: regular expression that finds the person in the id (or path).
+        session: column that tells sessions of an id apart.
+        modality: column of the sequence, or its name for all; by default told from the file names.
+        modalities: sequences to use, in this order; by default all there are.
+        dataset: name of the dataset; the table's or folder's by default.
+        missing_files: `error`, or `drop` to leave rows out whose file is not there.
+        **options: see `ScanDataModule`.
+    """
+
+    name = "cohort"
+
+    def __init__(
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        *,
+        task: Task = "classification",
+        target: str | list[str] | None = None,
+        classes: list[str | int] | None = None,
+        target_range: tuple[float, float] | None = None,
+        path: str | dict[str, str] | None = None,
+        pattern: str | dict[str, str] | None = None,
+        scans: Path | str | None = None,
+        id: str | None = None,
+        group: str | None = None,
+        person: str | None = None,
+        session: str | None = None,
+        modality: str | None = None,
+        modalities: list[str] | None = None,
+        dataset: str | None = None,
+        missing_files: Literal["error", "drop"] = "error",
+        **options: Any,
+    ) -> None:
+        super().__init__(root, store, **options)
+        if path is not None and pattern is not None:
+            raise DatasetError("data: `path` and `pattern` both say where scans lie; give one.")
+        self.task, self.target_range = task, target_range
+        self._asked = [target] if isinstance(target, str) else target
+        self._given_classes = classes
+        self._given_modalities = modalities
+        self.dataset = dataset
+        self.columns = Columns(
+            path=path, pattern=pattern, scans=None if scans is None else Path(scans), id=id, group=group,
+            person=person, session=session, modality=modality, drop_missing=missing_files == "drop",
+        )  # fmt: skip
+
+    @property
+    def manifest(self) -> Manifest:
+        """Indexed once, whatever form `root` has."""
+        if self._manifest is None:
+            self._manifest = self.index(self.root)
+        return self._manifest
+
+    def setup(self, stage: str | None = None) -> None:
+        """See `ScanDataModule.setup`; what the target and classes are follows from the table."""
+        _ = self.manifest
+        super().setup(stage)
+
+    def index(self, root: Path) -> Manifest:
+        """Manifest of a table or folder; rows without a label are dropped, if there is a label.
+
+        Raises:
+            TableError: the table is wrong; names file, line, column and remedy.
+            LayoutError: neither a table nor a folder that holds one.
+        """
+        root = Path(root)
+        if root.is_dir() and is_nnunet(root):
+            manifest = index_nnunet(root, self.dataset or root.absolute().name)
+            manifest.table.index = pd.Index([f"{path}, line 1" for path in manifest.table["path"]])
+            return self._settle(manifest, root)
+        files = _tables(root)
+        if len(files) == 1 and is_manifest(files[0]):
+            manifest = Manifest.read(files[0])
+            manifest.table.index = pd.Index([f"{files[0]}, line {i + 2}" for i in range(len(manifest.table))])
+            return self._settle(manifest, files[0])
+        named = self.dataset or (files[0].stem if len(files) == 1 else root.absolute().name)
+        tables = []
+        for file in files:
+            table = read_own_table(file)
+            part = "train" if file.stem.startswith("train") else "test" if file.stem == "test" else "val"
+            tables.append(table.assign(split=part) if len(files) > 1 else table)
+        # train_1.csv, train_5.csv, ... hold ever more of the same rows.
+        rows = pd.concat(tables).drop_duplicates() if len(files) > 1 else tables[0]
+        return self._settle(scans_of_rows(rows, named, files[0].parent, self.columns), files[0])
+
+    def _settle(self, manifest: Manifest, file: Path) -> Manifest:
+        """Check the labels, drop rows without one, and know target, classes and modalities."""
+        table = manifest.table
+        sequences = sorted(set(table["modality"]) - {"mask"})
+        unknown = sorted(set(self._given_modalities or []) - set(sequences))
+        if unknown:
+            raise DatasetError(f"{file}: modalities: no {unknown[0]!r}; there are {', '.join(sequences)}.")
+        self.modalities = tuple(self._given_modalities or sequences)  # type: ignore[misc]
+        self.target = self._targets(table)  # type: ignore[misc]
+        blank = pd.Series(False, index=table.index)
+        for column in self.target:
+            blank |= table[column].map(is_missing)
+        if blank.all():
+            raise TableError(f"{file}: column {' and '.join(self.target)}: no row has a label.")
+        lost = table.loc[blank & (table["modality"] != "mask"), ["path", "subject"]]
+        lost = lost.assign(reason=f"no {' and '.join(self.target)} in the table")
+        table = self._labelled(table[~blank].copy())
+        if sequences and not set(self.modalities) & set(table["modality"]):
+            raise TableError(f"{file}: no scan has both a label and a sequence of {self.modalities}.")
+        dropped = pd.concat([manifest.dropped, lost[list(DROPPED_COLUMNS)]], ignore_index=True)
+        return Manifest(table.reset_index(drop=True), dropped)
+
+    def _targets(self, table: pd.DataFrame) -> tuple[str, ...]:
+        """The manifest's columns of the label; none when nobody named one and there is no `label`."""
+        expected = 2 if self.task == "survival" else 1
+        if self._asked is None:
+            return ("label",) if "label" in table and expected == 1 else ()
+        if len(self._asked) != expected:
+            wanted = "[time, event]" if expected == 2 else "one column"
+            raise DatasetError(f"data: target {self._asked}: {self.task} takes {wanted}.")
+        labels = table[[column for column in table if column not in COLUMNS or column in ("age", "sex")]]
+        return tuple(str(find_column(labels, name, (), "the target")) for name in self._asked)
+
+    def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
+        between = None if self.target_range is None else (self.target_range[0], self.target_range[1])
+        if not self.target:
+            return table
+        if self.task == "survival":
+            time, event = self.target
+            table[time], table[event] = times(table[time], between), events(table[event])
+        elif self.task == "regression":
+            table[self.target[0]] = numbers(table[self.target[0]], between)
+        else:
+            column = self.target[0]
+            table[column], self.classes = class_labels(table[column], self._given_classes)  # type: ignore[misc]
+        return table
+
+
+def _tables(root: Path) -> list[Path]:
+    """The table itself, the lists of a BrainDINO folder, or the one table in a folder."""
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise TableError(f"{root}: no such table or folder.")
+    tables = sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    tables = [path for path in tables if not path.name.endswith(".dropped.csv")]
+    lists = [path for path in tables if _LISTS.match(path.name)]
+    if any(path.name.startswith("train") for path in lists):
+        return lists
+    if len(tables) == 1:
+        return tables
+    there = f"{len(tables)} tables ({', '.join(path.name for path in tables[:4])})" if tables else "none"
+    raise TableError(
+        f"{root}: expected one table of the cohort here, found {there}.\n"
+        "Give the table itself; for scans without a table use `--dataset folder`."
+    )

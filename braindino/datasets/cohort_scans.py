@@ -1,0 +1,265 @@
+"""From the rows of one's own table to scans: which file, whose, of which session and sequence."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from braindino.datasets.cases import MASK
+from braindino.datasets.folder import modality_of
+from braindino.datasets.manifest import COLUMNS, Manifest, ManifestBuilder, is_missing, normal_sex
+from braindino.datasets.own_tables import find_column, first_bad
+from braindino.datasets.tables import TableError
+from braindino.datasets.walk import LayoutError, stem, unusable
+
+USUAL = {
+    "path": ("path", "file", "file_path", "filename", "image", "image_path", "scan", "nifti"),
+    "id": ("id", "pat_id", "subject", "subject_id", "participant_id", "patient_id", "patient", "case"),
+    "group": ("group", "person"),
+    "session": ("session", "scandate", "visit"),
+    "modality": ("modality", "sequence"),
+    "dataset": ("dataset",),
+    "site": ("site", "center", "centre"),
+    "sex": ("sex", "gender"),
+    "age": ("age",),
+}
+_AFTER_ID = re.compile(
+    r"[_-](t1[a-z]*|t2[a-z]*|flair|pdw?|dwi|adc|seg|mask)(\.nii|\.nii\.gz|\.mgz)$", re.IGNORECASE
+)
+_UNKNOWN = "scan"  # the sequence where neither table nor file names tell it
+_WHERE = "\0where"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How a table's columns are to be understood; see `Cohort` for each."""
+
+    path: str | dict[str, str] | None = None
+    pattern: str | dict[str, str] | None = None
+    scans: Path | None = None
+    id: str | None = None
+    group: str | None = None
+    person: str | None = None
+    session: str | None = None
+    modality: str | None = None
+    drop_missing: bool = False
+
+
+def scans_of_rows(rows: pd.DataFrame, dataset: str, folder: Path, options: Columns) -> Manifest:
+    """Manifest of the scans that the rows (as `read_own_table` gives them) name, each with its row's place.
+
+    Raises:
+        TableError: a column, a path or an id is wrong; names file, line, column and remedy.
+    """
+    table = _Rows(rows, folder, options)
+    out = ManifestBuilder(dataset)
+    missing: list[tuple[str, Path, str]] = []
+    for where, row, found in table.scans():
+        subject = table.subject(row, found)
+        for modality, path in found:
+            if not os.path.lexists(path):
+                missing.append((where, path, subject))
+            elif reason := unusable(path):
+                out.drop(path, subject, reason)
+            else:
+                identity = {name: table.cell(row, name) for name in ("session", "sex", "age", "site")}
+                named = table.cell(row, "dataset") or dataset
+                out.keep(
+                    path, subject, modality, group=table.group(where, row, named, subject, path),
+                    **{"dataset": named, **identity, **table.others(row), _WHERE: where},
+                )  # fmt: skip
+        if not found:
+            out.drop("", subject, "no scan in the table")
+    if missing and not options.drop_missing:
+        where, path, _ = missing[0]
+        more = f" ({len(missing)} scans like this)" if len(missing) > 1 else ""
+        raise TableError(
+            f"{where}, column {table.where_from!r}: no file {path}{more}.\nCorrect it, say where scans lie "
+            "with the option `scans`, or leave such rows out with `missing_files: drop`."
+        )
+    for _, path, subject in missing:
+        out.drop(path, subject, "no such file")
+    manifest = out.build()
+    if manifest.table.empty:
+        raise LayoutError(f"{rows.index[0]}: none of {len(rows)} rows names a scan that is there.")
+    manifest.table.index = pd.Index(manifest.table.pop(_WHERE))
+    _refuse_duplicates(manifest.table)
+    return manifest
+
+
+class _Rows:
+    """A table whose columns were found, asked row by row."""
+
+    def __init__(self, rows: pd.DataFrame, folder: Path, options: Columns) -> None:
+        self.rows, self.options = rows, options
+        self._listings: dict[Path, dict[str, list[Path]]] = {}
+        self.base = (options.scans or folder).absolute()
+        asked = {"id": options.id, "group": options.group, "session": options.session}
+        self.own = {
+            name: find_column(rows, asked.get(name), usual, f"the {name}")
+            for name, usual in USUAL.items()
+            if name not in ("path", "modality")
+        }
+        told = USUAL["modality"] if options.modality is None else (options.modality.lower(),)
+        self.modality = find_column(rows, None, told, "the modality")
+        self.all_are = "" if self.modality else options.modality or ""
+        self.where_from = self.own["id"] or ""
+        self.paths = self._paths()
+        self.used = {*self.own.values(), self.modality, *(self.paths if not options.pattern else ())}
+        self._check()
+
+    def scans(self) -> Iterator[tuple[str, dict[str, str], list[tuple[str, Path]]]]:
+        """Place, cells, and (sequence, path) of every row."""
+        records = [{str(k): str(v) for k, v in record.items()} for record in self.rows.to_dict("records")]
+        found = [self._found(record) for record in records]
+        # Names tell the sequence only if they tell it of every file: half an answer would tear cases apart.
+        named = all(modality_of(stem(path)) != "unknown" for row in found for m, path in row if not m)
+        for where, record, files in zip(self.rows.index, records, found, strict=True):
+            said = [(m or (modality_of(stem(path)) if named else _UNKNOWN), path) for m, path in files]
+            yield str(where), record, said
+
+    def cell(self, row: dict[str, str], name: str) -> str:
+        """A standard column's cell."""
+        column = self.own[name]
+        return "" if column is None else row[column]
+
+    def others(self, row: dict[str, str]) -> dict[str, str]:
+        """Cells of the columns that mean nothing to us: labels and whatever else there is."""
+        return {name: cell for name, cell in row.items() if name not in self.used and name not in COLUMNS}
+
+    def subject(self, row: dict[str, str], found: list[tuple[str, Path]]) -> str:
+        """The id, else the file's path without its suffix (which is unique)."""
+        if self.own["id"] is not None:
+            return self.cell(row, "id")
+        if not found:
+            return ""
+        path = found[0][1]
+        inside = path.relative_to(self.base) if path.is_relative_to(self.base) else path
+        return (inside.parent / stem(inside)).as_posix().lstrip("/")
+
+    def group(self, where: str, row: dict[str, str], dataset: str, subject: str, path: Path) -> str:
+        """The person, with the dataset before it."""
+        person = self.cell(row, "group") or subject
+        if self.options.person is not None and not self.cell(row, "group"):
+            text = subject if self.own["id"] is not None else str(path)
+            match = re.search(self.options.person, text)
+            if match is None:
+                raise TableError(
+                    f"{where}: the option person, {self.options.person!r}, matches nothing in {text!r}."
+                )
+            person = match[1] if match.re.groups else match[0]
+        return person if ":" in person else f"{dataset}:{person}"
+
+    def _paths(self) -> dict[str, str]:
+        """Column of paths (or the pattern) -> sequence, `""` where the sequence is told otherwise."""
+        given = self.options.pattern or self.options.path
+        if isinstance(given, dict):
+            pairs = {what: modality for modality, what in given.items()}
+        else:
+            column = given or find_column(self.rows, None, USUAL["path"], "")
+            pairs = {column: ""} if column else {}
+        if self.options.pattern is None:
+            pairs = {str(find_column(self.rows, c, (), "the path")): m for c, m in pairs.items()}
+        if not pairs and self.own["id"] is None:
+            file = str(self.rows.index[0]).rpartition(", line ")[0]
+            raise TableError(
+                f"{file}: neither a column of paths ({', '.join(USUAL['path'][:4])}, ...) nor an id "
+                f"({', '.join(USUAL['id'][:4])}, ...).\nName one with the option `path` or `id`; there are "
+                f"{', '.join(map(repr, self.rows.columns[:12]))}."
+            )
+        if pairs:
+            self.where_from = next(iter(pairs))
+        return pairs
+
+    def _found(self, row: dict[str, str]) -> list[tuple[str, Path]]:
+        """(sequence or `""`, absolute path) of a row's scans; a blank cell of several is no scan."""
+        told = row[self.modality] if self.modality else self.all_are
+        if not self.paths:
+            return [(told or modality, path) for modality, path in self._by_id(row)]
+        cells = {what: self._filled(what, row) if self.options.pattern else row[what] for what in self.paths}
+        return [
+            (modality or told, Path(os.path.normpath(self.base / cells[what])))
+            for what, modality in self.paths.items()
+            if cells[what]
+        ]
+
+    def _filled(self, pattern: str, row: dict[str, str]) -> str:
+        def value(match: re.Match[str]) -> str:
+            name = match[1]
+            if self.own.get(name):
+                return self.cell(row, name)
+            return row[str(find_column(self.rows, name, (), f"named in the pattern {pattern!r}"))]
+
+        return re.sub(r"\{([^{}]+)\}", value, pattern)
+
+    def _by_id(self, row: dict[str, str]) -> list[tuple[str, Path]]:
+        """BrainIAC's names: `<id>.nii.gz` or `<id>_<sequence>.nii.gz`; with a session `<id>_<session>`."""
+        name, session = self.cell(row, "id"), self.cell(row, "session")
+        stems = [f"{name}_{session}", f"{name}/{session}", name] if session else [name]
+        for wanted in stems:
+            folder = (self.base / wanted).parent
+            last = Path(wanted).name
+            for suffix in (".nii.gz", ".nii", ".mgz"):
+                if os.path.lexists(folder / f"{last}{suffix}"):
+                    return [("", folder / f"{last}{suffix}")]
+            found = []
+            for path in self._listing(folder).get(last, []):
+                kind = stem(path)[len(last) + 1 :].lower()
+                found.append((MASK if kind in ("seg", "mask") else modality_of(f"_{kind}"), path))
+            if found:
+                return found
+        return [("", self.base / f"{stems[0]}.nii.gz")]
+
+    def _listing(self, folder: Path) -> dict[str, list[Path]]:
+        """Files of a folder that end in the name of a sequence, by what stands before it; read once."""
+        if folder not in self._listings:
+            names: dict[str, list[Path]] = {}
+            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+                match = _AFTER_ID.search(path.name)
+                if match:
+                    names.setdefault(path.name[: match.start()], []).append(path)
+            self._listings[folder] = names
+        return self._listings[folder]
+
+    def _check(self) -> None:
+        """Blank ids and paths, ages and sexes that are none, a broken regular expression."""
+        if self.own["id"]:
+            cells = self.rows[self.own["id"]]
+            first_bad(cells, cells == "", "is blank; every row needs an id")
+        if len(self.paths) == 1 and not self.options.pattern:
+            cells = self.rows[next(iter(self.paths))]
+            first_bad(cells, cells == "", "is blank; every row needs a path")
+        if self.own["age"]:
+            cells = self.rows[self.own["age"]]
+            bad = pd.to_numeric(cells, errors="coerce").isna() & ~cells.map(is_missing)
+            first_bad(cells, bad, "must be a number of years")
+        if self.own["sex"]:
+            cells = self.rows[self.own["sex"]]
+            bad = (cells.map(normal_sex) == "") & ~cells.map(is_missing)
+            first_bad(cells, bad, "must be F or M (or 1 male, 2 female), or blank")
+        if self.options.person is not None:
+            try:
+                re.compile(self.options.person)
+            except re.error as error:
+                raise TableError(
+                    f"data: person {self.options.person!r} is no regular expression ({error})."
+                ) from None
+
+
+def _refuse_duplicates(table: pd.DataFrame) -> None:
+    for columns, what in (
+        (["dataset", "subject", "session", "modality"], "the same id, session and sequence"),
+        (["path"], "the same file"),
+    ):
+        twice = table[table.duplicated(columns, keep=False)]
+        if len(twice):
+            same = (twice[columns] == twice[columns].iloc[0]).all(axis=1)
+            first, second = twice.index[same][:2]
+            named = ", ".join(filter(None, twice[columns].iloc[0].astype(str)))
+            raise TableError(
+                f"{second}: {what} as {first} ({named}).\n"
+                "Remove one, or name the column that tells them apart with `session` or `modality`."
+            )

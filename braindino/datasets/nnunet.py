@@ -1,0 +1,90 @@
+"""nnU-Net folders as a manifest: imagesTr/<case>_0000.nii.gz, labelsTr/<case>.nii.gz, dataset.json."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from braindino.datasets.cases import MASK
+from braindino.datasets.folder import modality_of
+from braindino.datasets.manifest import Manifest, ManifestBuilder
+from braindino.datasets.walk import LayoutError, unusable
+
+_PARTS = {"imagesTr": ("labelsTr", "train"), "imagesTs": ("labelsTs", "test")}
+
+
+def is_nnunet(root: Path) -> bool:
+    """Whether a folder has the parts that nnU-Net asks for."""
+    return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
+
+
+def index_nnunet(root: Path, dataset: str) -> Manifest:
+    """One row per channel of a case, named as dataset.json names the channel, and one per mask.
+
+    Files without a channel number (Medical Segmentation Decathlon) are channel 0. Each case is a person. The
+    column `split` says train or test, as the folders do.
+
+    Raises:
+        LayoutError: dataset.json cannot be read or names no channels, a channel it does not name, or no scan.
+    """
+    described = _read(root / "dataset.json")
+    ending = str(described.get("file_ending", ".nii.gz"))
+    channels = _channels(root / "dataset.json", described)
+    rows = ManifestBuilder(dataset)
+    found = False
+    for images, (labels, part) in _PARTS.items():
+        for path in _files(root / images, ending):
+            name = path.name.removesuffix(ending)
+            match = re.fullmatch(r"(.+)_(\d{4})", name)
+            case, channel = (match[1], int(match[2])) if match else (name, 0)
+            if channel not in channels:
+                raise LayoutError(
+                    f"{path}: is channel {channel}; dataset.json names only "
+                    f"{', '.join(f'{k} ({v})' for k, v in channels.items())}."
+                )
+            found |= _take(rows, path, case, channels[channel], part)
+        for path in _files(root / labels, ending):
+            _take(rows, path, path.name.removesuffix(ending), MASK, part)
+    if not found:
+        raise LayoutError(
+            f"{root}: no scan in imagesTr; looked for <case>_0000{ending}, as dataset.json says."
+        )
+    return rows.build()
+
+
+def _take(rows: ManifestBuilder, path: Path, case: str, modality: str, part: str) -> bool:
+    reason = unusable(path)
+    if reason:
+        rows.drop(path, case, reason)
+    else:
+        rows.keep(path, case, modality, split=part)
+    return not reason
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise LayoutError(f"{file}: cannot be read as JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise LayoutError(f"{file}: expected keys and values, found {type(content).__name__}.")
+    return content
+
+
+def _channels(file: Path, described: dict[str, Any]) -> dict[int, str]:
+    """Channel number -> sequence, by our name where the file's is understood and unambiguous."""
+    given = described.get("channel_names", described.get("modality"))
+    if not isinstance(given, dict) or not given or not all(str(key).isdigit() for key in given):
+        raise LayoutError(
+            f'{file}: names no channels; expected "channel_names": {{"0": "T1w", ...}} (or "modality").'
+        )
+    own = {int(key): str(name) for key, name in given.items()}
+    ours = {key: modality_of(name) for key, name in own.items()}
+    understood = "unknown" not in ours.values() and len(set(ours.values())) == len(ours)
+    return ours if understood else own

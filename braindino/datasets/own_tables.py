@@ -1,0 +1,104 @@
+"""A table of one's own, read strictly: every row knows its line, and what is wrong is told by that line."""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from braindino.datasets.manifest import is_missing
+from braindino.datasets.tables import TableError, decode_table, delimiter_of, read_excel
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
+_SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|img)$", re.IGNORECASE)
+
+
+def read_own_table(file: Path) -> pd.DataFrame:
+    """Read a CSV (comma, semicolon or tab) or an Excel file; cells are text, `""` where nothing is known.
+
+    The index says where a row stands (`<file>, line <n>`), for messages. A file without a header whose rows
+    are `label,path to a scan` (BrainDINO's lists) gets the columns `label` and `path`.
+
+    Raises:
+        TableError: no such file, no rows, one column only, a row with too many or too few cells, or a column
+            name that comes twice.
+    """
+    if file.suffix.lower() in (".xlsx", ".xls"):
+        table = read_excel(file)
+        lines = [[str(name) for name in table.columns], *table.to_numpy(str).tolist()]
+        numbered = list(enumerate(lines, start=1))
+    else:
+        numbered = _lines(file)
+    if not numbered:
+        raise TableError(f"{file}: is empty.")
+    first = numbered[0][1]
+    if len(first) == 2 and _SCAN.search(first[1].strip()) and not _SCAN.search(first[0].strip()):
+        header = ["label", "path"]
+    else:
+        header = [name.strip() for name in first]
+        numbered = numbered[1:]
+        _check_header(file, header)
+    if not numbered:
+        raise TableError(f"{file}: has a header and no rows.")
+    for number, cells in numbered:
+        if len(cells) != len(header):
+            raise TableError(
+                f"{file}, line {number}: has {len(cells)} cells, the header {len(header)} "
+                f"({', '.join(header[:6])}).\nA cell that holds the delimiter needs quotes."
+            )
+    rows = [["" if is_missing(cell) else cell.strip() for cell in cells] for _, cells in numbered]
+    table = pd.DataFrame(rows, columns=header, index=[f"{file}, line {number}" for number, _ in numbered])
+    return table[[name for name in header if name]]
+
+
+def find_column(table: pd.DataFrame, asked: str | None, usual: Sequence[str], what: str) -> str | None:
+    """The table's own name of a column: the one that is asked for, else the first usual one, else None.
+
+    Case does not count. Raises TableError, with the nearest name, when what is asked for is not there.
+    """
+    there = {str(name).lower(): str(name) for name in reversed(table.columns)}
+    if asked is None:
+        return next((there[name] for name in usual if name in there), None)
+    if asked.lower() in there:
+        return there[asked.lower()]
+    file = str(table.index[0]).rpartition(", line ")[0]
+    near = get_close_matches(asked.lower(), list(there), 1, 0.5)
+    hint = f" Did you mean {there[near[0]]!r}?" if near else ""
+    raise TableError(
+        f"{file}: no column {asked!r} ({what}).{hint}\nThere are {', '.join(map(repr, table.columns[:12]))}."
+    )
+
+
+def first_bad(cells: pd.Series, bad: Iterable[bool], what: str) -> None:
+    """Raise TableError for the first cell where `bad` holds, by its line and column."""
+    wrong = cells[list(bad)]
+    if len(wrong):
+        more = f" ({len(wrong)} rows like this)" if len(wrong) > 1 else ""
+        raise TableError(f"{wrong.index[0]}, column {cells.name!r}: {str(wrong.iloc[0])!r} {what}{more}.")
+
+
+def _lines(file: Path) -> list[tuple[int, list[str]]]:
+    """Rows with something in them, and the line each ends on."""
+    text = decode_table(file)
+    if "\0" in text:
+        raise TableError(f"{file}: is not a text table.")
+    reader = csv.reader(StringIO(text), delimiter=delimiter_of(text.partition("\n")[0]))
+    try:
+        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise TableError(f"{file}, line {reader.line_num}: is not a table ({error}).") from error
+
+
+def _check_header(file: Path, header: list[str]) -> None:
+    if len(header) == 1 and re.search(r"[|:\s]", header[0]):
+        raise TableError(
+            f"{file}: has one column only, {header[0]!r}.\n"
+            "Cells are to be separated by a comma, a semicolon or a tab."
+        )
+    lower = [name.lower() for name in header if name]
+    twice = next((name for name in lower if lower.count(name) > 1), None)
+    if twice is not None:
+        raise TableError(f"{file}: the column {twice!r} comes twice; rename one.")
