@@ -1,4 +1,4 @@
-"""Sums and maxima over all training processes; with one process they are the identity."""
+"""Sums and maxima over all training processes (the identity for one), and a voice for all of them."""
 
 import torch
 from torch import Tensor
@@ -13,6 +13,12 @@ def world_size() -> int:
 def rank() -> int:
     """Number of this process, from 0."""
     return get_rank() if is_available() and is_initialized() else 0
+
+
+def say(text: str) -> None:
+    """Print a line, on the first process only."""
+    if rank() == 0:
+        print(text, flush=True)
 
 
 def sum_over_processes(value: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from braindino.errors import BraindinoError
 from braindino.pretraining.backbone import create_backbone
 from braindino.pretraining.config import LossConfig, TeacherConfig
-from braindino.pretraining.distributed import rank, world_size
+from braindino.pretraining.distributed import rank, say, world_size
 from braindino.pretraining.guard import FiniteGuard
 from braindino.pretraining.heads import HeadConfig
 from braindino.pretraining.masking import MaskConfig, sample_masks
@@ -24,7 +24,9 @@ from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, cre
 from braindino.pretraining.randomness import Randomness
 from braindino.pretraining.rope import RopeConfig
 from braindino.pretraining.schedules import batch_scale
+from braindino.pretraining.start import Start, load_backbone, load_heads, resolve
 from braindino.pretraining.views import ViewsConfig, make_views
+from braindino.scans.preprocessing import Preprocessing
 
 
 class DINOModule(pl.LightningModule):
@@ -39,6 +41,9 @@ class DINOModule(pl.LightningModule):
         architecture: a timm `vit_*_dinov3` name.
         in_chans: 1 takes the grey slice, 3 repeats it (needed to start from natural-image weights).
         model_args: passed to timm: `patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...
+        init_from: start the backbone from an earlier run (folder or `.ckpt`: its teacher), an export, or a
+            file of DINOv3 weights; None from scratch. Not loaded again when a run continues.
+        init_heads: take heads and mask token from there too; only an earlier run has them.
         drop_path: part of the batch that each residual branch of the student leaves out.
         rope: changes of the patch coordinates in training.
         views: crops and intensity changes.
@@ -53,7 +58,8 @@ class DINOModule(pl.LightningModule):
         seed: of views, masks and stochastic depth (the weights follow `seed_everything`).
 
     Raises:
-        BraindinoError: unknown architecture, crop sizes that the patch size does not divide.
+        BraindinoError: unknown architecture, crop sizes that the patch size does not divide, or settings that
+            lack what they need.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class DINOModule(pl.LightningModule):
         architecture: str = "vit_base_patch16_dinov3",
         in_chans: int = 3,
         model_args: dict[str, Any] | None = None,
+        init_from: str | None = None,
+        init_heads: bool = False,
         drop_path: float = 0.2,
         rope: RopeConfig = RopeConfig(),  # noqa: B008 - frozen, so sharing it is safe
         views: ViewsConfig = ViewsConfig(),  # noqa: B008
@@ -75,6 +83,11 @@ class DINOModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if init_heads and init_from is None:
+            raise BraindinoError("model.init_heads: needs model.init_from, the run that has the heads.")
+        self.init_from, self.init_heads = init_from, init_heads
+        self.start: Start | None = None
+        self._continued = False
         self.architecture = architecture
         self.model_args = {"in_chans": in_chans, **(model_args or {})}
         backbone = create_backbone(architecture, **self.model_args)
@@ -122,16 +135,33 @@ class DINOModule(pl.LightningModule):
                 "needs float32 weights.\nUse bf16-mixed or 32-true."
             )
 
+    def _begin(self) -> None:
+        """Load what a fresh run starts from; one that continues has it in its checkpoint."""
+        if self.init_from is None:
+            return
+        contract = Preprocessing.from_dict(self._contract or {})
+        source = self.trainer.strategy.broadcast(resolve(self.init_from))
+        self.start = load_backbone(source, self.student.backbone, contract, "model.init_from")
+        say(self.start.report)
+        if self.init_heads:
+            say(load_heads(source, self.student))
+        self.teacher.follow(self.student, 1.0)
+
     def configure_callbacks(self) -> list[pl.Callback]:
         """The monitors that every run has."""
         return [CollapseMonitor(), ThroughputMonitor(self.monitor_every)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; the schedules are set in `on_before_optimizer_step`.
+        """AdamW; the schedules are set in `on_before_optimizer_step`. A fresh run also loads its start here.
+
+        Lightning calls this after a checkpoint is restored, so that by now it is known which run is fresh.
 
         Raises:
-            BraindinoError: a schedule ends at the last step, and the trainer does not know which that is.
+            BraindinoError: a schedule ends at the last step, and the trainer does not know which that is;
+                or what the run is to start from cannot be loaded.
         """
+        if not self._continued:
+            self._begin()
         self._total_steps = float(self.trainer.estimated_stepping_batches)
         schedules = (
             self.optimiser_config.lr_schedule(),
@@ -232,14 +262,24 @@ class DINOModule(pl.LightningModule):
     # ------------------------------------------------------------------------------------------- checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the encoder needs to be built again, and the number of batches seen."""
+        """Add what the encoder needs to be built again, the number of batches seen, and where it started.
+
+        People whom the start's weights had seen count as seen in this run's pretraining too.
+        """
         checkpoint["encoder"] = {
             "architecture": self.architecture,
             "model_args": self.model_args,
             "preprocessing": self._contract,
         }
-        checkpoint["pretraining"] = {"batches": self.batches, "seed": self.seed}
+        start = None if self.start is None else self.start.to_dict()
+        checkpoint["pretraining"] = {"batches": self.batches, "seed": self.seed, "start": start}
+        if self.start is not None and self.start.people is not None:
+            seen = {*checkpoint.get("pretraining_people", ()), *self.start.people}
+            checkpoint["pretraining_people"] = sorted(seen)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the count of batches."""
         self.batches = checkpoint["pretraining"]["batches"]
+        self._continued = True
+        start = checkpoint["pretraining"]["start"]
+        self.start = None if start is None else Start.from_dict(start)
