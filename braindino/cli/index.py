@@ -16,8 +16,9 @@ def index(
 ) -> int:
     """Read a dataset as it lies on the disk and write its manifest: one row per scan, in a CSV.
 
-    Nothing is copied or changed, and only names and tables are read. What is not taken is listed with its
-    reason in <out>.dropped.csv.
+    Nothing is changed, and only names and tables are read. What is not taken is listed with its reason in
+    <out>.dropped.csv. DICOM series (of the dataset `folder`) are converted by dcm2niix into <out>_nifti/, one
+    volume each; series.csv there tells what came from where.
 
     Args:
         root: the dataset's folder, as its owners give it; for cohort also the table itself.
@@ -30,7 +31,7 @@ def index(
 
     out = Path(out) if out is not None else Path(f"{dataset}.csv")
     _refuse_to_overwrite(out)
-    module = _make(dataset_class(dataset), root, options or {})
+    module = _make(dataset_class(dataset), root, out, options or {})
     manifest = module.index(Path(root))
     manifest.write(out)
     table = manifest.table
@@ -59,7 +60,9 @@ def _counts(title: str, counts: "dict[str, int] | pd.Series[int]") -> str:
     return f"{title:<11} " + ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def _make(dataset: "type[ScanDataModule]", root: Path, options: dict[str, Any]) -> "ScanDataModule":
+def _make(
+    dataset: "type[ScanDataModule]", root: Path, out: Path, options: dict[str, Any]
+) -> "ScanDataModule":
     from difflib import get_close_matches
     from inspect import signature
 
@@ -70,6 +73,8 @@ def _make(dataset: "type[ScanDataModule]", root: Path, options: dict[str, Any]) 
             hint = f" Did you mean {near[0]!r}?" if near else ""
             listed = ", ".join(known) or "none"
             raise BraindinoError(f"{dataset.name} has no option {name!r}.{hint} There are: {listed}.")
+    if "dicom" in known:
+        options = {"dicom": out.with_name(f"{out.stem}_nifti"), **options}
     return dataset(root, **options)
 
 

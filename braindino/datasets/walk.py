@@ -9,9 +9,11 @@ from tqdm import tqdm
 
 from braindino.datasets.manifest import ManifestBuilder
 from braindino.errors import BraindinoError
+from braindino.scans.dicom import is_dicom
 
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr)$", re.IGNORECASE)
-_DICOM = re.compile(r"\.(dcm|ima)$", re.IGNORECASE)
+# Slices often have no suffix, or a number that looks like one.
+_MAYBE_DICOM = re.compile(r"\.(dcm|ima)$|^[^.]+$|^[a-z]{0,4}[\d._-]+$", re.IGNORECASE)
 MASK_LIKE = re.compile(r"seg|mask|label|lesion|parenchyma", re.IGNORECASE)
 _POINTER = 1024  # bytes; git-annex and git-lfs leave a line or three of text
 
@@ -25,11 +27,12 @@ def stem(path: Path) -> str:
     return _SCAN.sub("", path.name)
 
 
-def find_scans(root: Path, rows: ManifestBuilder) -> Iterator[Path]:
+def find_scans(root: Path, rows: ManifestBuilder, dicom: list[Path] | None = None) -> Iterator[Path]:
     """Yield the scans under `root` in sorted order, following links to folders but not in circles.
 
     Broken links, pointer files and Analyze headers without an image are dropped with their reason, a folder
-    of DICOM files once. Hidden files and folders are not looked at.
+    of DICOM files once, unless the list `dicom` is given: then it is put there. Hidden files and folders are
+    not looked at.
 
     Raises:
         LayoutError: `root` is not a folder.
@@ -45,9 +48,11 @@ def find_scans(root: Path, rows: ManifestBuilder) -> Iterator[Path]:
                 folders.clear()
                 continue
             seen.add(real)
-            dicom = sorted(name for name in files if _DICOM.search(name))
-            if dicom:
-                rows.drop(Path(folder), "", "DICOM series; convert it with dcm2niix first")
+            if _holds_dicom(Path(folder), files):
+                if dicom is None:
+                    rows.drop(Path(folder), "", "DICOM series; convert it with dcm2niix first")
+                else:
+                    dicom.append(Path(folder))
             for name in sorted(files):
                 if name.startswith(".") or not _SCAN.search(name):
                     continue
@@ -58,6 +63,12 @@ def find_scans(root: Path, rows: ManifestBuilder) -> Iterator[Path]:
                     continue
                 progress.update()
                 yield path
+
+
+def _holds_dicom(folder: Path, files: list[str]) -> bool:
+    """Whether the first few files that may be slices are; a folder of slices holds little else."""
+    candidates = sorted(n for n in files if _MAYBE_DICOM.search(n) and not n.startswith("."))
+    return any(is_dicom(folder / name) for name in candidates[:4])
 
 
 def unusable(path: Path) -> str:

@@ -1,0 +1,132 @@
+"""DICOM to NIfTI with a stand-in for dcm2niix, which reads what `series` writes and logs its runs."""
+
+import csv
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from braindino.errors import BraindinoError
+from braindino.scans import dicom
+from braindino.scans.dicom import convert_series, find_converter, is_dicom
+
+FAKE = """#!{python}
+import json, sys
+from pathlib import Path
+folder, out = Path(sys.argv[-1]), Path(sys.argv[sys.argv.index("-o") + 1])
+with open({log!r}, "a") as log:
+    log.write(folder.name + "\\n")
+found = {{}}
+for file in sorted(folder.iterdir()):
+    told = file.read_bytes()[132:]
+    if told[:1] != b"{{":
+        print("Chris Rorden's dcm2niiX\\nError: no valid DICOM in " + folder.name)
+        sys.exit(2)
+    told = json.loads(told)
+    found.setdefault(told["SeriesInstanceUID"] + told.pop("echo", ""), []).append(told)
+for name, slices in found.items():
+    (out / (name + ".nii.gz")).write_bytes(bytes(100 * len(slices)))
+    (out / (name + ".json")).write_text(json.dumps(slices[0]))
+print("Warning: made up")
+print("Warning: made up")
+"""
+
+
+def series(
+    folder: Path, uid: str, description: str, slices: int = 3, suffix: str = ".dcm", **more: object
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "SeriesInstanceUID": uid,
+        "SeriesDescription": description,
+        "SeriesNumber": 2,
+        "PatientID": "Doe",
+    }
+    for k in range(slices):
+        content = bytes(128) + b"DICM" + json.dumps(facts | more).encode()
+        (folder / f"{uid}{more.get('echo', '')}-{k}{suffix}").write_bytes(content)
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the stand-in, first on the PATH, was run on."""
+    program, log = tmp_path / "bin" / "dcm2niix", tmp_path / "log"
+    program.parent.mkdir()
+    program.write_text(FAKE.format(python=sys.executable, log=str(log)))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(program.parent))
+    return log
+
+
+def test_a_volume_per_series_and_a_table_of_them(tmp_path: Path, log: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    series(root / "P1" / "a", "1.2", "T1 MPRAGE: sag!")
+    series(root / "P1" / "a", "1.3", "t2", 2)
+    series(root / "P2" / "b", "1.4", "FLAIR", 1)
+    series(root / "P2" / "b", "1.4", "FLAIR", 2, echo="_e2")
+    series(root / "P2" / "copy", "1.2", "T1 MPRAGE: sag!")
+    (root / "P3").mkdir()
+    (root / "P3" / "x.dcm").write_bytes(b"rubbish")
+    folders = [root / "P1" / "a", root / "P2" / "b", root / "P2" / "copy", root / "P3"]
+    rows = {(Path(row.source).name, row.series): row for row in convert_series(folders, root, out, False)}
+    t1 = rows["a", "1.2"]
+    assert t1.output.startswith("P1/a/T1-MPRAGE-sag_2_")
+    assert (out / t1.output).stat().st_size == 300
+    assert (t1.number, t1.description, t1.message) == ("2", "T1 MPRAGE: sag!", "Warning: made up")
+    assert "Doe" not in t1.patient
+    assert rows["a", "1.3"].output.startswith("P1/a/t2_2_")
+    assert (out / rows["b", "1.4"].output).stat().st_size == 200
+    assert rows["b", "1.4"].message.endswith("2 volumes in the series, the largest taken")
+    assert (rows["copy", "1.2"].output, rows["copy", "1.2"].reason) == (
+        "",
+        f"the same series as in {root / 'P1' / 'a'}",
+    )
+    assert rows["P3", ""].reason == "dcm2niix made no volume: Error: no valid DICOM in P3"
+    with (out / "series.csv").open(newline="") as file:
+        told = list(csv.DictReader(file))
+    assert [row["source"] for row in told] == [row.source for row in rows.values()]
+    assert not list(out.rglob(".running*"))
+
+
+def test_only_what_is_new_changed_lost_or_failed_is_converted_again(tmp_path: Path, log: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    names = ["done", "changed", "lost", "failed"]
+    for number, name in enumerate(names[:3]):
+        series(root / name, f"1.{number}", "T1")
+    (root / "failed").mkdir()
+    (root / "failed" / "x.dcm").write_bytes(b"rubbish")
+    first = convert_series([root / name for name in names], root, out, False)
+    series(root / "changed", "1.1", "T1", 5)
+    (out / next(row.output for row in first if row.source.endswith("lost"))).unlink()
+    log.unlink()
+    again = convert_series([root / name for name in names], root, out, False)
+    assert log.read_text().split() == ["changed", "failed", "lost"]
+    assert [row.output for row in again] == [row.output for row in first]
+
+
+def test_without_a_converter_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(dicom, "find_spec", lambda name: None)
+    with pytest.raises(BraindinoError, match=r"braindino\[dicom\].*--options.dicom null"):
+        find_converter()
+
+
+def test_a_converter_that_hangs_is_a_reason(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicom, "TIMEOUT_S", 0.001)
+    series(tmp_path / "in", "1.1", "T1")
+    (row,) = convert_series([tmp_path / "in"], tmp_path, tmp_path / "out", False)
+    assert row.reason.startswith("dcm2niix took more than")
+
+
+def test_what_is_dicom(tmp_path: Path) -> None:
+    series(tmp_path, "1.2", "T1", 1, "")
+    (tmp_path / "README").write_text("no")
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    names = {path.name: is_dicom(path) for path in tmp_path.iterdir()}
+    assert names == {"1.2-0": True, "README": False, "DICOMDIR": False}
+    assert is_dicom(tmp_path / "old.IMA")
+    assert not is_dicom(tmp_path / "gone")
