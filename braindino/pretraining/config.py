@@ -1,4 +1,4 @@
-"""Settings of the teacher and of the losses, with the published values as defaults."""
+"""Settings of the teacher, the losses and Gram anchoring, with the published values as defaults."""
 
 from dataclasses import dataclass
 
@@ -53,3 +53,17 @@ class LossConfig:
     koleo_over_processes: bool = False
     local_weight: float = 1.0
     student_temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class GramConfig:
+    """Gram anchoring (DINOv3, section 4.2), which stage 2 turns on with weight 1.5 (method.md).
+
+    Args:
+        weight: factor of the loss; 0 turns it off, and then there is no Gram teacher.
+        teacher: weights of the frozen Gram teacher, in the forms of `init_from`; None takes those of
+            `init_from` itself, the teacher of stage 1.
+    """
+
+    weight: float = 0.0
+    teacher: str | None = None

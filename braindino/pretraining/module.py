@@ -1,4 +1,4 @@
-"""DINOModule: self-distillation of a ViT on brain slices with DINO, iBOT and KoLeo, as a LightningModule."""
+"""DINOModule, a LightningModule: self-distillation of a ViT on slices with DINO, iBOT, KoLeo and Gram."""
 
 import copy
 import math
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from braindino.errors import BraindinoError
 from braindino.pretraining.backbone import create_backbone
-from braindino.pretraining.config import LossConfig, TeacherConfig
+from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, say, world_size
+from braindino.pretraining.gram import GramTeacher, check_gram
 from braindino.pretraining.guard import FiniteGuard
 from braindino.pretraining.heads import HeadConfig
 from braindino.pretraining.masking import MaskConfig, sample_masks
@@ -27,6 +28,8 @@ from braindino.pretraining.schedules import batch_scale
 from braindino.pretraining.start import Start, load_backbone, load_heads, resolve
 from braindino.pretraining.views import ViewsConfig, make_views
 from braindino.scans.preprocessing import Preprocessing
+
+SEEN = ("loss", "dino", "ibot", "koleo", "gram")  # told when a step is not finite
 
 
 class DINOModule(pl.LightningModule):
@@ -51,6 +54,7 @@ class DINOModule(pl.LightningModule):
         dino_head, ibot_head: sizes of the two heads.
         teacher: moving average and centring.
         losses: weights of the losses.
+        gram: Gram anchoring; needs `views.gram_size`.
         optimiser: AdamW and its schedules.
         activation_checkpointing: compute the student's blocks again in the backward pass instead of keeping
             them.
@@ -77,6 +81,7 @@ class DINOModule(pl.LightningModule):
         ibot_head: HeadConfig = HeadConfig(),  # noqa: B008
         teacher: TeacherConfig = TeacherConfig(),  # noqa: B008
         losses: LossConfig = LossConfig(),  # noqa: B008
+        gram: GramConfig = GramConfig(),  # noqa: B008
         optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
         activation_checkpointing: bool = False,
         monitor_every: int = 50,
@@ -85,8 +90,9 @@ class DINOModule(pl.LightningModule):
         super().__init__()
         if init_heads and init_from is None:
             raise BraindinoError("model.init_heads: needs model.init_from, the run that has the heads.")
-        self.init_from, self.init_heads = init_from, init_heads
-        self.start: Start | None = None
+        check_gram(gram, views, init_from)
+        self.init_from, self.init_heads, self.gram = init_from, init_heads, gram
+        self.starts: list[Start] = []  # what was loaded: for the backbone, for the Gram teacher
         self._continued = False
         self.architecture = architecture
         self.model_args = {"in_chans": in_chans, **(model_args or {})}
@@ -98,6 +104,7 @@ class DINOModule(pl.LightningModule):
         self.student = Student(backbone, dino_head, ibot_head, rope, drop_path, activation_checkpointing)
         self.teacher = Teacher(copy.deepcopy(backbone), dino_head, ibot_head)
         self.teacher.follow(self.student, 1.0)
+        self.gram_teacher = GramTeacher(copy.deepcopy(backbone)) if gram.weight else None
         self.guard = FiniteGuard()
         self.batches = 0  # seen by this process since the start of the run, interruptions left out
         self._contract: dict[str, Any] | None = None
@@ -137,15 +144,25 @@ class DINOModule(pl.LightningModule):
 
     def _begin(self) -> None:
         """Load what a fresh run starts from; one that continues has it in its checkpoint."""
-        if self.init_from is None:
-            return
         contract = Preprocessing.from_dict(self._contract or {})
-        source = self.trainer.strategy.broadcast(resolve(self.init_from))
-        self.start = load_backbone(source, self.student.backbone, contract, "model.init_from")
-        say(self.start.report)
-        if self.init_heads:
-            say(load_heads(source, self.student))
-        self.teacher.follow(self.student, 1.0)
+        everywhere = self.trainer.strategy.broadcast  # one choice for all processes
+        if self.init_from is not None:
+            source = everywhere(resolve(self.init_from))
+            self._take(load_backbone(source, self.student.backbone, contract, "model.init_from"))
+            if self.init_heads:
+                say(load_heads(source, self.student))
+            self.teacher.follow(self.student, 1.0)
+        if self.gram_teacher is not None:
+            if self.gram.teacher is None:
+                self.gram_teacher.backbone.load_state_dict(self.teacher.backbone.state_dict())
+            else:
+                source = everywhere(resolve(self.gram.teacher))
+                anchor = self.gram_teacher.backbone
+                self._take(load_backbone(source, anchor, contract, "model.gram.teacher"))
+
+    def _take(self, start: Start) -> None:
+        say(start.report)
+        self.starts.append(start)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The monitors that every run has."""
@@ -191,6 +208,7 @@ class DINOModule(pl.LightningModule):
             self.teacher_config.sinkhorn_iterations,
             randomness.device,
             measure,
+            None if self.gram_teacher is None else (self.gram_teacher, self.gram.weight),
         )
 
     @property
@@ -207,7 +225,7 @@ class DINOModule(pl.LightningModule):
         """One micro-batch; see the class for its contents."""
         values = self._losses(batch, self.batches, measure=self._step % self.monitor_every == 0)
         self.batches += 1
-        self._seen = {name: values[name].detach() for name in ("loss", "dino", "ibot", "koleo")}
+        self._seen = {name: values[name].detach() for name in SEEN if name in values}
         logged = {f"train/{name}": value.detach() for name, value in values.items()}
         self.log_dict(logged, batch_size=len(batch["slices"]))
         return values["loss"]
@@ -271,15 +289,17 @@ class DINOModule(pl.LightningModule):
             "model_args": self.model_args,
             "preprocessing": self._contract,
         }
-        start = None if self.start is None else self.start.to_dict()
-        checkpoint["pretraining"] = {"batches": self.batches, "seed": self.seed, "start": start}
-        if self.start is not None and self.start.people is not None:
-            seen = {*checkpoint.get("pretraining_people", ()), *self.start.people}
-            checkpoint["pretraining_people"] = sorted(seen)
+        checkpoint["pretraining"] = {
+            "batches": self.batches,
+            "seed": self.seed,
+            "starts": [start.to_dict() for start in self.starts],
+        }
+        earlier = {person for start in self.starts for person in start.people or ()}
+        if earlier:
+            checkpoint["pretraining_people"] = sorted({*checkpoint.get("pretraining_people", ()), *earlier})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the count of batches."""
         self.batches = checkpoint["pretraining"]["batches"]
         self._continued = True
-        start = checkpoint["pretraining"]["start"]
-        self.start = None if start is None else Start.from_dict(start)
+        self.starts = [Start.from_dict(start) for start in checkpoint["pretraining"]["starts"]]

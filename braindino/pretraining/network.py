@@ -11,19 +11,16 @@ from braindino.pretraining.heads import HeadConfig, ProjectionHead
 from braindino.pretraining.rope import Rope, RopeConfig
 
 
-class Network(nn.Module):
-    """Backbone in timm's names, and the two heads; the student has a mask token besides.
+class Trunk(nn.Module):
+    """A backbone in timm's names, without heads.
 
     Args:
         backbone: see `create_backbone`.
-        dino, ibot: sizes of the heads.
     """
 
-    def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
+    def __init__(self, backbone: Eva) -> None:
         super().__init__()
         self.backbone = backbone
-        self.dino_head = ProjectionHead(backbone.embed_dim, dino)
-        self.ibot_head = ProjectionHead(backbone.embed_dim, ibot)
         self._rope = Rope()
 
     def tokens(self, images: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -37,6 +34,20 @@ class Network(nn.Module):
         """Rows and columns of patches."""
         patch_rows, patch_columns = self.backbone.patch_embed.patch_size
         return images.shape[-2] // patch_rows, images.shape[-1] // patch_columns
+
+
+class Network(Trunk):
+    """A backbone and the two heads; the student has a mask token besides.
+
+    Args:
+        backbone: see `create_backbone`.
+        dino, ibot: sizes of the heads.
+    """
+
+    def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
+        super().__init__(backbone)
+        self.dino_head = ProjectionHead(backbone.embed_dim, dino)
+        self.ibot_head = ProjectionHead(backbone.embed_dim, ibot)
 
 
 class Student(Network):

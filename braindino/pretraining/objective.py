@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from braindino.pretraining.config import LossConfig
-from braindino.pretraining.losses import dino_loss, ibot_loss, koleo_loss
+from braindino.pretraining.gram import GramTeacher
+from braindino.pretraining.losses import dino_loss, gram_loss, ibot_loss, koleo_loss
 from braindino.pretraining.masking import Masks
 from braindino.pretraining.monitors import feature_statistics
 from braindino.pretraining.network import Student, Teacher
@@ -24,8 +25,9 @@ def distil(
     sinkhorn_iterations: int,
     generator: torch.Generator,
     measure: bool = False,
+    gram: tuple[GramTeacher, float] | None = None,
 ) -> dict[str, Tensor]:
-    """DINO, iBOT and KoLeo of the student on B slices, and their weighted sum "loss".
+    """DINO, iBOT, KoLeo and Gram of the student on B slices, and their weighted sum "loss".
 
     The teacher sees the global crops whole; the student sees them masked, and the local crops whole.
 
@@ -34,9 +36,10 @@ def distil(
         temperature: of the teacher's targets.
         generator: stochastic depth and RoPE changes of the student.
         measure: add the teacher's entropy, the features' spread and rank, and the KL divergence of DINO.
+        gram: the Gram teacher and the weight of its loss; `views` must have Gram crops then.
 
     Returns:
-        Scalars; "loss", "dino", "ibot" and "koleo" carry gradients.
+        Scalars; "loss", "dino", "ibot", "koleo" and "gram" carry gradients.
     """
     slices = views.global_crops.shape[1]
     images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
@@ -46,7 +49,15 @@ def distil(
         dino_targets = sinkhorn_knopp(teacher.dino_head(cls), temperature, sinkhorn_iterations)
         ibot_targets = sinkhorn_knopp(teacher.ibot_head(hidden), temperature, sinkhorn_iterations)
 
-    student_cls, student_hidden = student.masked_tokens(images, masks.mask, masks.indices, generator)
+    # Gram anchoring looks at every patch of the masked forward pass, so the last block computes them all.
+    wanted = masks.indices if gram is None else None
+    student_cls, student_hidden = student.masked_tokens(images, masks.mask, wanted, generator)
+    anchored = None
+    if gram is not None:
+        assert views.gram_crops is not None
+        reference = gram[0].features(views.gram_crops.flatten(0, 1), student.grid(images))
+        anchored = gram_loss(student_hidden, reference)
+        student_hidden = student_hidden.flatten(0, 1)[masks.indices]
     every_cls = student_cls
     if len(local_images):
         local_cls, _ = student.masked_tokens(local_images, None, masks.indices[:0], generator)
@@ -69,6 +80,9 @@ def distil(
         "koleo": koleo,
         "dino_over_lnk": dino.detach() / math.log(logits.shape[-1]),
     }
+    if gram is not None and anchored is not None:
+        values["loss"] = values["loss"] + gram[1] * anchored
+        values["gram"] = anchored
     if measure:
         values |= feature_statistics(cls, dino_targets.flatten(0, 1))
         values["dino_kl"] = dino.detach() - values["teacher_entropy"]

@@ -12,18 +12,22 @@ class Randomness:
 
     Attributes:
         host: for decisions that the host must know (boxes, masks, which slice is changed).
+        shared: for decisions that must be the same on all processes (the resolution of a batch).
         device: for numbers needed in bulk on the accelerator (noise) or drawn there (stochastic depth).
     """
 
     host: np.random.Generator
+    shared: np.random.Generator
     device: torch.Generator
 
     @classmethod
     def of(cls, seed: int, batch: int, process: int, device: torch.device) -> "Randomness":
         """Generators for batch number `batch` of process `process`; streams of neighbours are unrelated."""
         host, bulk = np.random.SeedSequence((seed, batch, process)).spawn(2)
+        # a third child of process 0's sequence, which every process can make
+        shared = np.random.SeedSequence((seed, batch), spawn_key=(2,))
         generator = torch.Generator(device)
         # torch takes 64 bits; the upper one is left free, as manual_seed refuses values above the signed
         # range
         generator.manual_seed(int(bulk.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-        return cls(np.random.default_rng(host), generator)
+        return cls(np.random.default_rng(host), np.random.default_rng(shared), generator)

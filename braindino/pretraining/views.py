@@ -1,13 +1,14 @@
-"""Global and local views of a batch of slices, made on the device: decode, change intensity, crop, flip."""
+"""Global, local and Gram views of a batch of slices, made on the device: decode, change, crop, flip."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from braindino.errors import BraindinoError
-from braindino.pretraining.crops import crop, sample_boxes
+from braindino.pretraining.crops import Boxes, crop, sample_boxes
 from braindino.pretraining.intensity import IntensityConfig, change_intensity
 from braindino.pretraining.randomness import Randomness
 from braindino.scans.preprocessing import decode
@@ -16,44 +17,112 @@ GLOBAL_CROPS = 2  # the method: each global crop predicts the other
 
 
 @dataclass(frozen=True)
+class Resolution:
+    """Sides in pixels of the crops of one batch."""
+
+    global_size: int
+    local_size: int
+    gram_size: int | None
+
+
+@dataclass(frozen=True)
 class ViewsConfig:
     """Multi-crop of one slice. Defaults: method.md, stage 1.
 
+    A list of sizes is a mixture of resolutions: each batch takes the i-th of every list, with probability
+    `ratios[i]`, on all processes alike (DINOv3, section 5.1).
+
     Args:
-        global_size: side of the two global crops in pixels, a multiple of the patch size.
+        global_size: side of the two global crops in pixels, a multiple of the patch size; or a list.
         global_scale: smallest and largest area of a global crop, as a part of the slice's.
-        local_size: side of the local crops in pixels, a multiple of the patch size.
+        local_size: side of the local crops in pixels, a multiple of the patch size; or a list.
         local_scale: smallest and largest area of a local crop.
         local_crops: number of local crops; 0 for none.
+        gram_size: side at which the Gram teacher sees the global crops, or a list; None without one.
+        ratios: probability of each entry of the lists, in any scale; None for equal ones.
         flip: probability of a left-right flip, per view.
-        intensity: changes made once per slice and shared by all its views.
+        intensity: changes made once per slice and shared by all its views but the Gram teacher's.
     """
 
-    global_size: int = 256
+    global_size: int | tuple[int, ...] = 256
     global_scale: tuple[float, float] = (0.32, 1.0)
-    local_size: int = 112
+    local_size: int | tuple[int, ...] = 112
     local_scale: tuple[float, float] = (0.05, 0.32)
     local_crops: int = 8
+    gram_size: int | tuple[int, ...] | None = None
+    ratios: tuple[float, ...] | None = None
     flip: float = 0.5
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
 
+    def resolutions(self) -> list[Resolution]:
+        """Every combination of sizes that a batch may have.
+
+        Raises:
+            BraindinoError: lists of different lengths.
+        """
+        given = {
+            "global_size": self.global_size,
+            "local_size": self.local_size,
+            "gram_size": self.gram_size,
+            "ratios": self.ratios,
+        }
+        lengths = {name: len(value) for name, value in given.items() if isinstance(value, tuple)}
+        if len(set(lengths.values())) > 1 or 0 in lengths.values() or set(lengths) == {"ratios"}:
+            told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise BraindinoError(
+                f"views: a mixture of resolutions needs lists of one length, found {told}.\n"
+                "The i-th sizes belong together; a single number serves for all."
+            )
+        count = max(lengths.values(), default=1)
+
+        def entry(value: int | tuple[int, ...], i: int) -> int:
+            return value[i] if isinstance(value, tuple) else value
+
+        return [
+            Resolution(
+                entry(self.global_size, i),
+                entry(self.local_size, i),
+                None if self.gram_size is None else entry(self.gram_size, i),
+            )
+            for i in range(count)
+        ]
+
+    def draw_resolution(self, generator: np.random.Generator) -> Resolution:
+        """The sizes of one batch."""
+        choices = self.resolutions()
+        weights = np.asarray(self.ratios or [1.0] * len(choices))
+        return choices[generator.choice(len(choices), p=weights / weights.sum())]
+
     def check(self, patch_size: int) -> None:
-        """Raises BraindinoError unless both crop sizes are multiples of `patch_size`."""
-        for name, side in (("global_size", self.global_size), ("local_size", self.local_size)):
-            if side < patch_size or side % patch_size:
-                nearest = max(patch_size, round(side / patch_size) * patch_size)
-                raise BraindinoError(
-                    f"views.{name}: {side} is not a multiple of the encoder's patch size {patch_size}; "
-                    f"the nearest is {nearest}."
-                )
+        """Raises BraindinoError unless all crop sizes are multiples of `patch_size` and lists agree."""
+        if self.ratios is not None and (min(self.ratios, default=0) < 0 or sum(self.ratios) <= 0):
+            raise BraindinoError(
+                f"views.ratios: {list(self.ratios)} are no probabilities; give positive numbers."
+            )
+        for resolution in self.resolutions():
+            for name, side in asdict(resolution).items():
+                if side is not None and (side < patch_size or side % patch_size):
+                    nearest = max(patch_size, round(side / patch_size) * patch_size)
+                    raise BraindinoError(
+                        f"views.{name}: {side} is not a multiple of the encoder's patch size {patch_size}; "
+                        f"the nearest is {nearest}."
+                    )
 
 
 @dataclass(frozen=True)
 class Views:
-    """Crops of B slices, float32: `global_crops` (2, B, 1, S, S) and `local_crops` (L, B, 1, s, s)."""
+    """Crops of B slices, float32.
+
+    Attributes:
+        global_crops: (2, B, 1, S, S).
+        local_crops: (L, B, 1, s, s).
+        gram_crops: (2, B, 1, G, G), boxes and flips of the global crops, cut from the unchanged slices;
+            None without a Gram teacher.
+    """
 
     global_crops: Tensor
     local_crops: Tensor
+    gram_crops: Tensor | None = None
 
 
 @torch.no_grad()
@@ -65,19 +134,20 @@ def make_views(batch: Mapping[str, Tensor], config: ViewsConfig, randomness: Ran
         randomness: decides everything; equal generators give equal views.
     """
     raw = batch["slices"]
+    sizes = config.draw_resolution(randomness.shared)
     with torch.autocast(raw.device.type, enabled=False):
-        slices = decode(raw, batch["step"], batch["zero"])
-        slices = change_intensity(slices, config.intensity, randomness.host, randomness.device)
+        unchanged = decode(raw, batch["step"], batch["zero"])
+        slices = change_intensity(unchanged, config.intensity, randomness.host, randomness.device)
         size = (slices.shape[1], slices.shape[2])
-        boxes = sample_boxes(
-            GLOBAL_CROPS, len(slices), size, config.global_scale, config.flip, randomness.host
-        )
-        global_crops = crop(slices, boxes, config.global_size)
-        if not config.local_crops:
-            return Views(
-                global_crops, slices.new_zeros(0, len(slices), 1, config.local_size, config.local_size)
-            )
-        boxes = sample_boxes(
-            config.local_crops, len(slices), size, config.local_scale, config.flip, randomness.host
-        )
-        return Views(global_crops, crop(slices, boxes, config.local_size))
+
+        def boxes(views: int, scale: tuple[float, float]) -> Boxes:
+            return sample_boxes(views, len(slices), size, scale, config.flip, randomness.host)
+
+        global_boxes = boxes(GLOBAL_CROPS, config.global_scale)
+        global_crops = crop(slices, global_boxes, sizes.global_size)
+        side = sizes.local_size
+        local_crops = slices.new_zeros(0, len(slices), 1, side, side)
+        if config.local_crops:
+            local_crops = crop(slices, boxes(config.local_crops, config.local_scale), side)
+        gram_crops = None if sizes.gram_size is None else crop(unchanged, global_boxes, sizes.gram_size)
+        return Views(global_crops, local_crops, gram_crops)

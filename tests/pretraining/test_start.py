@@ -137,7 +137,7 @@ def test_a_continued_run_does_not_load_it_again_and_hands_on_who_was_seen(
     t.save_checkpoint(path)
     content = read_file(path)
     assert content["pretraining_people"] == ["ADNI:1", "ADNI:2", "IXI:7"]
-    start = content["pretraining"]["start"]
+    (start,) = content["pretraining"]["starts"]
     assert start["digest"] == load_encoder(str(run)).digest
     (run / "checkpoints" / "step0000002.ckpt").unlink()  # it is not needed any more
     capsys.readouterr()
@@ -147,7 +147,7 @@ def test_a_continued_run_does_not_load_it_again_and_hands_on_who_was_seen(
     assert capsys.readouterr().out == ""
     t.save_checkpoint(path)
     content = read_file(path)
-    assert content["pretraining"]["start"] == start
+    assert content["pretraining"]["starts"] == [start]
     assert content["pretraining_people"] == ["ADNI:1", "ADNI:2", "IXI:7"]
     name = "teacher.backbone.blocks.0.attn.qkv.weight"
     assert not torch.equal(content["state_dict"][name], weights[name])
