@@ -43,11 +43,12 @@ def prepare(
     Returns:
         0 when every scan is in the store, 1 when some were rejected, 130 when interrupted.
     """
-    from braindino.datasets.manifest import Manifest
+    from braindino.datasets.manifest import MASK, Manifest
     from braindino.scans.store import fill
 
     part = _shard(shard)
     table = Manifest.read(manifest).table
+    table = table[table["modality"] != MASK]  # a mask is no image
     changes: dict[str, Any] = {}
     if depth is not None:
         changes["depth"] = None if depth == "none" else depth

@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import Dataset
 
 from braindino.datasets.manifest import DROPPED_COLUMNS, Manifest
+from braindino.datasets.manifest import MASK as MASK
 from braindino.scans.store import Store
 
 IDENTITY = ("dataset", "subject", "session")
-MASK = "mask"
 
 
 def case_table(

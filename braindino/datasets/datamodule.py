@@ -1,18 +1,23 @@
 """Base of every labelled dataset: from its native folder to batches of whole cases, split by person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from braindino.datasets.cases import CaseDataset, case_table, collate
-from braindino.datasets.manifest import Manifest
+from braindino.datasets.cases import IDENTITY, CaseDataset, case_table, collate
+from braindino.datasets.manifest import MASK, Manifest, is_missing
+from braindino.datasets.masks import whole_labels
 from braindino.datasets.splits import bins, kfold_people, read_split, split_people
 from braindino.errors import BraindinoError
+from braindino.scans.geometry import mask_to_grid
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.reading import ScanError, read_scan
 from braindino.scans.store import Store, fill
 
 
@@ -33,10 +38,12 @@ class ScanDataModule(LightningDataModule):
 
     Attributes:
         name: on the command line.
-        target: manifest column(s) that hold the label; empty: none, the dataset serves pretraining only.
+        target: manifest column(s) that hold the label. Empty: the mask is the label if there are `regions`,
+            else there is none and the dataset serves pretraining only.
         classes: names as the manifest has them, class 0 first; empty for numbers.
         modalities: scans of a case, in the order of the batch.
         stratify: manifest columns besides the target that a split is balanced over.
+        regions: what a mask shows: name -> the labels (after `mask_rule`) that make it up.
     """
 
     name: str
@@ -44,6 +51,7 @@ class ScanDataModule(LightningDataModule):
     classes: ClassVar[tuple[str, ...]] = ()
     modalities: ClassVar[tuple[str, ...]] = ("T1w",)
     stratify: ClassVar[tuple[str, ...]] = ()
+    regions: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
     def __init__(
         self,
@@ -84,19 +92,42 @@ class ScanDataModule(LightningDataModule):
         """The manifest of the dataset's native layout; nothing is read but names and tables."""
         raise NotImplementedError(f"{type(self).__name__} must say how its folder is indexed")
 
+    def use_modalities(self, asked: Sequence[str] | None, known: Sequence[str]) -> None:
+        """Take the scans `asked` for (nothing: the class's own) out of those a case may have."""
+        unknown = [name for name in asked or () if name not in known]
+        if unknown or (asked is not None and not asked):
+            raise DatasetError(f"data.modalities: {list(asked or ())}; expected some of {', '.join(known)}.")
+        self.modalities = tuple(asked or self.modalities)  # type: ignore[misc]
+
     def use_contract(self, contract: Preprocessing) -> None:
         """Prepare by the encoder's contract. `prepare_data` refuses a store prepared otherwise."""
         self.contract = contract
 
     @property
     def manifest(self) -> Manifest:
-        """Read from `root` when it is a CSV, else indexed; once."""
+        """Read from `root` when it is a CSV, else indexed; then what of it the task uses; once."""
         if self._manifest is None:
-            if self.root.is_file():
-                self._manifest = Manifest.read(self.root)
-            else:
-                self._manifest = self.index(self.root)
+            whole = Manifest.read(self.root) if self.root.is_file() else self.index(self.root)
+            self._manifest = self.choose(whole)
         return self._manifest
+
+    def choose(self, manifest: Manifest) -> Manifest:
+        """What of a manifest serves the task; the rest joins `dropped`, with its reason."""
+        scans = manifest.table.to_dict("records")
+        reasons = [self.left_out({str(column): cell for column, cell in scan.items()}) for scan in scans]
+        if self.regions and not self.target:
+            cases = [tuple(scan[column] for column in IDENTITY) for scan in scans]
+            outlined = {case for case, scan in zip(cases, scans, strict=True) if scan["modality"] == MASK}
+            reasons = [
+                reason or ("" if case in outlined else "no mask")
+                for reason, case in zip(reasons, cases, strict=True)
+            ]
+        return manifest.without(reasons)
+
+    def left_out(self, scan: dict[str, Any]) -> str:
+        """Why a row of the manifest does not serve the task that the options ask for, or nothing."""
+        blank = [column for column in self.target if column in scan and is_missing(scan[column])]
+        return f"no {blank[0]}" if blank else ""
 
     def prepare_data(self) -> None:
         """Index, and put into the store what it does not hold yet (one process per machine)."""
@@ -110,7 +141,7 @@ class ScanDataModule(LightningDataModule):
             DatasetError: no labels, an unknown label, or no scan left.
             SplitError: see `splits`.
         """
-        if not self.target:
+        if not self.target and not self.regions:
             raise DatasetError(
                 f"the dataset {self.name!r} has no labels: it serves pretraining.\n"
                 "Give a labelled dataset, or add a label column to the manifest and use `cohort`."
@@ -137,6 +168,33 @@ class ScanDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Any]:
         """Test cases, in the order of `cases`."""
         return self._loader("test")
+
+    @staticmethod
+    def mask_rule(values: np.ndarray) -> np.ndarray:
+        """What the numbers in a mask file mean: labels, uint8; a dataset names another of `datasets.masks`."""
+        return whole_labels(values)
+
+    def mask_of(self, case: int) -> np.ndarray:
+        """A case's mask on the store's grid, (D, H, W) uint8, by the dataset's `mask_rule`.
+
+        Args:
+            case: row label of `cases`, as a batch has it.
+
+        Raises:
+            DatasetError: the case has no mask.
+            ScanError: the mask cannot be read, was not drawn on this scan, or holds what is no label.
+        """
+        row = self.cases.loc[case]
+        if not row[MASK]:
+            raise DatasetError(f"case {row['case']}: has no mask.")
+        key = next(key for name in self.modalities if (key := row[f"key_{name}"]))
+        scan = read_scan(str(row[MASK]))
+        try:
+            labels = self.mask_rule(scan.data)
+        except ValueError as error:
+            raise ScanError(scan.path, f"the mask {error}") from None
+        labelled = replace(scan, data=labels.astype(np.float32))
+        return mask_to_grid(labelled, self.store.geometry(key)).astype(np.uint8)
 
     def _open_store(self) -> Store:
         if (self.store_path / "contract.json").exists():
@@ -191,10 +249,13 @@ class ScanDataModule(LightningDataModule):
     def strata(self, cases: pd.DataFrame) -> pd.Series:
         """What a split (and a label fraction) is balanced over: the class, or the quintile of a number.
 
-        Several targets count as (time, event): both the event and the tercile of the time.
+        Several targets count as (time, event): both the event and the tercile of the time. Where the mask is
+        the label there is nothing to balance.
         """
         if self.classes:
             return cases["target"].astype(int)
+        if not self.target:
+            return pd.Series(0, index=cases.index)
         if len(self.target) == 1:
             return bins(cases["target"], 5)
         time, event = (cases[column] for column in self.target)

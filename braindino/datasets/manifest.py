@@ -2,17 +2,20 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 
 COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site", "sex", "age")
+MASK = "mask"  # the modality of a mask: a label, never prepared as an image
 DROPPED_COLUMNS = ("path", "subject", "reason")
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
 _SEX = {
@@ -74,6 +77,15 @@ class Manifest:
     def label_columns(self) -> list[str]:
         """Names of the columns after the standard ones."""
         return [column for column in self.table.columns if column not in COLUMNS]
+
+    def without(self, reasons: Sequence[str]) -> "Manifest":
+        """The same less the rows that have a reason (one text per row of `table`); these join `dropped`."""
+        out = np.array([bool(reason) for reason in reasons], dtype=bool)
+        lost = self.table.loc[out, ["path", "subject"]].assign(
+            reason=[reason for reason in reasons if reason]
+        )
+        dropped = pd.concat([self.dropped, lost], ignore_index=True)
+        return Manifest(self.table[~out].reset_index(drop=True), dropped)
 
     @classmethod
     def read(cls, csv: Path | str) -> "Manifest":

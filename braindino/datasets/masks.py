@@ -1,0 +1,31 @@
+"""What the numbers in a mask file mean: rules that turn them into labels, and the regions labels make up."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+# Whole tumour, tumour core, enhancing tumour, of 1 necrotic core, 2 oedema, 3 enhancing tumour.
+TUMOUR_REGIONS: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+
+
+def whole_labels(values: np.ndarray) -> np.ndarray:
+    """Labels as they are written, uint8. Raises ValueError for what is no whole number from 0 to 255."""
+    rounded = np.rint(values)
+    if values.size and (np.abs(values - rounded).max() > 1e-3 or rounded.min() < 0 or rounded.max() > 255):
+        raise ValueError("holds values that are no labels (whole numbers from 0 to 255)")
+    return rounded.astype(np.uint8)
+
+
+def enhancing_four(values: np.ndarray) -> np.ndarray:
+    """BraTS up to 2021 and its kin: enhancing tumour is written 4 and becomes 3, as later editions have it.
+
+    Not for BraTS 2024 post-treatment glioma, where 4 is the resection cavity.
+    """
+    labels = whole_labels(values)
+    labels[labels == 4] = 3
+    return labels
+
+
+def above_half(values: np.ndarray) -> np.ndarray:
+    """1 above half the largest value: masks of 0 and 1, 0.9999999, 0.01 or 255; all 0 if that is 0."""
+    return (values > 0.5 * max(float(values.max(initial=0.0)), 0.0)).astype(np.uint8)
