@@ -9,23 +9,41 @@ from braindino.errors import BraindinoError
 if TYPE_CHECKING:
     from braindino.datasets.abide import ABIDE as ABIDE
     from braindino.datasets.adni import ADNI as ADNI
+    from braindino.datasets.atlas import ATLAS as ATLAS
     from braindino.datasets.bids import BIDS as BIDS
+    from braindino.datasets.brain_age import BrainAge as BrainAge
+    from braindino.datasets.brats import BraTS2021 as BraTS2021
+    from braindino.datasets.brats import BraTS2023 as BraTS2023
+    from braindino.datasets.brats import BraTS2024GoAT as BraTS2024GoAT
     from braindino.datasets.cohort import Cohort as Cohort
     from braindino.datasets.datamodule import ScanDataModule as ScanDataModule
     from braindino.datasets.folder import Folder as Folder
     from braindino.datasets.ixi import IXI as IXI
+    from braindino.datasets.long579 import LONG579 as LONG579
     from braindino.datasets.oasis import OASIS as OASIS
+    from braindino.datasets.pixar import Pixar as Pixar
     from braindino.datasets.slices import SliceDataModule as SliceDataModule
+    from braindino.datasets.ucsf_pdgm import UCSFPDGM as UCSFPDGM
+    from braindino.datasets.upenn_gbm import UPENNGBM as UPENNGBM
 
 # Name on the command line -> "module:Class", imported when it is asked for.
 DATASETS = {
     "abide": "abide:ABIDE",
     "adni": "adni:ADNI",
+    "atlas": "atlas:ATLAS",
     "bids": "bids:BIDS",
+    "brain_age": "brain_age:BrainAge",
+    "brats2021": "brats:BraTS2021",
+    "brats2023": "brats:BraTS2023",
+    "brats2024_goat": "brats:BraTS2024GoAT",
     "cohort": "cohort:Cohort",
     "folder": "folder:Folder",
     "ixi": "ixi:IXI",
+    "long579": "long579:LONG579",
     "oasis": "oasis:OASIS",
+    "pixar": "pixar:Pixar",
+    "ucsf_pdgm": "ucsf_pdgm:UCSFPDGM",
+    "upenn_gbm": "upenn_gbm:UPENNGBM",
 }
 _CLASSES = {"ScanDataModule": "datamodule", "SliceDataModule": "slices"} | {
     place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()

@@ -53,13 +53,13 @@ class BIDS(ScanDataModule):
         found = False
         for path in find_scans(root, rows):
             name = stem(path)
-            entities = dict(_ENTITY.findall(name))
-            subject, suffix = entities.get("sub", ""), name.rpartition("_")[2]
+            named = entities(path)
+            subject, suffix = named.get("sub", ""), name.rpartition("_")[2]
             if not subject:
                 rows.drop(path, "", "no sub-<label> in its name")
             elif "derivatives" in path.relative_to(root).parts and not self.derivatives:
                 rows.drop(path, subject, "derivative")
-            elif MASK_LIKE.search(suffix) or "label" in entities:
+            elif MASK_LIKE.search(suffix) or "label" in named:
                 rows.drop(path, subject, "mask or segmentation, by its name")
             elif suffix not in self.suffixes:
                 rows.drop(path, subject, f"suffix {suffix} is not wanted")
@@ -70,21 +70,34 @@ class BIDS(ScanDataModule):
                     tables[top] = participants(top)
                 person = tables[top].get(subject, {})
                 rows.keep(
-                    path, subject, SUFFIXES.get(suffix, suffix), session=entities.get("ses", ""),
-                    group=f"{top.name}:{subject}", dataset=top.name, acq=entities.get("acq", ""),
-                    run=entities.get("run", ""), sex=person.get("sex", ""), age=person.get("age", ""),
+                    path, subject, SUFFIXES.get(suffix, suffix), session=named.get("ses", ""),
+                    group=f"{top.name}:{subject}", dataset=top.name, acq=named.get("acq", ""),
+                    run=named.get("run", ""), sex=person.get("sex", ""), age=person.get("age", ""),
                 )  # fmt: skip
         if not found:
             raise nothing_found(root, self.name, "sub-<label>[/ses-<label>]/anat/sub-<label>_..._T1w.nii.gz")
         return rows.build()
 
 
-def participants(folder: Path) -> dict[str, dict[str, Any]]:
-    """`participants.tsv` of a dataset by subject label: `sex` and `age`; nothing without the table."""
+def entities(path: Path) -> dict[str, str]:
+    """The entities of a BIDS file name: `sub-01_ses-2_T1w` -> {"sub": "01", "ses": "2"}."""
+    return dict(_ENTITY.findall(stem(path)))
+
+
+def participants(folder: Path, required: bool = False) -> dict[str, dict[str, Any]]:
+    """`participants.tsv` of a dataset by subject label: `sex` and `age`.
+
+    Nothing without the table; if it is `required`, TableError, and so too when it has no ages.
+    """
     tsv = folder / "participants.tsv"
-    if not tsv.is_file():
+    if not tsv.is_file() and not required:
         return {}
-    table = read_table(tsv, {"id": ("participant_id",)}, {"sex": ("sex", "gender"), "age": _AGE})
+    ages = {"age": _AGE}
+    wanted, optional = {"id": ("participant_id",)}, {"sex": ("sex", "gender")}
+    if required:
+        table = read_table(tsv, {**wanted, **ages}, optional)
+    else:
+        table = read_table(tsv, wanted, {**optional, **ages})
     people = {}
     for row in table.to_dict("records"):
         age = re.sub(r"^0+(?=\d)|[yY]$", "", str(row.get("age", "")))

@@ -57,6 +57,12 @@ def find_tables(
     return [read_table(path, columns, optional) for path in found]
 
 
+def table_columns(path: Path) -> list[str]:
+    """Names of the columns of a table, stripped. Raises TableError when it cannot be read."""
+    table = read_excel(path) if path.suffix.lower() in (".xls", ".xlsx") else _read_text(path)
+    return [str(name).strip() for name in table.columns]
+
+
 def decode_table(path: Path) -> str:
     """The text of a table: UTF-8 with or without a byte-order mark, else cp1252."""
     try:

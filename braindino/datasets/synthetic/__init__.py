@@ -11,9 +11,18 @@ if TYPE_CHECKING:
 GENERATORS = {
     "abide": "abide:write_abide",
     "adni": "adni:write_adni",
+    "atlas": "atlas:write_atlas",
+    "brain_age": "brain_age:write_brain_age",
+    "brats2021": "brats:write_brats2021",
+    "brats2023": "brats:write_brats2023",
+    "brats2024_goat": "brats:write_brats2024_goat",
     "cohort": "cohort:write_cohort",
     "ixi": "ixi:write_ixi",
+    "long579": "long579:write_long579",
     "oasis": "oasis:write_oasis",
+    "pixar": "pixar:write_pixar",
+    "ucsf_pdgm": "ucsf_pdgm:write_ucsf_pdgm",
+    "upenn_gbm": "upenn_gbm:write_upenn_gbm",
 }
 
 

@@ -27,9 +27,13 @@ class Anatomy:
     def __init__(self, seed: int, age: float, sex: str, atrophy: float) -> None:
         rng = np.random.default_rng([seed, 0])
         years = max(0.0, age - 20) / 60  # 1 at eighty
+        growth = max(0.0, 20 - age) / 15  # 1 at five: a smaller head, a thicker cortex, narrow ventricles
         self.scale = (1.025 if sex == "M" else 0.975) * rng.normal(1, 0.02) * rng.normal(1, 0.015, 3)
-        self.ventricle = float(np.exp(rng.normal(0, 0.1)) * (1 + 0.3 * years + 1.0 * atrophy))
-        self.cortex = float(rng.normal(3.6, 0.15) * (1 - 0.12 * years - 0.25 * atrophy))
+        self.scale *= 1 - 0.12 * growth
+        self.ventricle = float(
+            np.exp(rng.normal(0, 0.1)) * (1 + 0.3 * years + 1.0 * atrophy) * (1 - 0.3 * growth)
+        )
+        self.cortex = float(rng.normal(3.6, 0.15) * (1 - 0.12 * years - 0.25 * atrophy + 0.3 * growth))
         self.sulcus = float(rng.normal(0.17, 0.01) * (1 + 0.5 * years + 1.8 * atrophy))
         self.hippocampus = float(rng.normal(1, 0.05) * (1 - 0.08 * years - 0.45 * atrophy))
         self.recession = float(abs(rng.normal(0.4, 0.2)) + 0.6 * years + 2.4 * atrophy)  # mm, from the skull
