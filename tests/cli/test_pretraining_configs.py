@@ -1,0 +1,68 @@
+"""Every shipped pretraining config, laid over with a tiny model, goes through two steps by the command."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from braindino.cli.configs import shipped_configs
+from braindino.cli.main import main
+from braindino.encoders.checkpoints import read_file
+
+CONF = Path(__file__).parent.parent / "conf"
+STAGE_1 = sorted(name for name in shipped_configs() if name.startswith("pretrain") and "highres" not in name)
+
+
+def fit(cohort: Path, runs: Path, config: str, *more: str) -> Path:
+    """The run folder of two steps."""
+    command = [
+        *("fit", "--config", config, "--config", str(CONF / "tiny_fit.yaml"), *more),
+        *(f"--data.store={cohort / 'store'}", "--run.root", str(runs), "--run.name", "r", "--run.id", "a"),
+    ]
+    assert main(command) == 0
+    return runs / "r" / "a"
+
+
+def losses(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["train/loss"]]
+
+
+@pytest.mark.parametrize("config", STAGE_1)
+def test_stage_1(cohort: Path, tmp_path: Path, config: str) -> None:
+    run = fit(cohort, tmp_path, config)
+    assert [row["step"] for row in losses(run)] == ["0", "1"]
+
+
+def test_stage_2_starts_by_one_line(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = fit(cohort, tmp_path / "1", "pretrain.yaml")
+    capsys.readouterr()
+    tiny = ("--config", str(CONF / "tiny_highres.yaml"), "--model.init_from", str(first))
+    run = fit(cohort, tmp_path / "2", "pretrain_highres.yaml", *tiny)
+    assert "model.init_from: backbone of" in capsys.readouterr().out
+    rows = losses(run)
+    assert [row["step"] for row in rows] == ["0", "1"]
+    assert all(float(row["train/gram"]) > 0 for row in rows)
+    config = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
+    assert config["views"]["flip"] == 0.0  # the tiny layers leave what they do not name
+    assert config["optimiser"]["lr"] == 5e-5
+    content = read_file(run / "checkpoints" / "step0000002.ckpt")
+    assert [start["source"] for start in content["pretraining"]["starts"]] == [
+        str(first / "checkpoints" / "step0000002.ckpt")
+    ]
+    # The same command continues it, though stage 1 is gone.
+    for path in (first / "checkpoints").iterdir():
+        path.unlink()
+    fit(cohort, tmp_path / "2", "pretrain_highres.yaml", *tiny, "--trainer.max_steps", "3")
+    told = capsys.readouterr().out
+    assert "continuing from" in told
+    assert "model.init_from" not in told
+    assert [row["step"] for row in losses(run)] == ["0", "1", "2"]
+
+
+def test_stage_2_without_stage_1_says_what_to_add(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "--config", "pretrain_highres.yaml", f"--data.store={cohort / 'store'}"]) == 2
+    assert "model.init_from" in capsys.readouterr().err
