@@ -1,6 +1,7 @@
 """What every training run writes into its folder: config, environment, metrics, checkpoints, who was seen."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from braindino.cli.metrics_csv import MetricsCSV
-from braindino.cli.run_folder import RunOptions, write_environment
+from braindino.cli.run_folder import FitOptions, write_environment
 
 
 class SaveConfig(SaveConfigCallback):
@@ -50,7 +51,7 @@ class RecordPeople(Callback):
 class Checkpoints(ModelCheckpoint):
     """The last two checkpoints, every `checkpoint_every` optimiser steps, and one when the run ends."""
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: FitOptions) -> None:
         super().__init__(
             dirpath=options.checkpoints,
             filename="step{step:07d}",
@@ -70,7 +71,7 @@ class Checkpoints(ModelCheckpoint):
             trainer.save_checkpoint(path)
 
 
-def loggers_of(options: RunOptions) -> list[Logger]:
+def loggers_of(options: FitOptions) -> list[Logger]:
     """CSV always, TensorBoard when it is installed, Weights & Biases on request."""
     loggers: list[Logger] = [MetricsCSV(options.folder)]
     try:
@@ -80,10 +81,21 @@ def loggers_of(options: RunOptions) -> list[Logger]:
     except ModuleNotFoundError:
         pass  # an optional dependency: the extra `tensorboard` brings it
     if options.wandb != "disabled":
-        from lightning.pytorch.loggers import WandbLogger
-
-        folder = options.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ["WANDB_MODE"] = options.wandb
-        loggers.append(WandbLogger(name=folder.name, project="braindino", save_dir=folder, id=folder.name))
+        loggers.append(wandb_logger(options.wandb, options.folder))
     return loggers
+
+
+def wandb_logger(mode: str, folder: Path) -> Logger:
+    """Weights & Biases, `online` or `offline`; its files lie in the run folder."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["WANDB_MODE"] = mode
+    return WandbLogger(name=folder.name, project="braindino", save_dir=folder, id=folder.name)
+
+
+def finish_wandb() -> None:
+    """Close the Weights & Biases run, if there is one, so that nothing of it is lost and none is continued."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(quiet=True)

@@ -16,12 +16,19 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from braindino.cli.arguments import check_arguments
-from braindino.cli.callbacks import Checkpoints, Environment, RecordPeople, SaveConfig, loggers_of
+from braindino.cli.callbacks import (
+    Checkpoints,
+    Environment,
+    RecordPeople,
+    SaveConfig,
+    finish_wandb,
+    loggers_of,
+)
 from braindino.cli.configs import resolve_configs
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
-from braindino.cli.run_folder import RunOptions, newest_checkpoint
+from braindino.cli.run_folder import FitOptions, newest_checkpoint
 from braindino.errors import BraindinoError
 
 _PARSER = {"exit_on_error": False, "allow_abbrev": False}
@@ -57,6 +64,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         return int(stop.code or 0)
     finally:
         sys.argv = given
+        finish_wandb()
     return 0
 
 
@@ -91,11 +99,11 @@ class FitCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The `run` group: where the run writes."""
-        parser.add_class_arguments(RunOptions, "run")
+        parser.add_class_arguments(FitOptions, "run")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that writes everything into the run folder."""
-        options: RunOptions = self._get(self.config_init, "run")
+        options: FitOptions = self._get(self.config_init, "run")
         evaluating = self.subcommand != "fit"
         if evaluating and options.id is None and self._get(self.config, "ckpt_path") is None:
             raise BraindinoError(
@@ -124,7 +132,7 @@ class FitCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Continue from the run's newest checkpoint unless another was named."""
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        options: RunOptions = self._get(self.config_init, "run")
+        options: FitOptions = self._get(self.config_init, "run")
         if kwargs.get("ckpt_path") is None:
             found = newest_checkpoint(options.checkpoints)
             if found is not None:
@@ -150,7 +158,7 @@ class FitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Tell where the run is and what comes next."""
-        options: RunOptions = self._get(self.config_init, "run")
+        options: FitOptions = self._get(self.config_init, "run")
         _tell(f"run folder: {options.folder}")
         _tell(f"next: braindino export {options.folder} --out encoder")
 

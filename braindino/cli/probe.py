@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from braindino.cli.callbacks import wandb_logger
 from braindino.cli.run_folder import RunOptions, write_environment
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
@@ -81,6 +82,13 @@ def run_probe(arguments: Sequence[str]) -> int:
         encoder=cli.encoder,
         progress=sys.stderr.isatty(),
     )
+    options: RunOptions = cli.config_init["run"]
+    if options.wandb != "disabled":
+        logger = wandb_logger(options.wandb, folder)
+        for summary in results["summary"]:
+            named = {f"test/{name}": value["value"] for name, value in summary["test"]["metrics"].items()}
+            logger.log_metrics({"fraction": summary["fraction"], **named})
+        logger.finalize("success")
     print(results_table(results))
     print(f"run folder: {folder}")
     return 0

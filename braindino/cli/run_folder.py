@@ -28,13 +28,22 @@ class RunOptions:
         id: name of this run. A run of the same id continues where it stopped. Default: the job's id under
             SLURM (so a requeued job continues) or torchrun, else date and time.
         wandb: also log to Weights & Biases; `offline` needs no network (`wandb sync` uploads later).
-        checkpoint_every: optimiser steps between checkpoints; the last two are kept.
     """
 
     root: Path = Path("runs")
     name: str = "pretrain"
     id: str | None = None
     wandb: Literal["disabled", "offline", "online"] = "disabled"
+
+
+@dataclass
+class FitOptions(RunOptions):
+    """Of a run that trains, which also keeps checkpoints.
+
+    Args:
+        checkpoint_every: optimiser steps between checkpoints; the last two are kept.
+    """
+
     checkpoint_every: int = 1000
 
     @property

@@ -1,0 +1,62 @@
+"""`braindino probe` from the command line: what it writes, what it finds again, how it refuses."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from braindino.cli.main import main
+from braindino.files import read_json
+
+ENCODER = "scratch:vit_tiny_patch16_dinov3_qkvb"
+
+
+def probe(cohort: Path, runs: Path, *more: str) -> int:
+    return main(
+        [
+            *("probe", "--config", "adni_cls.yaml", "--data.root", str(cohort / "ADNI")),
+            *("--data.store", str(cohort / "store"), "--model.encoder", ENCODER, "--run.root", str(runs)),
+            *("--probe.seeds", "[0]", "--probe.max_epochs", "2", "--probe.resamples", "20"),
+            *("--probe.baselines", "false", *more),
+        ]
+    )
+
+
+def test_run_folder_and_its_reuse(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert probe(cohort, tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "test/auroc" in shown
+    # The id follows from the config: the same probe finds itself, more seeds join it.
+    (run,) = tmp_path.glob("adni_cls/scratch-vit_tiny_patch16_dinov3_qkvb/*")
+    assert f"run folder: {run}" in shown
+    assert yaml.safe_load((run / "config.yaml").read_text())["probe"]["max_epochs"] == 2
+    predictions = pd.read_csv(run / "predictions.csv")
+    assert {"case", "group", "target", "prediction", "prob_CN", "prob_MCI", "prob_AD"} <= set(predictions)
+    first = (run / "cells" / "seed0_fraction1.0" / "cell.json").stat().st_mtime_ns
+    assert probe(cohort, tmp_path, "--probe.seeds", "[0,1]", "--run.wandb", "offline") == 0
+    assert [run] == list(tmp_path.glob("adni_cls/*/*"))
+    assert (run / "cells" / "seed0_fraction1.0" / "cell.json").stat().st_mtime_ns == first
+    assert read_json(run / "results.json")["summary"][0]["seeds"] == [0, 1]
+    assert len(read_json(run / "environment.json")["starts"]) == 2
+    assert list(run.glob("wandb/offline-run-*/*.wandb"))
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--probe.seed", "[1]"], "Did you mean 'probe.seeds'?"),
+        (["--probe.fractions", "[2]"], "probe.fractions"),
+        (["--model.encoder", "nowhere"], "braindino export"),
+        (["--data.root", "nowhere"], "nowhere: no such folder"),
+        (["--run.checkpoint_every", "3"], "no key 'run.checkpoint_every'"),
+        (["--model.head.class_path", "braindino.probing.Classification"], "ClassificationHead"),
+    ],
+)
+def test_wrong_input_is_one_readable_error(
+    cohort: Path, tmp_path: Path, more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert probe(cohort, tmp_path, *more) == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert len(shown.strip().splitlines()) <= 3
