@@ -95,7 +95,7 @@ def wandb_logger(mode: str, folder: Path) -> Logger:
 
 
 def finish_wandb() -> None:
-    """Close the Weights & Biases run, if there is one, so that nothing of it is lost and none is continued."""
+    """Close the Weights & Biases run, if there is one, so that all of it is written."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        wandb.finish(quiet=True)
+        wandb.finish()
