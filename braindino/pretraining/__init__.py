@@ -1,5 +1,7 @@
-"""Self-distillation: views, masks, heads, losses, schedules, and the module that trains them."""
+"""Self-distillation: views, masks, heads, losses, schedules, the module that trains, its monitors."""
 
+from braindino.pretraining.knn import KNNMonitor
 from braindino.pretraining.module import DINOModule
+from braindino.pretraining.picture_monitors import PatchPictures, ViewPictures
 
-__all__ = ["DINOModule"]
+__all__ = ["DINOModule", "KNNMonitor", "PatchPictures", "ViewPictures"]

@@ -17,7 +17,7 @@ from braindino.pretraining.distributed import rank, say, world_size
 from braindino.pretraining.gram import GramTeacher, check_gram
 from braindino.pretraining.guard import FiniteGuard
 from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.masking import MaskConfig, sample_masks
+from braindino.pretraining.masking import MaskConfig, Masks, sample_masks
 from braindino.pretraining.monitors import CollapseMonitor, ThroughputMonitor
 from braindino.pretraining.network import Student, Teacher
 from braindino.pretraining.objective import distil
@@ -26,7 +26,7 @@ from braindino.pretraining.randomness import Randomness
 from braindino.pretraining.rope import RopeConfig
 from braindino.pretraining.schedules import batch_scale
 from braindino.pretraining.start import Start, load_backbone, load_heads, resolve
-from braindino.pretraining.views import ViewsConfig, make_views
+from braindino.pretraining.views import Views, ViewsConfig, make_views
 from braindino.scans.preprocessing import Preprocessing
 
 SEEN = ("loss", "dino", "ibot", "koleo", "gram")  # told when a step is not finite
@@ -120,8 +120,8 @@ class DINOModule(pl.LightningModule):
         """Take the data module's contract and refuse trainer settings under which the method would not hold.
 
         Raises:
-            BraindinoError: no contract, clipping by the trainer, or a precision that the moving average
-                cannot bear.
+            BraindinoError: no contract, or one that patches do not divide, clipping by the trainer, or a
+                precision that the moving average cannot bear.
         """
         # the teacher is in eval mode on purpose; lightning would warn about each run
         warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
@@ -130,6 +130,13 @@ class DINOModule(pl.LightningModule):
             raise BraindinoError(
                 "DINOModule needs a data module with a `contract` (SliceDataModule): it is the preprocessing "
                 "that the exported encoder will ask for."
+            )
+        patch = self.student.backbone.patch_embed.patch_size[0]
+        if any(side % patch for side in contract.size):
+            raise BraindinoError(
+                f"the store's slices of {contract.size[0]} x {contract.size[1]} pixels do not divide into "
+                f"patches of {patch}, so the encoder could not be used on them.\n"
+                f"Prepare the store with a size that is a multiple of {patch}."
             )
         self._contract = contract.to_dict()
         if self.trainer.gradient_clip_val is not None:
@@ -193,16 +200,21 @@ class DINOModule(pl.LightningModule):
 
     # ------------------------------------------------------------------------------------ losses of a batch
 
-    def _losses(self, batch: Mapping[str, Tensor], number: int, measure: bool) -> dict[str, Tensor]:
+    def views_of(self, batch: Mapping[str, Tensor], number: int) -> tuple[Views, Masks, Randomness]:
+        """Views and masks of a batch by its number, and the generators that made them."""
         randomness = Randomness.of(self.seed, number, rank(), self.device)
         views = make_views(batch, self.views, randomness)
         crops = views.global_crops.flatten(0, 1)
         masks = sample_masks(len(crops), self.student.grid(crops), self.masks, randomness.host)
+        return views, masks.to(crops.device), randomness
+
+    def _losses(self, batch: Mapping[str, Tensor], number: int, measure: bool) -> dict[str, Tensor]:
+        views, masks, randomness = self.views_of(batch, number)
         return distil(
             self.student,
             self.teacher,
             views,
-            masks.to(crops.device),
+            masks,
             self.losses,
             self.teacher_config.temperature_schedule().at(self._step, self._total_steps),
             self.teacher_config.sinkhorn_iterations,

@@ -1,5 +1,6 @@
 """DINOModule through Trainer: who learns, who follows, what a checkpoint restores, how a bad step ends."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,13 @@ def test_weights_of_the_losses_are_used() -> None:
 def test_trainer_settings_that_break_the_method_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(BraindinoError, match=message):
         trainer(1, **settings).fit(tiny_module(), FakeSlices())
+
+
+def test_slices_that_patches_do_not_divide_are_refused() -> None:
+    data = FakeSlices()
+    data.contract = replace(data.contract, size=(36, 32))
+    with pytest.raises(BraindinoError, match=r"36 x 32.*\n?.*patches of 8"):
+        trainer(1).fit(tiny_module(), data)
 
 
 def test_a_data_module_without_contract_and_a_cosine_without_end_are_refused() -> None:
