@@ -42,23 +42,23 @@ def classification_metrics(
     if len(truth) and not (truth.min() >= 0 and truth.max() < count):
         raise ValueError(f"targets must be 0 to {count - 1}, found {truth.min()} to {truth.max()}")
     chosen = scores.argmax(axis=1) if prediction is None else np.asarray(prediction, dtype=np.int64)
-    weight = _weights(weights, len(truth))
+    weight = weights_of(weights, len(truth))
 
     confusion = confusion_matrix(truth, chosen, count, weight)
     hits = np.diagonal(confusion, axis1=1, axis2=2)
     actual, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     total = actual.sum(axis=1, keepdims=True)
-    sensitivity = _ratio(hits, actual)
-    specificity = _ratio(total - actual - predicted + hits, total - actual)
+    sensitivity = ratio(hits, actual)
+    specificity = ratio(total - actual - predicted + hits, total - actual)
 
     onehot = np.eye(count)[truth]
     distance = ((scores - onehot) ** 2).sum(axis=1) * (0.5 if count == 2 else 1.0)
     metrics = {
         "auroc": _macro_auroc(onehot, scores, weight),
         "balanced_accuracy": _nanmean(sensitivity),
-        "accuracy": _ratio(hits.sum(axis=1), total[:, 0]),
-        "f1": _nanmean(_ratio(2 * hits, actual + predicted)),
-        "brier": _ratio(weight @ distance, total[:, 0]),
+        "accuracy": ratio(hits.sum(axis=1), total[:, 0]),
+        "f1": _nanmean(ratio(2 * hits, actual + predicted)),
+        "brier": ratio(weight @ distance, total[:, 0]),
         "ece": _calibration_error(truth == chosen, scores.max(axis=1), weight),
     }
     for index, name in enumerate(classes):
@@ -82,7 +82,7 @@ def regression_metrics(
     truth, guess = np.asarray(target, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if truth.shape != guess.shape or truth.ndim != 1:
         raise ValueError(f"target is {truth.shape}, prediction is {guess.shape}; expected two equal vectors")
-    weight = _weights(weights, len(truth))
+    weight = weights_of(weights, len(truth))
     total = weight.sum(axis=1)
     error = guess - truth
     squared = weight @ error**2
@@ -91,10 +91,10 @@ def regression_metrics(
     spread_x = _moment(weight, x, x, total)
     spread_y = _moment(weight, y, y, total)
     return {
-        "mae": _ratio(weight @ np.abs(error), total),
-        "rmse": np.sqrt(_ratio(squared, total)),
-        "r2": 1 - _ratio(squared, spread_x),
-        "pearson": _ratio(_moment(weight, x, y, total), np.sqrt(spread_x * spread_y)),
+        "mae": ratio(weight @ np.abs(error), total),
+        "rmse": np.sqrt(ratio(squared, total)),
+        "r2": 1 - ratio(squared, spread_x),
+        "pearson": ratio(_moment(weight, x, y, total), np.sqrt(spread_x * spread_y)),
     }
 
 
@@ -103,19 +103,19 @@ def confusion_matrix(
 ) -> Floats:
     """(R, C, C) weighted counts, true class in rows, predicted class in columns."""
     truth, chosen = np.asarray(target, dtype=np.int64), np.asarray(prediction, dtype=np.int64)
-    weight = _weights(weights, len(truth))
+    weight = weights_of(weights, len(truth))
     cells = np.eye(classes * classes)[truth * classes + chosen]
     return (weight @ cells).reshape(len(weight), classes, classes)
 
 
 def _macro_auroc(onehot: Floats, scores: Floats, weight: Floats) -> Floats:
     if scores.shape[1] == 2:
-        return _auroc(onehot[:, 1], scores[:, 1], weight)
-    each = [_auroc(onehot[:, index], scores[:, index], weight) for index in range(scores.shape[1])]
+        return auroc(onehot[:, 1], scores[:, 1], weight)
+    each = [auroc(onehot[:, index], scores[:, index], weight) for index in range(scores.shape[1])]
     return _nanmean(np.stack(each, axis=1))
 
 
-def _auroc(positive: Floats, score: Floats, weight: Floats) -> Floats:
+def auroc(positive: Floats, score: Floats, weight: Floats) -> Floats:
     """Weighted Mann-Whitney: the chance that a positive scores above a negative, a tie counting half."""
     order = np.argsort(score, kind="stable")
     ranked = score[order]
@@ -125,25 +125,26 @@ def _auroc(positive: Floats, score: Floats, weight: Floats) -> Floats:
     misses = np.add.reduceat(weight * (1 - positive), starts, axis=1)
     below = np.cumsum(misses, axis=1) - misses
     wins = (hits * (below + 0.5 * misses)).sum(axis=1)
-    return _ratio(wins, hits.sum(axis=1) * misses.sum(axis=1))
+    return ratio(wins, hits.sum(axis=1) * misses.sum(axis=1))
 
 
 def _calibration_error(correct: NDArray[np.bool_], confidence: Floats, weight: Floats) -> Floats:
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
     bins = np.eye(CALIBRATION_BINS)[np.searchsorted(edges, confidence, side="left")]
     gaps = weight @ (bins * (correct - confidence)[:, None])
-    return _ratio(np.abs(gaps).sum(axis=1), weight.sum(axis=1))
+    return ratio(np.abs(gaps).sum(axis=1), weight.sum(axis=1))
 
 
 def _moment(weight: Floats, x: Floats, y: Floats, total: Floats) -> Floats:
     """Weighted sum of products about the weighted means; exactly 0 where rounding is all that is left."""
     raw = weight @ (x * y)
-    moment = raw - _ratio((weight @ x) * (weight @ y), total)
+    moment = raw - ratio((weight @ x) * (weight @ y), total)
     size = np.sqrt((weight @ x**2) * (weight @ y**2))
     return np.where(np.abs(moment) <= 1e-12 * size, 0.0, moment)
 
 
-def _weights(weights: ArrayLike | None, cases: int) -> Floats:
+def weights_of(weights: ArrayLike | None, cases: int) -> Floats:
+    """(R, cases): the weights, checked; one row of ones if there are none."""
     if cases == 0:
         raise ValueError("there are no cases to evaluate")
     if weights is None:
@@ -154,7 +155,8 @@ def _weights(weights: ArrayLike | None, cases: int) -> Floats:
     return weight
 
 
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """The quotient; NaN where the denominator is 0."""
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     return np.divide(numerator, denominator, out=result, where=denominator != 0)
 
@@ -162,4 +164,4 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 def _nanmean(values: Floats) -> Floats:
     """Mean of each row over the entries that are defined."""
     defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+    return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

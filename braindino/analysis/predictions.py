@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-KEYS = ("case", "group", "split", "seed", "fraction", "target", "prediction")
+KEYS = ("case", "group", "split", "seed", "fraction")
+PREDICTED = ("target", "prediction")
+SURVIVAL = ("risk", "time", "event")
 PROBABILITY = "prob_"
 TRAITS = ("dataset", "site", "sex", "age")
 
@@ -15,14 +17,15 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     try:
         # As text first: pandas may miss the last bit of a number, and takes the site "NA" for a gap.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        task = task_of(table)
         numbers = ["fraction", "age", *probability_columns(table)]
-        if not probability_columns(table):
-            numbers += ["target", "prediction"]
+        numbers += {"regression": PREDICTED, "survival": SURVIVAL}.get(task, ())
         for name in table.columns.intersection(numbers):
             table[name] = table[name].replace("", "nan").astype(float)
         if "seed" in table:
             table["seed"] = table["seed"].astype(int)
-        return check_predictions(table)
+        check_predictions(table)
+        return table.astype({"event": int}) if task == "survival" else table
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -30,7 +33,12 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
 def format_predictions(table: pd.DataFrame) -> str:
     """The text of the file: checked, columns in their order, numbers that read back exactly."""
     checked = check_predictions(table)
-    order = [*KEYS, *probability_columns(checked), *(name for name in TRAITS if name in checked)]
+    order = [
+        *KEYS,
+        *label_columns(checked),
+        *probability_columns(checked),
+        *(name for name in TRAITS if name in checked),
+    ]
     others = [name for name in checked.columns if name not in order]
     return checked[order + others].to_csv(index=False, lineterminator="\n")
 
@@ -40,9 +48,10 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
 
     Checked: the columns; one row per case, seed and fraction; nobody in two parts of one seed and fraction;
     for a classification (columns `prob_<class>`, two at least) probabilities that sum to 1, and targets and
-    predictions among the classes; for a regression finite targets and predictions.
+    predictions among the classes; for a regression finite targets and predictions; for survival (a column
+    `risk`, the log relative hazard) finite risks, times of 0 or above, and events that are 0 (censored) or 1.
     """
-    missing = [name for name in KEYS if name not in table]
+    missing = [name for name in (*KEYS, *label_columns(table)) if name not in table]
     if missing:
         raise ValueError(f"columns missing: {', '.join(missing)}")
     cell = ["seed", "fraction"]
@@ -58,10 +67,25 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     if probabilities:
         _check_classes(table, probabilities)
     else:
-        for name in ("target", "prediction"):
+        for name in label_columns(table):
             numbers = pd.to_numeric(table[name], errors="coerce")
             _refuse(table, ~np.isfinite(numbers), f"{name} is no finite number")
+    if task_of(table) == "survival":
+        _refuse(table, table["time"].astype(float) < 0, "the time is negative")
+        _refuse(table, ~table["event"].astype(float).isin([0, 1]), "the event is neither 0 nor 1")
     return table
+
+
+def task_of(table: pd.DataFrame) -> str:
+    """ "classification", "survival" or "regression", by the columns."""
+    if probability_columns(table):
+        return "classification"
+    return "survival" if "risk" in table else "regression"
+
+
+def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
+    """Truth and prediction in the task's own columns."""
+    return SURVIVAL if task_of(table) == "survival" else PREDICTED
 
 
 def probability_columns(table: pd.DataFrame) -> list[str]:

@@ -13,7 +13,8 @@ from braindino.analysis.metrics import (
     confusion_matrix,
     regression_metrics,
 )
-from braindino.analysis.predictions import class_names, probability_columns
+from braindino.analysis.predictions import class_names, probability_columns, task_of
+from braindino.analysis.survival import survival_metrics
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -58,9 +59,17 @@ def resample_people(
     return Resamples(np.concatenate(kept), redrawn)
 
 
-def metrics_of(table: pd.DataFrame, weights: Floats | None = None) -> dict[str, Floats]:
-    """Every metric of the task that `table` (rows of predictions.csv) belongs to: name -> (R,)."""
+def metrics_of(
+    table: pd.DataFrame, weights: Floats | None = None, train: pd.DataFrame | None = None
+) -> dict[str, Floats]:
+    """Every metric of the task that `table` (rows of predictions.csv) belongs to: name -> (R,).
+
+    Args:
+        train: rows of the training cases; survival has its `c_index` only without them.
+    """
     names = class_names(table)
+    if task_of(table) == "survival":
+        return survival_metrics(table, train, weights)
     if not names:
         return regression_metrics(table["target"].astype(float), table["prediction"].astype(float), weights)
     target, prediction = (_indices(table[column], names) for column in ("target", "prediction"))
@@ -68,7 +77,12 @@ def metrics_of(table: pd.DataFrame, weights: Floats | None = None) -> dict[str, 
     return classification_metrics(target, probabilities, names, prediction, weights)
 
 
-def estimate(tables: Sequence[pd.DataFrame], resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def estimate(
+    tables: Sequence[pd.DataFrame],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    train: Sequence[pd.DataFrame | None] | None = None,
+) -> dict[str, Any]:
     """Metrics of one table, or their mean over several (one per seed), with an interval over people.
 
     People, not cases, are drawn: all cases of a person come or stay away together. Several tables are
@@ -78,6 +92,7 @@ def estimate(tables: Sequence[pd.DataFrame], resamples: int = RESAMPLES, seed: i
         tables: rows of predictions.csv of the same task, one table per seed.
         resamples: number of draws; 0 for no intervals.
         seed: of the draws; the same seed gives the same interval.
+        train: rows of each table's training cases, which are not resampled; see `metrics_of`.
 
     Returns:
         `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), and `metrics`: name ->
@@ -85,7 +100,7 @@ def estimate(tables: Sequence[pd.DataFrame], resamples: int = RESAMPLES, seed: i
         where it is undefined: `sd` of a single table, the metric of a constant, an interval of which less
         than half of the resamples are defined.
     """
-    point, spread, redrawn, people = _evaluate(tables, resamples, seed)
+    point, spread, redrawn, people = _evaluate(tables, resamples, seed, train)
     return {
         "cases": len(np.unique(np.concatenate([table["case"].astype(str) for table in tables]))),
         "people": people,
@@ -109,7 +124,7 @@ def compare(
 
     Args:
         tables, others: rows of predictions.csv, one table per seed, in the same order of seeds.
-        metric: a name that `estimate` gives.
+        metric: a name that `estimate` gives; of survival, `c_index`.
 
     Returns:
         `value`, `low`, `high`, `sd` of the difference, as in `estimate`; `sd` is over seeds.
@@ -131,28 +146,38 @@ def confusion_of(table: pd.DataFrame) -> list[list[int]]:
 
 
 def _evaluate(
-    tables: Sequence[pd.DataFrame], resamples: int, seed: int
+    tables: Sequence[pd.DataFrame],
+    resamples: int,
+    seed: int,
+    train: Sequence[pd.DataFrame | None] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, Floats], int, int]:
     """Metrics of each table (S,), their mean over tables in each resample (R,), draws redrawn, people."""
     groups = np.concatenate([table["group"].astype(str) for table in tables])
     people, codes = np.unique(groups, return_inverse=True)
     owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
-    values = [metrics_of(table) for table in tables]
+    known = [None] * len(tables) if train is None else train
+    values = [metrics_of(table, train=rows) for table, rows in zip(tables, known, strict=True)]
     point = {name: np.array([float(each[name][0]) for each in values]) for name in values[0]}
     if not resamples:
         return point, {name: np.empty(0) for name in point}, 0, len(people)
     drawn = resample_people(len(people), resamples, seed, _carriers(tables, owners, len(people)))
-    return point, _resampled(tables, owners, drawn.weights), drawn.redrawn, len(people)
+    return point, _resampled(tables, owners, drawn.weights, known), drawn.redrawn, len(people)
 
 
 def _resampled(
-    tables: Sequence[pd.DataFrame], owners: Sequence[NDArray[np.int64]], weights: NDArray[np.uint16]
+    tables: Sequence[pd.DataFrame],
+    owners: Sequence[NDArray[np.int64]],
+    weights: NDArray[np.uint16],
+    train: Sequence[pd.DataFrame | None],
 ) -> dict[str, Floats]:
     rows = max(1, BLOCK // max(len(owner) for owner in owners))
     blocks = []
     for start in range(0, len(weights), rows):
         block = weights[start : start + rows].astype(np.float64)
-        each = [metrics_of(table, block[:, owner]) for table, owner in zip(tables, owners, strict=True)]
+        each = [
+            metrics_of(table, block[:, owner], rows)
+            for table, owner, rows in zip(tables, owners, train, strict=True)
+        ]
         blocks.append({name: np.mean([one[name] for one in each], axis=0) for name in each[0]})
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -171,10 +196,15 @@ def _summary(point: Floats, spread: Floats, resamples: int) -> dict[str, float |
 def _carriers(
     tables: Sequence[pd.DataFrame], owners: Sequence[NDArray[np.int64]], people: int
 ) -> NDArray[np.bool_] | None:
-    """(people, classes of every table): who has a case of which class; None for a regression."""
+    """(people, classes of every table): who has a case of which class, or an event. None: regression."""
     columns = []
     for table, owner in zip(tables, owners, strict=True):
         names = class_names(table)
+        if task_of(table) == "survival":
+            carries = np.zeros((people, 1), dtype=bool)
+            carries[owner[table["event"].to_numpy() == 1]] = True
+            columns.append(carries)
+            continue
         if not names:
             return None
         carries = np.zeros((people, len(names)), dtype=bool)

@@ -5,6 +5,7 @@ from braindino.probing.module import FrozenProbeModule
 from braindino.probing.pooling import GatedAttentionPooling, MeanPooling, Pooling
 from braindino.probing.protocol import Protocol
 from braindino.probing.study import run_study
+from braindino.probing.survival import SurvivalHead
 from braindino.probing.table import results_table
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Pooling",
     "Protocol",
     "RegressionHead",
+    "SurvivalHead",
     "results_table",
     "run_study",
 ]

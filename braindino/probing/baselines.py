@@ -8,8 +8,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from braindino.encoders.base import Encoder
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing.cases import ProbeCases
-from braindino.probing.cell import Cell, prediction_rows
+from braindino.probing.cell import Cell, prediction_rows, shown_parts
+from braindino.probing.cox_net import fit_cox_net
 from braindino.probing.heads import classification_rows, regression_rows
+from braindino.probing.survival import survival_rows
 
 KNOWN = ("age", "sex", "site")
 
@@ -24,17 +26,22 @@ def known_traits(cases: ProbeCases) -> list[str]:
     ]
 
 
-def traits_cell(cell: Cell, cases: ProbeCases) -> None:
-    """Logistic regression (of classes) or ridge regression (of a number) on `known_traits`, in one cell.
+def traits_cell(cell: Cell, cases: ProbeCases, task: str) -> None:
+    """A linear model of `known_traits` in one cell: logistic, ridge, or (of survival) Cox regression.
 
     Age is standardised on the labelled cases, with an indicator of its absence; sex and site are one-hot
-    over the values that the labelled cases have. The penalty is scikit-learn's default.
+    over the values that the labelled cases have. The penalty is scikit-learn's default, that of Cox
+    regression is chosen on validation.
     """
     train = cases.labelled(cell.fraction, cell.seed)
-    shown = pd.concat([cases.part("val"), cases.part("test")])
+    shown = pd.concat(shown_parts(cases, train, task))
     names = known_traits(cases)
     x, x_shown = _design(train, train, names), _design(train, shown, names)
-    if cases.classes:
+    if task == "survival":
+        part = (shown["split"] == "val").to_numpy()
+        fitted = fit_cox_net(x, train, x_shown[part], shown[part])
+        rows = survival_rows(x_shown @ fitted.coefficients, shown)
+    elif cases.classes:
         present = LogisticRegression(max_iter=1000).fit(x, train["target"])
         probabilities = np.zeros((len(shown), len(cases.classes)))
         probabilities[:, present.classes_] = present.predict_proba(x_shown)

@@ -17,6 +17,7 @@ from braindino.probing.heads import Head
 from braindino.probing.pooling import Pooling
 
 Missing = Literal["mask", "drop"]
+TIME_EVENT = ("time", "event")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class ProbeCases:
         usable = there.any(axis=1) if missing == "mask" else there.all(axis=1)
         kept = usable & cases["split"].isin(PARTS).to_numpy()
         table = cases.iloc[np.flatnonzero(kept)].reset_index(drop=True)
+        if len(datamodule.target) == 2:  # whatever a cohort calls them
+            table = table.assign(**{name: table[datamodule.target[i]] for i, name in enumerate(TIME_EVENT)})
         return cls(
             table=table,
             target=head.encode(table, datamodule.classes),

@@ -22,6 +22,7 @@ from braindino.probing.protocol import Protocol
 from braindino.probing.selection import BestEpoch
 
 MakeTrainer = Callable[..., Trainer]
+EVALUATION_BATCH = 64  # cases
 QUIET = {
     "logger": False,
     "enable_checkpointing": False,
@@ -82,8 +83,8 @@ def train_cell(
         trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=[best], **QUIET)
         trainer.fit(
             module,
-            data.loader(labelled, module.batch_size, shuffle=cell.seed),
-            data.loader(_numbers(cases.part("val")), 8 * module.batch_size),
+            data.loader(labelled, module.step_size(len(labelled)), shuffle=cell.seed),
+            data.loader(_numbers(cases.part("val")), EVALUATION_BATCH),
         )
     if best.weights is None:
         raise BraindinoError(
@@ -91,7 +92,7 @@ def train_cell(
             f"Lower model.lr (now {module.lr})."
         )
     module.cpu().load_state_dict(best.weights)
-    tables = [predict(module, data, cases.part(part), cell) for part in ("val", "test")]
+    tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, module.head.task)]
     facts = {
         "train_cases": len(train),
         "train_people": int(train["group"].nunique()),
@@ -106,9 +107,17 @@ def predict(module: FrozenProbeModule, data: CaseFeatures, cases: pd.DataFrame, 
     """Rows of predictions.csv for some of the cases."""
     module.eval()
     with torch.inference_mode():
-        batches = data.loader(_numbers(cases), 8 * module.batch_size)
+        batches = data.loader(_numbers(cases), EVALUATION_BATCH)
         output = torch.cat([module(batch["features"], batch["mask"]) for batch in batches])
     return prediction_rows(cases, module.head.rows(output, cases), cell)
+
+
+def shown_parts(cases: ProbeCases, labelled: pd.DataFrame, task: str) -> list[pd.DataFrame]:
+    """The cases that predictions.csv holds: validation and test; for survival the labelled ones first.
+
+    Of these come the baseline hazard, the distribution of censoring and the threshold of the risk groups.
+    """
+    return [*([labelled] if task == "survival" else []), cases.part("val"), cases.part("test")]
 
 
 def prediction_rows(cases: pd.DataFrame, predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:

@@ -18,13 +18,16 @@ class Head(nn.Module, ABC):
     """What to predict. A new task is one subclass; it keeps its arguments as attributes of the same names.
 
     Attributes:
-        task: "classification" or "regression": which columns `rows` gives, hence which statistics follow.
+        task: "classification", "regression" or "survival": which columns `rows` gives, hence which statistics
+            follow.
         metric: of validation, by which the epoch is chosen; mode: whether "max" or "min" is best.
+        batch_size: cases per step that suit the loss; None for all of them.
     """
 
     task: str
     metric: str
     mode: Literal["max", "min"]
+    batch_size: int | None = 8
     layers: nn.Module
 
     @abstractmethod

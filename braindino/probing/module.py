@@ -28,7 +28,8 @@ class FrozenProbeModule(LightningModule):
             False is the paper's probe.
         lr: learning rate of Adam (BrainDINO's released code: 1e-4).
         weight_decay: decoupled weight decay; 0 makes the optimiser plain Adam.
-        batch_size: cases per step (BrainDINO's logs: 2 to 8).
+        batch_size: cases per step; the head's own if omitted: 8 (BrainDINO's logs: 2 to 8), for survival all
+            labelled cases, because a case is compared with those at risk in the same step.
 
     Logs `train/loss`, `val/loss` and the head's metrics as `val/<metric>` once per epoch.
     """
@@ -44,7 +45,7 @@ class FrozenProbeModule(LightningModule):
         standardise: bool = True,
         lr: float = 1e-4,
         weight_decay: float = 0.0,
-        batch_size: int = 8,
+        batch_size: int | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -73,6 +74,10 @@ class FrozenProbeModule(LightningModule):
             self.register_buffer("spread", spread)
         width = self.pooling.build(data.embed_dim, data.rows.shape[1])
         self.head.build(width, data.target[labelled], classes)
+
+    def step_size(self, labelled: int) -> int:
+        """Cases per step when `labelled` cases are trained on."""
+        return self.batch_size or self.head.batch_size or labelled
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, M, D, dim) and the mask (B, M, D) of slices that are there -> (B, outputs)."""

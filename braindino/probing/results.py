@@ -4,14 +4,16 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.predictions import class_names
+from braindino.analysis.predictions import class_names, task_of
 from braindino.analysis.statistics import compare, confusion_of, estimate
+from braindino.analysis.survival import kaplan_meier_by_risk
 
 HEADLINES = {
     "classification": ("auroc", "balanced_accuracy", "accuracy", "f1"),
     "regression": ("mae", "rmse", "r2", "pearson"),
+    "survival": ("c_index", "c_index_ipcw", "integrated_brier", "td_auc"),
 }
-LOWER_IS_BETTER = ("mae", "rmse")
+LOWER_IS_BETTER = ("mae", "rmse", "integrated_brier")
 
 
 def summarise(
@@ -25,26 +27,36 @@ def summarise(
         resamples: draws of people for the intervals.
 
     Returns:
-        `cells`: the facts with `val` and `test` estimates (`test` with its confusion matrix); `summary`: per
+        `cells`: the facts with `val` and `test` estimates (`test` with its confusion matrix, or
+        its Kaplan-Meier curves by risk); `summary`: per
         fraction, the mean over seeds with its interval over people (`value`, `low`, `high`) and the deviation
         over seeds (`sd`).
     """
     tables = dict(iter(predictions.groupby(["seed", "fraction", "split"], sort=False)))
     cells: list[dict[str, Any]] = []
-    per_fraction: dict[float, list[tuple[dict[str, Any], pd.DataFrame]]] = {}
+    per_fraction: dict[float, list[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame | None]]] = {}
     for fact in facts:
         val, test = (tables[fact["seed"], fact["fraction"], part] for part in ("val", "test"))
-        cell = {**fact, "val": estimate([val], resamples=0), "test": estimate([test], resamples)}
+        train = tables.get((fact["seed"], fact["fraction"], "train"))
+        cell = {
+            **fact,
+            "val": estimate([val], resamples=0, train=[train]),
+            "test": estimate([test], resamples, train=[train]),
+        }
         if class_names(test):
             cell["confusion"] = confusion_of(test)
+        if task_of(test) == "survival" and train is not None:
+            cell["kaplan_meier"] = kaplan_meier_by_risk(test, train)
         cells.append(cell)
-        per_fraction.setdefault(fact["fraction"], []).append((fact, test))
+        per_fraction.setdefault(fact["fraction"], []).append((fact, test, train))
     summary = [
         {
             "fraction": fraction,
-            "seeds": [fact["seed"] for fact, _ in members],
-            "train_cases": [fact["train_cases"] for fact, _ in members],
-            "test": estimate([test for _, test in members], resamples),
+            "seeds": [fact["seed"] for fact, _, _ in members],
+            "train_cases": [fact["train_cases"] for fact, _, _ in members],
+            "test": estimate(
+                [test for _, test, _ in members], resamples, train=[train for _, _, train in members]
+            ),
         }
         for fraction, members in per_fraction.items()
     ]

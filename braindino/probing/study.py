@@ -91,7 +91,7 @@ def run_study(
     baselines: dict[str, Callable[[Cell], None]] = {}
     if protocol.baselines:
         if known_traits(cases):
-            baselines["age_sex_site"] = lambda cell: traits_cell(cell, cases)
+            baselines["age_sex_site"] = lambda cell: traits_cell(cell, cases, module.head.task)
         twin = untrained(encoder)
         if twin is not None and twin.digest != encoder.digest:
             baselines["untrained_encoder"] = probe(twin)

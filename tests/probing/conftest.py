@@ -102,6 +102,31 @@ def planted(tmp_path):
     return lambda **options: PlantedData(tmp_path / "store", **options)
 
 
+class PlantedSurvival(PlantedData):
+    """The planted row of pixels tells the hazard; a third of the people is censored, many times are tied."""
+
+    classes = ()
+    target = ("days", "died")  # a cohort calls them what it likes
+
+    def __init__(self, folder, people=150, shuffled=False):
+        super().__init__(folder, people)
+        rng = np.random.default_rng(1)
+        group = self.cases["target"].to_numpy()
+        hazard = np.exp(2.0 * (rng.permutation(group) if shuffled else group))
+        time, limit = np.ceil(rng.exponential(400 / hazard)), np.ceil(rng.uniform(20, 300, size=people))
+        self.cases["days"], self.cases["died"] = np.minimum(time, limit), (time <= limit).astype(int)
+        self.cases = self.cases.drop(columns="target")
+
+    def strata(self, cases):
+        return cases["died"]
+
+
+@pytest.fixture
+def planted_survival(tmp_path):
+    """Make planted survival data."""
+    return lambda **options: PlantedSurvival(tmp_path / "store", **options)
+
+
 @pytest.fixture
 def encoder():
     return TinyEncoder()

@@ -36,7 +36,7 @@ def test_traits_that_tell_the_label_are_used(planted, tmp_path):
     cases = ProbeCases.of(data, ClassificationHead(), "mask")
     assert known_traits(cases) == ["age", "sex"]
     cell = Cell(tmp_path, 0, 1.0)
-    traits_cell(cell, cases)
+    traits_cell(cell, cases, "classification")
     table, facts = cell.read()
     assert (table["target"] == table["prediction"]).all()
     assert set(table["split"]) == {"val", "test"}
@@ -51,7 +51,7 @@ def test_a_number_is_predicted_from_site_alone(planted, tmp_path):
     cases = ProbeCases.of(data, RegressionHead(), "mask")
     assert known_traits(cases) == ["sex", "site"]  # not the target itself
     cell = Cell(tmp_path, 0, 0.5)
-    traits_cell(cell, cases)
+    traits_cell(cell, cases, "regression")
     table, _ = cell.read()
     val = table[table["split"] == "val"]
     assert np.corrcoef(val["target"], val["prediction"])[0, 1] > 0.7
