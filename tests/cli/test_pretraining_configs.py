@@ -35,6 +35,26 @@ def test_stage_1(cohort: Path, tmp_path: Path, config: str) -> None:
     assert [row["step"] for row in losses(run)] == ["0", "1"]
 
 
+def test_monitors_are_named_in_the_config(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cohort)  # where the manifest is
+    run = fit(cohort, tmp_path, "pretrain.yaml", "--config", str(CONF / "monitors.yaml"))
+    with (run / "metrics.csv").open(newline="") as file:
+        measured = {
+            row["step"]: float(row["knn/accuracy"]) for row in csv.DictReader(file) if row["knn/accuracy"]
+        }
+    assert measured.keys() == {"0", "1"}
+    assert all(0 <= value <= 1 for value in measured.values())
+    pictures = {path.name for path in (run / "pictures").iterdir()}
+    assert pictures == {
+        "patches_step0000001.png",
+        "patches_step0000002.png",
+        "views_step0000000.png",
+        "views_step0000001.png",
+    }
+
+
 def test_stage_2_starts_by_one_line(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = fit(cohort, tmp_path / "1", "pretrain.yaml")
     capsys.readouterr()
