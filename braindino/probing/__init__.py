@@ -1,5 +1,6 @@
 """Probes: a pooling and a head trained on frozen features, by an honest protocol."""
 
+from braindino.probing.days import DaysHead
 from braindino.probing.heads import ClassificationHead, Head, RegressionHead
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.pooling import GatedAttentionPooling, MeanPooling, Pooling
@@ -10,6 +11,7 @@ from braindino.probing.table import results_table
 
 __all__ = [
     "ClassificationHead",
+    "DaysHead",
     "FrozenProbeModule",
     "GatedAttentionPooling",
     "Head",

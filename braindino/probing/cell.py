@@ -67,10 +67,11 @@ def train_cell(
     protocol: Protocol,
     make_trainer: MakeTrainer,
 ) -> None:
-    """Train a fresh copy of `template`, take the best epoch on validation, predict validation and test."""
+    """Train a fresh copy of `template`, take the best epoch on validation (`selection`), predict all."""
     module = copy.deepcopy(template)
     train = cases.labelled(cell.fraction, cell.seed)
     labelled = _numbers(train)
+    judge = "test" if protocol.selection == "test" else "val"
     best = BestEpoch(
         "loss" if protocol.select_by == "loss" else module.head.metric,
         "min" if protocol.select_by == "loss" else module.head.mode,
@@ -84,7 +85,7 @@ def train_cell(
         trainer.fit(
             module,
             data.loader(labelled, module.step_size(len(labelled)), shuffle=cell.seed),
-            data.loader(_numbers(cases.part("val")), EVALUATION_BATCH),
+            data.loader(_numbers(cases.part(judge)), EVALUATION_BATCH),
         )
     if best.weights is None:
         raise BraindinoError(

@@ -156,14 +156,15 @@ class RegressionHead(Head):
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, float]:
         """`mae`, `rmse`, `r2`, `pearson` in the target's unit."""
-        values = regression_metrics(target.cpu().numpy(), self._in_units(output))
+        values = regression_metrics(target.cpu().numpy(), self.in_units(output))
         return {name: float(value[0]) for name, value in values.items()}
 
     def rows(self, output: Tensor, cases: pd.DataFrame) -> pd.DataFrame:
         """Truth and prediction, in the target's unit."""
-        return regression_rows(self._in_units(output), cases)
+        return regression_rows(self.in_units(output), cases)
 
-    def _in_units(self, output: Tensor) -> np.ndarray:
+    def in_units(self, output: Tensor) -> np.ndarray:
+        """(N,) predictions in the target's unit."""
         # On the host: accelerators without float64 exist.
         values = output.detach().cpu().double().squeeze(-1)
         return (values * self.spread.cpu() + self.mean.cpu()).numpy()

@@ -19,6 +19,8 @@ class Protocol:
         max_epochs: at most.
         patience: epochs without improvement on validation after which training stops.
         select_by: "metric" (the head's own, e.g. the AUROC; ties go to the lower loss) or "loss".
+        selection: the part by which the epoch is chosen. "test" is the way of BrainDINO's released code, for
+            comparison with its figures only: such results are too good, and are marked.
         resamples: draws of people for the confidence intervals; 0 for none.
         missing: a case without one of its modalities is kept and the gap masked ("mask"), or left out
         ("drop").
@@ -34,6 +36,7 @@ class Protocol:
     max_epochs: int = 100
     patience: int = 10
     select_by: Literal["metric", "loss"] = "metric"
+    selection: Literal["validation", "test"] = "validation"
     resamples: int = 1000
     missing: Missing = "mask"
     baselines: bool = True

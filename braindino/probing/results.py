@@ -6,6 +6,7 @@ import pandas as pd
 
 from braindino.analysis.predictions import class_names, task_of
 from braindino.analysis.statistics import compare, confusion_of, estimate
+from braindino.analysis.subgroups import subgroups, without_age_bias
 from braindino.analysis.survival import kaplan_meier_by_risk
 
 HEADLINES = {
@@ -61,6 +62,21 @@ def summarise(
         for fraction, members in per_fraction.items()
     ]
     return {"cells": cells, "summary": summary}
+
+
+def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: int) -> None:
+    """Put `subgroups`, and for brain age `without_age_bias`, into each line of the `summary`."""
+    names = HEADLINES[results["task"]]
+    for line in results["summary"]:
+        chosen = predictions[predictions["fraction"] == line["fraction"]]
+        parts = {
+            part: [chosen[(chosen["seed"] == seed) & (chosen["split"] == part)] for seed in line["seeds"]]
+            for part in ("train", "val", "test")
+        }
+        train = parts["train"] if results["task"] == "survival" else None
+        line["subgroups"] = subgroups(parts["test"], names, resamples, train)
+        if results["target"] == ["age"]:
+            line["without_age_bias"] = without_age_bias(parts["val"], parts["test"], resamples)
 
 
 def advantage(

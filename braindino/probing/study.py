@@ -20,10 +20,14 @@ from braindino.probing.cases import CaseFeatures, ProbeCases
 from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
-from braindino.probing.results import advantage, metrics_table, summarise
+from braindino.probing.results import add_details, advantage, metrics_table, summarise
 from braindino.probing.settings import describe, keep_settings
 
-SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "precision")
+SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "selection", "precision")
+SELECTION = {
+    "validation": "epoch chosen on validation, test evaluated once",
+    "test": "epoch chosen ON THE TEST PART (BrainDINO's released code): too good, not an estimate",
+}
 
 
 def run_study(
@@ -100,13 +104,14 @@ def run_study(
         "target": list(cases.target_names),
         "classes": list(cases.classes),
         "encoder": {"name": module.encoder, "digest": encoder.digest},
-        "selection": "epoch chosen on validation, test evaluated once",
+        "selection": SELECTION[protocol.selection],
         "cases": {part: _counts(cases.part(part)) for part in PARTS},
         "left_out": cases.left_out,
         "audit": leaks,
         **summarise(predictions, facts, protocol.resamples),
         "baselines": {},
     }
+    add_details(results, predictions, protocol.resamples)
     for name, run in baselines.items():
         other, facts = run_cells(run_dir / "baselines" / name, protocol, run)
         results["baselines"][name] = {

@@ -39,6 +39,8 @@ def notes(results: dict[str, Any]) -> list[str]:
         + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "")
         + (", 95 % intervals from resampling people." if test["resamples"] else ".")
     ]
+    if "TEST" in results["selection"]:
+        said.append(f"WARNING: {results['selection']}.")
     if results["left_out"]:
         said.append(f"{results['left_out']} cases were left out: in no part of the split, or without a scan.")
     if copies := results["audit"]["shared_scans_across_parts"]:

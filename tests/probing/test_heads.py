@@ -7,7 +7,7 @@ import torch
 
 from braindino.analysis.predictions import class_names
 from braindino.errors import BraindinoError
-from braindino.probing import ClassificationHead, RegressionHead
+from braindino.probing import ClassificationHead, DaysHead, RegressionHead
 
 CLASSES = ("CN", "MCI", "AD")
 
@@ -88,3 +88,26 @@ def test_a_constant_target_does_not_divide_by_zero():
 def test_targets_of_the_wrong_kind_are_refused(head, classes, target, words):
     with pytest.raises(BraindinoError, match=words):
         head.encode(pd.DataFrame({"case": ["a"], "target": target}), classes)
+
+
+def test_days_are_learnt_on_the_log_scale():
+    train = torch.tensor([0.0, 10.0, 100.0])
+    head = built(DaysHead(), train)
+    output, days = torch.tensor([[0.5], [-2.0], [-9.0]]), torch.tensor([30.0, 700.0, 2.0])
+    error = np.log1p(train.numpy()).mean() + output.numpy()[:, 0] - np.log1p(days.numpy())
+    huber = np.where(np.abs(error) < 1, error**2 / 2, np.abs(error) - 0.5)
+    expected = 0.2 * (error**2).mean() + 0.8 * (0.5 * np.abs(error).mean() + 0.5 * huber.mean())
+    assert head.loss(output, days).item() == pytest.approx(expected, rel=1e-5)
+    rows = head.rows(output, pd.DataFrame({"target": days}))
+    mean = np.log1p([0, 10, 100]).mean()
+    assert rows["prediction"].tolist() == pytest.approx(
+        [np.expm1(mean + 0.5), np.expm1(mean - 2), 0], rel=1e-5
+    )
+    assert head.metrics(output, days)["mae"] == pytest.approx(
+        np.abs(rows["prediction"] - days.numpy()).mean()
+    )
+
+
+def test_days_below_zero_are_refused():
+    with pytest.raises(BraindinoError, match=r"case b: -1\.0 days"):
+        DaysHead().encode(pd.DataFrame({"case": ["a", "b"], "target": [3.0, -1.0]}), ())

@@ -8,6 +8,7 @@ from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.probing import (
     ClassificationHead,
+    DaysHead,
     FrozenProbeModule,
     GatedAttentionPooling,
     MeanPooling,
@@ -144,3 +145,48 @@ def test_a_person_in_two_parts_is_refused(tmp_path, planted, encoder, make_train
     data.cases.loc[data.cases["split"] == "test", "group"] = "made:000"
     with pytest.raises(BraindinoError, match=r"1 people are in more than one part.*made:000"):
         run_study(probe(), data, Protocol(**FAST), make_trainer, tmp_path / "run", encoder)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_days_are_reported_in_days(tmp_path, planted, encoder, make_trainer, shuffled):
+    data = planted(people=150, regression=True, shuffled=shuffled)
+    data.cases["target"] = (10.0 ** (data.cases["target"] / 10 - 4)).round()  # 10, 100, 1000
+    protocol = Protocol(seeds=[0], **{**FAST, "max_epochs": 60})
+    for name in ("first", "second"):
+        results = run_study(probe(DaysHead()), data, protocol, make_trainer, tmp_path / name, encoder)
+    pearson = results["summary"][0]["test"]["metrics"]["pearson"]
+    assert (pearson["low"] > 0.6) != shuffled
+    assert (pearson["low"] < 0 < pearson["high"]) == shuffled
+    table = read_predictions(tmp_path / "first" / "predictions.csv")
+    assert table["target"].max() > 500
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+
+
+def test_brain_age_has_bands_and_a_corrected_error(tmp_path, planted, encoder, make_trainer):
+    data = planted(people=150, regression=True)
+    data.target = ("age",)
+    data.cases["age"] = data.cases["target"]
+    protocol = Protocol(seeds=[0, 1], **{**FAST, "max_epochs": 60})
+    results = run_study(probe(RegressionHead()), data, protocol, make_trainer, tmp_path / "run", encoder)
+    line = results["summary"][0]
+    assert len(line["without_age_bias"]["slope"]) == 2
+    assert line["without_age_bias"]["metrics"]["mae"]["value"] < 5
+    bands = line["subgroups"]["age"]
+    assert sum(band["cases"] for band in bands) == 30
+    assert [group["group"] for group in line["subgroups"]["sex"]] == ["F", "M"]
+    assert line["subgroups"]["dataset"][0]["metrics"] == {
+        name: line["test"]["metrics"][name] for name in ("mae", "rmse", "r2", "pearson")
+    }
+
+
+def test_choosing_on_test_is_marked(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0], selection="test", **FAST)
+    data = planted(shuffled=True)
+    results = run_study(probe(), data, protocol, make_trainer, tmp_path / "run", encoder)
+    assert "WARNING: epoch chosen ON THE TEST PART" in results_table(results)
+    honest = Protocol(seeds=[0], **FAST)
+    other = run_study(probe(), data, honest, make_trainer, tmp_path / "honest", encoder)
+    assert "WARNING" not in results_table(other)
+    best = pd.read_csv(Cell(tmp_path / "run" / "cells", 0, 1.0).folder / "epochs.csv")["val/auroc"].max()
+    auroc = results["summary"][0]["test"]["metrics"]["auroc"]["value"]
+    assert auroc == pytest.approx(best, abs=1e-6)  # what is reported is what was maximised

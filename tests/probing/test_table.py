@@ -15,7 +15,14 @@ def results(**changes):
         }
     ]
     audit = {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": {"people": 0, "test": 0}}
-    base = {"task": "classification", "summary": summary, "left_out": 0, "audit": audit, "baselines": {}}
+    base = {
+        "task": "classification",
+        "summary": summary,
+        "left_out": 0,
+        "audit": audit,
+        "baselines": {},
+        "selection": "on validation",
+    }
     return {**base, **changes}
 
 

@@ -1,0 +1,108 @@
+"""Results by sex, age band, site and dataset; and of brain age, results without the bias towards the mean."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from braindino.analysis.statistics import estimate
+
+FEWEST = 10  # people, below which a group has no numbers
+BAND = 10  # years
+UNKNOWN = "unknown"
+
+
+def subgroups(
+    tables: Sequence[pd.DataFrame],
+    names: Sequence[str],
+    resamples: int,
+    train: Sequence[pd.DataFrame | None] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Estimates for every sex, age band (of ten years), site and dataset that the cases have.
+
+    Args:
+        tables: rows of predictions.csv, one table per seed, of the same cases.
+        names: the metrics wanted.
+        resamples, train: as in `estimate`.
+
+    Returns:
+        `sex`, `age`, `site`, `dataset` (those that are known) -> groups in order, each {`group`, `cases`,
+        `people`, `too_small`, `metrics`}. A group of fewer than ten people is too small: `metrics` is None.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for trait in ("sex", "age", "site", "dataset"):
+        if any(trait not in table for table in tables):
+            continue
+        labels = [_labels(table[trait], trait) for table in tables]
+        found[trait] = []
+        for group in sorted(set(labels[0]), key=_order):
+            members = [table[label == group] for table, label in zip(tables, labels, strict=True)]
+            people = members[0]["group"].nunique()
+            counts = {"group": group, "cases": len(members[0]), "people": people}
+            metrics = None
+            if people >= FEWEST:
+                whole = estimate(members, resamples, train=train)["metrics"]
+                metrics = {name: whole[name] for name in names}
+            found[trait].append({**counts, "too_small": metrics is None, "metrics": metrics})
+    return found
+
+
+def without_age_bias(
+    vals: Sequence[pd.DataFrame], tests: Sequence[pd.DataFrame], resamples: int
+) -> dict[str, Any] | None:
+    """Regression metrics of brain age after the line `prediction = intercept + slope age` was taken out.
+
+    The line is fitted on validation, and `(prediction - intercept) / slope` (Cole et al. 2018, "Brain age
+    predicts mortality") needs no true age of a test case. (Subtracting the expected error at the *true* age,
+    as is also done, would make a perfect predictor of a constant.)
+
+    Args:
+        vals, tests: rows of predictions.csv of both parts, one table per seed.
+
+    Returns:
+        `slope`, `intercept` (per seed) and `metrics`; None where validation has fewer than three cases, or
+        predictions that do not rise with age.
+    """
+    lines = [_line(table) for table in vals]
+    if any(line is None or line[0] <= 0 for line in lines):
+        return None
+    corrected = [
+        table.assign(prediction=(table["prediction"] - line[1]) / line[0])
+        for table, line in zip(tests, lines, strict=True)
+        if line is not None
+    ]
+    return {
+        "slope": [line[0] for line in lines if line is not None],
+        "intercept": [line[1] for line in lines if line is not None],
+        "metrics": estimate(corrected, resamples)["metrics"],
+    }
+
+
+def _line(table: pd.DataFrame) -> tuple[float, float] | None:
+    age = table["target"].to_numpy(dtype=np.float64)
+    guess = table["prediction"].to_numpy(dtype=np.float64)
+    if len(age) < 3 or np.ptp(age) == 0:
+        return None
+    slope = float(np.cov(age, guess, bias=True)[0, 1] / age.var())
+    return slope, float(guess.mean() - slope * age.mean())
+
+
+def _labels(values: "pd.Series[Any]", trait: str) -> np.ndarray:
+    if trait != "age":
+        return values.fillna("").astype(str).replace("", UNKNOWN).to_numpy(dtype=object)
+    ages = values.to_numpy(dtype=np.float64)
+    lower = np.where(np.isfinite(ages), ages, 0.0) // BAND * BAND
+    return np.array(
+        [
+            f"{low:.0f}-{low + BAND - 1:.0f}" if known else UNKNOWN
+            for low, known in zip(lower, np.isfinite(ages), strict=True)
+        ],
+        dtype=object,
+    )
+
+
+def _order(group: str) -> tuple[bool, float, str]:
+    """By number where a group begins with one (age bands), by name otherwise, the unknown last."""
+    start = group.split("-")[0]
+    return group == UNKNOWN, float(start) if start.isdecimal() else 0.0, group
