@@ -256,6 +256,30 @@ def test_a_mixture_trains_and_continues_bit_for_bit(stage_1: Path, tmp_path: Pat
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+class Weights(pl.Callback):
+    """Writes every process's state to a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        torch.save(pl_module.state_dict(), self.folder / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.filterwarnings("ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*")
+def test_processes_take_the_same_start_and_stay_equal(stage_1: Path, tmp_path: Path) -> None:
+    """The start is loaded after DDP has wrapped the module."""
+    module = stage_2(stage_1, views=MIXTURE, losses=LossConfig(koleo_over_processes=True))
+    t = trainer(3, strategy="ddp_fork", devices=2, callbacks=[Weights(tmp_path)])
+    t.fit(module, FakeSlices(batch_size=4))
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    start = read_file(stage_1 / "checkpoints" / "step0000002.ckpt")["state_dict"]
+    name = "backbone.blocks.0.attn.qkv.weight"
+    assert torch.equal(first[f"gram_teacher.{name}"], start[f"teacher.{name}"])
+    assert not torch.equal(first[f"teacher.{name}"], start[f"teacher.{name}"])
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
