@@ -1,7 +1,9 @@
 """What every training run writes into its folder: config, environment, metrics, checkpoints, who was seen."""
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,21 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.run_folder import FitOptions, write_environment
 
 
 class SaveConfig(SaveConfigCallback):
-    """The resolved config, saved when training starts (not when a run is only evaluated)."""
+    """The resolved config, saved when training starts: a run refused before that keeps what it had."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Not yet."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `config.yaml` into the run folder."""
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
+        super().setup(trainer, pl_module, "fit")
 
 
 class Environment(Callback):
@@ -49,7 +54,11 @@ class RecordPeople(Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """The last two checkpoints, every `checkpoint_every` optimiser steps, and one when the run ends."""
+    """The last two checkpoints, every `checkpoint_every` optimiser steps, and one when the run ends.
+
+    Also when Ctrl-C or SIGTERM ends it: at the end of the optimiser step, as a state in the middle of one
+    could not be continued. A second Ctrl-C ends at once. (One process; several are ended by their scheduler.)
+    """
 
     def __init__(self, options: FitOptions) -> None:
         super().__init__(
@@ -62,13 +71,65 @@ class Checkpoints(ModelCheckpoint):
             every_n_train_steps=options.checkpoint_every,
             save_on_train_epoch_end=False,
         )
+        self._asked_to_end = False
+        self._step = 0
+        self._handler: Any = None
+
+    @property
+    def state_key(self) -> str:
+        """One name whatever the interval, which a continued run may change."""
+        return type(self).__name__
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note Ctrl-C from now on, instead of stopping in the middle of a step."""
+        super().on_train_start(trainer, pl_module)
+        self._step = trainer.global_step
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._note)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Save if the end was asked for since the last optimiser step."""
+        super().on_train_batch_end(trainer, *args, **kwargs)
+        if trainer.global_step == self._step or trainer.world_size > 1:
+            return
+        self._step = trainer.global_step
+        if self._asked_to_end:
+            self._save_now(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """End between two steps: only now is the last one logged."""
+        super().on_train_batch_start(trainer, *args, **kwargs)
+        if self._asked_to_end and trainer.global_step == self._step:
+            self._save_now(trainer)
+            raise KeyboardInterrupt
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save if SIGTERM ends the run (Lightning does so between two steps); give Ctrl-C back."""
+        super().on_exception(trainer, pl_module, exception)
+        self._listen_no_more()
+        if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
+            self._save_now(trainer)
+
+    def _note(self, *_: Any) -> None:
+        self._asked_to_end = True
+        self._listen_no_more()
+        print("\nending after this step; Ctrl-C again ends at once", file=sys.stderr, flush=True)
+
+    def _listen_no_more(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+
+    def _save_now(self, trainer: Trainer) -> None:
+        path = Path(str(self.dirpath)) / f"step{trainer.global_step:07d}.ckpt"
+        if not path.exists():
+            trainer.save_checkpoint(path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run whose length is no multiple of the interval keeps its last steps too."""
         super().on_train_end(trainer, pl_module)
-        path = Path(str(self.dirpath)) / f"step{trainer.global_step:07d}.ckpt"
-        if not path.exists():
-            trainer.save_checkpoint(path)
+        self._listen_no_more()
+        self._save_now(trainer)
 
 
 def loggers_of(options: FitOptions) -> list[Logger]:

@@ -53,7 +53,7 @@ def steps(out: Path, people: int, jobs: int) -> list[list[str]]:
         ["export", f"{runs}/pretrain/demo", "--out", encoder],
         [
             *("probe", "--config", "adni_cls.yaml", "--data.root", scans, "--data.store", store),
-            *("--model.encoder", encoder, "--run.root", runs, "--run.id", "demo"),
+            *("--model.encoder", encoder, "--run.root", runs),
         ],
     ]
 

@@ -28,7 +28,8 @@ from braindino.cli.configs import resolve_configs
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
-from braindino.cli.run_folder import FitOptions, newest_checkpoint
+from braindino.cli.run_folder import FitOptions
+from braindino.encoders.checkpoints import last_checkpoint
 from braindino.errors import BraindinoError
 
 _PARSER = {"exit_on_error": False, "allow_abbrev": False}
@@ -58,9 +59,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         raise cause from None
     except SIGTERMException:
         return 143  # ended from outside: a job's time limit, usually
-    except SystemExit as stop:  # --help and --print_config end so, and Lightning after Ctrl-C
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+    except SystemExit as stop:  # --help and --print_config end so
         return int(stop.code or 0)
     finally:
         sys.argv = given
@@ -134,24 +133,39 @@ class FitCLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         options: FitOptions = self._get(self.config_init, "run")
         if kwargs.get("ckpt_path") is None:
-            found = newest_checkpoint(options.checkpoints)
-            if found is not None:
+            if subcommand != "fit" or any(options.checkpoints.glob("*.ckpt")):
+                found = last_checkpoint(options.folder)
                 kwargs["ckpt_path"] = str(found)
                 _tell(f"continuing from {found}" if subcommand == "fit" else f"weights of {found}")
                 if subcommand == "fit":
-                    self._rewind(found)
-            elif subcommand != "fit":
-                raise BraindinoError(f"{options.checkpoints}: no checkpoint there.")
+                    self._rewind(int(found.stem.removeprefix("step")))
         elif not Path(kwargs["ckpt_path"]).is_file():
             raise BraindinoError(f"--ckpt_path {kwargs['ckpt_path']}: no such file.")
         # Our own checkpoints hold tensors and plain values only, and a foreign one must not run code.
         kwargs["weights_only"] = True
         return kwargs
 
-    def _rewind(self, checkpoint: Path) -> None:
-        from braindino.encoders.checkpoints import read_file
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run, and say in words what a checkpoint of another model is, and how an interrupted run goes on."""
+        options: FitOptions = self._get(self.config_init, "run")
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if "Error(s) in loading state_dict" not in str(error):
+                raise
+            first = str(error).splitlines()[1].strip()
+            raise BraindinoError(
+                f"{options.folder}: its checkpoint is of another model than the config describes "
+                f"({first[:160]}).\n"
+                "Go on with the run's own config.yaml, or name another run with --run.id."
+            ) from error
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                again = f"the same command with --run.id {options.folder.name} goes on"
+                raise KeyboardInterrupt(again) from None
+            raise
 
-        step = int(read_file(checkpoint)["global_step"])
+    def _rewind(self, step: int) -> None:
         for logger in self.trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.rewind(step)

@@ -12,6 +12,7 @@ from braindino.errors import BraindinoError
 PLAIN_VERBS = {
     "synth": "write a synthetic copy of a dataset in its native layout",
     "index": "list the scans of a folder in a manifest (CSV)",
+    "check": "tell what is wrong with a manifest, row by row",
     "prepare": "preprocess the scans of a manifest into a store",
     "export": "write a pretraining run's encoder as a folder for timm and braindino",
     "demo": "run the whole path on a synthetic cohort",
@@ -22,7 +23,7 @@ LIGHTNING_VERBS = {
     "test": "evaluate the pretraining losses on a whole store",
     "probe": "train and test heads on a frozen encoder",
 }
-ORDER = ("synth", "index", "prepare", "fit", "validate", "test", "export", "probe", "demo")
+ORDER = ("synth", "index", "check", "prepare", "fit", "validate", "test", "export", "probe", "demo")
 HELP_HINT = "`braindino --help` lists the verbs."
 
 
@@ -67,12 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BraindinoError as error:
         print(f"braindino: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nbraindino: interrupted; the same command again continues where it stopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        again = str(stop) or "the same command again goes on where it stopped"
+        print(f"\nbraindino: interrupted; {again}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: nothing is left to tell
         return 1
+    except OSError as error:
+        if error.filename is None:  # not about a file that the user named
+            raise
+        print(f"braindino: error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -13,12 +15,15 @@ from braindino.cli.run_folder import RunOptions, write_environment
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
+from braindino.errors import BraindinoError
 from braindino.files import atomic_write, digest_of_json
 from braindino.probing import FrozenProbeModule, Protocol, results_table, run_study
 from braindino.scans.store import Store
 
 # They change how fast a result comes or how much of it there is, not what a cell of the study is.
 _NOT_IDENTITY = ("run", "config", "trainer", "seed_everything")
+# The only trainer settings that leave the result alone; the study decides the others.
+_MACHINE = ("accelerator", "devices", "deterministic", "benchmark", "enable_progress_bar")
 
 
 class ProbeCLI(LightningCLI):
@@ -45,9 +50,23 @@ class ProbeCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer as the config describes it; each cell of the study adds arguments of its own."""
-        return super().instantiate_trainer(**{"logger": False, **kwargs})
+        try:
+            return super().instantiate_trainer(**{"logger": False, **kwargs})
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            raise BraindinoError(f"trainer: {' '.join(str(error).split())[:300]}") from error
 
-    @property
+    def refuse_what_the_study_decides(self) -> None:
+        """Raise BraindinoError for a trainer setting that would be overridden, or change results unseen."""
+        trainer = self.config["trainer"].as_dict()
+        for key, default in self.parser.get_defaults()["trainer"].as_dict().items():
+            if key not in _MACHINE and trainer[key] != default:
+                instead = " Set probe.max_epochs." if key == "max_epochs" else ""
+                raise BraindinoError(
+                    f"trainer.{key}: the protocol of a probe decides it, so it cannot be set.{instead}\n"
+                    f"Of the trainer's settings a probe takes {', '.join(_MACHINE)}."
+                )
+
+    @cached_property
     def encoder(self) -> Encoder:
         """The encoder; weights that carry no contract of their own take the store's, if there is one."""
         store = self.datamodule.store_path
@@ -61,7 +80,8 @@ class ProbeCLI(LightningCLI):
         protocol = dict(config.pop("probe"))
         for name in ("seeds", "fractions", "cache"):
             protocol.pop(name)
-        digest = digest_of_json({**_plain(config), "probe": _plain(protocol)})[:8]
+        whole = {**_plain(config), "probe": _plain(protocol), "encoder": self.encoder.digest}
+        digest = digest_of_json(whole)[:8]
         encoder = Path(self.model.encoder).name.replace(":", "-")
         return options.root / options.name / encoder / (options.id or digest)
 
@@ -69,10 +89,12 @@ class ProbeCLI(LightningCLI):
 def run_probe(arguments: Sequence[str]) -> int:
     """Run the study that the config describes, print its table and where it is."""
     cli = ProbeCLI(arguments)
+    cli.refuse_what_the_study_decides()
     folder = cli.folder()
-    with atomic_write(folder / "config.yaml") as file:
-        file.write(cli.parser.dump(cli.config, skip_none=False))
-    write_environment(folder)
+    # A folder that holds a study keeps its config until the study has accepted this one as the same.
+    known = (folder / "study.json").exists()
+    if not known:
+        _write_config(cli, folder)
     results = run_study(
         cli.model,
         cli.datamodule,
@@ -82,6 +104,8 @@ def run_probe(arguments: Sequence[str]) -> int:
         encoder=cli.encoder,
         progress=sys.stderr.isatty(),
     )
+    if known:
+        _write_config(cli, folder)
     options: RunOptions = cli.config_init["run"]
     if options.wandb != "disabled":
         logger = wandb_logger(options.wandb, folder)
@@ -92,6 +116,12 @@ def run_probe(arguments: Sequence[str]) -> int:
     print(results_table(results))
     print(f"run folder: {folder}")
     return 0
+
+
+def _write_config(cli: ProbeCLI, folder: Path) -> None:
+    with atomic_write(folder / "config.yaml") as file:
+        file.write(cli.parser.dump(cli.config, skip_none=False))
+    write_environment(folder)
 
 
 def _plain(value: Any) -> Any:

@@ -35,6 +35,13 @@ class RunOptions:
     id: str | None = None
     wandb: Literal["disabled", "offline", "online"] = "disabled"
 
+    def __post_init__(self) -> None:
+        """Refuse ids that are no names of a folder."""
+        for key in ("name", "id"):
+            value = getattr(self, key)
+            if value is not None and (not value or value in (".", "..") or "/" in value):
+                raise BraindinoError(f"run.{key} {value!r}: expected the name of one folder.")
+
 
 @dataclass
 class FitOptions(RunOptions):
@@ -45,6 +52,12 @@ class FitOptions(RunOptions):
     """
 
     checkpoint_every: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        super().__post_init__()
+        if self.checkpoint_every < 1:
+            raise BraindinoError(f"run.checkpoint_every {self.checkpoint_every}: expected 1 or more.")
 
     @property
     def folder(self) -> Path:
@@ -66,33 +79,6 @@ def default_id() -> str:
     if elastic != "none":
         return f"torchrun-{elastic}"
     return os.environ.setdefault(_ID_VARIABLE, datetime.now().strftime("%Y%m%d-%H%M%S"))
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that can be read in full; one that was cut short is passed over.
-
-    Raises:
-        BraindinoError: there are checkpoints, and none of them can be read.
-    """
-    from braindino.encoders.checkpoints import read_file
-
-    found = sorted(folder.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True)
-    damaged = []
-    for path in found:
-        try:
-            read_file(path)
-        except BraindinoError:
-            damaged.append(path.name)
-            continue
-        if damaged:
-            print(f"passed over {', '.join(damaged)} (damaged): continuing from {path.name}", file=sys.stderr)
-        return path
-    if damaged:
-        raise BraindinoError(
-            f"{folder}: none of {', '.join(damaged)} can be read.\n"
-            "Remove them to start anew, or name another run with --run.id."
-        )
-    return None
 
 
 def write_environment(folder: Path) -> None:

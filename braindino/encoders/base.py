@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,11 +42,15 @@ class Encoder(nn.Module, ABC):
         self.requires_grad_(False)
         return self
 
+    def description(self) -> dict[str, Any]:
+        """What the weights do not tell of the function: architecture and its arguments, as JSON has it."""
+        return {}
+
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of weights and contract: features kept under this name can never be stale."""
-        contract = digest_of_json(self.preprocessing.to_dict())
-        sha = hashlib.sha256(f"{type(self).__name__}:{contract}".encode())
+        """Hex SHA-256 of weights, architecture and contract: features kept under it can never be stale."""
+        made_of = {"preprocessing": self.preprocessing.to_dict(), "architecture": self.description()}
+        sha = hashlib.sha256(f"{type(self).__name__}:{digest_of_json(made_of)}".encode())
         for name, tensor in sorted(self.state_dict().items()):
             values = tensor.detach().cpu().contiguous()
             sha.update(f"{name}:{values.dtype}:{tuple(values.shape)}".encode())

@@ -1,5 +1,6 @@
 """Weights in: every form in which an encoder can be named, read without running code from the file."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,6 +22,7 @@ from braindino.scans.preprocessing import Preprocessing
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 PEOPLE = "pretraining_people.txt"
+_log = logging.getLogger(__name__)
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 # (embed_dim, depth) of DINOv3's published sizes, to recognise a file of bare weights.
 _DINOV3_SIZES = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
@@ -58,11 +60,30 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
 
 
 def last_checkpoint(run: Path) -> Path:
-    """The newest checkpoint of a pretraining run folder; raises BraindinoError if there is none."""
-    found = sorted((run / "checkpoints").glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
-    if not found:
-        raise BraindinoError(f"{run / 'checkpoints'} holds no .ckpt file: the run has saved nothing yet.")
-    return found[-1]
+    """The checkpoint of the most steps in a run folder that can be read in full.
+
+    One that was cut short is passed over, and that is told.
+
+    Raises:
+        BraindinoError: there is none, or none that can be read.
+    """
+    folder = run / "checkpoints"
+    damaged = []
+    for path in sorted(folder.glob("*.ckpt"), key=lambda file: file.name, reverse=True):
+        try:
+            read_file(path)
+        except BraindinoError:
+            damaged.append(path.name)
+            continue
+        if damaged:
+            _log.warning("passed over %s (damaged), using %s", ", ".join(damaged), path.name)
+        return path
+    if damaged:
+        raise BraindinoError(
+            f"{folder}: none of {', '.join(damaged)} can be read.\n"
+            "Remove them to start anew, or name another run with --run.id."
+        )
+    raise BraindinoError(f"{folder} holds no .ckpt file: the run has saved nothing yet.")
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -154,12 +175,12 @@ def _from_checkpoint(path: Path) -> ViTEncoder:
 
 def _from_export(folder: Path) -> ViTEncoder:
     config = read_json(folder / CONFIG)
-    own = config.get("braindino")
-    if own is None:
-        raise BraindinoError(
-            f"{folder / CONFIG}: no entry 'braindino', so the preprocessing is unknown: "
-            "not a folder made by `braindino export`."
-        )
+    for entry in ("braindino", "architecture", "model_args"):
+        if entry not in config:
+            raise BraindinoError(
+                f"{folder / CONFIG}: no entry {entry!r}: not a folder made by `braindino export`."
+            )
+    own = config["braindino"]
     described = {
         "architecture": config["architecture"],
         "model_args": config["model_args"],

@@ -41,9 +41,9 @@ def dinov3_to_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if _UNUSED.search(name):
             continue
         if name.endswith("attn.qkv.bias"):
-            query, _, key_value = value.chunk(3)
+            query, _, values = value.chunk(3)
             stem = name.removesuffix("qkv.bias")
-            renamed[f"{stem}q_bias"], renamed[f"{stem}v_bias"] = query.clone(), key_value.clone()
+            renamed[f"{stem}q_bias"], renamed[f"{stem}v_bias"] = query.clone(), values.clone()
             continue
         for pattern, replacement in _PAIRS:
             name = re.sub(pattern, replacement, name)

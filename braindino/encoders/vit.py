@@ -71,6 +71,11 @@ class ViTEncoder(Encoder):
             )
         self.freeze()
 
+    def description(self) -> dict[str, Any]:
+        """The timm name and arguments; the pooling is always the CLS token."""
+        arguments = {name: value for name, value in self.model_args.items() if name != "global_pool"}
+        return {"architecture": self.architecture, "model_args": arguments}
+
     def _channels(self, slices: Tensor) -> Tensor:
         return slices.expand(-1, self.in_chans, -1, -1)
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,6 @@ import yaml
 
 from braindino.cli.configs import shipped_configs
 from braindino.cli.main import main
-from braindino.cli.run_folder import newest_checkpoint
 from braindino.encoders.checkpoints import load_encoder, read_file
 from braindino.files import read_json
 
@@ -59,24 +57,21 @@ def test_run_folder_tells_everything(finished: Path, cohort: Path) -> None:
 
 
 def test_the_same_command_continues(
-    finished: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert fit(cohort, tmp_path) == 0
+    assert "step 2/2  loss " in capsys.readouterr().out  # a line, as no terminal is watching
     run = tmp_path / "pretrain" / "a"
+    before = {row["step"]: row["train/loss"] for row in metrics(run) if row["train/loss"]}
     # The newest checkpoint was cut short by a kill: the one before it is used.
     cut = run / "checkpoints" / "step0000002.ckpt"
     cut.write_bytes(cut.read_bytes()[:1000])
     assert fit(cohort, tmp_path, "--trainer.max_steps", "4") == 0
-    shown = capsys.readouterr()
-    assert "passed over step0000002.ckpt (damaged)" in shown.err
-    assert "continuing from" in shown.out
+    assert "passed over step0000002.ckpt (damaged)" in caplog.text
+    assert "continuing from" in capsys.readouterr().out
     losses = {row["step"]: row["train/loss"] for row in metrics(run) if row["train/loss"]}
     assert list(losses) == ["0", "1", "2", "3"]
-    # Step 1 was done twice, from the same state: the same number.
-    before = {
-        row["step"]: row["train/loss"] for row in metrics(finished / "pretrain" / "a") if row["train/loss"]
-    }
-    assert losses["1"] == before["1"]
+    assert losses["1"] == before["1"]  # done twice, from the same state
     assert len(read_json(run / "environment.json")["starts"]) == 2
 
 
@@ -151,22 +146,46 @@ def test_every_shipped_config_has_known_keys_only() -> None:
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ended_from_outside(cohort: Path, tmp_path: Path, sent: signal.Signals, code: int) -> None:
+def test_ended_from_outside_it_keeps_its_last_step(
+    cohort: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     command = [
         *(sys.executable, "-m", "braindino", "fit", "--config", "pretrain.yaml", "--config", TINY),
         *(f"--data.store={cohort / 'store'}", "--run.root", str(tmp_path), "--run.id", "a"),
-        *("--trainer.max_steps", "100000"),
+        *("--trainer.max_steps", "100000", "--run.checkpoint_every", "100000"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
-    checkpoints = tmp_path / "pretrain" / "a" / "checkpoints"
-    deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("*.ckpt")):
-        assert process.poll() is None, process.communicate()[1].decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 3/"):
+            break
     process.send_signal(sent)
-    told = process.communicate(timeout=120)[1].decode()
-    assert process.returncode == code
+    told = process.communicate(timeout=120)[1]
+    assert process.returncode == code, told
     assert "Traceback" not in told
-    assert newest_checkpoint(checkpoints) is not None
+    if sent == signal.SIGINT:
+        assert "--run.id a goes on" in told
+    (kept,) = (tmp_path / "pretrain" / "a" / "checkpoints").iterdir()
+    step = read_file(kept)["global_step"]
+    assert step >= 3
+    steps = [int(row["step"]) for row in metrics(tmp_path / "pretrain" / "a") if row["train/loss"]]
+    assert steps == list(range(step))
+    assert fit(cohort, tmp_path, "--trainer.max_steps", str(step + 2)) == 0
+    losses = [(row["step"], row["train/loss"]) for row in metrics(tmp_path / "pretrain" / "a")]
+    assert fit(cohort, tmp_path / "whole", "--trainer.max_steps", str(step + 2)) == 0
+    whole = [(row["step"], row["train/loss"]) for row in metrics(tmp_path / "whole" / "pretrain" / "a")]
+    assert [pair for pair in losses if pair[1]] == [pair for pair in whole if pair[1]]
+
+
+def test_a_checkpoint_of_another_model_is_refused_and_its_config_kept(
+    finished: Path, cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = finished / "pretrain" / "a" / "config.yaml"
+    before = config.read_text()
+    assert fit(cohort, finished, "--model.model_args.embed_dim", "48", "--trainer.max_steps", "3") == 2
+    shown = capsys.readouterr().err
+    assert "another model than the config describes" in shown
+    assert len(shown.strip().splitlines()) <= 3
+    assert config.read_text() == before

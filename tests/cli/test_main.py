@@ -48,7 +48,7 @@ def test_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> N
     ("raised", "code", "told"),
     [
         (BraindinoError("a.csv, row 3: no"), 2, "braindino: error: a.csv, row 3: no\n"),
-        (KeyboardInterrupt(), 130, "continues where it stopped"),
+        (KeyboardInterrupt(), 130, "the same command again goes on"),
     ],
 )
 def test_exit_codes(

@@ -42,6 +42,17 @@ def test_run_folder_and_its_reuse(cohort: Path, tmp_path: Path, capsys: pytest.C
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
 
 
+def test_a_refused_study_keeps_the_config_of_the_one_that_is_there(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert probe(cohort, tmp_path, "--run.id", "mine") == 0
+    (config,) = tmp_path.glob("adni_cls/*/mine/config.yaml")
+    before = config.read_text()
+    assert probe(cohort, tmp_path, "--run.id", "mine", "--model.lr", "0.5") == 2
+    assert "another study" in capsys.readouterr().err
+    assert config.read_text() == before
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -49,6 +60,10 @@ def test_run_folder_and_its_reuse(cohort: Path, tmp_path: Path, capsys: pytest.C
         (["--probe.fractions", "[2]"], "probe.fractions"),
         (["--model.encoder", "nowhere"], "braindino export"),
         (["--data.root", "nowhere"], "nowhere: no such folder"),
+        (["--trainer.max_epochs", "3"], "Set probe.max_epochs"),
+        (["--trainer.limit_train_batches", "1"], "the protocol of a probe decides it"),
+        (["--trainer.accelerator", "gpuu"], "gpuu"),
+        (["--run.id", "a/b"], "the name of one folder"),
         (["--run.checkpoint_every", "3"], "no key 'run.checkpoint_every'"),
         (["--model.head.class_path", "braindino.probing.Classification"], "ClassificationHead"),
     ],

@@ -6,6 +6,7 @@ import torch
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
+from tests.encoders.conftest import ARCHITECTURE, MODEL_ARGS
 
 
 def test_shapes_and_patch_maps(encoder: ViTEncoder, slices: torch.Tensor) -> None:
@@ -41,11 +42,16 @@ def test_grey_repeated_equals_summed_kernel(contract: Preprocessing, slices: tor
 def test_digest_changes_with_weights_and_contract(encoder: ViTEncoder, contract: Preprocessing) -> None:
     other = ViTEncoder(encoder.model, Preprocessing(depth=9, size=(32, 32)), "x", {})
     assert other.digest != encoder.digest
-    again = ViTEncoder(encoder.model, contract, "x", {})
+    again = ViTEncoder(encoder.model, contract, ARCHITECTURE, MODEL_ARGS)
     assert again.digest == encoder.digest
+    # The same weights are another function with another number of heads.
+    assert (
+        ViTEncoder(encoder.model, contract, ARCHITECTURE, MODEL_ARGS | {"num_heads": 4}).digest
+        != again.digest
+    )
     with torch.no_grad():
         encoder.model.cls_token.add_(1e-3)
-    assert ViTEncoder(encoder.model, contract, "x", {}).digest != again.digest
+    assert ViTEncoder(encoder.model, contract, ARCHITECTURE, MODEL_ARGS).digest != again.digest
 
 
 def test_size_must_divide_into_patches(encoder: ViTEncoder) -> None:
