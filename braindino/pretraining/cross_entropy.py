@@ -36,10 +36,11 @@ class _SoftCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         totals = logits.new_empty(logits.shape[:-1], dtype=torch.float32)
         loss = torch.empty_like(totals)
-        for crop, piece in _pieces(logits):
-            scaled = logits[crop, piece].float() / temperature
-            totals[crop, piece] = scaled.logsumexp(dim=-1)
-            loss[crop, piece] = totals[crop, piece] - torch.linalg.vecdot(scaled, targets[piece])
+        with torch.autocast(logits.device.type, enabled=False):  # or vecdot falls to bfloat16
+            for crop, piece in _pieces(logits):
+                scaled = logits[crop, piece].float() / temperature
+                totals[crop, piece] = scaled.logsumexp(dim=-1)
+                loss[crop, piece] = totals[crop, piece] - torch.linalg.vecdot(scaled, targets[piece])
         ctx.save_for_backward(logits, targets, totals)
         ctx.temperature = temperature  # type: ignore[attr-defined]
         return loss

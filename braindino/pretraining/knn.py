@@ -14,7 +14,7 @@ from braindino.datasets.manifest import Manifest, is_missing
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 from braindino.pretraining.module import DINOModule
-from braindino.scans.preprocessing import decode
+from braindino.pretraining.stored_slices import store_of, stored_slice
 from braindino.scans.store import Store
 
 BATCH = 64  # slices that go through the teacher at once
@@ -62,10 +62,9 @@ class KNNMonitor(pl.Callback):
         """Choose the scans.
 
         Raises:
-            BraindinoError: no such column, or too few labelled scans in the store.
+            BraindinoError: no store, no such column, or too few labelled scans in the store.
         """
-        store = Store.open(trainer.datamodule.store_path)  # type: ignore[attr-defined]
-        self.cases = self._choose(Manifest.read(self.manifest).table, store)
+        self.cases = self._choose(Manifest.read(self.manifest).table, store_of(trainer))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Measure, on the first process."""
@@ -75,7 +74,7 @@ class KNNMonitor(pl.Callback):
         self._measured = step
         assert isinstance(pl_module, DINOModule)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            features = self._features(pl_module, Store.open(trainer.datamodule.store_path))  # type: ignore[attr-defined]
+            features = self._features(pl_module, store_of(trainer))
         name, value = self.score(features)
         for logger in trainer.loggers:
             logger.log_metrics({f"knn/{name}": value}, step - 1)  # rows count from 0, as Lightning's do
@@ -141,5 +140,4 @@ class KNNMonitor(pl.Callback):
     def _every_slice(self, store: Store, index: pd.DataFrame) -> Iterator[torch.Tensor]:
         for key, row in index.iterrows():
             for i in np.linspace(row["first"], row["last"], self.slices).round().astype(int):
-                raw = torch.from_numpy(store.slice(str(key), int(i)).copy())
-                yield decode(raw, float(row["step"]), float(row["zero"]))
+                yield stored_slice(store, str(key), int(i), float(row["step"]), float(row["zero"]))

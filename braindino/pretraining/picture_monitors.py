@@ -10,6 +10,7 @@ import torch
 from braindino.errors import BraindinoError
 from braindino.pretraining.module import DINOModule
 from braindino.pretraining.pictures import draw_patches, draw_views, grey, principal_colours, with_mask
+from braindino.pretraining.stored_slices import store_of, stored_slice
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
@@ -32,6 +33,10 @@ class PatchPictures(pl.Callback):
         self.every, self.slices = every, slices
         self._drawn = 0
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raises BraindinoError, before any step, if there is no store to take slices from."""
+        store_of(trainer)
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Draw, on the first process."""
         step = trainer.global_step
@@ -39,7 +44,7 @@ class PatchPictures(pl.Callback):
             return
         self._drawn = step
         assert isinstance(pl_module, DINOModule)
-        slices = self._fixed_slices(Store.open(trainer.datamodule.store_path))  # type: ignore[attr-defined]
+        slices = self._fixed_slices(store_of(trainer))
         rows, columns = grid = pl_module.teacher.grid(slices)
         images = slices[:, None].to(pl_module.device)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
@@ -58,8 +63,7 @@ class PatchPictures(pl.Callback):
         slices = []
         for i, row in enumerate(chosen.to_dict("records")):
             position = row["first"] + (row["last"] - row["first"]) * (0.5, 0.35, 0.65)[i % 3]
-            raw = torch.from_numpy(store.slice(row["key"], round(position)).copy())
-            slices.append(decode(raw, row["step"], row["zero"]))
+            slices.append(stored_slice(store, row["key"], round(position), row["step"], row["zero"]))
         return torch.stack(slices)
 
 

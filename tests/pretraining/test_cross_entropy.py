@@ -48,3 +48,13 @@ def test_extreme_logits_do_not_overflow() -> None:
     assert loss.item() == 0
     assert logits.grad is not None
     assert logits.grad.abs().max() == 0
+
+
+def test_is_computed_in_float32_under_autocast() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 5, 4096, generator=generator)
+    targets = (3 * torch.randn(5, 4096, generator=generator)).softmax(-1)
+    expected = soft_cross_entropy(logits, targets, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = soft_cross_entropy(logits, targets, 0.1)
+    assert torch.equal(found, expected)

@@ -12,6 +12,7 @@ from braindino.datasets.slices import SliceDataModule
 from braindino.errors import BraindinoError
 from braindino.pretraining import PatchPictures, ViewPictures
 from braindino.pretraining.pictures import grey, principal_colours, with_mask
+from tests.pretraining.data import FakeSlices
 from tests.pretraining.stores import make_store
 from tests.pretraining.tiny import VIEWS, tiny_module, trainer
 
@@ -80,6 +81,11 @@ def test_pictures_lie_in_the_run_folder_and_training_is_as_without(store: Path, 
         torch.from_numpy(imread(tmp_path / "pictures" / pictures[0])),
         torch.from_numpy(imread(tmp_path / "pictures" / pictures[1])),
     )
+
+
+def test_without_a_store_it_says_so_before_the_first_step() -> None:
+    with pytest.raises(BraindinoError, match="store of a SliceDataModule"):
+        trainer(1, callbacks=[PatchPictures()]).fit(tiny_module(), FakeSlices())
 
 
 @pytest.mark.parametrize("picture", [PatchPictures, ViewPictures])
