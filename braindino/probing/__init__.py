@@ -1,5 +1,6 @@
 """Probes: a pooling and a head trained on frozen features, by an honest protocol."""
 
+from braindino.probing.closed_form import CoxNetHead, KNNHead, LogisticHead, RidgeHead
 from braindino.probing.days import DaysHead
 from braindino.probing.heads import ClassificationHead, Head, RegressionHead
 from braindino.probing.module import FrozenProbeModule
@@ -11,14 +12,18 @@ from braindino.probing.table import results_table
 
 __all__ = [
     "ClassificationHead",
+    "CoxNetHead",
     "DaysHead",
     "FrozenProbeModule",
     "GatedAttentionPooling",
     "Head",
+    "KNNHead",
+    "LogisticHead",
     "MeanPooling",
     "Pooling",
     "Protocol",
     "RegressionHead",
+    "RidgeHead",
     "SurvivalHead",
     "results_table",
     "run_study",

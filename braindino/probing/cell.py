@@ -17,6 +17,7 @@ from braindino.analysis.predictions import TRAITS, format_predictions, read_pred
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.closed_form import ClosedForm, parameters_free
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
 from braindino.probing.selection import BestEpoch
@@ -68,6 +69,9 @@ def train_cell(
     make_trainer: MakeTrainer,
 ) -> None:
     """Train a fresh copy of `template`, take the best epoch on validation (`selection`), predict all."""
+    if isinstance(template.head, ClosedForm):
+        solve_cell(cell, template, cases, data, protocol)
+        return
     module = copy.deepcopy(template)
     train = cases.labelled(cell.fraction, cell.seed)
     labelled = _numbers(train)
@@ -102,6 +106,34 @@ def train_cell(
         "selected_by": best.selected_by,
     }
     cell.write(pd.concat(tables, ignore_index=True), facts, pd.DataFrame(best.history))
+
+
+def solve_cell(
+    cell: Cell, template: FrozenProbeModule, cases: ProbeCases, data: CaseFeatures, protocol: Protocol
+) -> None:
+    """Solve a closed-form head on the labelled cases, its option chosen on validation, predict all."""
+    module = copy.deepcopy(template)
+    head = module.head
+    assert isinstance(head, ClosedForm)
+    train = cases.labelled(cell.fraction, cell.seed)
+    judge = cases.part("test" if protocol.selection == "test" else "val")
+    with torch.random.fork_rng(devices=[]), _threads(1):
+        torch.manual_seed(cell.seed)
+        module.build(data, _numbers(train), cases.classes)
+        parameters_free(module.pooling)
+        module.eval()
+        pooled = [_pooled(module, data, part) for part in (train, judge)]
+        targets = [data.target[_numbers(part)] for part in (train, judge)]
+        chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
+        tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, head.task)]
+    facts = {"train_cases": len(train), "train_people": int(train["group"].nunique()), "chosen": chosen}
+    cell.write(pd.concat(tables, ignore_index=True), facts, None)
+
+
+def _pooled(module: FrozenProbeModule, data: CaseFeatures, cases: pd.DataFrame) -> Tensor:
+    with torch.no_grad():
+        batches = data.loader(_numbers(cases), EVALUATION_BATCH)
+        return torch.cat([module.pooled(batch["features"], batch["mask"]) for batch in batches])
 
 
 def predict(module: FrozenProbeModule, data: CaseFeatures, cases: pd.DataFrame, cell: Cell) -> pd.DataFrame:

@@ -81,9 +81,13 @@ class FrozenProbeModule(LightningModule):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, M, D, dim) and the mask (B, M, D) of slices that are there -> (B, outputs)."""
+        return self.head(self.pooled(features, mask))
+
+    def pooled(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, M, D, dim) and the mask (B, M, D) -> (B, width), what the head is given."""
         if self.standardise:
             features = (features - self.mean) / self.spread
-        return self.head(self.pooling(features, mask))
+        return self.pooling(features, mask)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch {"features", "mask", "target"}."""
