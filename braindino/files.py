@@ -40,6 +40,20 @@ def write_json(path: Path, value: Any) -> None:
         file.write("\n")
 
 
+def write_json_once(path: Path, value: Any) -> None:
+    """Write JSON unless `path` is there: of several processes that do so at once, the first one wins."""
+    first = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    write_json(first, value)
+    try:
+        os.link(first, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        first.replace(path)
+    finally:
+        first.unlink(missing_ok=True)
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; raises BraindinoError naming the file if it is not JSON."""
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write, read_json, write_json
+from braindino.files import atomic_write, read_json, write_json_once
 from braindino.scans.geometry import Geometry
 from braindino.scans.layout import ARRAY_HEADER, StoreLayout
 from braindino.scans.ledger import Record, ledger_stamp, read_ledger
@@ -56,18 +56,19 @@ class Store:
         """
         root = Path(path)
         if not (root / "contract.json").exists():
-            if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            foreign = root.exists() and (not root.is_dir() or any(map(_foreign, root.iterdir())))
+            # Another of several jobs that start together may have made the store meanwhile.
+            if foreign and not (root / "contract.json").exists():
                 raise BraindinoError(
                     f"{root}: neither empty nor a store; choose another folder for the store"
                 )
             content = {"format": _FORMAT, "preprocessing": contract.to_dict(), "strip_cmd": strip_cmd}
-            write_json(root / "contract.json", content)
+            write_json_once(root / "contract.json", content)
         store = cls.open(root)
         if differences := store.contract.difference(contract):
             raise BraindinoError(
-                f"{root}: this store was prepared otherwise ({'; '.join(differences)}).\n"
-                f"store: {store.contract}\nasked: {contract}\n"
-                "Choose another folder, or give the store's contract."
+                f"{root}: this store was prepared otherwise ({'; '.join(differences)}); choose another.\n"
+                f"store: {store.contract}\nasked: {contract}"
             )
         if store.strip_cmd != strip_cmd:
             raise BraindinoError(
@@ -91,6 +92,8 @@ class Store:
             raise BraindinoError(
                 f"{file}: format {content.get('format')}, expected {_FORMAT}; make a new store"
             )
+        if not {"preprocessing", "strip_cmd"} <= content.keys():
+            raise BraindinoError(f"{file}: damaged or edited, no contract in it; make a new store")
         contract = Preprocessing.from_dict(content["preprocessing"])
         return cls(StoreLayout(root, contract, content["strip_cmd"]))
 
@@ -270,6 +273,11 @@ def _tasks(rows: pd.DataFrame) -> list[Task]:
         identity = {n: "" if pd.isna(v) else str(v) for n, v in zip(IDENTITY, values, strict=True)}
         tasks.setdefault(_absolute(path), identity)
     return list(tasks.items())
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file cannot be the contract that another process is about to write."""
+    return not (path.name.startswith(".") and "contract.json." in path.name)
 
 
 def _gone(file: Path | str) -> BraindinoError:

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +159,24 @@ def test_the_latest_record_of_a_path_counts(filled: Store) -> None:
     writer.close()
     filled.refresh()
     assert filled.index()["subject"][0] == "somebody else"
+
+
+def _create_at_once(path: Path, depth: int, start: threading.Barrier) -> str:
+    start.wait()
+    try:
+        Store.create(path, CONTRACT.replace(depth=depth))
+    except BraindinoError as error:
+        return str(error)
+    return ""
+
+
+def test_jobs_that_start_together_make_one_store(tmp_path: Path) -> None:
+    """Every job with the contract of the first one gets the store; every other is told of the first one's."""
+    for attempt in range(20):
+        path, start = tmp_path / f"s{attempt}", threading.Barrier(8)
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(_create_at_once, path, 6 + (i % 2) * (attempt % 2), start) for i in range(8)]
+            refused = [error for error in (job.result() for job in jobs) if error]
+        assert len(refused) == (0 if attempt % 2 == 0 else 4)
+        assert all("prepared otherwise" in error for error in refused)
+        assert [file.name for file in path.iterdir()] == ["contract.json"]
