@@ -73,3 +73,36 @@ def test_a_bad_file_is_told_by_name(tmp_path):
     frame = table(target=[1, 2, np.inf], prediction=[1.0, 2.0, 3.0]).drop(columns=["prob_0", "prob_1"])
     with pytest.raises(ValueError, match="case c: target is no finite number"):
         check_predictions(frame)
+
+
+def survival_table():
+    names = ["p1", "p2", "p3"]
+    known = {"case": names, "group": names, "split": "test", "seed": 0, "fraction": 1.0}
+    return pd.DataFrame(
+        {**known, "risk": [0.1 + 0.2, -1e-17, 3.0], "time": [1.0, 2.5, 0.0], "event": [1, 0, 1]}
+    )
+
+
+def test_survival_reads_back_exactly(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text(format_predictions(survival_table()))
+    back = read_predictions(path)
+    assert back["risk"].tolist() == [0.1 + 0.2, -1e-17, 3.0]
+    assert back["event"].tolist() == [1, 0, 1]
+    assert format_predictions(back) == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [("time", -1.0, "the time is negative"), ("event", 2, "neither 0 nor 1"), ("risk", np.nan, "risk is no")],
+)
+def test_survival_that_cannot_be_is_refused(column, value, words):
+    table = survival_table().astype({column: float})
+    table.loc[1, column] = value
+    with pytest.raises(ValueError, match=f"case p2: .*{words}"):
+        format_predictions(table)
+
+
+def test_survival_needs_its_columns():
+    with pytest.raises(ValueError, match="columns missing: event"):
+        format_predictions(survival_table().drop(columns="event"))
