@@ -9,10 +9,9 @@ import torch
 from torch.utils.data import Dataset
 
 from braindino.datasets.manifest import DROPPED_COLUMNS, Manifest
+from braindino.datasets.manifest import IDENTITY as IDENTITY
 from braindino.datasets.manifest import MASK as MASK
 from braindino.scans.store import Store
-
-IDENTITY = ("dataset", "subject", "session")
 
 
 def case_table(

@@ -16,6 +16,7 @@ from braindino.files import atomic_write
 
 COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site", "sex", "age")
 MASK = "mask"  # the modality of a mask: a label, never prepared as an image
+IDENTITY = ("dataset", "subject", "session")  # what makes a case
 DROPPED_COLUMNS = ("path", "subject", "reason")
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
 _SEX = {

@@ -10,8 +10,9 @@ from tqdm import tqdm
 from braindino.datasets.manifest import ManifestBuilder
 from braindino.errors import BraindinoError
 from braindino.scans.dicom import is_dicom
+from braindino.scans.reading import files_of
 
-_SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr)$", re.IGNORECASE)
+_SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|hdr\.gz)$", re.IGNORECASE)
 # Slices often have no suffix, or a number that looks like one.
 _MAYBE_DICOM = re.compile(r"\.(dcm|ima)$|^[^.]+$|^[a-z]{0,4}[\d._-]+$", re.IGNORECASE)
 MASK_LIKE = re.compile(r"seg|mask|label|lesion|parenchyma", re.IGNORECASE)
@@ -77,8 +78,9 @@ def unusable(path: Path) -> str:
         size = path.stat().st_size
     except OSError:
         return "broken link" if path.is_symlink() else "cannot be looked at"
-    if path.suffix.lower() == ".hdr":
-        return "" if path.with_suffix(".img").is_file() else "Analyze header without its .img"
+    files = files_of(path)
+    if len(files) == 2:
+        return "" if files[1].is_file() else "Analyze header without its .img"
     if size == 0:
         return "empty file"
     return (

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,44 +67,36 @@ def read_scan(path: Path | str) -> Scan:
     Raises ScanError with a reason for everything that is not one 3-D image of finite real numbers.
     """
     path = Path(path)
-    files = files_of(path)
-    digest = hashlib.sha256()
-    try:
-        for file in files:
-            _check_file(file)
-        with _decompressed(files[0]) as (stream, _, _):
-            head = stream.read(HEADER_BYTES)
-        layout = parse_header(head)
-        if layout is None:
-            raise ScanError(path, "neither NIfTI, Analyze nor MGH")
-        if layout.detached != (len(files) == 2):
-            expected = "a pair of .hdr and .img" if layout.detached else "a single file"
-            raise ScanError(path, f"the header belongs to {expected}")
-        content = _image(files[-1], layout)
-        for file in files:
-            with file.open("rb") as raw:
-                while block := raw.read(_CHUNK):
-                    digest.update(block)
-    except HeaderError as error:
-        raise ScanError(path, str(error)) from None
-    except ScanError as error:
-        raise ScanError(path, error.reason, error.lasting) from None
-    except PermissionError:
-        raise ScanError(path, "no permission to read it", lasting=False) from None
-    except OSError as error:
-        raise ScanError(path, f"cannot be read: {error.strerror or error}", lasting=False) from None
-    return Scan(_values(content, layout, path), layout.affine, path, digest.hexdigest(), layout.affine_source)
+    with _named(path):
+        layout = _header(path)
+        content = _image(files_of(path)[-1], layout)
+        digest = _digest(path)
+    return Scan(_values(content, layout, path), layout.affine, path, digest, layout.affine_source)
+
+
+def read_header(path: Path | str) -> Layout:
+    """What a scan's header declares; the image is neither read nor checked. Raises ScanError."""
+    with _named(Path(path)):
+        return _header(Path(path))
+
+
+def content_digest(path: Path | str) -> str:
+    """`Scan.sha256` without reading the scan as one. Raises ScanError when the file cannot be read."""
+    with _named(Path(path)):
+        return _digest(Path(path))
 
 
 def files_of(path: Path) -> list[Path]:
     """The files that make up a scan: itself, or header and image of a pair (named by either)."""
-    for header, image in ((".hdr", ".img"), (".HDR", ".IMG")):
-        for packed in ("", ".gz"):
-            if path.name.endswith(header + packed):
-                return [path, path.with_name(path.name.removesuffix(header + packed) + image + packed)]
-            if path.name.endswith(image + packed):
-                return [path.with_name(path.name.removesuffix(image + packed) + header + packed), path]
-    return [path]
+    match = re.fullmatch(r"(.*)\.(hdr|img|HDR|IMG)(\.gz)?", path.name)
+    if match is None:
+        return [path]
+    name, own, packed = match[1], match[2], match[3] or ""
+    other = {"hdr": "img", "img": "hdr", "HDR": "IMG", "IMG": "HDR"}[own]
+    # Archives that came through old systems mix the cases: x.HDR beside x.img.
+    partners = [path.with_name(f"{name}.{suffix}{packed}") for suffix in (other, other.swapcase())]
+    partner = next((file for file in partners if file.exists()), partners[0])
+    return [path, partner] if own.lower() == "hdr" else [partner, path]
 
 
 def signature(path: Path | str) -> tuple[int, int]:
@@ -116,6 +109,44 @@ def signature(path: Path | str) -> tuple[int, int]:
     except (OSError, ValueError):  # a NUL in a name is a ValueError
         return -1, -1
     return sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Every way in which reading can fail, as a ScanError of `path` itself."""
+    try:
+        yield
+    except HeaderError as error:
+        raise ScanError(path, str(error)) from None
+    except ScanError as error:
+        raise ScanError(path, error.reason, error.lasting) from None
+    except PermissionError:
+        raise ScanError(path, "no permission to read it", lasting=False) from None
+    except OSError as error:
+        raise ScanError(path, f"cannot be read: {error.strerror or error}", lasting=False) from None
+
+
+def _header(path: Path) -> Layout:
+    files = files_of(path)
+    for file in files:
+        _check_file(file)
+    with _decompressed(files[0]) as (stream, _, _):
+        layout = parse_header(stream.read(HEADER_BYTES))
+    if layout is None:
+        raise ScanError(path, "neither NIfTI, Analyze nor MGH")
+    if layout.detached != (len(files) == 2):
+        expected = "a pair of .hdr and .img" if layout.detached else "a single file"
+        raise ScanError(path, f"the header belongs to {expected}")
+    return layout
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    for file in files_of(path):
+        with file.open("rb") as raw:
+            while block := raw.read(_CHUNK):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _check_file(file: Path) -> None:

@@ -26,6 +26,8 @@ def folder(tmp_path: Path) -> Path:
     ):
         scan(root / name)
     scan(root / "p3" / "x.img")
+    scan(root / "p3" / "packed.hdr.gz")
+    scan(root / "p3" / "packed.img.gz")
     scan(root / "p4" / "alone.hdr")
     (root / "p4" / "pointer.nii.gz").write_text("/annex/objects/SHA256E-s12--ab.nii.gz\n")
     (root / "p4" / "t1_small.nii.gz").write_bytes(b"\x1f\x8b" + bytes(300))
@@ -44,7 +46,10 @@ def folder(tmp_path: Path) -> Path:
 def test_every_file_is_taken_or_has_a_reason(folder: Path) -> None:
     manifest = Folder(folder).index(folder)
     kept = {os.path.relpath(path, folder) for path in manifest.table["path"]}
-    assert kept == {"p1/T1 first.nii", "p1/t2.nii.gz", "Jürgen/MPRAGE.mgz", "p3/x.HDR", "p4/t1_small.nii.gz"}
+    assert kept == {
+        "p1/T1 first.nii", "p1/t2.nii.gz", "Jürgen/MPRAGE.mgz", "p3/x.HDR", "p3/packed.hdr.gz",
+        "p4/t1_small.nii.gz",
+    }  # fmt: skip
     reasons = {os.path.relpath(row.path, folder): row.reason for row in manifest.dropped.itertuples()}
     assert reasons["p3/flair_brainmask.nii"] == "mask or segmentation, by its name"
     assert reasons["p4/alone.hdr"] == "Analyze header without its .img"

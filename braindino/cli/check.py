@@ -1,0 +1,137 @@
+"""The verb `check`: what is wrong with a manifest, cell by cell, with what to do about it."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from braindino.errors import BraindinoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from braindino.datasets.checking import LabelRule, Report
+
+SHOWN = 5  # findings per check, without --all
+
+
+def check(
+    manifest: Path,
+    store: Path | None = None,
+    split: Path | None = None,
+    pretraining: Path | None = None,
+    label: str | list[str] | None = None,
+    classes: list[str | int] | None = None,
+    between: tuple[float, float] | None = None,
+    modalities: str | list[str] | None = None,
+    out: Path | None = None,
+    all: bool = False,
+    strict: bool = False,
+) -> int:
+    """Check a manifest: files, duplicates, people, labels, sequences, shapes, splits, pretraining.
+
+    Only headers are read, and files whose size another one shares; what was seen is remembered beside the
+    manifest. Can be interrupted at any time: the same command again goes on.
+
+    Args:
+        manifest: the table that `braindino index` wrote.
+        store: the folder of a store: tells contents without reading files, and what it rejected.
+        split: table with the columns `case` or `group`, and `split`; by default the manifest's own column.
+        pretraining: an encoder (export, run folder, checkpoint), its pretraining_people.txt, or a table with
+            a column `group` or `path`.
+        label: column of the label, or several, as `[time,event]`; by default what the dataset is known for,
+            or `label`.
+        classes: what the label may be, as `[CN,MCI,AD]`.
+        between: lowest and highest number that the label may be, as `[0,100]`.
+        modalities: sequences that each case should have, as `[T1w,FLAIR]`; by default those that at least
+            half of the dataset's cases have.
+        out: CSV to write the findings to.
+        all: show every finding, not the first few of each check.
+        strict: exit with code 1 when something was found.
+
+    Returns:
+        0, or with `strict` 1 when something was found.
+    """
+    from braindino.datasets.checking import check_manifest
+    from braindino.scans.store import Store
+
+    if (classes is not None or between is not None) and label is None:
+        raise BraindinoError("check: --classes and --between are about a label; name it with --label.")
+    report = check_manifest(
+        Path(manifest),
+        None if store is None else Store.open(store),
+        split,
+        None if pretraining is None else _seen(Path(manifest), pretraining),
+        _rules([label] if isinstance(label, str) else label, classes, between),
+        [modalities] if isinstance(modalities, str) else modalities,
+    )
+    print("\n".join(text(manifest, report, all)))
+    if out is not None:
+        _write(out, report)
+        print(f"wrote {out}")
+    return 1 if strict and report.findings else 0
+
+
+def text(manifest: Path, report: "Report", everything: bool) -> list[str]:
+    """The report for a person: counts first, then the findings by check, `SHOWN` of each."""
+    from braindino.datasets.findings import REMEDIES
+
+    by_check = {name: [f for f in report.findings if f.check == name] for name in REMEDIES}
+    by_check = {name: found for name, found in by_check.items() if found}
+    total = len(report.findings)
+    lines = [
+        f"{manifest}: {report.scans} scans, {report.cases} cases, {report.people} people; "
+        + (f"{total} findings" if total != 1 else "1 finding")
+    ]
+    lines += [f"  {len(found):>8}  {name}" for name, found in by_check.items()]
+    for name, found in by_check.items():
+        lines += ["", f"{name}: {REMEDIES[name]}"]
+        for finding in found if everything else found[:SHOWN]:
+            where = f"{finding.file + ', ' if finding.file else ''}line {finding.row}, {finding.column}"
+            told = f" - {finding.finding}" if finding.value else ""
+            lines.append(f"  {where}: {finding.value or finding.finding}{told}")
+        if len(found) > SHOWN and not everything:
+            lines.append(f"  ... and {len(found) - SHOWN} more (--all shows them)")
+    if report.not_checked:
+        lines += ["", f"not checked: {'; '.join(report.not_checked)}"]
+    return lines
+
+
+def _rules(
+    label: list[str] | None, classes: list[str | int] | None, between: tuple[float, float] | None
+) -> "list[LabelRule] | None":
+    from braindino.datasets.checking import LabelRule
+
+    if label is None:
+        return None
+    return [LabelRule(column, tuple(map(str, classes or ())), between) for column in label]
+
+
+def _seen(manifest: Path, source: Path) -> "pd.Series":
+    """Which rows of the manifest pretraining has seen, by an encoder or by a list."""
+    from braindino.datasets.exclude import excluded
+    from braindino.datasets.manifest import Manifest
+
+    table = Manifest.read(manifest).table
+    if source.is_file() and source.suffix != ".ckpt":
+        return excluded(source, table)
+    if not source.exists():
+        raise BraindinoError(f"{source}: no such list or encoder.")
+    from braindino.encoders.checkpoints import PEOPLE, load_encoder
+
+    if (source / PEOPLE).is_file():
+        return excluded(source / PEOPLE, table)
+    people = load_encoder(str(source)).pretraining_people
+    if people is None:
+        raise BraindinoError(f"{source}: the encoder does not record whom it was pretrained on; give a list.")
+    return table["group"].isin(people)
+
+
+def _write(out: Path, report: "Report") -> None:
+    from braindino.datasets.findings import REMEDIES
+    from braindino.files import atomic_write
+
+    with atomic_write(out) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["check", "file", "row", "column", "value", "finding", "remedy"])
+        for f in report.findings:
+            rows.writerow([f.check, f.file, f.row, f.column, f.value, f.finding, REMEDIES[f.check]])

@@ -1,0 +1,84 @@
+"""A look at a manifest's files, remembered: header, size and, where another has the same size, content."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from braindino.datasets.manifest import MASK
+from braindino.scans.ledger import LedgerWriter, Record, read_ledger
+from braindino.scans.progress import track
+from braindino.scans.reading import ScanError, content_digest, read_header, signature
+from braindino.scans.store import Store
+
+
+def inspect_files(
+    table: pd.DataFrame, memory: Path, store: Store | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """One row per row of a manifest's table.
+
+    Only headers are read, and the whole of those scans whose size another scan shares (of masks not: those
+    that show nothing are equal, whoever they belong to). What was looked at and has not changed since is
+    taken from `memory` (a folder) or, for the content, from the store's ledger; so an interrupted look goes
+    on where it stopped.
+
+    Returns:
+        columns `there` (bool), `reason` (why the header cannot be used, or ""), `shape` and `spacing` (mm)
+        along the stored axes as tuples or None, `content` (equal for equal files; "" where not needed).
+    """
+    known = read_ledger(memory)
+    writer = LedgerWriter(memory)
+    paths, masks = list(table["path"]), set(table.loc[table["modality"] == MASK, "path"])
+    signatures = {path: signature(path) for path in paths}
+    shared = Counter(size for path, (size, _) in signatures.items() if path not in masks)
+    rows = []
+    try:
+        for path in track(paths, len(paths), "check", progress):
+            size, changed = signatures[path]
+            if size < 0:
+                rows.append({"there": False, "reason": "", "shape": None, "spacing": None, "content": ""})
+                continue
+            before = known.get(path, {})
+            record = before if (before.get("bytes"), before.get("mtime_ns")) == (size, changed) else None
+            key = None if store is None or path in masks else store.key_of(path)
+            hashed = shared[size] > 1 and key is None and path not in masks
+            if record is None or (hashed and not record["sha256"]):
+                record = {"path": path, "bytes": size, "mtime_ns": changed, **_look(path, hashed)}
+                writer.append(record)
+            content = "" if path in masks else key or _content(record, store)
+            rows.append({"there": True, **_row(record), "content": content})
+    finally:
+        writer.close()
+    return pd.DataFrame(rows, columns=["there", "reason", "shape", "spacing", "content"])
+
+
+def _look(path: str, hashed: bool) -> Record:
+    found: Record = {"reason": "", "shape": None, "spacing": None, "sha256": ""}
+    try:
+        layout = read_header(path)
+        found["shape"] = list(layout.shape)
+        found["spacing"] = [float(step) for step in np.linalg.norm(layout.affine[:3, :3], axis=0)]
+    except ScanError as error:
+        found["reason"] = error.reason
+    if hashed:
+        try:
+            found["sha256"] = content_digest(path)
+        except ScanError as error:
+            found["reason"] = error.reason
+    return found
+
+
+def _row(record: Record) -> Record:
+    shape, spacing = record["shape"], record["spacing"]
+    return {
+        "reason": record["reason"],
+        "shape": None if shape is None else tuple(shape),
+        "spacing": None if spacing is None else tuple(spacing),
+    }
+
+
+def _content(record: Record, store: Store | None) -> str:
+    """By the store's name for it, so that a scan in the store and one that is not can be compared."""
+    digest = str(record["sha256"])
+    return store.layout.key(digest) if store is not None and digest else digest
