@@ -8,8 +8,8 @@ import pandas as pd
 
 from braindino.datasets.cohort_scans import Columns, scans_of_rows
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
-from braindino.datasets.manifest import COLUMNS, DROPPED_COLUMNS, Manifest, is_manifest, is_missing
-from braindino.datasets.nnunet import index_nnunet, is_nnunet
+from braindino.datasets.manifest import COLUMNS, DROPPED_COLUMNS, MASK, Manifest, is_manifest, is_missing
+from braindino.datasets.nnunet import index_nnunet, is_nnunet, nnunet_regions
 from braindino.datasets.own_labels import Task, class_labels, events, numbers, times
 from braindino.datasets.own_tables import SUFFIXES, find_column, read_own_table
 from braindino.datasets.tables import TableError
@@ -35,9 +35,10 @@ class Cohort(ScanDataModule):
     Args:
         root: the table, or the folder.
         store: folder of prepared scans.
-        task: classification, regression, or survival (targets: time, event).
+        task: classification, regression, survival (targets: time, event), or segmentation (no target).
         target: column of the label, or `[time, event]`; `label` by default.
         classes: class 0 first; by default all there are, sorted.
+        regions: for segmentation, what the masks show: `{lesion: [1]}`; nnU-Net folders say it.
         target_range: lowest and highest number that a label or time may be.
         path: column of paths, or one per sequence: `{FLAIR: flair, T1w: t1}` (`mask` for segmentations).
         pattern: path made of columns, such as `{id}/{session}/t1.nii.gz`; or one per sequence.
@@ -63,6 +64,7 @@ class Cohort(ScanDataModule):
         task: Task = "classification",
         target: str | list[str] | None = None,
         classes: list[str | int] | None = None,
+        regions: dict[str, list[int]] | None = None,
         target_range: tuple[float, float] | None = None,
         path: str | dict[str, str] | None = None,
         pattern: str | dict[str, str] | None = None,
@@ -83,6 +85,7 @@ class Cohort(ScanDataModule):
         self.task, self.target_range = task, target_range
         self._asked = [target] if isinstance(target, str) else target
         self._given_classes = classes
+        self._given_regions = regions
         self._given_modalities = modalities
         self.dataset = dataset
         self.columns = Columns(
@@ -92,9 +95,9 @@ class Cohort(ScanDataModule):
 
     @property
     def manifest(self) -> Manifest:
-        """Indexed once, whatever form `root` has."""
+        """Indexed once, whatever form `root` has; then what of it the task uses."""
         if self._manifest is None:
-            self._manifest = self.index(self.root)
+            self._manifest = self.choose(self.index(self.root))
         return self._manifest
 
     def setup(self, stage: str | None = None) -> None:
@@ -132,18 +135,19 @@ class Cohort(ScanDataModule):
     def _settle(self, manifest: Manifest, file: Path) -> Manifest:
         """Check the labels, drop rows without one, and know target, classes and modalities."""
         table = manifest.table
-        sequences = sorted(set(table["modality"]) - {"mask"})
+        sequences = sorted(set(table["modality"]) - {MASK})
         unknown = sorted(set(self._given_modalities or []) - set(sequences))
         if unknown:
             raise DatasetError(f"{file}: modalities: no {unknown[0]!r}; there are {', '.join(sequences)}.")
         self.modalities = tuple(self._given_modalities or sequences)  # type: ignore[misc]
         self.target = self._targets(table)  # type: ignore[misc]
+        self.regions = self._regions(file)  # type: ignore[misc]
         blank = pd.Series(False, index=table.index)
         for column in self.target:
             blank |= table[column].map(is_missing)
         if blank.all():
             raise TableError(f"{file}: column {' and '.join(self.target)}: no row has a label.")
-        lost = table.loc[blank & (table["modality"] != "mask"), ["path", "subject"]]
+        lost = table.loc[blank & (table["modality"] != MASK), ["path", "subject"]]
         lost = lost.assign(reason=f"no {' and '.join(self.target)} in the table")
         table = self._labelled(table[~blank].copy())
         if sequences and not set(self.modalities) & set(table["modality"]):
@@ -153,14 +157,23 @@ class Cohort(ScanDataModule):
 
     def _targets(self, table: pd.DataFrame) -> tuple[str, ...]:
         """The manifest's columns of the label; none when nobody named one and there is no `label`."""
-        expected = 2 if self.task == "survival" else 1
+        expected = {"survival": 2, "segmentation": 0}.get(self.task, 1)
         if self._asked is None:
             return ("label",) if "label" in table and expected == 1 else ()
         if len(self._asked) != expected:
-            wanted = "[time, event]" if expected == 2 else "one column"
+            wanted = ("no column: the mask is the label", "one column", "[time, event]")[expected]
             raise DatasetError(f"data: target {self._asked}: {self.task} takes {wanted}.")
         labels = table[[column for column in table if column not in COLUMNS or column in ("age", "sex")]]
         return tuple(str(find_column(labels, name, (), "the target")) for name in self._asked)
+
+    def _regions(self, file: Path) -> dict[str, tuple[int, ...]]:
+        if self.task != "segmentation":
+            return {}
+        if self._given_regions is not None:
+            return {name: tuple(labels) for name, labels in self._given_regions.items()}
+        if file.is_dir():
+            return nnunet_regions(file)
+        raise DatasetError("data: segmentation needs `regions`, what the masks show, such as {lesion: [1]}.")
 
     def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
         between = None if self.target_range is None else (self.target_range[0], self.target_range[1])

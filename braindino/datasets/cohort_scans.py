@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
-from braindino.datasets.cases import MASK
 from braindino.datasets.folder import modality_of
-from braindino.datasets.manifest import COLUMNS, Manifest, ManifestBuilder, is_missing, normal_sex
+from braindino.datasets.manifest import COLUMNS, MASK, Manifest, ManifestBuilder, is_missing, normal_sex
 from braindino.datasets.own_tables import find_column, first_bad
 from braindino.datasets.tables import TableError
 from braindino.datasets.walk import LayoutError, stem, unusable
@@ -57,7 +57,8 @@ def scans_of_rows(rows: pd.DataFrame, dataset: str, folder: Path, options: Colum
     table = _Rows(rows, folder, options)
     out = ManifestBuilder(dataset)
     missing: list[tuple[str, Path, str]] = []
-    for where, row, found in table.scans():
+    bar = tqdm(table.scans(), "looking for scans", len(rows), unit=" rows", disable=None)  # none in a log
+    for where, row, found in bar:
         subject = table.subject(row, found)
         for modality, path in found:
             if not os.path.lexists(path):

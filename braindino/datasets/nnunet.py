@@ -5,9 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from braindino.datasets.cases import MASK
 from braindino.datasets.folder import modality_of
-from braindino.datasets.manifest import Manifest, ManifestBuilder
+from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.walk import LayoutError, unusable
 
 _PARTS = {"imagesTr": ("labelsTr", "train"), "imagesTs": ("labelsTs", "test")}
@@ -50,6 +49,28 @@ def index_nnunet(root: Path, dataset: str) -> Manifest:
             f"{root}: no scan in imagesTr; looked for <case>_0000{ending}, as dataset.json says."
         )
     return rows.build()
+
+
+def nnunet_regions(root: Path) -> dict[str, tuple[int, ...]]:
+    """What the masks show, as dataset.json says: name -> labels; the background is none.
+
+    Raises:
+        LayoutError: dataset.json cannot be read or names no labels.
+    """
+    file = root / "dataset.json"
+    given = _read(file).get("labels")
+    regions: dict[str, tuple[int, ...]] = {}
+    for name, value in given.items() if isinstance(given, dict) else ():
+        if str(name).isdigit():  # older: {"1": "lesion"}
+            name, value = value, name
+        numbers = value if isinstance(value, list) else [value]
+        if not all(str(number).isdigit() for number in numbers):
+            raise LayoutError(f"{file}: labels: {name!r} is {value!r}; expected numbers.")
+        regions[str(name)] = tuple(int(number) for number in numbers if int(number) > 0)
+    regions = {name: numbers for name, numbers in regions.items() if numbers}
+    if not regions:
+        raise LayoutError(f'{file}: names no labels; expected "labels": {{"background": 0, "lesion": 1}}.')
+    return regions
 
 
 def _take(rows: ManifestBuilder, path: Path, case: str, modality: str, part: str) -> bool:

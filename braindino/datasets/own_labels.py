@@ -11,7 +11,7 @@ from braindino.datasets.manifest import is_missing
 from braindino.datasets.own_tables import first_bad
 from braindino.datasets.tables import TableError
 
-Task = Literal["classification", "regression", "survival"]
+Task = Literal["classification", "regression", "survival", "segmentation"]
 MOST_CLASSES = 20
 _EVENT = {"1": 1, "true": 1, "yes": 1, "dead": 1, "0": 0, "false": 0, "no": 0, "alive": 0}
 

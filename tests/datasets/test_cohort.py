@@ -181,6 +181,29 @@ def test_nnunet_folders(tmp_path: Path) -> None:
     assert set(Cohort(older).index(older).table["modality"]) == {"MRI", "MRI 2", "mask"}
 
 
+def test_masks_as_labels(tmp_path: Path) -> None:
+    channels = {"channel_names": {"0": "FLAIR", "1": "T1gd"}}
+    root = nnunet(tmp_path / "x", channels | {"labels": {"background": 0, "whole": [1, 2], "core": 2}})
+    data = Cohort(root, task="segmentation")
+    assert set(data.manifest.table["subject"]) == {"c1"}
+    assert data.manifest.dropped["reason"].value_counts().to_dict() == {"no mask": 2}
+    assert data.regions == {"whole": (1, 2), "core": (2,)}
+    older = nnunet(tmp_path / "y", channels | {"labels": {"0": "background", "1": "lesion"}})
+    data = Cohort(older, task="segmentation")
+    assert len(data.manifest.table) == 3
+    assert data.regions == {"lesion": (1,)}
+    for labels, told in (({"a": "b"}, "expected numbers"), (None, "names no labels")):
+        with pytest.raises(BraindinoError, match=told):
+            _ = Cohort(nnunet(tmp_path / "z", channels | {"labels": labels}), task="segmentation").manifest
+    csv = table(root, "id,path,lesion\n1,imagesTr/c1_0000.nii.gz,labelsTr/c1.nii.gz\n")
+    options: dict[str, Any] = {"path": {"FLAIR": "path", "mask": "lesion"}, "task": "segmentation"}
+    assert len(Cohort(csv, regions={"lesion": [1]}, **options).manifest.table) == 2
+    with pytest.raises(DatasetError, match="segmentation needs `regions`"):
+        _ = Cohort(csv, **options).manifest
+    with pytest.raises(DatasetError, match="the mask is the label"):
+        _ = Cohort(csv, target="id", **options).manifest
+
+
 @pytest.mark.parametrize(
     ("described", "told"),
     [
