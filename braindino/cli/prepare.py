@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,8 @@ def prepare(
     shard: str | None = None,
     strip_cmd: str | None = None,
     retry_rejects: bool = False,
+    submit: int | None = None,
+    cluster: dict[str, Any] | None = None,
 ) -> int:
     """Preprocess the scans of a manifest into a store.
 
@@ -39,9 +42,13 @@ def prepare(
         shard: `i/n`, to do the i-th of n parts (i from 0 to n - 1), as one of n jobs that fill one store.
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`.
         retry_rejects: read again what was rejected before.
+        submit: hand the work to SLURM by submitit, divided among so many jobs, and return; where there is no
+            SLURM they run on this machine.
+        cluster: what SLURM has to be told, as `{slurm_partition: cpu, timeout_min: 600}`.
 
     Returns:
-        0 when every scan is in the store, 1 when some were rejected, 130 when interrupted.
+        0 when every scan is in the store or all jobs are submitted, 1 when some scans were rejected, 130 when
+        interrupted.
     """
     from braindino.datasets.manifest import MASK, Manifest
     from braindino.scans.store import fill
@@ -57,6 +64,10 @@ def prepare(
     if dtype is not None:
         changes["dtype"] = dtype
     target = _open(store, contract, changes, strip_cmd)
+    if submit is not None:
+        if shard is not None:
+            raise BraindinoError("--submit divides the work itself; leave --shard out.")
+        return _submit(Path(manifest), target, jobs, retry_rejects, submit, cluster or {})
     try:
         report = fill(target, table, jobs=jobs, shard=part, retry_rejects=retry_rejects)
     except KeyboardInterrupt:
@@ -84,6 +95,33 @@ def _open(path: Path, contract: str | None, changes: dict[str, Any], strip_cmd: 
         there.contract.replace(**changes) if contract is None else Preprocessing.preset(contract, **changes)
     )
     return Store.create(path, wanted, there.strip_cmd if strip_cmd is None else strip_cmd)
+
+
+def _submit(
+    manifest: Path, store: "Store", jobs: int, retry_rejects: bool, parts: int, cluster: dict[str, Any]
+) -> int:
+    """Submit `prepare --shard i/parts` for every i; the store, with its contract, is there already."""
+    try:
+        import submitit
+    except ImportError:
+        raise BraindinoError("--submit needs submitit: `pip install 'braindino[cluster]'`.") from None
+    if parts < 1:
+        raise BraindinoError(f"--submit {parts}: expected 1 job or more")
+    logs = store.path / "submitted"
+    executor = submitit.AutoExecutor(folder=logs / "%j")
+    try:
+        executor.update_parameters(**{"name": "braindino-prepare", "cpus_per_task": jobs, **cluster})
+    except (NameError, TypeError, ValueError) as error:
+        raise BraindinoError(f"--cluster: {error}") from None
+    part = partial(_part, manifest.absolute(), store.path, jobs, retry_rejects)
+    submitted = executor.map_array(part, [f"{i}/{parts}" for i in range(parts)])
+    print(f"submitted {', '.join(job.job_id for job in submitted)}; what they say: {logs}/<job>/")
+    return 0
+
+
+def _part(manifest: Path, store: Path, jobs: int, retry_rejects: bool, shard: str) -> int:
+    """What a submitted job does; what it prints is its log."""
+    return prepare(manifest, store, jobs, shard=shard, retry_rejects=retry_rejects)
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -1,7 +1,9 @@
 """`braindino prepare`: what it takes, prints, and returns."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -130,3 +132,39 @@ def test_the_command_line_reaches_every_option(
         run("prepare", [str(manifest), *store, "--depth", "7"])
     assert run("prepare", ["--help"]) == 0
     assert "the i-th of n parts" in capsys.readouterr().out
+
+
+def test_submitted_jobs_together_do_all(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, object] = {}
+
+    class Executor:
+        """Stands in for submitit's: runs each job at once."""
+
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+
+        def update_parameters(self, **parameters: object) -> None:
+            if "partition" in parameters:
+                raise NameError("Unknown argument 'partition'")
+            asked.update(parameters)
+
+        def map_array(self, function: Callable[[str], int], parts: list[str]) -> list[SimpleNamespace]:
+            assert [function(part) for part in parts] == [0] * len(parts)
+            return [SimpleNamespace(job_id=f"7_{i}") for i in range(len(parts))]
+
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor))
+    command = [str(manifest), "--store", str(tmp_path / "store"), "--jobs", "1", "--submit", "3"]
+    assert run("prepare", [*command, "--depth", "4", "--size", "8", "--cluster.timeout_min", "9"]) == 0
+    assert asked == {"name": "braindino-prepare", "cpus_per_task": 1, "timeout_min": 9}
+    assert "submitted 7_0, 7_1, 7_2; what they say: " in capsys.readouterr().out
+    assert Store.open(tmp_path / "store").contract == Preprocessing(**SMALL)
+    assert len(Store.open(tmp_path / "store").index()) == 4
+    with pytest.raises(BraindinoError, match="--cluster: Unknown argument 'partition'"):
+        run("prepare", [*command, "--cluster.partition", "cpu"])
+    with pytest.raises(BraindinoError, match="leave --shard out"):
+        run("prepare", [*command, "--shard", "0/2"])
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(BraindinoError, match=r"braindino\[cluster\]"):
+        run("prepare", command)
