@@ -72,6 +72,7 @@ class Checkpoints(ModelCheckpoint):
             save_on_train_epoch_end=False,
         )
         self._asked_to_end = False
+        self._kept = False
         self._step = 0
         self._handler: Any = None
 
@@ -95,12 +96,12 @@ class Checkpoints(ModelCheckpoint):
         self._step = trainer.global_step
         if self._asked_to_end:
             self._save_now(trainer)
+            self._kept = True
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """End between two steps: only now is the last one logged."""
         super().on_train_batch_start(trainer, *args, **kwargs)
-        if self._asked_to_end and trainer.global_step == self._step:
-            self._save_now(trainer)
+        if self._kept:
             raise KeyboardInterrupt
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

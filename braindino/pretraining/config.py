@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from braindino.pretraining import limits
 from braindino.pretraining.schedules import Schedule
 
 
@@ -24,6 +25,12 @@ class TeacherConfig:
     temperature_start: float = 0.04
     temperature_warmup_steps: int = 30_000
     sinkhorn_iterations: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no target."""
+        limits.fraction(self, "teacher", "momentum", "momentum_final")
+        limits.positive(self, "teacher", "temperature", "temperature_start", "sinkhorn_iterations")
+        limits.not_negative(self, "teacher", "temperature_warmup_steps")
 
     def momentum_schedule(self) -> Schedule:
         """Per optimiser step."""
@@ -53,6 +60,11 @@ class LossConfig:
     koleo_over_processes: bool = False
     local_weight: float = 1.0
     student_temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse negative weights, and a softmax without temperature."""
+        limits.not_negative(self, "losses", "dino", "ibot", "koleo", "local_weight")
+        limits.positive(self, "losses", "student_temperature")
 
 
 @dataclass(frozen=True)

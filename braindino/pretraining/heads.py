@@ -6,6 +6,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from braindino.pretraining import limits
+
 
 @dataclass(frozen=True)
 class HeadConfig:
@@ -25,6 +27,10 @@ class HeadConfig:
     bottleneck: int = 256
     layers: int = 3
     prototype_norm: float = 0.32
+
+    def __post_init__(self) -> None:
+        """Refuse a head without any of its parts."""
+        limits.positive(self, "head", "prototypes", "hidden", "bottleneck", "layers", "prototype_norm")
 
 
 class ProjectionHead(nn.Module):

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from braindino.pretraining import limits
+
 
 @dataclass(frozen=True)
 class IntensityConfig:
@@ -30,6 +32,16 @@ class IntensityConfig:
     low_resolution_zoom: tuple[float, float] = (0.5, 1.0)
     gamma: float = 0.1
     gamma_power: tuple[float, float] = (0.7, 1.5)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability, or no strength."""
+        section = "views.intensity"
+        limits.fraction(
+            self, section, "noise", "smoothing", "scaling", "low_resolution", "gamma", "scaling_by"
+        )
+        limits.not_negative(self, section, "noise_std")
+        limits.rising(self, section, "smoothing_sigma", "gamma_power")
+        limits.rising(self, section, "low_resolution_zoom", high=1.0)
 
 
 def change_intensity(

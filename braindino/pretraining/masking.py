@@ -8,6 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from braindino.pretraining import limits
+
 MINIMUM_BLOCK = 4  # patches; BEiT's and DINOv2's sampling
 LOG_ASPECT = (math.log(0.3), -math.log(0.3))
 ATTEMPTS = 10
@@ -25,6 +27,11 @@ class MaskConfig:
 
     share: float = 0.5
     ratio: tuple[float, float] = (0.1, 0.5)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be masked."""
+        limits.fraction(self, "masks", "share")
+        limits.rising(self, "masks", "ratio", high=1.0)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from braindino.errors import BraindinoError
+from braindino.pretraining import limits
 from braindino.pretraining.backbone import create_backbone
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, say, world_size
@@ -88,6 +89,10 @@ class DINOModule(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.monitor_every, self.seed, self.drop_path = monitor_every, seed, drop_path
+        limits.positive(self, "", "monitor_every")
+        limits.not_negative(self, "", "seed")
+        limits.fraction(self, "", "drop_path")
         if init_heads and init_from is None:
             raise BraindinoError("model.init_heads: needs model.init_from, the run that has the heads.")
         check_gram(gram, views, init_from)
@@ -100,7 +105,6 @@ class DINOModule(pl.LightningModule):
         views.check(backbone.patch_embed.patch_size[0])
         self.views, self.masks, self.losses = views, masks, losses
         self.teacher_config, self.optimiser_config = teacher, optimiser
-        self.monitor_every, self.seed = monitor_every, seed
         self.student = Student(backbone, dino_head, ibot_head, rope, drop_path, activation_checkpointing)
         self.teacher = Teacher(copy.deepcopy(backbone), dino_head, ibot_head)
         self.teacher.follow(self.student, 1.0)

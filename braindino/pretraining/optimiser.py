@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from braindino.pretraining import limits
 from braindino.pretraining.schedules import Schedule
 
 
@@ -40,6 +41,14 @@ class OptimiserConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 3.0
     freeze_prototypes_steps: int = 3_000
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be stepped with."""
+        limits.positive(self, "optimiser", "reference_batch", "layer_decay", "clip")
+        limits.not_negative(
+            self, "optimiser", "lr_final", "warmup_steps", "patch_embed_lr", "weight_decay",
+            "weight_decay_final", "freeze_prototypes_steps", "lr",
+        )  # fmt: skip
 
     def lr_schedule(self) -> Schedule:
         """Before the factor of the batch and of the layer."""

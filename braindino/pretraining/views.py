@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from braindino.errors import BraindinoError
+from braindino.pretraining import limits
 from braindino.pretraining.crops import Boxes, crop, sample_boxes
 from braindino.pretraining.intensity import IntensityConfig, change_intensity
 from braindino.pretraining.randomness import Randomness
@@ -53,6 +54,12 @@ class ViewsConfig:
     ratios: tuple[float, ...] | None = None
     flip: float = 0.5
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse crops that cannot be cut."""
+        limits.rising(self, "views", "global_scale", "local_scale", high=1.0)
+        limits.not_negative(self, "views", "local_crops")
+        limits.fraction(self, "views", "flip")
 
     def resolutions(self) -> list[Resolution]:
         """Every combination of sizes that a batch may have.
