@@ -80,7 +80,8 @@ class ProbeCases:
         """Of everything about the cases that a result depends on."""
         columns = ["case", "group", "split", *(f"key_{name}" for name in self.modalities)]
         columns += [name for name in TRAITS if name in self.table]
-        return digest_of_json([self.table[columns].astype(str).to_numpy().tolist(), self.target.tolist()])
+        # One by one: `astype(str)` leaves a missing age NaN under pandas 3, which no JSON holds.
+        return digest_of_json([self.table[columns].map(str).to_numpy().tolist(), self.target.tolist()])
 
 
 class CaseFeatures:

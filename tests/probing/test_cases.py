@@ -102,3 +102,12 @@ def test_moments_are_of_what_is_there(planted):
     torch.testing.assert_close(mean, held.mean(0).float())
     torch.testing.assert_close(spread[1:], held.std(0, correction=0).float()[1:], rtol=1e-4, atol=0)
     assert spread[0] == 1
+
+
+def test_a_digest_exists_where_ages_are_missing(planted):
+    data = planted()
+    before = ProbeCases.of(data, ClassificationHead(), "mask").digest
+    data.cases["age"] = data.cases["age"].where(data.cases.index > 3)
+    after = ProbeCases.of(data, ClassificationHead(), "mask").digest
+    assert after != before
+    assert after == ProbeCases.of(data, ClassificationHead(), "mask").digest
