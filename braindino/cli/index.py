@@ -22,8 +22,9 @@ def index(
 
     Args:
         root: the dataset's folder, as its owners give it; for cohort also the table itself.
-        dataset: which dataset it is: abide, adni, ixi, oasis; cohort for a table of
-            your own; folder or bids for any other scans (no labels).
+        dataset: which dataset it is: abide, adni, atlas, brain_age, brats2021, brats2023, brats2024_goat,
+            ixi, long579, oasis, pixar, ucsf_pdgm, upenn_gbm; cohort for a table of your own; folder or bids
+            for any other scans (no labels).
         out: manifest to write; by default <dataset>.csv in the current folder.
         options: options of the dataset, such as `--options.target diagnosis --options.id patient`.
     """
@@ -32,7 +33,7 @@ def index(
     out = Path(out) if out is not None else Path(f"{dataset}.csv")
     _refuse_to_overwrite(out)
     module = _make(dataset_class(dataset), root, out, options or {})
-    manifest = module.index(Path(root))
+    manifest = module.manifest
     manifest.write(out)
     table = manifest.table
     cases = table[["dataset", "subject", "session"]].drop_duplicates()
@@ -66,7 +67,11 @@ def _make(
     from difflib import get_close_matches
     from inspect import signature
 
-    known = [name for name in signature(dataset).parameters if name not in ("root", "store", "options")]
+    from braindino.datasets.datamodule import ScanDataModule
+
+    bases = dataset.__mro__[: dataset.__mro__.index(ScanDataModule)]
+    given = [name for base in bases if "__init__" in vars(base) for name in signature(base).parameters]
+    known = [name for name in given if name not in ("root", "store", "options")]
     for name in options:
         if name not in known:
             near = get_close_matches(name, known, 1, 0.5)

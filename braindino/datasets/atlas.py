@@ -16,6 +16,7 @@ from braindino.datasets.walk import find_scans, nothing_found, stem
 
 _SCAN = re.compile(r"_(space-MNI152NLin2009aSym|space-orig_desc-brain)_T1w$")
 _MASK = re.compile(r"_(space-MNI152NLin2009aSym_label-L|space-orig_label-lesion)_desc-T1lesion_mask$")
+_SITE = re.compile(r"^r\d{3}(?=s\d)")
 _DAYS = re.compile(r"days.*post.*stroke", re.IGNORECASE)
 
 
@@ -80,7 +81,7 @@ class ATLAS(ScanDataModule):
             for other in set(found) - {space}:
                 rows.drop(found[other], subject, "a later release of the session is preferred")
             known = sessions.get(case) or people.get(subject, {})
-            site = known.get("site") or subject.partition("s")[0].upper()
+            site = known.get("site") or "".join(_SITE.findall(subject)).upper()
             columns: dict[str, Any] = {
                 "session": session,
                 "site": site,

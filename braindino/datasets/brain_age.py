@@ -73,7 +73,7 @@ class BrainAge(ScanDataModule):
     def strata(self, cases: pd.DataFrame) -> pd.Series:
         """The quintile of age within each dataset: `ixi/0` ... `pixar/4`."""
         quintile = cases.groupby("dataset")["target"].transform(bins)
-        return cases["dataset"] + "/" + quintile.astype(int).astype(str)
+        return cases["dataset"] + "/" + quintile.fillna(0).astype(int).astype(str)
 
     @staticmethod
     def _find(root: Path, name: str) -> Path:

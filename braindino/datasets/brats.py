@@ -94,7 +94,10 @@ class BraTS(ScanDataModule):
             return super().choose(manifest)
         modality = manifest.table["modality"]
         kept = manifest.without(
-            ["" if name in self.sequences else f"not one of {', '.join(self.sequences)}" for name in modality]
+            [
+                "" if name in self.sequences else f"{name}: is not one of {', '.join(self.sequences)}"
+                for name in modality
+            ]
         )
         label = kept.table["modality"].map(self.sequences)
         session = (kept.table["session"].astype(str) + "-" + label).str.removeprefix("-")

@@ -151,10 +151,10 @@ class ScanDataModule(LightningDataModule):
         self.cases["split"] = self._split(self.cases)
 
     def label_counts(self, manifest: Manifest) -> dict[str, int]:
-        """Number of scans per class, for people to read; empty unless the target is a class."""
+        """Number of cases per class, for people to read; empty unless the target is a class."""
         if not self.classes:
             return {}
-        found = manifest.table[self.target[0]].value_counts()
+        found = manifest.table.drop_duplicates(list(IDENTITY))[self.target[0]].value_counts()
         return {name: int(found.get(name, 0)) for name in self.classes}
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -171,7 +171,7 @@ class ScanDataModule(LightningDataModule):
 
     @staticmethod
     def mask_rule(values: np.ndarray) -> np.ndarray:
-        """What the numbers in a mask file mean: labels, uint8; a dataset names another of `datasets.masks`."""
+        """The numbers in a mask file as labels, uint8; a dataset may name another of `datasets.masks`."""
         return whole_labels(values)
 
     def mask_of(self, case: int) -> np.ndarray:

@@ -86,7 +86,11 @@ class UPENNGBM(ScanDataModule):
             if "old" in path.relative_to(root).parts:
                 rows.drop(path, "", "in a folder called old")
             elif not match:
-                rows.drop(path, "", "not named as UPENN-GBM does (UPENN-GBM-00001_11_T1GD.nii.gz)")
+                rows.drop(
+                    path,
+                    "",
+                    "neither T1, T1GD, T2, FLAIR nor a mask by its name (UPENN-GBM-00001_11_T1GD.nii.gz)",
+                )
             elif match.group(2) != "11":
                 rows.drop(path, match.group(1), "not the exam before surgery (_11)")
             elif match.group(3) in _MODALITY:
