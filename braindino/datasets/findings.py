@@ -11,6 +11,7 @@ from braindino.datasets.manifest import IDENTITY, MASK, is_missing
 from braindino.datasets.own_labels import as_text
 
 AGES = (0.0, 120.0)  # years
+UNKNOWN = "unknown"  # what `folder` calls a sequence that a file name does not tell
 _MANY = 5  # scans of one dataset and sequence, from which on one can be unlike the others
 _FACTOR = 1.5  # how much larger or smaller than usual is told, unless the scans vary that much anyway
 
@@ -91,9 +92,12 @@ def contradictions(table: pd.DataFrame, targets: Sequence[str]) -> Iterator[Find
 
 
 def sequences(table: pd.DataFrame, wanted: Sequence[str] | None) -> Iterator[Finding]:
-    """Cases with a sequence twice, or without one that is wanted (or that half of the dataset's have)."""
+    """Cases with a sequence twice, or without one that is wanted (or that half of the dataset's have).
+
+    A sequence that nobody could tell ("unknown") is neither.
+    """
     scans = table.assign(row=_rows(table))
-    scans = scans[scans["modality"] != MASK]
+    scans = scans[~scans["modality"].isin([MASK, UNKNOWN])]
     for _, dataset in scans.groupby("dataset", sort=False):
         cases = dataset.groupby(list(IDENTITY), sort=False)
         usual = dataset.drop_duplicates([*IDENTITY, "modality"])["modality"].value_counts()
@@ -103,7 +107,13 @@ def sequences(table: pd.DataFrame, wanted: Sequence[str] | None) -> Iterator[Fin
             lacking = [name for name in expected if name not in has]
             if lacking:
                 told = f"{_case(case.iloc[0])} lacks {', '.join(lacking)}"
-                yield Finding("sequences missing", int(case["row"].iloc[0]), "modality", ", ".join(has), told)
+                yield Finding(
+                    "sequences missing",
+                    int(case["row"].iloc[0]),
+                    "modality",
+                    ", ".join(dict.fromkeys(has)),
+                    told,
+                )
             for at in case.index[case["modality"].duplicated()]:
                 told = f"{_case(case.iloc[0])} has another {case.loc[at, 'modality']}"
                 row, name = int(case.loc[at, "row"]), str(case.loc[at, "modality"])

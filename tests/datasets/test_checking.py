@@ -117,8 +117,11 @@ def test_sequences_per_case(csv: Path) -> None:
         ("several scans of a sequence", 3, "modality"),
     ]
     assert report.findings[0].finding == "made:p0 lacks T1w"
+    for row in (2, 3):
+        change(csv, row, modality="unknown")
+    assert check_manifest(csv, progress=False).findings == []
     wanted = check_manifest(csv, modalities=["T2w"], progress=False)
-    assert Counter(check for check, _, _ in found(wanted))["sequences missing"] == 6
+    assert Counter(check for check, _, _ in found(wanted))["sequences missing"] == 5
 
 
 def test_labels(csv: Path) -> None:
