@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindino.scans.reading import ScanError, files_of, read_scan, signature
+from braindino.scans.reading import ScanError, content_digest, files_of, read_header, read_scan, signature
 
 AFFINE = np.array([[-1.2, 0.1, 0, 30], [0.1, 1.1, 0.2, -20], [0, -0.2, 2.0, 5], [0, 0, 0, 1]])
 VALUES = np.random.default_rng(0).integers(0, 200, (9, 10, 11)).astype(np.int16)
@@ -59,6 +59,27 @@ def test_a_pair_is_read_by_either_name(named: str, packed: str, tmp_path: Path) 
     np.testing.assert_array_equal(scan.data, VALUES)
     both = (tmp_path / f"pair.hdr{packed}").read_bytes() + (tmp_path / f"pair.img{packed}").read_bytes()
     assert scan.sha256 == hashlib.sha256(both).hexdigest()
+
+
+def test_a_pair_whose_halves_differ_in_case(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Pair(VALUES, AFFINE), tmp_path / "pair.img")
+    (tmp_path / "pair.hdr").rename(tmp_path / "pair.HDR")
+    for name in ("pair.HDR", "pair.img"):
+        np.testing.assert_array_equal(read_scan(tmp_path / name).data, VALUES)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img"])
+def test_header_and_digest_without_the_image(name: str, tmp_path: Path) -> None:
+    image = nib.Nifti1Pair(VALUES, AFFINE) if name == "a.img" else nib.Nifti1Image(VALUES, AFFINE)
+    nib.save(image, tmp_path / name)
+    scan = read_scan(tmp_path / name)
+    assert content_digest(tmp_path / name) == scan.sha256
+    assert read_header(tmp_path / name).shape == VALUES.shape
+    np.testing.assert_array_equal(read_header(tmp_path / name).affine, scan.affine)
+    with pytest.raises(ScanError, match="there is no file"):
+        read_header(tmp_path / "gone.nii")
+    with pytest.raises(ScanError, match="cannot be read"):
+        content_digest(tmp_path / "gone.nii")
 
 
 def test_analyze_as_oasis_has_it(tmp_path: Path) -> None:
