@@ -19,6 +19,9 @@ from braindino.analysis.survival import survival_metrics
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 MOST_REDRAWS = 50  # rounds; a class that one person of many carries is in 63 % of the resamples
+MOST_REDRAWN = (
+    0.1  # of all draws; above it, a class has one or two carriers and the rest says little of chance
+)
 BLOCK = 4_000_000  # entries of the weights that are worked on at a time: 32 MB
 
 
@@ -98,9 +101,11 @@ def estimate(
         `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), and `metrics`: name ->
         {`value`, `low`, `high`, `sd`}. The interval is the percentile interval at 95 %. A number is None
         where it is undefined: `sd` of a single table, the metric of a constant, an interval of which less
-        than half of the resamples are defined.
+        than half of the resamples are defined, and every interval when more than a tenth of all draws lacked
+        a class (which one or two people carry): what is left would be too narrow.
     """
     point, spread, redrawn, people = _evaluate(tables, resamples, seed, train)
+    spread = _if_enough_carry_each_class(spread, resamples, redrawn)
     return {
         "cases": len(np.unique(np.concatenate([table["case"].astype(str) for table in tables]))),
         "people": people,
@@ -132,8 +137,9 @@ def compare(
     for mine, other in zip(tables, others, strict=True):
         if set(mine["case"]) != set(other["case"]):
             raise ValueError("two models can be compared on the same cases only")
-    point, spread, _, _ = _evaluate(tables, resamples, seed)
+    point, spread, redrawn, _ = _evaluate(tables, resamples, seed)
     point_other, spread_other, _, _ = _evaluate(others, resamples, seed)
+    spread = _if_enough_carry_each_class(spread, resamples, redrawn)
     return _summary(point[metric] - point_other[metric], spread[metric] - spread_other[metric], resamples)
 
 
@@ -180,6 +186,13 @@ def _resampled(
         ]
         blocks.append({name: np.mean([one[name] for one in each], axis=0) for name in each[0]})
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _if_enough_carry_each_class(spread: dict[str, Floats], resamples: int, redrawn: int) -> dict[str, Floats]:
+    """The resampled metrics, undefined where too many draws were thrown away to trust the rest."""
+    if redrawn <= MOST_REDRAWN * (resamples + redrawn):
+        return spread
+    return {name: np.full_like(values, np.nan) for name, values in spread.items()}
 
 
 def _summary(point: Floats, spread: Floats, resamples: int) -> dict[str, float | None]:

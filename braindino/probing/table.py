@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from braindino.analysis.statistics import MOST_REDRAWN
 from braindino.probing.results import HEADLINES, models
 
 Numbers = Mapping[str, Any]
@@ -34,11 +35,14 @@ def results_table(results: dict[str, Any]) -> str:
 def notes(results: dict[str, Any]) -> list[str]:
     """What a reader must know besides the numbers, a sentence each."""
     test, seeds = results["summary"][0]["test"], results["summary"][0]["seeds"]
+    enough = test["redrawn"] <= MOST_REDRAWN * (test["resamples"] + test["redrawn"])
     said = [
         f"{test['cases']} test cases of {test['people']} people"
         + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "")
-        + (", 95 % intervals from resampling people." if test["resamples"] else ".")
+        + (", 95 % intervals from resampling people." if test["resamples"] and enough else ".")
     ]
+    if not enough:
+        said.append("No intervals: one or two test people carry a whole class, too few to resample.")
     if "TEST" in results["selection"]:
         said.append(f"WARNING: {results['selection']}.")
     if results["left_out"]:

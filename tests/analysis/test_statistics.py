@@ -78,12 +78,15 @@ def test_draws_without_a_class_are_drawn_again_and_counted():
     assert 180 < drawn.redrawn < 330
 
 
-def test_a_class_of_one_person_still_has_an_interval():
-    table = predictions(cases=30)
-    table = table[(table["target"] != "AD") | (table["case"] == "case2")]
+@pytest.mark.parametrize(("carriers", "told"), [(1, False), (2, False), (4, True)])
+def test_a_class_of_one_or_two_people_has_no_interval(carriers, told):
+    table = predictions(cases=60)
+    people = table.loc[table["target"] == "AD", "group"].unique()[:carriers]
+    table = table[(table["target"] != "AD") | table["group"].isin(people)]
     result = estimate([table])
     assert result["redrawn"] > 0
-    assert result["metrics"]["auroc"]["low"] is not None
+    assert (result["metrics"]["auroc"]["low"] is not None) == told
+    assert (compare([table], [table], "auroc")["low"] is not None) == told
 
 
 def test_the_mean_over_seeds_uses_the_same_draws_of_people():

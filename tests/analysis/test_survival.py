@@ -131,4 +131,4 @@ def test_draws_without_an_event_are_drawn_again():
     test = predictions(12, 4).assign(event=[1] + [0] * 11, time=np.arange(12.0) + 1)
     found = estimate([test], resamples=200)
     assert found["redrawn"] > 30
-    assert found["metrics"]["c_index"]["low"] is not None
+    assert found["metrics"]["c_index"]["low"] is None  # one person has all the events

@@ -11,7 +11,7 @@ def results(**changes):
         {
             "fraction": 0.25,
             "seeds": [0],
-            "test": {"cases": 40, "people": 30, "resamples": 1000, "metrics": metrics},
+            "test": {"cases": 40, "people": 30, "resamples": 1000, "redrawn": 0, "metrics": metrics},
         }
     ]
     audit = {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": {"people": 0, "test": 0}}
