@@ -19,14 +19,14 @@ def write_brain_age(
 
     Args:
         root: folder to write to.
-        people: number of people, all three together.
+        people: number of people, all three together; at least one each.
         sessions: most sessions of a child of LONG579.
         shape: voxels along right, anterior, superior.
         seed: another seed gives other people; the same seed the same bytes.
     """
     quarter = max(1, people // 4)
     parts = {
-        "ixi": write_ixi(Path(root) / "IXI", people - 2 * quarter, 1, shape, seed),
+        "ixi": write_ixi(Path(root) / "IXI", max(1, people - 2 * quarter), 1, shape, seed),
         "long579": write_long579(Path(root) / "ds003604", quarter, sessions, shape, seed),
         "pixar": write_pixar(Path(root) / "ds000228", quarter, 1, shape, seed),
     }

@@ -30,12 +30,12 @@ def write_brats2021(
     """
     writer = _Writer(Path(root) / "BraTS2021_Training_Data", shape, np.random.default_rng([seed, 13]), seed)
     for i in range(people):
-        numbers = {0: ("00626", "00758"), 1: ("00557", "00639")}.get(i, (f"{2 * i:05d}",))
+        numbers = {0: ("00626", "00758"), 1: ("00557", "00639")}.get(i, (f"{1000 + i:05d}",))
         for scan, number in enumerate(numbers):
             case = f"BraTS2021_{number}"
             writer.case(i, case, case, "", numbers[0], _OLD, "_", scan)
     if people > 4:
-        writer.stray("BraTS2021_00008/BraTS2021_00008_prediction")
+        writer.stray("BraTS2021_01004/BraTS2021_01004_prediction")
         writer.planted.drop("not named as brats2021 does (BraTS2021_00000_{t1,t1ce,t2,flair,seg}.nii.gz)")
     return writer.planted
 

@@ -23,9 +23,9 @@ def write_ucsf_pdgm(
     shape: tuple[int, int, int] = (48, 56, 48),
     seed: int = 0,
 ) -> Planted:
-    """Write two thirds wildtype and one third mutant: mutant tumours do not enhance and have no necrosis.
+    """Write two thirds wildtype, one third mutant: mutant tumours are small, solid and do not enhance.
 
-    Methylated tumours (MGMT positive) have half the oedema, co-deleted ones calcify into a small radius.
+    Methylated tumours (MGMT positive) have half the oedema, co-deleted ones are the smallest.
     Planted: three digits in the table against four in folders; a follow-up named by its date and one named
     in the table by an old number of its own (315); indeterminate and unknown MGMT, relative co-deletion;
     label 4 for enhancing tumour; maps that are no sequence; an exam that is not in the table; one without
@@ -42,15 +42,15 @@ def write_ucsf_pdgm(
     root, planted = Path(root), Planted()
     table: list[list[object]] = [list(_HEADER)]
     for i in range(people):
-        # Two patients have the numbers whose follow-ups the table knows under old ones.
-        number = {0: 433, 1: 391}.get(i, 4 + 3 * i)
+        # Two have numbers whose follow-ups the table knew by others; the rest lie beyond all real ones.
+        number = {0: 433, 1: 391, 2: 4}.get(i, 542 + 3 * i)
         mutant, methylated, deleted = i % 3 == 2, i % 2 == 0, i % 6 == 5
         tumour = draw_tumour(
             rng,
             enhancing=not mutant,
             core=0.0 if mutant else 0.6,
-            oedema=6.0 if methylated else 14.0,
-            **({"radius": 11.0} if deleted else {}),
+            radius=9.0 if deleted else float(rng.uniform(11, 14) if mutant else rng.uniform(19, 26)),
+            oedema=(4.0 if mutant else 9.0) * (1 if methylated else 2),
         )
         age, sex = int(rng.normal(40 if mutant else 60, 8)), "FM"[int(rng.integers(2))]
         head = Head(seed * 100_003 + 80_000 + i, age, sex)
