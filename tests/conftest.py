@@ -1,4 +1,4 @@
-"""Settings of every test: one thread, as the tensors are tiny and threads on a busy machine wait for each other."""
+"""Settings of every test: one thread, as tensors are tiny and threads on a busy machine wait in turn."""
 
 import os
 

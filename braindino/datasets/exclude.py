@@ -13,14 +13,17 @@ def excluded(file: Path, scans: pd.DataFrame) -> pd.Series:
     """Which rows of `scans` (columns `group`, `path`) a list names.
 
     The list is text with one person (`<dataset>:<subject>`) or path per line, `#` starts a comment; or a CSV
-    with a column `group` or `path`, such as a manifest or the `cases.csv` of a run. Paths are absolute or
-    relative to the list.
+    with a column `group` or `path`, such as a manifest. Where it also has a column `split`, only the people
+    in val and test are meant: so the `cases.csv` of a probe keeps pretraining off those it is judged by.
+    Paths are absolute or relative to the list.
 
     Raises:
         BraindinoError: the file cannot be read, is empty, or is a CSV without either column.
     """
     if file.suffix.lower() == ".csv":
-        table = read_table(file, {}, {"group": ("group",), "path": ("path",)})
+        table = read_table(file, {}, {"group": ("group",), "path": ("path",), "split": ("split",)})
+        if "split" in table:
+            table = table[table["split"].isin(["val", "test"])].drop(columns="split")
         if table.columns.empty:
             raise BraindinoError(f"{file}: a CSV of what to exclude needs a column `group` or `path`.")
         names = {cell for column in table for cell in table[column] if cell}

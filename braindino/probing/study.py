@@ -73,6 +73,8 @@ def run_study(
         "cases": cases.digest,
     }
     keep_settings(run_dir / "study.json", settings)
+    with atomic_write(run_dir / "cases.csv") as file:
+        cases.table[["case", "group", "split"]].to_csv(file, index=False, lineterminator="\n")
 
     def probe(network: Encoder) -> Callable[[Cell], None]:
         @cache

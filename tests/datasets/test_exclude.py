@@ -42,3 +42,13 @@ def test_a_list_that_says_nothing_is_refused(
     with pytest.raises(BraindinoError, match=said) as caught:
         excluded(tmp_path / name, scans)
     assert name in str(caught.value)
+
+
+def test_of_a_split_only_the_held_out_people_are_meant(tmp_path: Path, scans: pd.DataFrame) -> None:
+    file = tmp_path / "cases.csv"
+    people = scans["group"].unique()
+    parts = ["train", "test", "val"][: len(people)]
+    pd.DataFrame({"case": parts, "group": people[: len(parts)], "split": parts}).to_csv(file, index=False)
+    out = excluded(file, scans)
+    assert not out[scans["group"] == people[0]].any()
+    assert out[scans["group"].isin(people[1 : len(parts)])].all()

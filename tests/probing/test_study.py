@@ -43,6 +43,9 @@ def test_planted_labels_are_found(tmp_path, planted, encoder, make_trainer):
     table = read_predictions(tmp_path / "run" / "predictions.csv")
     assert table.groupby(["seed", "fraction", "split"]).size().eq(18).all()
     assert {"dataset", "site", "sex", "age"} <= set(table.columns)
+    split = pd.read_csv(tmp_path / "run" / "cases.csv").set_index("case")["split"]
+    assert split.value_counts()["train"] == 54
+    assert (table["case"].map(split) == table["split"]).all()
     assert read_json(tmp_path / "run" / "results.json") == results
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     mean = metrics.query("seed == 'mean' and metric == 'test/auroc' and fraction == 1")
