@@ -49,7 +49,11 @@ def run(verb: str, arguments: Sequence[str]) -> int:
             return run_probe(arguments)
         FitCLI(args=[verb, *arguments])
     except ArgumentError as error:
-        raise BraindinoError(f"{verb}: {readable(str(error))}") from None
+        told = readable(str(error))
+        hint = (
+            f"\n`braindino {verb} --config NAME` starts from a shipped config." if "required" in told else ""
+        )
+        raise BraindinoError(f"{verb}: {told}{hint}") from None
     except ValueError as error:  # jsonargparse wraps what a constructor raises
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BraindinoError):

@@ -137,6 +137,13 @@ def test_evaluation_without_a_run_asks_for_one(cohort: Path, capsys: pytest.Capt
     assert "--run.id" in capsys.readouterr().err
 
 
+def test_without_a_config_it_says_where_to_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit"]) == 2
+    shown = capsys.readouterr().err
+    assert "`braindino fit --config NAME` starts from a shipped config" in shown
+    assert len(shown.strip().splitlines()) <= 3
+
+
 def test_every_shipped_config_has_known_keys_only() -> None:
     from braindino.cli.arguments import check_arguments
 
