@@ -1,10 +1,12 @@
 """The demo holds its promise: true labels are found, shuffled ones are not, a second run reuses all."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from braindino.cli.demo import MADE
 from braindino.cli.main import main
@@ -15,9 +17,11 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(2)  # the one heavy computation of the suite
+    """In a process of its own, with two threads: here they would outlive it, into tests that fork."""
     out = tmp_path_factory.mktemp("demo")
-    assert main(["demo", "--out", str(out)]) == 0
+    command = [sys.executable, "-m", "braindino", "demo", "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return out
 
 
