@@ -19,6 +19,7 @@ def prepare(
     contract: Literal["paper", "released-code", "minmax"] | None = None,
     depth: int | Literal["none"] | None = None,
     size: int | tuple[int, int] | None = None,
+    spacing: float | Literal["none"] | None = None,
     dtype: Literal["uint8", "float16"] | None = None,
     shard: str | None = None,
     strip_cmd: str | None = None,
@@ -38,6 +39,8 @@ def prepare(
         contract: how scans are prepared; by default as the store has it, or `paper` for a new store.
         depth: number of slices, or `none` to keep those a scan has.
         size: side of a slice in pixels, or `[rows, columns]`.
+        spacing: voxels of so many mm in every direction, cropped or padded to depth and size about the centre
+            of the scan; or `none` to stretch the field of view over them.
         dtype: how slices are stored.
         shard: `i/n`, to do the i-th of n parts (i from 0 to n - 1), as one of n jobs that fill one store.
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`.
@@ -61,6 +64,8 @@ def prepare(
         changes["depth"] = None if depth == "none" else depth
     if size is not None:
         changes["size"] = (size, size) if isinstance(size, int) else size
+    if spacing is not None:
+        changes["spacing"] = None if spacing == "none" else spacing
     if dtype is not None:
         changes["dtype"] = dtype
     target = _open(store, contract, changes, strip_cmd)

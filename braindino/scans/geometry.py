@@ -6,15 +6,16 @@ from typing import Any, Self
 import numpy as np
 
 from braindino.scans.reading import Scan, ScanError
-from braindino.scans.resampling import nearest_indices, resample
+from braindino.scans.resampling import Field, nearest_indices, resample
 
 
 @dataclass(frozen=True)
 class Geometry:
     """The way between a scan as stored (X, Y, Z) and its prepared slices (D, H, W).
 
-    Axes are permuted and flipped to the nearest axis code, never rotated, and the field of view is kept: an
-    oblique scan is prepared along its own axes, and the way back is exact.
+    Axes are permuted and flipped to the nearest axis code, never rotated: an oblique scan is prepared along
+    its own axes, and the way back is exact. The grid covers the field of view of the scan, or, of a contract
+    with a spacing, a box about its centre.
     """
 
     shape: tuple[int, int, int]  # of the scan as stored
@@ -22,6 +23,7 @@ class Geometry:
     axes: tuple[int, int, int]  # the stored axis that became depth, rows, columns
     flips: tuple[bool, bool, bool]  # whether depth, rows, columns run against the stored axis
     grid: tuple[int, int, int]  # depth, rows, columns of the prepared slices
+    field: tuple[float, float, float]  # how many stored voxels the grid covers along depth, rows, columns
 
     @classmethod
     def of(
@@ -31,8 +33,9 @@ class Geometry:
         slice_axes: tuple[int, int, int],
         depth: int | None,
         size: tuple[int, int],
+        spacing: float | None = None,
     ) -> Self:
-        """The geometry of `scan` under a contract's orientation, slice axes, depth and size."""
+        """The geometry of `scan` under a contract's orientation, slice axes, depth, size and spacing (mm)."""
         from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
         if orientation == "native":
@@ -44,12 +47,20 @@ class Geometry:
             flipped = [bool(transform[stored, 1] < 0) for stored in order]
         x, y, z = scan.data.shape
         axes = (order[slice_axes[0]], order[slice_axes[1]], order[slice_axes[2]])
+        lengths = [scan.data.shape[axis] for axis in axes]
+        grid = (lengths[0] if depth is None else depth, *size)
+        field = [float(length) for length in lengths]
+        if spacing is not None:
+            voxel = np.linalg.norm(scan.affine[:3, :3], axis=0)
+            for k in range(1 if depth is None else 0, 3):
+                field[k] = float(grid[k] * spacing / voxel[axes[k]])
         return cls(
             shape=(x, y, z),
             affine=tuple(tuple(float(v) for v in row) for row in scan.affine),
             axes=axes,
             flips=(flipped[slice_axes[0]], flipped[slice_axes[1]], flipped[slice_axes[2]]),
-            grid=(scan.data.shape[axes[0]] if depth is None else depth, *size),
+            grid=grid,
+            field=(field[0], field[1], field[2]),
         )
 
     @classmethod
@@ -61,6 +72,7 @@ class Geometry:
             axes=tuple(value["axes"]),
             flips=tuple(value["flips"]),
             grid=tuple(value["grid"]),
+            field=tuple(value["field"]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +83,7 @@ class Geometry:
             "axes": list(self.axes),
             "flips": list(self.flips),
             "grid": list(self.grid),
+            "field": list(self.field),
         }
 
     @property
@@ -79,8 +92,8 @@ class Geometry:
         to_stored = np.zeros((4, 4))
         to_stored[3, 3] = 1
         for k, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
-            step = self.shape[axis] / self.grid[k]
-            start = 0.5 * step - 0.5
+            step = self.field[k] / self.grid[k]
+            start = 0.5 * (self.shape[axis] - self.field[k] + step) - 0.5
             to_stored[axis, k] = -step if flip else step
             to_stored[axis, 3] = self.shape[axis] - 1 - start if flip else start
         return np.asarray(self.affine) @ to_stored
@@ -89,6 +102,12 @@ class Geometry:
     def stored_grid(self) -> tuple[int, int, int]:
         """The grid's lengths in the order of the stored axes."""
         lengths = dict(zip(self.axes, self.grid, strict=True))
+        return lengths[0], lengths[1], lengths[2]
+
+    @property
+    def stored_field(self) -> Field:
+        """`field` in the order of the stored axes."""
+        lengths = dict(zip(self.axes, self.field, strict=True))
         return lengths[0], lengths[1], lengths[2]
 
     def to_slices(self, volume: np.ndarray) -> np.ndarray:
@@ -117,10 +136,12 @@ def mask_to_grid(mask: Scan, geometry: Geometry) -> np.ndarray:
             mask.path, f"mask with another affine than its scan: a corner lies {away:.3g} mm away"
         )
     slices = geometry.to_slices(mask.data)
-    picks = [
-        nearest_indices(source, target) for source, target in zip(slices.shape, geometry.grid, strict=True)
-    ]
-    return np.ascontiguousarray(slices[np.ix_(*picks)])
+    lengths = zip(slices.shape, geometry.grid, geometry.field, strict=True)
+    picks = [nearest_indices(source, target, field) for source, target, field in lengths]
+    picked = np.ascontiguousarray(slices[np.ix_(*picks)])
+    for k, pick in enumerate(picks):
+        np.moveaxis(picked, k, 0)[pick < 0] = 0  # outside of the scan
+    return picked
 
 
 def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -128,18 +149,19 @@ def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
 
     Bool or integer labels. Each label's indicator is resampled linearly (antialiased where the scan is
     coarser) and each voxel takes the strongest label, so that outlines stay smooth; a tie goes to the smaller
-    label.
+    label. Voxels that the grid does not cover are 0.
     """
     if mask.shape != geometry.grid:
         raise ValueError(f"mask of shape {mask.shape} on a prepared grid of {geometry.grid}")
     if mask.dtype.kind not in "bui":
         raise ValueError(f"mask of dtype {mask.dtype}: expected bool or integer labels")
     stored = np.ascontiguousarray(geometry.to_stored(mask))
-    labels = np.unique(stored)
-    out = np.full(geometry.shape, labels[0], mask.dtype)
-    strongest = resample((stored == labels[0]).astype(np.float32), geometry.shape)
-    for label in labels[1:]:
-        strength = resample((stored == label).astype(np.float32), geometry.shape)
+    lengths = zip(geometry.shape, geometry.stored_grid, geometry.stored_field, strict=True)
+    a, b, c = (length * cells / covered for length, cells, covered in lengths)
+    out = np.zeros(geometry.shape, mask.dtype)
+    strongest = np.zeros(geometry.shape, np.float32)
+    for label in np.unique(stored):
+        strength = resample((stored == label).astype(np.float32), geometry.shape, (a, b, c))
         stronger = strength > strongest
         out[stronger] = label
         np.copyto(strongest, strength, where=stronger)

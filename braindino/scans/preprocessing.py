@@ -38,6 +38,9 @@ class Preprocessing:
     normalise: "zscore-nonzero" (mean and deviation of the clipped nonzero voxels, background exactly 0),
         "zscore-background" (the same, applied to the background too), "minmax" (0 to 1, background 0).
     depth: number of slices, or None to keep those there are. size: rows and columns.
+    spacing: None stretches the scan's field of view over depth and size; a number (mm) keeps proportions:
+        voxels of that size in all directions, cropped or padded with background about the scan's centre
+        (depth None keeps the slices as they are and does so within them).
     dtype: "uint8" or "float16", how the slices are stored.
 
     Sources: BrainDINO (arXiv 2604.27277), Methods, for "paper"; its released downstream code for
@@ -50,6 +53,7 @@ class Preprocessing:
     normalise: str = "zscore-nonzero"
     depth: int | None = 128
     size: tuple[int, int] = (256, 256)
+    spacing: float | None = None
     dtype: str = "uint8"
 
     def __post_init__(self) -> None:
@@ -59,6 +63,7 @@ class Preprocessing:
             object.__setattr__(self, "clip", tuple(float(percentile) for percentile in self.clip))
             object.__setattr__(self, "size", tuple(int(length) for length in self.size))
             object.__setattr__(self, "depth", None if self.depth is None else int(self.depth))
+            object.__setattr__(self, "spacing", None if self.spacing is None else float(self.spacing))
         except (TypeError, ValueError) as error:
             raise BraindinoError(f"preprocessing: {error}") from None
         pairs = {frozenset("LR"), frozenset("PA"), frozenset("IS")}
@@ -77,6 +82,10 @@ class Preprocessing:
         _require(
             len(self.size) == 2 and min(self.size) >= SMALLEST_PLANE,
             "size", self.size, f"rows and columns, each at least {SMALLEST_PLANE}",
+        )  # fmt: skip
+        _require(
+            self.spacing is None or 0.05 <= self.spacing <= 20,
+            "spacing", self.spacing, "millimetres from 0.05 to 20, or none",
         )  # fmt: skip
         _require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
 
@@ -152,7 +161,7 @@ class Prepared:
 
 
 def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
-    """Prepare a scan: clip, normalise, resample (linear, antialiased, field of view kept), orient, quantise.
+    """Prepare a scan: clip, normalise, resample (linear, antialiased), orient, quantise.
 
     Resampling runs on the stored axes and the result is turned, which equals turning first and costs less.
     uint8 is an affine grid over the value range on which 0 is one of the levels, so background is exactly 0.
@@ -162,7 +171,9 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
     from braindino.scans.reading import ScanError
     from braindino.scans.resampling import linear_weights, resample
 
-    geometry = Geometry.of(scan, contract.orientation, contract.slice_axes, contract.depth, contract.size)
+    geometry = Geometry.of(
+        scan, contract.orientation, contract.slice_axes, contract.depth, contract.size, contract.spacing
+    )
     slices, rows, columns = (scan.data.shape[axis] for axis in geometry.axes)
     if min(rows, columns) < SMALLEST_PLANE:
         raise ScanError(
@@ -171,13 +182,19 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
     # Scans lie in Fortran order: the transpose (Z, Y, X) is in C order, which masks and sums are fastest on.
     stored = np.ascontiguousarray(scan.data.T)
     foreground = stored != 0
-    values, low, high, stats = _normalised(scan.path, stored, foreground, contract)
+    values, background, low, high, stats = _normalised(scan.path, stored, foreground, contract)
 
     profile = geometry.to_slices(foreground.T).any(axis=(1, 2)).astype(np.float32)
-    covered = linear_weights(slices, geometry.grid[0]) @ profile
+    covered = linear_weights(slices, geometry.grid[0], geometry.field[0]) @ profile
+    if not covered.any():
+        raise ScanError(scan.path, "nothing of the head lies within the box that the contract cuts out")
     held = np.flatnonzero(covered >= min(0.5, float(covered.max())))
 
-    volume = resample(values, geometry.stored_grid[::-1]).T
+    if background:
+        values -= np.float32(background)  # what lies outside of the scan becomes 0 below
+    volume = resample(values, geometry.stored_grid[::-1], geometry.stored_field[::-1]).T
+    if background:
+        volume += np.float32(background)
     step, zero = 1.0, 0.0
     if contract.dtype == "uint8":
         step = (high - low) / 254
@@ -219,8 +236,8 @@ def decode(slices: Slices, step: Any, zero: Any) -> Slices:
 
 def _normalised(
     path: Path, stored: np.ndarray, foreground: np.ndarray, contract: Preprocessing
-) -> tuple[np.ndarray, float, float, dict[str, float]]:
-    """Normalised values in the shape of `stored`, the range they and 0 lie in, and the statistics."""
+) -> tuple[np.ndarray, float, float, float, dict[str, float]]:
+    """Normalised values in the shape of `stored`, the background, the range of all, statistics."""
     from braindino.scans.reading import ScanError
 
     nonzero = stored[foreground]
@@ -253,4 +270,4 @@ def _normalised(
             background = (-low / span - mean) / deviation
     values = np.full(stored.shape, background, np.float32)
     values[foreground] = nonzero
-    return values, min(bottom, background, 0.0), max(top, background, 0.0), stats
+    return values, background, min(bottom, background, 0.0), max(top, background, 0.0), stats
