@@ -49,7 +49,7 @@ def traits_cell(cell: Cell, cases: ProbeCases, task: str) -> None:
     else:
         rows = regression_rows(Ridge().fit(x, train["target"]).predict(x_shown), shown)
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique())}
-    cell.write(prediction_rows(shown, rows, cell), facts, None)
+    cell.write(prediction_rows(shown, rows, cell), facts)
 
 
 def untrained(encoder: Encoder, seed: int = 0) -> Encoder | None:

@@ -1,6 +1,7 @@
 """One cell of a study: one seed, one label fraction; trained, evaluated once, written, never run again."""
 
 import copy
+import io
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from braindino.probing.selection import BestEpoch
 
 MakeTrainer = Callable[..., Trainer]
 EVALUATION_BATCH = 64  # cases
+WEIGHTS = "probe.pt"
 QUIET = {
     "logger": False,
     "enable_checkpointing": False,
@@ -34,7 +36,10 @@ QUIET = {
 
 
 class Cell:
-    """A folder `seed0_fraction1.0` with `predictions.csv`, `epochs.csv` and, written last, `cell.json`."""
+    """A folder `seed0_fraction1.0`: `predictions.csv`, `epochs.csv`, `probe.pt` and, last, `cell.json`.
+
+    `probe.pt` is what `kept_probe` gives, saved by torch and readable with weights_only=True.
+    """
 
     def __init__(self, root: Path, seed: int, fraction: float) -> None:
         self.seed, self.fraction = seed, fraction
@@ -49,7 +54,13 @@ class Cell:
         """Predictions and training facts of a cell that is done."""
         return read_predictions(self.folder / "predictions.csv"), read_json(self.folder / "cell.json")
 
-    def write(self, predictions: pd.DataFrame, facts: dict[str, Any], epochs: pd.DataFrame | None) -> None:
+    def write(
+        self,
+        predictions: pd.DataFrame,
+        facts: dict[str, Any],
+        epochs: pd.DataFrame | None = None,
+        probe: dict[str, Any] | None = None,
+    ) -> None:
         """Each file atomically; `cell.json`, which says that the cell is done, after all others."""
         parts = {"predictions.csv": format_predictions(predictions)}
         if epochs is not None:
@@ -57,6 +68,11 @@ class Cell:
         for name, text in parts.items():
             with atomic_write(self.folder / name) as file:
                 file.write(text)
+        if probe is not None:
+            buffer = io.BytesIO()
+            torch.save(probe, buffer)
+            with atomic_write(self.folder / WEIGHTS, "wb") as file:
+                file.write(buffer.getbuffer())
         write_json(self.folder / "cell.json", {"seed": self.seed, "fraction": self.fraction, **facts})
 
 
@@ -67,10 +83,14 @@ def train_cell(
     data: CaseFeatures,
     protocol: Protocol,
     make_trainer: MakeTrainer,
+    keep: bool = True,
 ) -> None:
-    """Train a fresh copy of `template`, take the best epoch on validation (`selection`), predict all."""
+    """Train a fresh copy of `template`, take the best epoch on validation (`selection`), predict all.
+
+    keep: whether the trained probe is kept with the cell.
+    """
     if isinstance(template.head, ClosedForm):
-        solve_cell(cell, template, cases, data, protocol)
+        solve_cell(cell, template, cases, data, protocol, keep)
         return
     module = copy.deepcopy(template)
     train = cases.labelled(cell.fraction, cell.seed)
@@ -105,11 +125,17 @@ def train_cell(
         "epochs": len(best.history),
         "selected_by": best.selected_by,
     }
-    cell.write(pd.concat(tables, ignore_index=True), facts, pd.DataFrame(best.history))
+    probe = kept_probe(module, data, labelled) if keep else None
+    cell.write(pd.concat(tables, ignore_index=True), facts, pd.DataFrame(best.history), probe)
 
 
 def solve_cell(
-    cell: Cell, template: FrozenProbeModule, cases: ProbeCases, data: CaseFeatures, protocol: Protocol
+    cell: Cell,
+    template: FrozenProbeModule,
+    cases: ProbeCases,
+    data: CaseFeatures,
+    protocol: Protocol,
+    keep: bool = True,
 ) -> None:
     """Solve a closed-form head on the labelled cases, its option chosen on validation, predict all."""
     module = copy.deepcopy(template)
@@ -127,7 +153,19 @@ def solve_cell(
         chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
         tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, head.task)]
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique()), "chosen": chosen}
-    cell.write(pd.concat(tables, ignore_index=True), facts, None)
+    probe = kept_probe(module, data, _numbers(train)) if keep else None
+    cell.write(pd.concat(tables, ignore_index=True), facts, probe=probe)
+
+
+def kept_probe(module: FrozenProbeModule, data: CaseFeatures, labelled: Tensor) -> dict[str, Any]:
+    """What `FrozenProbeModule.restore` needs: weights, widths, and the targets the head was built on."""
+    return {
+        "format": 1,
+        "state": {name: value.cpu() for name, value in module.state_dict().items()},
+        "embed_dim": data.embed_dim,
+        "modalities": data.rows.shape[1],
+        "target": data.target[labelled],
+    }
 
 
 def _pooled(module: FrozenProbeModule, data: CaseFeatures, cases: pd.DataFrame) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,11 @@ class ClosedForm(Head):
         Args:
             pooled, val: (N, width) and (V, width) pooled features. target, val_target: encoded.
         """
+
+    def reserve(self, state: Mapping[str, Tensor]) -> None:
+        """Give `layers` the shapes of a solved head's `state_dict()`, so that it can be loaded."""
+        outputs, width = state["layers.weight"].shape
+        self.layers = nn.Linear(width, outputs)
 
     def choose(self, candidates: Iterable[tuple[float, nn.Module]], val: Tensor, target: Tensor) -> float:
         """Keep as `layers` the candidate that is best on validation, the first of equals; its option."""
@@ -147,18 +152,29 @@ class KNNHead(ClosedForm, ClassificationHead):
         candidates = ((float(k), Neighbours(pooled, onehot, k)) for k in allowed)
         return {"k": int(self.choose(candidates, val, val_target))}
 
+    def reserve(self, state: Mapping[str, Tensor]) -> None:
+        """See `ClosedForm.reserve`: as many neighbours as there were labelled cases."""
+        bank, onehot = state["layers.bank"], state["layers.onehot"]
+        self.layers = Neighbours(torch.ones_like(bank), torch.ones_like(onehot), 1)
+
 
 class Neighbours(nn.Module):
     """log of the share of each class among the `k` nearest of `bank` (N, width) with `onehot` (N, C)."""
 
+    bank: Tensor
+    onehot: Tensor
+    k: Tensor
+
     def __init__(self, bank: Tensor, onehot: Tensor, k: int) -> None:
         super().__init__()
-        self.bank, self.onehot, self.k = functional.normalize(bank, dim=1), onehot, k
+        self.register_buffer("bank", functional.normalize(bank, dim=1))
+        self.register_buffer("onehot", onehot)
+        self.register_buffer("k", torch.tensor(k))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, width) -> (B, C); a class without a vote has log(1e-12)."""
         similarity = functional.normalize(pooled, dim=1) @ self.bank.T
-        votes = self.onehot[similarity.topk(self.k, dim=1).indices].mean(dim=1)
+        votes = self.onehot[similarity.topk(int(self.k), dim=1).indices].mean(dim=1)
         return votes.double().clamp(min=1e-12).log()
 
 

@@ -1,6 +1,6 @@
 """The probe as Lightning trains it: a pooling and a head on features of a frozen encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from braindino.probing.cases import CaseFeatures
+from braindino.probing.closed_form import ClosedForm
 from braindino.probing.heads import Head
 from braindino.probing.pooling import MeanPooling, Pooling
 
@@ -74,6 +75,23 @@ class FrozenProbeModule(LightningModule):
             self.register_buffer("spread", spread)
         width = self.pooling.build(data.embed_dim, data.rows.shape[1])
         self.head.build(width, data.target[labelled], classes)
+
+    def restore(self, kept: Mapping[str, Any], classes: Sequence[str]) -> None:
+        """Take on what a trained copy was (`kept_probe`), and be ready to predict.
+
+        Raises:
+            RuntimeError: `kept` is of another pooling or head.
+        """
+        state = kept["state"]
+        if self.standardise:
+            self.register_buffer("mean", torch.empty_like(state["mean"]))
+            self.register_buffer("spread", torch.empty_like(state["spread"]))
+        width = self.pooling.build(kept["embed_dim"], kept["modalities"])
+        self.head.build(width, kept["target"], classes)
+        if isinstance(self.head, ClosedForm):
+            self.head.reserve({name[5:]: value for name, value in state.items() if name[:5] == "head."})
+        self.load_state_dict(state)
+        self.eval().requires_grad_(False)
 
     def step_size(self, labelled: int) -> int:
         """Cases per step when `labelled` cases are trained on."""

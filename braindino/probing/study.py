@@ -18,6 +18,7 @@ from braindino.probing.audit import audit
 from braindino.probing.baselines import known_traits, traits_cell, untrained
 from braindino.probing.cases import CaseFeatures, ProbeCases
 from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
+from braindino.probing.finished import keep_recipe
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
 from braindino.probing.results import add_details, advantage, metrics_table, summarise
@@ -41,9 +42,10 @@ def run_study(
 ) -> dict[str, Any]:
     """Extract features once, run every cell that is not done yet, and write what all of them show.
 
-    Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv` and
-    `study.json` into `run_dir`, and each cell into `run_dir/cells`. Interrupting it is safe, and the next
-    call goes on. On a CPU the same study gives the same bytes.
+    Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv`, `study.json` and
+    `probe.json` into `run_dir`, and each cell with its trained probe into `run_dir/cells`; `load_probe` reads
+    them again. Interrupting it is safe, and the next call goes on. On a CPU the same study gives the same
+    bytes.
 
     Args:
         module: never trained itself: each cell trains a copy of it.
@@ -76,7 +78,9 @@ def run_study(
     with atomic_write(run_dir / "cases.csv") as file:
         cases.table[["case", "group", "split"]].to_csv(file, index=False, lineterminator="\n")
 
-    def probe(network: Encoder) -> Callable[[Cell], None]:
+    keep_recipe(run_dir, module, cases, encoder, datamodule.store.strip_cmd)
+
+    def probe(network: Encoder, keep: bool) -> Callable[[Cell], None]:
         @cache
         def data() -> CaseFeatures:
             features = extract(
@@ -91,16 +95,16 @@ def run_study(
             )
             return CaseFeatures(cases, features, module.pooling)
 
-        return lambda cell: train_cell(cell, module, cases, data(), protocol, make_trainer)
+        return lambda cell: train_cell(cell, module, cases, data(), protocol, make_trainer, keep)
 
-    predictions, facts = run_cells(run_dir, protocol, probe(encoder))
+    predictions, facts = run_cells(run_dir, protocol, probe(encoder, keep=True))
     baselines: dict[str, Callable[[Cell], None]] = {}
     if protocol.baselines:
         if known_traits(cases):
             baselines["age_sex_site"] = lambda cell: traits_cell(cell, cases, module.head.task)
         twin = untrained(encoder)
         if twin is not None and twin.digest != encoder.digest:
-            baselines["untrained_encoder"] = probe(twin)
+            baselines["untrained_encoder"] = probe(twin, keep=False)
     results: dict[str, Any] = {
         "task": module.head.task,
         "target": list(cases.target_names),

@@ -36,6 +36,7 @@ class MemoryStore:
     """Stands in for the store: slices in memory."""
 
     contract = CONTRACT
+    strip_cmd = None
 
     def __init__(self, path, scans):
         self.path, self.scans = path, scans

@@ -1,0 +1,195 @@
+"""A finished study as something to use: its trained probes, read again from the run folder."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from braindino.encoders.base import Encoder
+from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.errors import BraindinoError
+from braindino.files import read_json, write_json
+from braindino.probing.cases import ProbeCases
+from braindino.probing.cell import WEIGHTS, Cell
+from braindino.probing.heads import Head
+from braindino.probing.module import FrozenProbeModule
+from braindino.probing.pooling import Pooling
+from braindino.probing.settings import describe
+from braindino.scans.preprocessing import Preprocessing
+
+RECIPE = "probe.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class FinishedProbe:
+    """The probes of one label fraction of a study, one per seed, with the encoder they stand on.
+
+    modules: seed -> module in evaluation mode. facts: what is in the run folder's `probe.json`.
+    """
+
+    run: Path
+    fraction: float
+    modules: dict[int, FrozenProbeModule]
+    encoder: Encoder
+    facts: dict[str, Any]
+
+    @property
+    def task(self) -> str:
+        """What the head predicts: classification, regression, survival, ..."""
+        return str(self.facts["task"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty unless the task is a classification."""
+        return tuple(self.facts["classes"])
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Scans of a case, in the order of the module's input."""
+        return tuple(self.facts["modalities"])
+
+    def cell(self, seed: int) -> Cell:
+        """The cell that a module was trained in."""
+        return Cell(self.run / "cells", seed, self.fraction)
+
+
+def keep_recipe(
+    run_dir: Path, module: FrozenProbeModule, cases: ProbeCases, encoder: Encoder, strip_cmd: str | None
+) -> None:
+    """Write `probe.json`: all that `load_probe` needs besides the weights in the cells."""
+    write_json(
+        run_dir / RECIPE,
+        {
+            "format": _FORMAT,
+            "task": module.head.task,
+            "target": list(cases.target_names),
+            "classes": list(cases.classes),
+            "modalities": list(cases.modalities),
+            "encoder": {
+                "spec": module.encoder,
+                "folder": str(Path.cwd()),
+                "digest": encoder.digest,
+                "preprocessing": encoder.preprocessing.to_dict(),
+            },
+            "strip_cmd": strip_cmd,
+            "head": _recipe(module.head),
+            "pooling": _recipe(module.pooling),
+            "standardise": module.standardise,
+        },
+    )
+
+
+def load_probe(
+    run_dir: Path | str, seed: int | None = None, fraction: float | None = None, encoder: str | None = None
+) -> FinishedProbe:
+    """The trained probes of a run folder of `braindino probe`, ready to predict.
+
+    Args:
+        run_dir: the run folder.
+        seed: of one probe; by default those of all seeds of the fraction.
+        fraction: of the labels; by default the largest there is.
+        encoder: where the encoder is now, if it is not where it was; in any form `load_encoder` reads.
+
+    Raises:
+        BraindinoError: no run folder, no finished cell of that seed and fraction, one without its probe, no
+            encoder, or another one than the probe was trained on.
+    """
+    run = Path(run_dir)
+    if not (run / RECIPE).is_file():
+        raise BraindinoError(
+            f"{run}: no finished probe there (no {RECIPE}).\n"
+            "Name the folder that `braindino probe` printed as its run folder; one of an earlier version is "
+            "completed by running its probe again in a new folder."
+        )
+    facts = read_json(run / RECIPE)
+    if facts.get("format") != _FORMAT:
+        raise BraindinoError(f"{run / RECIPE}: format {facts.get('format')}, expected {_FORMAT}.")
+    chosen = _choose(run, seed, fraction)
+    modules = {cell.seed: _restore(cell, facts) for cell in chosen}
+    return FinishedProbe(
+        run, chosen[0].fraction, modules, _load_encoder(run, facts["encoder"], encoder), facts
+    )
+
+
+def _choose(run: Path, seed: int | None, fraction: float | None) -> list[Cell]:
+    """The finished cells of a fraction, by seed."""
+    known = [read_json(file) for file in (run / "cells").glob("*/cell.json")]
+    cells = sorted((float(facts["fraction"]), int(facts["seed"])) for facts in known)
+    if not cells:
+        raise BraindinoError(f"{run}: none of its cells is finished; run the same `braindino probe` again.")
+    wanted = cells[-1][0] if fraction is None else fraction
+    found = [Cell(run / "cells", s, f) for f, s in cells if f == wanted and seed in (None, s)]
+    if not found:
+        there = ", ".join(f"seed {s} of fraction {f:g}" for f, s in cells[:12])
+        asked = f"fraction {wanted:g}" + ("" if seed is None else f" and seed {seed}")
+        raise BraindinoError(f"{run}: no finished cell of {asked}; there are {there}.")
+    return found
+
+
+def _restore(cell: Cell, facts: dict[str, Any]) -> FrozenProbeModule:
+    file = cell.folder / WEIGHTS
+    if not file.is_file():
+        raise BraindinoError(
+            f"{file}: not there, so the trained probe cannot be used.\n"
+            f"Remove {cell.folder} and run the same `braindino probe` again: only this cell is trained."
+        )
+    module = FrozenProbeModule(
+        facts["encoder"]["spec"],
+        _build(facts["head"], Head),
+        _build(facts["pooling"], Pooling),
+        standardise=facts["standardise"],
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            module.restore(read_file(file), facts["classes"])
+    except (RuntimeError, KeyError) as error:
+        raise BraindinoError(
+            f"{file}: does not fit the head and pooling in {RECIPE} ({str(error).splitlines()[0]})."
+        ) from error
+    return module
+
+
+def _load_encoder(run: Path, known: dict[str, Any], given: str | None) -> Encoder:
+    spec = given
+    if spec is None:
+        spec = known["spec"]
+        if not Path(spec).exists() and (Path(known["folder"]) / spec).exists():
+            spec = str(Path(known["folder"]) / spec)
+    try:
+        encoder = load_encoder(spec, Preprocessing.from_dict(known["preprocessing"]))
+    except BraindinoError as error:
+        if given is not None:
+            raise
+        raise BraindinoError(f"{error}\nIf the encoder has moved, say where: --encoder FOLDER.") from error
+    if encoder.digest != known["digest"]:
+        raise BraindinoError(
+            f"{spec}: not the encoder that {run} was trained on (digest {encoder.digest[:12]}, expected "
+            f"{known['digest'][:12]}).\n"
+            "Its weights or its preprocessing differ; name the right one with --encoder."
+        )
+    return encoder
+
+
+def _recipe(part: nn.Module) -> dict[str, Any]:
+    """Class and arguments, from which `_build` makes an equal part."""
+    arguments = describe(part)
+    del arguments["class"]
+    return {"class_path": f"{type(part).__module__}.{type(part).__qualname__}", "init_args": arguments}
+
+
+def _build(recipe: dict[str, Any], kind: type[Any]) -> Any:
+    place, _, name = recipe["class_path"].rpartition(".")
+    try:
+        found = getattr(import_module(place), name)
+    except (ImportError, AttributeError):
+        raise BraindinoError(
+            f"{recipe['class_path']}: no such class; the package that the probe's "
+            f"{kind.__name__.lower()} comes from is not installed here."
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise BraindinoError(f"{recipe['class_path']}: expected a {kind.__name__}.")
+    return found(**recipe["init_args"])
