@@ -4,17 +4,11 @@ from typing import Any
 
 import pandas as pd
 
+from braindino.analysis.headlines import HEADLINES, LOWER_IS_BETTER
 from braindino.analysis.predictions import class_names, task_of
 from braindino.analysis.statistics import compare, confusion_of, estimate
 from braindino.analysis.subgroups import subgroups, without_age_bias
 from braindino.analysis.survival import kaplan_meier_by_risk
-
-HEADLINES = {
-    "classification": ("auroc", "balanced_accuracy", "accuracy", "f1"),
-    "regression": ("mae", "rmse", "r2", "pearson"),
-    "survival": ("c_index", "c_index_ipcw", "integrated_brier", "td_auc"),
-}
-LOWER_IS_BETTER = ("mae", "rmse", "integrated_brier")
 
 
 def summarise(

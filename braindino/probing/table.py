@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from braindino.analysis.headlines import HEADLINES
 from braindino.analysis.statistics import MOST_REDRAWN
-from braindino.probing.results import HEADLINES, models
+from braindino.probing.results import models
 
 Numbers = Mapping[str, Any]
 
