@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from braindino.errors import BraindinoError
+from braindino.scans.placement import HeaderError, check_affine, nifti_affine
 
 HEADER_BYTES = 544  # enough of a file to hold any of the headers
 MM_PER_UNIT = {
@@ -15,10 +15,6 @@ MM_PER_UNIT = {
     2: 1.0,
     3: 1e-3,
 }  # xyzt_units: unknown (taken as mm), metre, millimetre, micron
-SPACING_MM = (
-    0.01,
-    100.0,
-)  # between voxels of any head scan; a metre or a micron taken for a mm falls outside
 PADDING_BYTES = 4096  # that a file may carry after its image
 MGH_TAG_BYTES = 4 << 20  # FreeSurfer appends its command lines and tables
 
@@ -35,10 +31,6 @@ _NOT_A_SCAN = {
     2304: "RGBA",
 }
 _MGH_TYPES = {0: "u1", 1: "i4", 3: "f4", 4: "i2", 10: "u2"}
-
-
-class HeaderError(BraindinoError):
-    """What is wrong with a header, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +81,10 @@ def _nifti(head: bytes, order: str, two: bool, detached: bool) -> Layout:
 
     kind = nifti2.Nifti2Header if two else nifti1.Nifti1Header
     header = kind(head, endianness=order, check=False)
-    affine, source = _nifti_affine(header)
+    affine, source = nifti_affine(header)
     unit = int(header["xyzt_units"]) & 7
     affine[:3] *= MM_PER_UNIT.get(unit, 1.0)
-    _check_affine(affine, unit)
+    check_affine(affine, unit)
     slope, intercept = _scaling(header)
     lowest = 0 if detached else (544 if two else 352)
     return Layout(
@@ -119,7 +111,7 @@ def _analyze(head: bytes, order: str) -> Layout:
     header = spm2analyze.Spm2AnalyzeHeader(head, endianness=order, check=False)
     shape = _shape(header["dim"])
     affine = np.asarray(header.get_best_affine(), np.float64)
-    _check_affine(affine, unit=2)
+    check_affine(affine, unit=2)
     slope, intercept = _scaling(header)
     return Layout(
         shape=shape,
@@ -143,7 +135,7 @@ def _mgh(head: bytes) -> Layout:
         raise HeaderError(f"MGH data type {kind}: expected one of {', '.join(map(str, _MGH_TYPES))}")
     shape = _shape([4, *header["dims"]])
     affine = np.asarray(header.get_best_affine(), np.float64)
-    _check_affine(affine, unit=2)
+    check_affine(affine, unit=2)
     placed = (
         int.from_bytes(head[28:30], "big") != 0
     )  # goodRASFlag, before nibabel fills in FreeSurfer's default
@@ -207,54 +199,3 @@ def _scaling(header: Any) -> tuple[float, float]:
     if not (math.isfinite(slope) and math.isfinite(intercept)):
         raise HeaderError(f"scaling by {slope:g} and {intercept:g}")
     return slope, intercept
-
-
-def _nifti_affine(header: Any) -> tuple[np.ndarray, str]:
-    """The sform when its code is set, else the qform, else the voxel sizes alone (first axis to the left).
-
-    The order is nibabel's. When both are set they may well differ (scanner space and an atlas), but they must
-    agree on which way each axis runs: otherwise nobody can say which side is left, and the scan is refused.
-    """
-    from nibabel.orientations import aff2axcodes
-    from nibabel.spatialimages import HeaderDataError
-
-    if header["pixdim"][0] == 0:
-        header["pixdim"][0] = 1  # NIfTI: a qfac of 0 means 1
-    candidates: dict[str, np.ndarray] = {}
-    if header["sform_code"] > 0:
-        candidates["sform"] = np.asarray(header.get_sform(), np.float64)
-    if header["qform_code"] > 0:
-        try:
-            candidates["qform"] = np.asarray(header.get_qform(), np.float64)
-        except (HeaderDataError, ValueError) as error:
-            raise HeaderError(f"qform: {error}") from None
-    if not candidates:
-        return np.asarray(header.get_base_affine(), np.float64), "none"
-    for name, affine in candidates.items():
-        if not np.isfinite(affine).all():
-            raise HeaderError(f"affine ({name}) holds NaN or infinity")
-        if np.linalg.matrix_rank(affine[:3, :3]) < 3:
-            raise HeaderError(f"singular affine ({name})")
-    codes = {name: "".join(aff2axcodes(affine)) for name, affine in candidates.items()}
-    if len(set(codes.values())) > 1:
-        raise HeaderError(
-            f"sform says {codes['sform']} and qform says {codes['qform']}: which way axes run is unknown"
-        )
-    source = "sform" if "sform" in candidates else "qform"
-    return candidates[source], source
-
-
-def _check_affine(affine: np.ndarray, unit: int) -> None:
-    if not np.isfinite(affine).all():
-        raise HeaderError("affine holds NaN or infinity")
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not ((spacing >= SPACING_MM[0]) & (spacing <= SPACING_MM[1])).all():
-        declared = {1: " (the header's unit is the metre)", 3: " (the header's unit is the micron)"}.get(
-            unit, ""
-        )
-        sizes = " x ".join(f"{size:.4g}" for size in spacing)
-        raise HeaderError(
-            f"voxels of {sizes} mm{declared}, expected {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm each way"
-        )
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
-        raise HeaderError("singular affine: its axes lie in one plane")

@@ -13,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from braindino.errors import BraindinoError
-from braindino.scans.formats import HEADER_BYTES, HeaderError, Layout, parse_header
+from braindino.scans.formats import HEADER_BYTES, Layout, parse_header
+from braindino.scans.placement import HeaderError
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
 _CHUNK = 4 << 20
@@ -62,8 +63,8 @@ def read_scan(path: Path | str) -> Scan:
 
     The whole stream is decompressed and its checksum verified. What the header declares is held against the
     bytes that are there before memory is taken, so a broken header costs no more than the file's honest size.
-    The affine is the sform, else the qform (as in nibabel; refused when they disagree on which way an axis
-    runs), in mm (metres and microns are converted). Axes of length 1 after the third are dropped.
+    The affine is the sform, else the qform (as in nibabel; refused when they contradict each other, see
+    `placement`), in mm (metres and microns are converted). Axes of length 1 after the third are dropped.
     Raises ScanError with a reason for everything that is not one 3-D image of finite real numbers.
     """
     path = Path(path)

@@ -128,16 +128,6 @@ def test_a_header_that_places_nothing_is_read_as_nibabel_does(tmp_path: Path) ->
     np.testing.assert_allclose(scan.affine, image.affine)
 
 
-def test_sform_in_an_atlas_and_qform_in_the_scanner_may_differ(tmp_path: Path) -> None:
-    image = nib.Nifti1Image(VALUES, None)
-    image.set_qform(np.diag([-1.0, 1, 1, 1]), code=1)
-    atlas = np.diag([-1.1, 1.05, 0.97, 1])
-    atlas[:3, 3] = 80, -110, -70
-    image.set_sform(atlas, code=4)
-    nib.save(image, tmp_path / "a.nii")
-    np.testing.assert_allclose(read_scan(tmp_path / "a.nii").affine, atlas, atol=1e-6)
-
-
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3), ("mm", 1.0)])
 def test_units_are_converted_to_mm(unit: str, factor: float, tmp_path: Path) -> None:
     image = nib.Nifti1Image(VALUES, np.diag([factor, factor, 2 * factor, 1]))

@@ -241,6 +241,16 @@ def sform_unlike_qform(folder: Path) -> Path:
     return nifti(folder / "a.nii", qform_code=1, quatern_b=0, quatern_c=1, quatern_d=0, pixdim=[-1] + [1] * 7)
 
 
+@case("sform says voxels of 1 x 1 x 1 and qform says 1 x 1 x 3")
+def voxel_sizes_unlike(folder: Path) -> Path:
+    return nifti(folder / "a.nii", qform_code=2, pixdim=[1, 1, 1, 3, 1, 1, 1, 1], sform_code=1)
+
+
+@case("sform and qform, both of code 2, lie 40 mm apart")
+def one_space_in_two_places(folder: Path) -> Path:
+    return nifti(folder / "a.nii", sform_code=2, qform_code=2, qoffset_x=40)
+
+
 @case(r"voxels of 1000 x 1000 x 1000 mm \(the header's unit is the metre\)")
 def mm_called_metres(folder: Path) -> Path:
     return nifti(folder / "a.nii", xyzt_units=1)
