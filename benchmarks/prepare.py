@@ -1,10 +1,14 @@
 """Speed, scaling and memory of `prepare` on 1 mm T1 volumes, as a table."""
 
 import argparse
+import os
+import re
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -31,21 +35,62 @@ def make_volumes(folder: Path, number: int) -> list[Path]:
     return paths
 
 
+def pss(process: int) -> float:
+    """MB of a process, pages it shares counted in equal parts; 0 when it has ended."""
+    try:
+        told = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    return int(re.findall(r"^Pss:\s+(\d+) kB", told, re.MULTILINE)[0]) / 1024
+
+
+class Memory:
+    """Watches, from a thread, the largest process that works: this one, or with several jobs its children."""
+
+    def __init__(self, children: bool) -> None:
+        self.most = 0.0
+        self._children, self._stop = children, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Memory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = os.getpid()
+        while not self._stop.wait(0.02):
+            born = [int(p) for t in Path("/proc/self/task").iterdir() for p in _read(t / "children").split()]
+            self.most = max([self.most, *map(pss, born if self._children else [me])])
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:  # the thread has ended
+        return ""
+
+
 def measure(paths_file: Path, store: Path, jobs: int) -> None:
     """Fill a store in this process and its workers; print seconds, scans, processor seconds, MB of memory."""
     rows = pd.DataFrame({"path": paths_file.read_text().splitlines()})
-    started = time.perf_counter()
-    report = fill(Store.create(store, PRESETS["paper"]), rows, jobs=jobs, progress=False)
-    seconds = time.perf_counter() - started
+    with Memory(children=jobs > 1) as memory:
+        started = time.perf_counter()
+        report = fill(Store.create(store, PRESETS["paper"]), rows, jobs=jobs, progress=False)
+        seconds = time.perf_counter() - started
     who = resource.RUSAGE_SELF if jobs == 1 else resource.RUSAGE_CHILDREN
     used = resource.getrusage(who)
-    print(seconds, report.prepared, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    print(seconds, report.prepared, used.ru_utime + used.ru_stime, memory.most)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--volumes", type=int, default=24)
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=1, help="times every number of jobs; medians are shown")
     parser.add_argument("--data", type=Path, help="a folder of scans to use in place of synthetic ones")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -56,25 +101,29 @@ def main() -> None:
         folder = Path(name)
         paths = sorted(given.data.rglob("*.nii*")) if given.data else make_volumes(folder, given.volumes)
         (folder / "paths.txt").write_text("\n".join(map(str, paths)))
-        print("jobs  scans  seconds  scans/s  scaling  processor s/scan (start-up included)  MB per process")
+        # In turns, so that a load on the machine that comes and goes falls on all of them.
+        runs: dict[int, list[tuple[float, ...]]] = {jobs: [] for jobs in given.jobs}
+        for turn in range(given.rounds):
+            for jobs in given.jobs:
+                store = folder / f"store{jobs}-{turn}"
+                command = [sys.executable, __file__, "--measure", folder / "paths.txt", store, jobs]
+                done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+                runs[jobs].append(tuple(map(float, done.stdout.split())))
+        print(
+            "jobs  scans  seconds  scans/s  scaling  processor s/scan (with start-up)  MB per process (PSS)"
+        )
         alone = None
-        for jobs in given.jobs:
-            command = [
-                sys.executable,
-                __file__,
-                "--measure",
-                folder / "paths.txt",
-                folder / f"store{jobs}",
-                str(jobs),
-            ]
-            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-            seconds, prepared, processor, memory = map(float, done.stdout.split())
+        for jobs, found in runs.items():
+            seconds, prepared, processor = (statistics.median(run[i] for run in found) for i in range(3))
+            memory = max(run[3] for run in found)
             rate = prepared / seconds
             alone = alone or rate / jobs
             print(
                 f"{jobs:4}  {prepared:5.0f}  {seconds:7.1f}  {rate:7.2f}  {rate / jobs / alone:7.0%}"
-                f"  {processor / prepared:36.2f}  {memory:14.0f}"
+                f"  {processor / prepared:32.2f}  {memory:20.0f}"
             )
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{os.cpu_count()} cores; load of the last 1, 5, 15 minutes, these runs included: {load}")
 
 
 if __name__ == "__main__":
