@@ -2,11 +2,13 @@
 
 import difflib
 import inspect
+import json
 import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args, get_origin
 
+from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser
 
 from braindino.cli.messages import readable
@@ -29,31 +31,74 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         parsed = parser.parse_args(given)
     except ArgumentError as error:
         raise BraindinoError(explain(str(error), verb, function)) from None
-    return function(**parsed.as_dict())
+    values = parsed.as_dict()
+    several = values.pop(rest.name) if (rest := _rest(function)) is not None else []
+    return function(*several, **values)
 
 
 def build_parser(verb: str, function: Callable[..., int]) -> ArgumentParser:
-    """A parser with the function's parameters: those without a default are positional."""
+    """A parser with the function's parameters: those without a default are positional.
+
+    `*scans: Path` takes one word or more.
+    """
     parser = ArgumentParser(prog=f"braindino {verb}", exit_on_error=False, allow_abbrev=False)
     parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
+    if (rest := _rest(function)) is not None:
+        told = {p.arg_name.lstrip("*"): p.description for p in parse_docstring(function.__doc__ or "").params}
+        parser.add_argument(rest.name, nargs="+", type=rest.annotation, help=told.get(rest.name))
     return parser
 
 
+def _rest(function: Callable[..., int]) -> inspect.Parameter | None:
+    parameters = inspect.signature(function).parameters.values()
+    return next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+
+
 def normalise(arguments: Sequence[str], function: Callable[..., int]) -> list[str]:
-    """`--retry-rejects` -> `--retry_rejects=true`: dashes as users type them, and flags without a value."""
-    flags = {name for name, p in inspect.signature(function).parameters.items() if p.annotation is bool}
-    result = []
-    for position, argument in enumerate(arguments):
-        match = re.fullmatch(r"--([a-z][a-z0-9_-]*)(=.*)?", argument, flags=re.DOTALL)
+    """Arguments as users type them in the form that jsonargparse reads.
+
+    `--retry-rejects` becomes `--retry_rejects=true`, `--point 3 40 52` of a tuple `--point=[3,40,52]`,
+    and what a list is given one by one, `--encoder a --encoder b`, `--encoder=["a","b"]`.
+    """
+    parameters = inspect.signature(function).parameters
+    result: list[str] = []
+    lists: dict[str, list[str]] = {}
+    words = list(arguments)
+    while words:
+        match = re.fullmatch(r"--([a-z][a-z0-9_-]*)(?:=(.*))?", words[0], flags=re.DOTALL)
+        argument = words.pop(0)
         if match is None:
             result.append(argument)
             continue
-        name, value = match[1].replace("-", "_"), match[2] or ""
-        following = arguments[position + 1] if position + 1 < len(arguments) else ""
-        if name in flags and not value and following.lower() not in ("true", "false"):
-            value = "=true"
-        result.append(f"--{name}{value}")
-    return result
+        name, value = match[1].replace("-", "_"), match[2]
+        kind = parameters[name].annotation if name in parameters else None
+        if kind is bool and value is None:
+            given = bool(words) and words[0].lower() in ("true", "false")
+            value = words.pop(0) if given else "true"
+        elif value is None and (length := _tuple_length(kind)):
+            if len(words) >= length and not any(word.startswith(("[", "--")) for word in words[:length]):
+                value = f"[{','.join(words[:length])}]"
+                del words[:length]
+        elif (of := _list_of(kind)) is not None and (value is not None or words):
+            value = words.pop(0) if value is None else value
+            if not value.startswith("["):
+                lists.setdefault(name, []).append(json.dumps(value) if of is str else value)
+                continue
+        result.append(f"--{name}" if value is None else f"--{name}={value}")
+    return result + [f"--{name}=[{','.join(values)}]" for name, values in lists.items()]
+
+
+def _tuple_length(kind: Any) -> int:
+    """3 for `tuple[int, int, int]`, alone or as the only choice besides None; else 0."""
+    members = [kind, *get_args(kind)] if get_origin(kind) is not tuple else [kind]
+    found = [get_args(member) for member in members if get_origin(member) is tuple]
+    plain = [m for m in members[1:] if m is not type(None) and get_origin(m) is not tuple]
+    return len(found[0]) if found and not plain else 0
+
+
+def _list_of(kind: Any) -> Any:
+    """`str` for `list[str]`; None for everything else, a choice of kinds included."""
+    return get_args(kind)[0] if get_origin(kind) is list else None
 
 
 def with_dashes(text: str) -> str:
@@ -66,7 +111,11 @@ def explain(message: str, verb: str, function: Callable[..., Any]) -> str:
     unknown = re.match(r"unrecognized arguments: (.*)", message, flags=re.IGNORECASE | re.DOTALL)
     hint = f"`braindino {verb} --help` lists the arguments."
     if unknown is None:
-        return f"{verb}: {with_dashes(readable(message))}\n{hint}"
+        told = readable(message)
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY and "are required" in told:
+                told = re.sub(rf"(?<=[ ,]){name}\b", f"--{name}", told)
+        return f"{verb}: {with_dashes(told)}\n{hint}"
     word = unknown[1].split()[0]
     options = [f"--{name}" for name in inspect.signature(function).parameters]
     near = difflib.get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.5)

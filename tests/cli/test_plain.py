@@ -25,6 +25,21 @@ def example(source: Path, out: Path | None = None, jobs: int = 1, retry_rejects:
     return 0
 
 
+def several(
+    *sources: Path, encoder: list[str], point: tuple[int, int, int] | None = None, fast: bool = False
+) -> int:
+    """Do a thing with several.
+
+    Args:
+        sources: any number of them.
+        encoder: one or more.
+        point: where.
+        fast: at once.
+    """
+    seen.append({"sources": sources, "encoder": encoder, "point": point, "fast": fast})
+    return 0
+
+
 seen: list[dict[str, Any]] = []
 
 
@@ -51,6 +66,36 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_arguments(verb: str, arguments: list[str], expected: dict[str, Any]) -> None:
     assert plain.run(verb, arguments) == 0
     assert expected.items() <= seen[-1].items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["a", "b c", "--encoder", "x"], {"sources": (Path("a"), Path("b c")), "encoder": ["x"]}),
+        (["--encoder", "x", "a", "--encoder", "1"], {"sources": (Path("a"),), "encoder": ["x", "1"]}),
+        (["--encoder=[x,y]", "a"], {"encoder": ["x", "y"]}),
+        (["a", "--encoder", "x", "--point", "3", "40", "-1"], {"point": (3, 40, -1)}),
+        (["--encoder", "x", "--point", "[3,40,52]", "--fast", "a"], {"point": (3, 40, 52), "fast": True}),
+    ],
+)
+def test_several_of_a_kind(
+    verb: str, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(plain.import_module("any"), "index", staticmethod(several))  # type: ignore[attr-defined]
+    assert plain.run(verb, arguments) == 0
+    assert expected.items() <= seen[-1].items()
+
+
+def test_several_are_told_in_the_help(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plain.import_module("any"), "index", staticmethod(several))  # type: ignore[attr-defined]
+    assert plain.run(verb, ["--help"]) == 0
+    assert "any number of them" in capsys.readouterr().out
+    with pytest.raises(BraindinoError, match="sources"):
+        plain.run(verb, ["--encoder", "x"])
+    with pytest.raises(BraindinoError, match="required: --encoder"):
+        plain.run(verb, ["x"])
 
 
 @pytest.mark.parametrize(
