@@ -118,21 +118,24 @@ def estimate(
 def compare(
     tables: Sequence[pd.DataFrame],
     others: Sequence[pd.DataFrame],
-    metric: str,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, float | None]:
-    """How much higher `metric` is in `tables` than in `others`, two models on the same cases.
+) -> dict[str, dict[str, float | None]]:
+    """How much higher each metric is in `tables` than in `others`, two models on the same cases.
 
     Both are evaluated on the same draws of people, so what makes a draw easy for both does not widen the
     interval.
 
     Args:
         tables, others: rows of predictions.csv, one table per seed, in the same order of seeds.
-        metric: a name that `estimate` gives; of survival, `c_index`.
 
     Returns:
-        `value`, `low`, `high`, `sd` of the difference, as in `estimate`; `sd` is over seeds.
+        name of the metric (those of `estimate`; of survival `c_index` only) -> `value`, `low`, `high`, `sd`
+        of the difference, as in `estimate`, where `sd` is over seeds; and `p`, two-sided, the level at which
+        the percentile interval just touches 0: 2 (1 + draws on the rarer side of 0) / (1 + draws).
+
+    Raises:
+        ValueError: the cases differ.
     """
     for mine, other in zip(tables, others, strict=True):
         if set(mine["case"]) != set(other["case"]):
@@ -140,7 +143,18 @@ def compare(
     point, spread, redrawn, _ = _evaluate(tables, resamples, seed)
     point_other, spread_other, _, _ = _evaluate(others, resamples, seed)
     spread = _if_enough_carry_each_class(spread, resamples, redrawn)
-    return _summary(point[metric] - point_other[metric], spread[metric] - spread_other[metric], resamples)
+    compared = {}
+    for name in point:
+        draws = spread[name] - spread_other[name]
+        numbers = _summary(point[name] - point_other[name], draws, resamples)
+        compared[name] = {**numbers, "p": None if numbers["low"] is None else _level_at_zero(draws)}
+    return compared
+
+
+def _level_at_zero(draws: Floats) -> float:
+    defined = draws[np.isfinite(draws)]
+    rarer = min((defined <= 0).sum(), (defined >= 0).sum())
+    return min(1.0, float(2 * (1 + rarer) / (1 + len(defined))))
 
 
 def confusion_of(table: pd.DataFrame) -> list[list[int]]:

@@ -82,7 +82,7 @@ def advantage(
         predictions, baseline: rows of predictions.csv of the same cells.
 
     Returns:
-        Dictionaries of `fraction`, `metric`, `value`, `low`, `high`, `sd` (probe minus baseline) and
+        Dictionaries of `fraction`, `metric`, `value`, `low`, `high`, `sd`, `p` (probe minus baseline) and
         `beaten`: whether the whole interval is on the better side; None where there is no interval.
     """
     metric = HEADLINES[task][0]
@@ -92,7 +92,7 @@ def advantage(
         for table in (predictions, baseline):
             test = table[(table["fraction"] == fraction) & (table["split"] == "test")]
             sides.append([rows for _, rows in test.groupby("seed", sort=False)])
-        numbers = compare(sides[0], sides[1], metric, resamples)
+        numbers = compare(sides[0], sides[1], resamples)[metric]
         low, high = numbers["low"], numbers["high"]
         beaten = None
         if low is not None and high is not None:
