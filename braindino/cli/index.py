@@ -17,7 +17,7 @@ def index(
     """Read a dataset as it lies on the disk and write its manifest: one row per scan, in a CSV.
 
     Nothing is changed, and only names and tables are read. What is not taken is listed with its reason in
-    <out>.dropped.csv. DICOM series (of the dataset `folder`) are converted by dcm2niix into <out>_nifti/, one
+    <out>.dropped.csv. DICOM series (of adni and folder) are converted by dcm2niix into <out>_nifti/, one
     volume each; series.csv there tells what came from where.
 
     Args:

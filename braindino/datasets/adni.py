@@ -4,15 +4,13 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import pandas as pd
-
+from braindino.datasets.adni_tables import CLASS, Tables
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.manifest import Manifest, ManifestBuilder, is_missing
-from braindino.datasets.tables import Aliases, TableError, read_table
-from braindino.datasets.walk import find_scans, nothing_found
+from braindino.datasets.manifest import Manifest, ManifestBuilder
+from braindino.datasets.walk import Found, find_volumes, nothing_found
 
-_IMAGE = re.compile(r"_I(\d+)\.(?:nii|nii\.gz)$", re.IGNORECASE)
+_IMAGE = re.compile(r"_I(\d+)\.(?:nii|nii\.gz|dcm)$", re.IGNORECASE)
+_FOLDER = re.compile(r"I(\d+)", re.IGNORECASE)
 _PTID = re.compile(r"(?<!\d)(\d{3}_S_\d{4,5})(?!\d)")
 _DATE = re.compile(r"^(\d{4}-\d{2}-\d{2})_\d{2}_\d{2}_\d{2}\.\d+$")
 _MASK = re.compile(r"mask|segment|label|_seg_", re.IGNORECASE)
@@ -22,13 +20,6 @@ _OTHER = re.compile(r"flair|t2|pd_|_pd|dti|fmri|bold|asl|gre_|swi|hippocamp", re
 _SCALED = re.compile(r"MPR.*GradWarp.*B1_Correction.*N3.*Scaled", re.IGNORECASE)
 _REPEAT = re.compile(r"repeat|_2$|_2_|-R(?![A-Za-z])", re.IGNORECASE)
 
-CODES = {
-    "CN": ("cn", "smc", "nl", "normal"),
-    "MCI": ("mci", "emci", "lmci"),
-    "AD": ("ad", "dementia"),
-}
-_CLASS = {text: name for name, texts in CODES.items() for text in texts}
-_DXSUM = {"1": "CN", "2": "MCI", "3": "AD", "1.0": "CN", "2.0": "MCI", "3.0": "AD"}
 _NO_LABEL = "no diagnosis near the scan, and no Group that is one"
 
 
@@ -39,13 +30,15 @@ class ADNI(ScanDataModule):
     within `max_days`; else the enrolment `Group` of the collection's CSV. The column `label_source` says
     which. One scan per session: the archive's corrected one (`MPR...GradWarp__B1_Correction__N3__Scaled`)
     before a raw MPRAGE or IR-SPGR, repeats last. Tables are found by their columns, in `root` or one level
-    below.
+    below. Scans are NIfTI files, or DICOM series in folders of the same names.
 
     Args:
         root: folder that holds the archive's folders and its tables, or a manifest.
         store: folder of prepared scans.
         max_days: how far a diagnosis may lie from the scan.
         use_group: whether Group may stand in where no diagnosis is near.
+        dicom: folder that DICOM series are converted into by dcm2niix, with `series.csv`, which tells what
+            came from where; without it they are left out.
         **options: see `ScanDataModule`.
     """
 
@@ -60,9 +53,11 @@ class ADNI(ScanDataModule):
         *,
         max_days: int = 180,
         use_group: bool = True,
+        dicom: Path | str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
+        self.dicom = None if dicom is None else Path(dicom).absolute()
         self.max_days = max_days
         self.use_group = use_group
 
@@ -70,21 +65,25 @@ class ADNI(ScanDataModule):
         """Manifest of the archive's folder; see the class for the rules."""
         rows = ManifestBuilder(self.name)
         images = []
-        for path in find_scans(root, rows):
-            found, person = (
-                _IMAGE.search(path.name),
-                _PTID.search(path.name) or _PTID.search(str(path.parent)),
-            )
-            if found and person:
-                images.append((path, person.group(1), int(found.group(1))))
+        for found in find_volumes(root, rows, self.dicom, _series_unwanted):
+            image, person = _image(found), _PTID.search(found.path.name) or _PTID.search(str(found.inside))
+            if image and person:
+                images.append((found, person.group(1), image))
             else:
-                rows.drop(path, "", "not named as the archive does (<site>_S_<number> ... _I<image>.nii)")
+                rows.drop(
+                    found.path, "", "not named as the archive does (<site>_S_<number> ... _I<image>.nii)"
+                )
         if not images:
-            raise nothing_found(root, self.name, "ADNI_<site>_S_<number>_MR_<description>_..._I<image>.nii")
-        tables = _Tables.find(root)
+            raise nothing_found(
+                root,
+                self.name,
+                "ADNI_<site>_S_<number>_MR_<description>_..._I<image>.nii (`braindino index` also takes .dcm)",
+            )
+        tables = Tables.find(root)
         sessions: dict[tuple[str, str], list[tuple[tuple[bool, bool, int], Path, int]]] = {}
-        for path, subject, image in images:
-            description = _description(path, subject)
+        for found, subject, image in images:
+            path = found.path
+            description = _description(path, subject) or (found.series.description if found.series else "")
             day = _day(path) or tables.day(image)
             reason = unwanted(description) or (
                 "" if day else "no acquisition date in its folder or in a table"
@@ -108,120 +107,29 @@ class ADNI(ScanDataModule):
             )  # fmt: skip
         return rows.build()
 
-    def _label(self, tables: "_Tables", subject: str, day: str, image: int) -> tuple[str, str]:
+    def _label(self, tables: Tables, subject: str, day: str, image: int) -> tuple[str, str]:
         label = tables.diagnosis(subject, day, self.max_days)
         if label:
             return label, tables.visit_source
         group = tables.group(subject, image) if self.use_group else ""
-        return _CLASS.get(group.lower(), ""), "Group"
+        return CLASS.get(group.lower(), ""), "Group"
 
 
-class _Tables:
-    """What the archive's tables say about a person, a day, an image. Absent tables know nothing."""
-
-    _VISITS: ClassVar[Aliases] = {"subject": ("PTID",), "day": ("EXAMDATE",)}
-    _IMAGES: ClassVar[Aliases] = {
-        "subject": ("Subject", "Subject ID"),
-        "image": ("Image Data ID", "Image ID"),
-    }
-
-    _VISITS_OPTIONAL: ClassVar[Aliases] = {
-        "dx": ("DX",),
-        "code": ("DIAGNOSIS",),
-        "visit": ("VISCODE",),
-        "age": ("AGE",),
-        "sex": ("PTGENDER",),
-    }
-    _IMAGES_OPTIONAL: ClassVar[Aliases] = {
-        "group": ("Group", "Research Group"),
-        "sex": ("Sex",),
-        "age": ("Age",),
-        "day": ("Acq Date", "Study Date"),
-    }
-
-    def __init__(self, visits: pd.DataFrame, images: pd.DataFrame, visit_source: str) -> None:
-        self.visit_source = visit_source
-        self._visits = dict(iter(visits.groupby("subject")))
-        self._images = images.drop_duplicates("image").set_index("image").to_dict("index")
-        self._people = images.drop_duplicates("subject").set_index("subject").to_dict("index")
-
-    @classmethod
-    def find(cls, root: Path) -> "_Tables":
-        """Read the tables under `root`; ADNIMERGE comes before DXSUM, several collections are joined."""
-        visits, images, sources = [], [], []
-        for csv in sorted([*root.glob("*.csv"), *root.glob("*/*.csv")]):
-            header = _header(csv)
-            if {"PTID", "EXAMDATE"} <= header and header & {"DX", "DIAGNOSIS"}:
-                visits.append(read_table(csv, cls._VISITS, cls._VISITS_OPTIONAL))
-                sources.append("DX" if "DX" in header else "DXSUM")
-            elif header & set(cls._IMAGES["image"]):
-                images.append(read_table(csv, cls._IMAGES, cls._IMAGES_OPTIONAL))
-        if not visits and not images:
-            raise TableError(
-                f"{root}: no table that says the diagnosis.\nPut ADNIMERGE.csv (columns PTID, EXAMDATE, DX) "
-                "or the CSV of the image collection (Image Data ID, Subject, Group) beside the scans."
-            )
-        best = sources.index("DX") if "DX" in sources else 0
-        visit = _visits(visits[best] if visits else pd.DataFrame(columns=["subject", "day", "dx", "age"]))
-        image = pd.concat(images) if images else pd.DataFrame(columns=["subject", "image"])
-        image["image"] = image["image"].str.extract(r"(\d+)$")[0].astype("Int64")
-        return cls(visit, image, sources[best] if sources else "")
-
-    def diagnosis(self, subject: str, day: str, within: int) -> str:
-        """Class of the nearest diagnosis that is not blank, at most `within` days away, or nothing."""
-        visits = self._visits.get(subject)
-        if visits is None:
-            return ""
-        known = visits[visits["label"] != ""]
-        away = (known["day"] - pd.Timestamp(day)).abs().dt.days.to_numpy(float)
-        if not len(away) or np.nanmin(away) > within:
-            return ""
-        return str(known["label"].iloc[int(np.nanargmin(away))])
-
-    def group(self, subject: str, image: int) -> str:
-        """Enrolment group of the image's person."""
-        return str(self._row(subject, image).get("group", ""))
-
-    def sex(self, subject: str, image: int) -> str:
-        """Sex as some table has it."""
-        visits = self._visits.get(subject)
-        if visits is not None and "sex" in visits and visits["sex"].iloc[0]:
-            return str(visits["sex"].iloc[0])
-        return str(self._row(subject, image).get("sex", ""))
-
-    def age(self, subject: str, day: str, image: int) -> str | float:
-        """Years at the scan. ADNIMERGE has the age at baseline only; the collection's is rounded."""
-        visits = self._visits.get(subject)
-        if visits is not None and "age" in visits and not is_missing(visits["age"].iloc[0]):
-            baseline = visits[visits["visit"] == "bl"] if "visit" in visits else visits[:0]
-            start = baseline["day"].iloc[0] if len(baseline) else visits["day"].min()
-            return round(float(visits["age"].iloc[0]) + (pd.Timestamp(day) - start).days / 365.25, 2)
-        return str(self._images.get(image, {}).get("age", ""))
-
-    def day(self, image: int) -> str:
-        """Acquisition date of an image (the archive's tables write M/D/YYYY)."""
-        text = str(self._images.get(image, {}).get("day", ""))
-        day = pd.to_datetime(text, errors="coerce", format="%m/%d/%Y")
-        return "" if pd.isna(day) else day.date().isoformat()
-
-    def _row(self, subject: str, image: int) -> dict[Any, Any]:
-        return self._images.get(image) or self._people.get(subject, {})
+def _image(found: Found) -> int:
+    """Number of an image, by its file's name; of a series by a slice's, else by its folder. 0: none there."""
+    names = [found.path.name]
+    if found.series:
+        folder = Path(found.series.source)
+        names = sorted(file.name for file in folder.iterdir())
+        if whole := _FOLDER.fullmatch(folder.name):
+            names.append(f"_{whole.group()}.dcm")
+    return next((int(match.group(1)) for name in names if (match := _IMAGE.search(name))), 0)
 
 
-def _header(csv: Path) -> set[str]:
-    with csv.open("rb") as file:
-        first = file.readline().decode("utf-8-sig", "replace")
-    return {name.strip(' "\r\n') for name in first.split(",")}
-
-
-def _visits(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a date, and the class of their diagnosis as `label` (blank when there is none)."""
-    if "dx" in table:  # older tables write "MCI to Dementia"
-        label = table["dx"].map(lambda text: _CLASS.get(text.lower().rpartition(" to ")[2], ""))
-    else:
-        label = table["code"].map(lambda code: _DXSUM.get(code, ""))
-    day = pd.to_datetime(table["day"], errors="coerce", format="mixed")
-    return table.assign(label=label, day=day).dropna(subset=["day"])
+def _series_unwanted(folder: Path) -> str:
+    """Why a series need not even be converted, by the folders it lies in, or nothing."""
+    description = _description(folder / "slice", "")
+    return unwanted(description) if description else ""
 
 
 def _description(path: Path, subject: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import Manifest, ManifestBuilder, is_missing
 from braindino.datasets.tables import read_table
-from braindino.datasets.walk import MASK_LIKE, find_scans, nothing_found, stem
+from braindino.datasets.walk import MASK_LIKE, find_scans, nothing_found, stem, telling
 
 SUFFIXES = {
     "T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PD", "PDw": "PD", "inplaneT1": "T1w",
@@ -21,7 +21,9 @@ class BIDS(ScanDataModule):
     """Anatomical scans of a BIDS dataset (`sub-X[/ses-Y]/anat/..._<suffix>.nii.gz`); no labels.
 
     Sex and age come from `participants.tsv` where it has them. Further `acq-` and `run-` entities stay in the
-    columns of those names. The dataset's name is that of the folder that holds its subjects.
+    columns of those names. The dataset's name is that of the folder that holds its subjects, below the root
+    with the folders above it (`siteA`, `europe/siteA`), less such as `rawdata` that name none; a person is a
+    subject of a dataset.
 
     Args:
         root: the dataset's folder (a folder of several is fine), or a manifest.
@@ -69,9 +71,11 @@ class BIDS(ScanDataModule):
                 if top not in tables:
                     tables[top] = participants(top)
                 person = tables[top].get(subject, {})
+                below = top.relative_to(root.absolute()).parts
+                dataset = "/".join(telling(below)) or root.absolute().name
                 rows.keep(
                     path, subject, SUFFIXES.get(suffix, suffix), session=named.get("ses", ""),
-                    group=f"{top.name}:{subject}", dataset=top.name, acq=named.get("acq", ""),
+                    group=f"{dataset}:{subject}", dataset=dataset, acq=named.get("acq", ""),
                     run=named.get("run", ""), sex=person.get("sex", ""), age=person.get("age", ""),
                 )  # fmt: skip
         if not found:

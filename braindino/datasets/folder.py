@@ -6,8 +6,7 @@ from typing import Any
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import Manifest, ManifestBuilder
-from braindino.datasets.walk import MASK_LIKE, LayoutError, find_scans, nothing_found, stem
-from braindino.scans.dicom import TABLE, convert_series
+from braindino.datasets.walk import MASK_LIKE, Found, find_volumes, nothing_found, stem, telling
 
 # What a name says about the sequence; the first that matches counts.
 _MODALITY = {
@@ -20,21 +19,16 @@ _MODALITY = {
     "MRA": r"(?<![a-z])(mra|tof)(?![a-z])",
     "BOLD": r"bold|fmri|task-|rest(?![a-z])",
 }
-# Folders of masks, and folders that are no person's.
-_MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)
-_NOBODY = re.compile(
-    r"(images?|dicoms?|data|raw|rawdata|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
-    r"|t1w?|t2w?|pd|flair)(Tr|Ts|s)?$",
-    re.IGNORECASE,
-)
+_MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)  # folders
 
 
 class Folder(ScanDataModule):
     """Scans in any arrangement of folders; no labels.
 
     The dataset's name is the folder's. The person is read from the path: a BIDS subject (`sub-...`) if there
-    is one; else the topmost folder that is not called `images`, `train`, `raw` or the like; else the file's
-    own name. Where people are named otherwise, edit the column `group` of the manifest.
+    is one, with the folders that it lies in (`siteA/sub-01` is not `siteB/sub-01`); else the topmost folder;
+    else the file's own name. Folders called `images`, `train`, `raw`, `ses-1` or the like tell no person.
+    Where people are named otherwise, edit the column `group` of the manifest.
 
     Args:
         root: the folder, or a manifest.
@@ -42,6 +36,7 @@ class Folder(ScanDataModule):
         derivatives: whether to take what lies in folders called `derivatives`.
         dicom: folder that DICOM series are converted into by dcm2niix, with `series.csv`, which tells what
             came from where; without it they are left out.
+        same_people: whether a BIDS subject is one person in whatever folders it lies.
         **options: see `ScanDataModule`.
     """
 
@@ -54,46 +49,44 @@ class Folder(ScanDataModule):
         *,
         derivatives: bool = False,
         dicom: Path | str | None = None,
+        same_people: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
         self.dicom = None if dicom is None else Path(dicom).absolute()
-        self.derivatives = derivatives
+        self.derivatives, self.same_people = derivatives, same_people
 
     def index(self, root: Path) -> Manifest:
         """Manifest of the scans under `root`."""
         rows = ManifestBuilder(root.absolute().name or "folder")
-        kept: list[tuple[Path, Path]] = []  # the file, and where it lies in the folder (a series: lay)
-        folders: list[Path] = []
-        for path in find_scans(root, rows, None if self.dicom is None else folders):
-            if self.dicom is not None and path.absolute().is_relative_to(self.dicom):
-                continue  # converted earlier, into a folder inside this one
-            inside = path.relative_to(root)
-            if MASK_LIKE.search(stem(path)) or any(_MASKS.match(part) for part in inside.parts[:-1]):
-                rows.drop(path, "", "mask or segmentation, by its name")
-            elif "derivatives" in inside.parts and not self.derivatives:
-                rows.drop(path, "", "derivative")
-            else:
-                kept.append((path, inside))
-        if folders and self.dicom is not None:
-            for series in convert_series(folders, root, self.dicom):
-                if series.output:
-                    kept.append((self.dicom / series.output, Path(series.output)))
-                else:
-                    rows.drop(series.source, "", f"DICOM: {series.reason}")
-        if not kept and folders and self.dicom is not None:
-            raise LayoutError(
-                f"{root}: none of {len(folders)} folders of DICOM gave a volume; see {self.dicom / TABLE}."
-            )
-        if not kept:
+        nothing = True
+        for found in find_volumes(root, rows, self.dicom):
+            reason = "" if found.series else self._unwanted(found)
+            if reason:
+                rows.drop(found.path, "", reason)
+                continue
+            nothing = False
+            session = re.search(r"ses-([A-Za-z0-9]+)", str(found.inside))
+            rows.keep(
+                found.path, self._subject(found.inside), modality_of(stem(found.inside)),
+                session=session.group(1) if session else "",
+            )  # fmt: skip
+        if nothing:
             raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM")
-        for path, inside in kept:
-            bids = re.search(r"sub-([A-Za-z0-9]+)", str(inside))
-            above = [part for part in inside.parts[:-1] if not _NOBODY.match(part)]
-            session = re.search(r"ses-([A-Za-z0-9]+)", str(inside))
-            subject = bids.group(1) if bids else (above or [stem(inside)])[0]
-            rows.keep(path, subject, modality_of(stem(inside)), session=session.group(1) if session else "")
         return rows.build()
+
+    def _unwanted(self, found: Found) -> str:
+        folders = found.inside.parts[:-1]
+        if MASK_LIKE.search(stem(found.path)) or any(_MASKS.match(name) for name in folders):
+            return "mask or segmentation, by its name"
+        return "derivative" if "derivatives" in folders and not self.derivatives else ""
+
+    def _subject(self, inside: Path) -> str:
+        for depth, name in enumerate(inside.parts):
+            if bids := re.search(r"sub-([A-Za-z0-9]+)", name):
+                above = [] if self.same_people else telling(inside.parts[:depth])
+                return "_".join([*above, bids.group(1)])
+        return (telling(inside.parts[:-1]) or [stem(inside)])[0]
 
 
 def modality_of(name: str) -> str:

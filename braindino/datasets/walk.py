@@ -2,25 +2,49 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from braindino.datasets.manifest import ManifestBuilder
 from braindino.errors import BraindinoError
-from braindino.scans.dicom import is_dicom
+from braindino.scans.dicom import TABLE, Series, convert_series, is_dicom
 from braindino.scans.reading import files_of
 
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|hdr\.gz)$", re.IGNORECASE)
 # Slices often have no suffix, or a number that looks like one.
 _MAYBE_DICOM = re.compile(r"\.(dcm|ima)$|^[^.]+$|^[a-z]{0,4}[\d._-]+$", re.IGNORECASE)
 MASK_LIKE = re.compile(r"seg|mask|label|lesion|parenchyma", re.IGNORECASE)
+# Folders that are no person's and no site's: of a kind of file, of a part of a split, of a visit.
+_NOBODY = re.compile(
+    r"(images?|dicoms?|data|raw|rawdata|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
+    r"|t1(w|c|n)?|t2(w|f)?|pd|flair)(Tr|Ts|s)?"
+    r"|ses-\w+|(ses|session|visit|wave|tp|time-?point|month|year)[-_ ]?\d+|baseline|follow-?up[-_ ]?\d*",
+    re.IGNORECASE,
+)
 _POINTER = 1024  # bytes; git-annex and git-lfs leave a line or three of text
 
 
 class LayoutError(BraindinoError):
     """A folder that is not the dataset it is said to be."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scan: its file, and where that (or the series it was made of) lies in the dataset's folder."""
+
+    path: Path
+    inside: Path
+    series: Series | None = None
+
+
+def telling(folders: Sequence[str]) -> list[str]:
+    """Those of nested folders that may name a person, a site or a dataset; none from `derivatives` on."""
+    names = list(folders)
+    names = names[: names.index("derivatives")] if "derivatives" in names else names
+    return [name for name in names if not _NOBODY.fullmatch(name)]
 
 
 def stem(path: Path) -> str:
@@ -64,6 +88,48 @@ def find_scans(root: Path, rows: ManifestBuilder, dicom: list[Path] | None = Non
                     continue
                 progress.update()
                 yield path
+
+
+def find_volumes(
+    root: Path,
+    rows: ManifestBuilder,
+    dicom: Path | None,
+    pass_over: Callable[[Path], str] = lambda folder: "",
+) -> Iterator[Found]:
+    """Yield what `find_scans` does, then the series of DICOM as volumes, converted into the folder `dicom`.
+
+    Without `dicom` no series is converted; nor is one whose folder has a reason to be passed over. Those, and
+    series that give no volume, are dropped.
+
+    Raises:
+        LayoutError: `root` is not a folder, or holds nothing but series and none gave a volume.
+        BraindinoError: there is no dcm2niix.
+    """
+    folders: list[Path] = []
+    nothing = True
+    for path in find_scans(root, rows, None if dicom is None else folders):
+        if dicom is not None and path.absolute().is_relative_to(dicom):
+            continue  # converted earlier, into a folder inside this one
+        nothing = False
+        yield Found(path, path.relative_to(root))
+    if dicom is None or not folders:
+        return
+    wanted = []
+    for folder in folders:
+        if reason := pass_over(folder):
+            rows.drop(folder, "", reason)
+        else:
+            wanted.append(folder)
+    for series in convert_series(wanted, root, dicom) if wanted else []:
+        if series.output:
+            nothing = False
+            yield Found(dicom / series.output, Path(series.output), series)
+        else:
+            rows.drop(series.source, "", f"DICOM: {series.reason}")
+    if nothing and wanted:
+        raise LayoutError(
+            f"{root}: none of {len(wanted)} folders of DICOM gave a volume; see {dicom / TABLE}."
+        )
 
 
 def _holds_dicom(folder: Path, files: list[str]) -> bool:

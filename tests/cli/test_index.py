@@ -1,8 +1,11 @@
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from braindino.cli.index import index
+from braindino.cli.prepare import prepare
 from braindino.datasets.manifest import Manifest
 from braindino.datasets.synthetic.adni import write_adni
 from braindino.datasets.synthetic.files import save_nifti
@@ -55,7 +58,7 @@ def test_dicom_is_converted_beside_the_manifest(tmp_path: Path, monkeypatch: pyt
         return [made, Series(str(folders[1]), "", "", "", "", "", "", "no valid DICOM")]
 
     asked: list[Path] = []
-    monkeypatch.setattr("braindino.datasets.folder.convert_series", convert)
+    monkeypatch.setattr("braindino.datasets.walk.convert_series", convert)
     root = tmp_path / "data"
     for name in ("P1/study/IM0001", "P2/x.dcm"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -72,9 +75,55 @@ def test_dicom_is_converted_beside_the_manifest(tmp_path: Path, monkeypatch: pyt
         assert manifest.table["path"][0] == str(root / "m_nifti" / "P1" / "study" / "T1_2_ab.nii.gz")
         assert manifest.dropped["reason"].tolist() == ["DICOM: no valid DICOM"]
     (root / "P3" / "T1.nii.gz").unlink()
-    monkeypatch.setattr("braindino.datasets.folder.convert_series", lambda *_: [])
+    monkeypatch.setattr("braindino.datasets.walk.convert_series", lambda *_: [])
     with pytest.raises(BraindinoError, match=r"none of 2 folders of DICOM gave a volume; see .*series\.csv"):
         index(root, "folder", out)
     save_nifti(root / "P3" / "T1.nii.gz", render(Head(1), shape=(8, 8, 8)))
     assert index(root, "folder", out, {"dicom": None}) == 0
     assert Manifest.read(out).dropped["reason"].str.startswith("DICOM series; convert").sum() == 2
+
+
+# In place of dcm2niix: a "slice" of these tests carries a whole NIfTI file after its mark.
+CONVERTER = """#!{python}
+import gzip, json, sys
+from pathlib import Path
+folder, out = Path(sys.argv[-1]), Path(sys.argv[sys.argv.index("-o") + 1])
+content = sorted(folder.glob("*.dcm"))[0].read_bytes()[132:]
+(out / "x.nii.gz").write_bytes(gzip.compress(content))
+facts = dict(SeriesInstanceUID=folder.name, SeriesDescription="MPRAGE", PatientID="Doe")
+(out / "x.json").write_text(json.dumps(facts))
+"""
+
+
+def test_a_dicom_archive_of_adni_is_labelled_as_its_nifti(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "dcm2niix"
+    program.parent.mkdir()
+    program.write_text(CONVERTER.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    root = tmp_path / "d"
+    write_adni(root, people=6, shape=(8, 8, 8))
+    assert index(root, "adni", tmp_path / "nifti.csv") == 0
+    for number, nifti in enumerate(sorted(root.rglob("*.nii"))):
+        slices = [nifti.with_suffix(".dcm")] * 2
+        if number % 3:  # old archives: the image's number is in the folder's name alone
+            slices = [nifti.with_name(f"{k}.dcm") for k in range(2)]
+        for file in slices:
+            file.write_bytes(bytes(128) + b"DICM" + nifti.read_bytes())
+        nifti.unlink()
+    out = tmp_path / "dicom.csv"
+    assert index(root, "adni", out) == 0
+    before, after = (Manifest.read(tmp_path / name) for name in ("nifti.csv", "dicom.csv"))
+    pd.testing.assert_frame_equal(before.table.drop(columns="path"), after.table.drop(columns="path"))
+    assert sorted(before.dropped["reason"]) == sorted(after.dropped["reason"])
+    series = pd.read_csv(tmp_path / "dicom_nifti" / "series.csv").set_index("output")
+    for path, told in after.table.set_index("path")["session"].items():
+        source = series.loc[Path(path).relative_to(tmp_path / "dicom_nifti").as_posix(), "source"]
+        assert told in source
+    # What is of no use (masks, scouts, FLAIR) is told by its folder and was not converted.
+    assert (
+        len(series) == len(after.table) + before.dropped["reason"].str.contains("preferred|diagnosis").sum()
+    )
+    assert prepare(out, tmp_path / "store", depth=4, size=8) == 0

@@ -75,6 +75,20 @@ def test_flat_folders_make_every_file_a_person(tmp_path: Path) -> None:
     assert table["subject"].tolist() == ["a", "b", "c", "d", "e"]
 
 
+def test_equal_names_at_two_sites_are_two_people(tmp_path: Path) -> None:
+    for name in (
+        "siteA/sub-01/anat/sub-01_T1w.nii.gz", "siteB/rawdata/sub-01/sub-01_T1w.nii.gz",
+        "siteB/sub-02_T1w.nii", "train/sub-03/T1w.nii", "ses-2/sub-03/T1w.nii", "visit_3/T2w/sub-03.nii",
+        "siteB/derivatives/fsl/sub-01/sub-01_desc-brain_T1w.nii",
+    ):  # fmt: skip
+        scan(tmp_path / name)
+    table = Folder(tmp_path, derivatives=True).index(tmp_path).table
+    assert table["subject"].tolist() == ["03", "03", "03", "siteA_01", "siteB_01", "siteB_01", "siteB_02"]
+    assert table["group"].nunique() == 4
+    together = Folder(tmp_path, same_people=True).index(tmp_path).table
+    assert together["subject"].tolist() == ["01", "01", "02", "03", "03", "03"]
+
+
 @pytest.mark.parametrize(
     ("name", "modality"),
     [
@@ -139,3 +153,10 @@ def test_a_folder_of_bids_datasets_keeps_them_apart(tmp_path: Path) -> None:
     table = BIDS(tmp_path).index(tmp_path).table
     assert table["group"].tolist() == ["ds1:01", "ds2:01"]
     assert table["dataset"].tolist() == ["ds1", "ds2"]
+
+
+def test_bids_datasets_in_folders_of_one_name_are_told_by_those_above(tmp_path: Path) -> None:
+    for top in ("A/rawdata", "B/rawdata", "eu/A", "ses-1", "ses-2"):
+        scan(tmp_path / "corpus" / top / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    table = BIDS(tmp_path / "corpus").index(tmp_path / "corpus").table
+    assert table["group"].tolist() == ["A:01", "B:01", "corpus:01", "corpus:01", "eu/A:01"]
