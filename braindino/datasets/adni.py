@@ -77,7 +77,7 @@ class ADNI(ScanDataModule):
             raise nothing_found(
                 root,
                 self.name,
-                "ADNI_<site>_S_<number>_MR_<description>_..._I<image>.nii (`braindino index` also takes .dcm)",
+                "ADNI_<site>_S_<number>_MR_<description>_..._I<image>.nii (`braindino index`: or .dcm)",
             )
         tables = Tables.find(root)
         sessions: dict[tuple[str, str], list[tuple[tuple[bool, bool, int], Path, int]]] = {}
