@@ -1,11 +1,10 @@
 """A synthetic ABIDE I and II: three layouts, two tables in their encodings, people in both releases."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, save_nifti
+from braindino.datasets.synthetic.files import Planted, person, save_scan, write_csv
 from braindino.datasets.synthetic.heads import Head, render
 
 _ONE = ("SITE_ID", "SUB_ID", "DX_GROUP", "DSM_IV_TR", "AGE_AT_SCAN", "SEX", "HANDEDNESS_CATEGORY", "FIQ")
@@ -42,18 +41,16 @@ def write_abide(
 
     def write(path: Path, head: Head, scan: int = 0) -> None:
         codes = "RAS" if rng.integers(2) else "PSR"
-        save_nifti(path, render(head, shape=shape, scan=scan), codes, float(np.exp(rng.normal(6.2, 0.4))))
+        save_scan(rng, path, render(head, shape=shape, scan=scan), codes)
 
-    def keep(number: int, person: int, site: str, dx: int) -> None:
+    def keep(number: int, group: int, site: str, dx: int) -> None:
         diagnosis = "autism" if dx == 1 else "control"
-        planted.scans.append({"subject": str(number), "person": person, "site": site, "diagnosis": diagnosis})
+        planted.scans.append({"subject": str(number), "person": group, "site": site, "diagnosis": diagnosis})
 
     for i in range(people):
         dx, sex = 1 + i % 2, int(rng.integers(1, 3))
         age = round(float(rng.uniform(7, 40)), 2)
-        head = Head(
-            seed * 100_003 + i, age, "MF"[sex - 1], max(0.0, 0.5 * (dx == 1) + float(rng.normal(0, 0.05)))
-        )
+        head = person(seed, i, age, "MF"[sex - 1], 0.5 * (dx == 1) + float(rng.normal(0, 0.05)))
         second = i % 3 == 2
         number = 29_000 + i if second else 50_810 if i == 0 else 50_002 + i
         if second:
@@ -91,7 +88,5 @@ def write_abide(
         ("ABIDE/Phenotypic_V1_0b.csv", _ONE, one, "utf-8"),
         ("ABIDEII/ABIDEII_Composite_Phenotypic.csv", _TWO, two, "cp1252"),
     ):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        with (root / name).open("w", newline="", encoding=encoding) as file:
-            csv.writer(file).writerows([header, *rows])
+        write_csv(root / name, [header, *rows], encoding)
     return planted

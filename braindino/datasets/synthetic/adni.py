@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, save_nifti
+from braindino.datasets.synthetic.files import Planted, person, save_scan, write_csv
 from braindino.datasets.synthetic.heads import Head, render
 
 ATROPHY = {"CN": 0.0, "MCI": 0.5, "AD": 1.0}
@@ -53,7 +53,7 @@ def write_adni(
         site = _SITES[int(rng.integers(len(_SITES)))]
         rid = 21 + 7 * i + int(rng.integers(7))
         age = round(float(rng.uniform(58, 86)), 1)
-        person: dict[str, Any] = {
+        who: dict[str, Any] = {
             "rid": rid,
             "ptid": f"{site}_S_{rid:04d}",
             "site": int(site),
@@ -67,8 +67,8 @@ def write_adni(
         for visit in range(min(visits, sessions)):
             now = "MCI" if i == 0 and visit == 0 and sessions > 1 else final
             day = start + timedelta(days=365 * visit + int(rng.integers(-20, 20)))
-            head = Head(seed * 100_003 + rid, age + visit, person["sex"], max(0.0, ATROPHY[now] + spread))
-            writer.visit(i, visit, person, now, day, start, head)
+            head = person(seed, rid, age + visit, who["sex"], ATROPHY[now] + spread)
+            writer.visit(i, visit, who, now, day, start, head)
     writer.tables()
     return writer.planted
 
@@ -144,8 +144,7 @@ class _Writer:
         folder = self.root / "ADNI" / person["ptid"] / name / f"{day.isoformat()}_{clock}" / f"I{self.image}"
         file = f"ADNI_{person['ptid']}_MR_{name}_Br_{uploaded}_S{series}_I{self.image}.nii"
         codes = "PSR" if person["site"] < 50 else "LPS"
-        gain = float(np.exp(self.rng.normal(6.2, 0.4)))
-        save_nifti(folder / file, render(head, sequence, self.shape, scan=visit), codes, gain)
+        save_scan(self.rng, folder / file, render(head, sequence, self.shape, scan=visit), codes)
         kind = "Processed" if ";" in description else "Original"
         self.ida.append(
             [f"I{self.image}", person["ptid"], person["group"], person["sex"], int(person["age"] + visit),
@@ -158,7 +157,4 @@ class _Writer:
             ("ADNIMERGE.csv", _MERGE, self.merge),
             ("Synthetic_T1_1_05_2026.csv", _IDA, self.ida),
         ):
-            self.root.mkdir(parents=True, exist_ok=True)
-            with (self.root / name).open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-                writer.writerows([header, *rows])
+            write_csv(self.root / name, [header, *rows], quoting=csv.QUOTE_ALL)

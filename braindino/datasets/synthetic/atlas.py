@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braindino.datasets.synthetic.files import Planted, save_mask, save_nifti, write_csv
-from braindino.datasets.synthetic.heads import Head, Lesion, render
+from braindino.datasets.synthetic.files import Planted, person, save_mask, save_nifti, write_csv
+from braindino.datasets.synthetic.heads import Lesion, render
 
 _ONES = (1.0, 0.9999999, 0.01, 255.0)
 _HEADER = ("Subject ID", "Session", "Site", "Days Post Stroke", "# Lesions Cortical")
@@ -48,7 +48,7 @@ def write_atlas(
         side = float(rng.choice([-1, 1]))
         where = (side * rng.uniform(25, 38), rng.uniform(-30, 30), rng.uniform(5, 30))
         stroke = Lesion("stroke", where, float(rng.uniform(12, 24)))
-        head = Head(seed * 100_003 + 70_000 + i, float(rng.uniform(40, 80)), "FM"[i % 2], atrophy)
+        head = person(seed, 70_000 + i, float(rng.uniform(40, 80)), "FM"[i % 2], atrophy)
         scan = render(head, shape=shape, lesion=stroke, stripped=True)
         assert scan.mask is not None
         gain, one = float(10 ** rng.uniform(-2, 3)), _ONES[i % 4]

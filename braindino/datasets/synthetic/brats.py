@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted
+from braindino.datasets.synthetic.files import Planted, person
 from braindino.datasets.synthetic.heads import Head
 from braindino.datasets.synthetic.tumours import draw_tumour, write_tumour
 
@@ -59,10 +59,10 @@ def write_brats2023(
     for i in range(people):
         cohort = "PED" if i == 7 else ("GLI", "MEN", "MET")[i % 3]
         for timepoint in range(2 if i == 0 and sessions > 1 else 1):
-            person = f"{cohort}-{5 * i:05d}"
-            name = f"{cohort}/BraTS-{person}-{timepoint:03d}"
+            patient = f"{cohort}-{5 * i:05d}"
+            name = f"{cohort}/BraTS-{patient}-{timepoint:03d}"
             session = f"{timepoint:03d}"
-            writer.case(i, name, person, session, person, _NEW, "-", timepoint, cohort)
+            writer.case(i, name, patient, session, patient, _NEW, "-", timepoint, cohort)
     return writer.planted
 
 
@@ -97,7 +97,7 @@ class _Writer:
         folder: str,
         subject: str,
         session: str,
-        person: str,
+        group: str,
         names: dict[str, str],
         between: str,
         scan: int,
@@ -106,7 +106,7 @@ class _Writer:
         """Write a case: meningioma is solid, metastases are small, glioma has a necrotic core."""
         given = {"MEN": {"core": -1.0, "oedema": 6.0}, "MET": {"radius": 10.0}}.get(cohort, {})
         tumour = draw_tumour(self.rng, **given)
-        head = Head(self.seed * 100_003 + 95_000 + i, 60, "FM"[i % 2])
+        head = person(self.seed, 95_000 + i, 60, "FM"[i % 2])
         prefix = self.root / folder / folder.rpartition("/")[2]
         written = {name: suffix for name, suffix in names.items() if not (i == 4 and name == "T2w")}
         mask = None if i == 3 else prefix.with_name(f"{prefix.name}{between}seg.nii.gz")
@@ -119,7 +119,7 @@ class _Writer:
             self.planted.drop("no mask", len(written))
             return
         self.planted.scans.append(
-            {"subject": subject, "session": session, "person": person, "sequences": len(written)}
+            {"subject": subject, "session": session, "person": group, "sequences": len(written)}
         )
 
     def stray(self, name: str) -> None:

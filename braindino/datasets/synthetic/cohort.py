@@ -1,12 +1,11 @@
 """A synthetic table of somebody's own: semicolons, a blank label, a scan that was not fetched."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, save_nifti
-from braindino.datasets.synthetic.heads import Head, render
+from braindino.datasets.synthetic.files import Planted, person, save_nifti, write_csv
+from braindino.datasets.synthetic.heads import render
 
 
 def write_cohort(
@@ -45,7 +44,7 @@ def write_cohort(
                 path.write_text("../.git/annex/objects/x1/SHA256E-s912.nii.gz\n")
                 planted.drop("pointer to data that was not fetched (git-annex, git-lfs)")
             else:
-                head = Head(seed * 100_003 + i, age, sex, atrophy)
+                head = person(seed, i, age, sex, atrophy)
                 save_nifti(path, render(head, "T1w", shape, scan=visit), "LAS", float(rng.uniform(300, 900)))
             if unlabelled:
                 planted.drop("no label in the table")
@@ -63,8 +62,6 @@ def write_cohort(
                     i % 3 % 2,
                 ]
             )
-    with (root / "patients.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=";")
-        writer.writerow(["subject", "visit", "file", "label", "age", "sex", "months", "died"])
-        writer.writerows(table)
+    header = ["subject", "visit", "file", "label", "age", "sex", "months", "died"]
+    write_csv(root / "patients.csv", [header, *table], delimiter=";")
     return planted

@@ -9,7 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from braindino.datasets.synthetic.heads import Rendered
+from braindino.datasets.synthetic.heads import Head, Rendered
 
 
 @dataclass
@@ -29,14 +29,25 @@ class Planted:
         self.dropped[reason] = self.dropped.get(reason, 0) + files
 
 
+def person(seed: int, number: int, age: float, sex: str, atrophy: float = 0.0) -> Head:
+    """The head of a dataset's person `number`: another one under every seed; no atrophy is below 0."""
+    return Head(seed * 100_003 + number, age, sex, max(0.0, atrophy))
+
+
+def draw_gain(rng: np.random.Generator) -> float:
+    """What 1.0 becomes in a file: real scanners have no absolute scale, and none may tell the label."""
+    return float(np.exp(rng.normal(6.2, 0.4)))
+
+
+def save_scan(rng: np.random.Generator, path: Path, rendered: Rendered, codes: str) -> None:
+    """`save_nifti` as int16 with a gain that is drawn."""
+    save_nifti(path, rendered, codes, draw_gain(rng))
+
+
 def save_nifti(
     path: Path, rendered: Rendered, codes: str = "RAS", gain: float = 500.0, dtype: str = "int16"
 ) -> None:
-    """Write NIfTI with its axes turned to `codes`; 1.0 becomes `gain`.
-
-    The gain is to be drawn at random by the caller: real scanners have no absolute scale, and none may tell
-    the label.
-    """
+    """Write NIfTI with its axes turned to `codes`; 1.0 becomes `gain`, see `draw_gain`."""
     values = rendered.volume * np.asarray(gain, "float64" if dtype == "float64" else rendered.volume.dtype)
     if np.dtype(dtype).kind == "i":
         values = np.clip(np.rint(values), 0, 32767)
@@ -59,8 +70,8 @@ def _save(path: Path, values: np.ndarray, affine: np.ndarray, codes: str) -> Non
     nib.save(image.as_reoriented(turn), path)
 
 
-def write_csv(path: Path, rows: Sequence[Sequence[object]], **options: Any) -> None:
-    """Write a table; options as for `csv.writer` (delimiter, lineterminator)."""
+def write_csv(path: Path, rows: Sequence[Sequence[object]], encoding: str = "utf-8", **options: Any) -> None:
+    """Write a table; options as for `csv.writer` (delimiter, lineterminator, quoting)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding=encoding) as file:
         csv.writer(file, **options).writerows(rows)

@@ -1,12 +1,11 @@
 """A synthetic IXI: flat files of three hospitals and the table with its doubled, zeroed and empty rows."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, save_nifti
-from braindino.datasets.synthetic.heads import Head, render
+from braindino.datasets.synthetic.files import Planted, person, save_scan, write_csv
+from braindino.datasets.synthetic.heads import render
 
 _HEADER = (
     "IXI_ID", "SEX_ID (1=m, 2=f)", "HEIGHT", "WEIGHT", "ETHNIC_ID", "MARITAL_ID", "OCCUPATION_ID",
@@ -37,22 +36,20 @@ def write_ixi(
     rng = np.random.default_rng([seed, 5])
     planted, table = Planted(), []
     root = Path(root)
-    root.mkdir(parents=True, exist_ok=True)
     for i in range(people):
         number = 12 + 3 * i
         sex = int(rng.integers(1, 3))
         age = round(float(rng.uniform(20, 86)), 2)
         site = _SITES[int(rng.integers(3))]
-        head = Head(seed * 100_003 + number, age, "MF"[sex - 1])
+        head = person(seed, number, age, "MF"[sex - 1])
         problem = {
             3: "rows of the table contradict each other",
             5: "no age in the table",
             7: "not in the table",
         }.get(i)
         for suffix, sequence in (("T1", "T1w"), ("T2", "T2w"))[: 2 if i % 4 == 0 else 1]:
-            gain = float(np.exp(rng.normal(6.2, 0.4)))
             path = root / f"IXI{number:03d}-{site}-{700 + number:04d}-{suffix}.nii.gz"
-            save_nifti(path, render(head, sequence, shape), "PSR", gain)
+            save_scan(rng, path, render(head, sequence, shape), "PSR")
             if suffix == "T2":
                 planted.drop("not T1w")
         if problem:
@@ -66,6 +63,5 @@ def write_ixi(
         other = [number, 3 - sex, 160, 60, 1, 1, 1, 1, "1970-01-01", 1, "2005-06-01", age - 20]
         if i != 7:
             table += [zeroed, row] if i == 1 else [row, other] if i == 3 else [row]
-    with (root / "IXI.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([_HEADER, *table])
+    write_csv(root / "IXI.csv", [_HEADER, *table])
     return planted

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, save_nifti, write_csv
+from braindino.datasets.synthetic.files import Planted, person, save_scan, write_csv
 from braindino.datasets.synthetic.heads import Head, render
 
 _HEADER = (
@@ -46,7 +46,7 @@ def write_long579(
             age = int(session) + float(rng.uniform(0.1, 1.4))
             day = born + timedelta(days=round(age * 365.25))
             days[session] = day.isoformat()
-            head = Head(seed * 100_003 + 50_000 + i, age, sex)
+            head = person(seed, 50_000 + i, age, sex)
             folder = root / f"sub-{subject}" / f"ses-{session}" / "anat"
             name = f"sub-{subject}_ses-{session}_acq-D1S"
             _write(rng, folder / f"{name}2_T1w.nii.gz", head, int(session), shape)
@@ -86,4 +86,4 @@ def write_long579(
 
 
 def _write(rng: np.random.Generator, path: Path, head: Head, scan: int, shape: tuple[int, int, int]) -> None:
-    save_nifti(path, render(head, shape=shape, scan=scan), "PSR", float(np.exp(rng.normal(6.2, 0.4))))
+    save_scan(rng, path, render(head, shape=shape, scan=scan), "PSR")

@@ -1,13 +1,12 @@
 """A synthetic OASIS-1: big-endian Analyze files on discs, skull-stripped, with the clinical table."""
 
-import csv
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted
-from braindino.datasets.synthetic.heads import Head, render
+from braindino.datasets.synthetic.files import Planted, draw_gain, person, write_csv
+from braindino.datasets.synthetic.heads import render
 
 _HEADER = ("ID", "M/F", "Hand", "Age", "Educ", "SES", "MMSE", "CDR", "eTIV", "nWBV", "ASF", "Delay")
 _CDR = ("0", "0.5", "0", "1", "", "0.5")
@@ -40,12 +39,12 @@ def write_oasis(
         cdr = _CDR[i % 6]
         sex = "FM"[int(rng.integers(2))]
         age = round(float(rng.uniform(60, 90))) if cdr else round(float(rng.uniform(18, 45)))
-        head = Head(seed * 100_003 + i, age, sex, max(0.0, ATROPHY[cdr] + float(rng.normal(0, 0.1))))
+        head = person(seed, i, age, sex, ATROPHY[cdr] + float(rng.normal(0, 0.1)))
         for session in ("MR1", "MR2")[: 2 if i == 1 and sessions > 1 else 1]:
             name = f"{subject}_{session}"
             known = cdr if session == "MR1" else ""
             folder = root / f"disc{1 + i * 2 // max(2, people)}" / name
-            gain = float(np.exp(rng.normal(6.2, 0.4)))
+            gain = draw_gain(rng)
             atlas = folder / "PROCESSED" / "MPRAGE" / "T88_111" / f"{name}_mpr_n4_anon_111_t88_masked_gfc"
             _save_analyze(atlas, render(head, shape=shape, scan=int(session[2]), stripped=True).volume * gain)
             if i % 10 == 2:
@@ -60,8 +59,7 @@ def write_oasis(
             else:
                 planted.drop("no CDR")
             table.append([name, sex, "R", age, 3, "", 28 if known else "", known, 1500, 0.75, 1.2, "N/A"])
-    with (root / "oasis_cross-sectional.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([_HEADER, *table])
+    write_csv(root / "oasis_cross-sectional.csv", [_HEADER, *table])
     return planted
 
 

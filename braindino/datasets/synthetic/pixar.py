@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, save_nifti, write_csv
-from braindino.datasets.synthetic.heads import Head, render
+from braindino.datasets.synthetic.files import Planted, person, save_scan, write_csv
+from braindino.datasets.synthetic.heads import render
 
 _HEADER = ("participant_id", "Age (years)", "AgeGroup", "Child_Adult", "Gender", "Handedness")
 
@@ -35,11 +35,11 @@ def write_pixar(
         subject, sex = f"pixar{i + 1:03d}", "FM"[int(rng.integers(2))]
         adult = i % 5 == 4
         age = round(float(rng.uniform(18, 39) if adult else rng.uniform(3.5, 12.5)), 6)
-        head = Head(seed * 100_003 + 60_000 + i, age, sex)
+        head = person(seed, 60_000 + i, age, sex)
         names = [("anat", "T1w"), ("func", "task-pixar_bold")][: 2 if i == 0 else 1]
         for folder, suffix in names:
             path = root / f"sub-{subject}" / folder / f"sub-{subject}_{suffix}.nii.gz"
-            save_nifti(path, render(head, shape=shape), "LAS", float(np.exp(rng.normal(6.2, 0.4))))
+            save_scan(rng, path, render(head, shape=shape), "LAS")
         if i == 0:
             planted.drop("not a T1w scan of a person (sub-pixar001_T1w.nii.gz)")
         if i == 3:

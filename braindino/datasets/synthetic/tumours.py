@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import save_mask, save_nifti
+from braindino.datasets.synthetic.files import save_mask, save_scan
 from braindino.datasets.synthetic.heads import Head, Lesion, render
 
 
@@ -35,7 +35,7 @@ def write_tumour(
     for sequence, name in names.items():
         rendered = render(head, sequence, shape, scan=scan, lesion=tumour, stripped=True)
         path = prefix.with_name(f"{prefix.name}{name}.nii.gz")
-        save_nifti(path, rendered, "LPS", float(np.exp(rng.normal(6.2, 0.4))))
+        save_scan(rng, path, rendered, "LPS")
     if mask is not None:
         assert rendered.mask is not None
         labels = np.where(rendered.mask == 3, 4, rendered.mask) if four else rendered.mask

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, write_csv
-from braindino.datasets.synthetic.heads import Head
+from braindino.datasets.synthetic.files import Planted, person, write_csv
 from braindino.datasets.synthetic.tumours import draw_tumour, write_tumour
 
 _HEADER = (
@@ -53,7 +52,7 @@ def write_ucsf_pdgm(
             oedema=(4.0 if mutant else 9.0) * (1 if methylated else 2),
         )
         age, sex = int(rng.normal(40 if mutant else 60, 8)), "FM"[int(rng.integers(2))]
-        head = Head(seed * 100_003 + 80_000 + i, age, sex)
+        head = person(seed, 80_000 + i, age, sex)
         mgmt = {4: "indeterminate", 7: "unknown", 9: ""}.get(i, "positive" if methylated else "negative")
         deletion = "relative co-deletion" if i == 8 else "co-deletion" if deleted else "intact"
         idh = _MUTATIONS[i // 3 % 3] if mutant else "wildtype"

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, write_csv
-from braindino.datasets.synthetic.heads import Head
+from braindino.datasets.synthetic.files import Planted, person, write_csv
 from braindino.datasets.synthetic.tumours import draw_tumour, write_tumour
 
 _HEADER = (
@@ -49,7 +48,7 @@ def write_upenn_gbm(
         days = round(float(rng.uniform(40, 350) if short else rng.uniform(400, 1500)))
         status = {1: "Alive", 3: "Lost to Follow-up", 4: "Alive", 7: _UNCERTAIN}.get(i, "Deceased")
         sex, age = "FM"[int(rng.integers(2))], round(float(rng.uniform(40, 80)), 2)
-        head = Head(seed * 100_003 + 90_000 + i, age, sex)
+        head = person(seed, 90_000 + i, age, sex)
         mask = images / "automated_segm" / f"{patient}_11_automated_approx_segm.nii.gz"
         prefix = images / "images_structural" / f"{patient}_11" / f"{patient}_11"
         write_tumour(rng, prefix, _NAMES, head, tumour, shape, mask, four=True)
