@@ -15,6 +15,7 @@ PLAIN_VERBS = {
     "check": "tell what is wrong with a manifest, row by row",
     "prepare": "preprocess the scans of a manifest into a store",
     "export": "write a pretraining run's encoder as a folder for timm and braindino",
+    "embed": "write the features of scans as a table",
     "demo": "run the whole path on a synthetic cohort",
 }
 LIGHTNING_VERBS = {
@@ -23,7 +24,19 @@ LIGHTNING_VERBS = {
     "test": "evaluate the pretraining losses on a whole store",
     "probe": "train and test heads on a frozen encoder",
 }
-ORDER = ("synth", "index", "check", "prepare", "fit", "validate", "test", "export", "probe", "demo")
+ORDER = (
+    "synth",
+    "index",
+    "check",
+    "prepare",
+    "fit",
+    "validate",
+    "test",
+    "export",
+    "probe",
+    "embed",
+    "demo",
+)
 HELP_HINT = "`braindino --help` lists the verbs."
 
 

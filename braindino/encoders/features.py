@@ -23,15 +23,16 @@ from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
 Precision = Literal["float32", "bfloat16"]
+Level = Literal["slice", "patch"]
 STORED = {"float32": np.float32, "bfloat16": np.float16}
 BATCHES_AHEAD = 3  # read while the encoder works
-SCANS_BEHIND = 16  # written while the encoder works
+SCANS_BEHIND = {"slice": 16, "patch": 2}  # written while the encoder works; a patch level has 100 MB a scan
 
 Item = TypeVar("Item")
 
 
 class FeatureCache:
-    """Slice features on disk: `root/<encoder>/slice-<precision>/<xx>/<scan key>.npy`, each (D, embed_dim).
+    """Features on disk: `root/<encoder>/<level>-<precision>/<xx>/<scan key>.npy`, each (D, width).
 
     The encoder's part of the path is a digest of its weights and preprocessing, the scan's is one of its
     content and contract: an entry is never stale, and two processes that write the same one write the same
@@ -41,30 +42,40 @@ class FeatureCache:
         root: folder of the cache, shared by all encoders.
         precision: "float32" computes and keeps float32; "bfloat16" computes under autocast and keeps float16
             (half the space, three significant digits).
+        level: "slice" keeps a slice's CLS token, width embed_dim; "patch" its patch tokens after the last
+            norm, width rows * columns * embed_dim (`patch_grid`), features of a patch side by side.
     """
 
-    def __init__(self, root: Path | str, encoder: Encoder, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        encoder: Encoder,
+        precision: Precision = "float32",
+        level: Level = "slice",
+    ) -> None:
         if precision not in STORED:
             raise BraindinoError(f"precision {precision!r}: expected {' or '.join(STORED)}.")
-        self.folder = Path(root) / encoder.digest[:32] / f"slice-{precision}"
+        self.folder = Path(root) / encoder.digest[:32] / f"{level}-{precision}"
         self.dtype = STORED[precision]
-        self.embed_dim = encoder.embed_dim
+        self.level = level
+        rows, columns = (1, 1) if level == "slice" else patch_grid(encoder)
+        self.width = rows * columns * encoder.embed_dim
 
     def path(self, key: str) -> Path:
         """Where the entry of a scan is, or would be."""
         return self.folder / key[:2] / f"{key}.npy"
 
     def read(self, key: str) -> np.ndarray | None:
-        """(D, embed_dim), mapped from disk, or None if there is no usable entry."""
+        """(D, width), mapped from disk, or None if there is no usable entry."""
         try:
             values = np.load(self.path(key), mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
-        usable = values.ndim == 2 and values.shape[1] == self.embed_dim and values.dtype == self.dtype
+        usable = values.ndim == 2 and values.shape[1] == self.width and values.dtype == self.dtype
         return values if usable else None
 
     def write(self, key: str, values: np.ndarray) -> None:
-        """Keep (D, embed_dim) under `key`, atomically; non-finite features are refused."""
+        """Keep (D, width) under `key`, atomically; non-finite features are refused."""
         kept = values.astype(self.dtype, copy=False)
         if not np.isfinite(kept).all():
             raise BraindinoError(
@@ -78,7 +89,7 @@ class FeatureCache:
 
 
 class Features(Mapping[str, Tensor]):
-    """Scan key -> (D, embed_dim), mapped from the cache when asked for."""
+    """Scan key -> (D, width), mapped from the cache when asked for."""
 
     def __init__(self, cache: FeatureCache, keys: Sequence[str]) -> None:
         self.cache = cache
@@ -112,8 +123,9 @@ def extract(
     precision: Precision = "float32",
     device: torch.device | str = "cpu",
     progress: bool = False,
+    level: Level = "slice",
 ) -> Features:
-    """CLS features of every slice of the scans named by `keys`; only those not yet in `cache` are computed.
+    """Features of every slice of the scans named by `keys`; only those not yet in `cache` are computed.
 
     Slices are batched across scans; reading, copying and writing go on beside the encoder. The features of
     the same keys from an empty cache are equal to the bit on a CPU. Moves `encoder` to `device`.
@@ -123,6 +135,7 @@ def extract(
         cache: folder, may be shared by encoders, stores and processes.
         batch_size: slices per forward.
         progress: show a bar over scans.
+        level: CLS tokens of slices, or their patch tokens; see `FeatureCache`.
 
     Raises:
         BraindinoError: the store was prepared by another contract than the encoder's, a scan is not in it, or
@@ -135,7 +148,7 @@ def extract(
             f"{lines}\nPrepare a store by the encoder's contract."
         )
     wanted = list(dict.fromkeys(keys))
-    kept = FeatureCache(cache, encoder, precision)
+    kept = FeatureCache(cache, encoder, precision, level)
     missing = [key for key in wanted if kept.read(key) is None]
     if missing:
         _fill(kept, encoder, store, missing, batch_size, torch.device(device), progress)
@@ -186,7 +199,7 @@ def _fill(
         sink = _Sink(cache, writer, bar)
         waiting: deque[_Output] = deque()
         for batch in _ahead(batches, BATCHES_AHEAD):
-            waiting.append(_forward(encoder, batch, device))
+            waiting.append(_forward(encoder, batch, device, cache.level))
             if (
                 len(waiting) > 1
             ):  # one behind, so that the device has its next batch before we wait for the last
@@ -226,11 +239,23 @@ def _assemble(pieces: list[tuple[str, np.ndarray, float, float, int]], pinned: b
     return _Batch(slices, step, zero, spans)
 
 
-def _forward(encoder: Encoder, batch: _Batch, device: torch.device) -> _Output:
+def patch_grid(encoder: Encoder) -> tuple[int, int]:
+    """Rows and columns of patches in a slice. Raises BraindinoError if the encoder has no patches."""
+    if encoder.patch_size is None:
+        raise BraindinoError(f"{type(encoder).__name__} has no patch tokens; use a vision transformer.")
+    height, width = encoder.preprocessing.size
+    return height // encoder.patch_size, width // encoder.patch_size
+
+
+def _forward(encoder: Encoder, batch: _Batch, device: torch.device, level: Level) -> _Output:
     slices, step, zero = (
         part.to(device, non_blocking=True) for part in (batch.slices, batch.step, batch.zero)
     )
-    features = encoder(decode(slices, step, zero).unsqueeze(1)).float()
+    images = decode(slices, step, zero).unsqueeze(1)
+    if level == "slice":
+        features = encoder(images).float()
+    else:
+        features = encoder.patch_maps(images, [-1])[0].float().permute(0, 2, 3, 1).flatten(1)
     if device.type != "cuda":
         return _Output(features.cpu(), None, batch.spans)
     host = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
@@ -259,7 +284,7 @@ class _Sink:
             if sum(len(part) for part in self.parts) == depth:
                 self.writing.append(self.writer.submit(self.cache.write, key, np.concatenate(self.parts)))
                 self.parts = []
-        while len(self.writing) > SCANS_BEHIND:
+        while len(self.writing) > SCANS_BEHIND[self.cache.level]:
             self._finish_one()
 
     def close(self) -> None:

@@ -1,0 +1,130 @@
+"""Files of features: one row per scan, slice or patch, with who it is of, as Parquet, .npy or CSV."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from braindino.errors import BraindinoError
+from braindino.files import atomic_write
+
+FEATURE = "feature_"
+SUFFIXES = (".parquet", ".npy", ".csv")
+
+
+# Takes rows: ids (n rows), and their features (n, width).
+Writer = Callable[[pd.DataFrame, np.ndarray], None]
+
+
+def ids_file(path: Path) -> Path:
+    """The table beside an .npy: `emb.npy` -> `emb.ids.csv`."""
+    return path.with_name(f"{path.stem}.ids.csv")
+
+
+def check_suffix(path: Path) -> None:
+    """Raise BraindinoError for a name that tells none of the formats."""
+    if path.suffix not in SUFFIXES:
+        raise BraindinoError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}.")
+
+
+@contextmanager
+def embedding_writer(path: Path, rows: int, width: int) -> Iterator[Writer]:
+    """A file of `rows` rows that takes its name when the block ends without an error.
+
+    .parquet: columns of the ids, then `feature_0` to `feature_<width - 1>` (float32). .csv: the same as text.
+    .npy: the features alone (rows, width) float32, the ids in `<stem>.ids.csv`.
+    """
+    check_suffix(path)
+    names = [f"{FEATURE}{i}" for i in range(width)]
+    with atomic_write(path, "wb") as file:
+        if path.suffix == ".parquet":
+            with _parquet(file, names) as write:
+                yield write
+        elif path.suffix == ".csv":
+            yield _CSV(file, names)
+        else:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
+            np.lib.format.write_array_header_1_0(file, header)
+            with atomic_write(ids_file(path), "wb") as table:
+                ids = _CSV(table, [])
+
+                def write(part: pd.DataFrame, features: np.ndarray) -> None:
+                    ids(part, np.empty((len(part), 0)))
+                    file.write(np.ascontiguousarray(features, "<f4").data)
+
+                yield write
+
+
+def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """The ids and the features (rows, width) float32 of a file that `embedding_writer` wrote.
+
+    Raises:
+        BraindinoError: no such file, another format, or no features in it.
+    """
+    check_suffix(path)
+    if not path.is_file():
+        raise BraindinoError(f"{path}: no such file. `braindino embed` writes one.")
+    try:
+        if path.suffix == ".npy":
+            if not ids_file(path).is_file():
+                raise BraindinoError(
+                    f"{path}: no {ids_file(path).name} beside it, which says whose rows they are."
+                )
+            features = np.load(path, allow_pickle=False)
+            ids = pd.read_csv(ids_file(path), keep_default_na=False)
+            if features.ndim != 2 or len(ids) != len(features):
+                raise BraindinoError(
+                    f"{path}: of shape {features.shape} with {len(ids)} ids; they do not belong together."
+                )
+            return ids, features.astype(np.float32, copy=False)
+        table = (
+            pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False)
+        )
+    except (ValueError, OSError, pd.errors.ParserError) as error:  # what is wrong inside, whatever the reader
+        raise BraindinoError(f"{path}: cannot be read ({str(error).splitlines()[0]}).") from error
+    names = [name for name in table.columns if str(name).startswith(FEATURE)]
+    if not names:
+        raise BraindinoError(f"{path}: no columns {FEATURE}0, ...; `braindino embed` writes such a file.")
+    return table.drop(columns=names), table[names].to_numpy(dtype=np.float32)
+
+
+class _CSV:
+    """Rows as text; float32 in as few digits as read back exactly."""
+
+    def __init__(self, file: IO[bytes], names: list[str]) -> None:
+        self.file, self.names, self.started = file, names, False
+
+    def __call__(self, ids: pd.DataFrame, features: np.ndarray) -> None:
+        values = pd.DataFrame(features, columns=self.names, index=ids.index)
+        text = io.StringIO()
+        pd.concat([ids, values], axis=1).to_csv(
+            text, index=False, header=not self.started, lineterminator="\n"
+        )
+        self.started = True
+        self.file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def _parquet(file: IO[bytes], names: list[str]) -> Iterator[Writer]:
+    import pyarrow
+    import pyarrow.parquet
+
+    opened: list[Any] = []
+
+    def write(ids: pd.DataFrame, features: np.ndarray) -> None:
+        columns = {str(name): pyarrow.array(ids[name]) for name in ids.columns}
+        columns |= {name: pyarrow.array(features[:, i]) for i, name in enumerate(names)}
+        table = pyarrow.table(columns)
+        if not opened:
+            opened.append(pyarrow.parquet.ParquetWriter(file, table.schema))
+        opened[0].write_table(table)
+
+    try:
+        yield write
+    finally:
+        for writer in opened:
+            writer.close()
