@@ -17,15 +17,21 @@ class Encoder(nn.Module, ABC):
     """A frozen network that turns prepared slices into features.
 
     Attributes:
+        dimensions: 2 when each slice is encoded by itself, 3 when a whole scan is (`VolumeEncoder`).
         preprocessing: the input contract; scans and stores prepared otherwise are refused.
-        embed_dim: number of features per slice.
+        embed_dim: number of features per slice, or per scan.
         patch_size: side of a patch in pixels, or None if the network has no patches.
+        blocks: how many blocks `patch_maps` can be asked for; 0 if the network has none.
+        in_chans: channels that the network takes; a grey slice is repeated to fill them.
         pretraining_people: `"<dataset>:<person>"` of everyone seen in pretraining, or None if not recorded.
     """
 
+    dimensions: int = 2
     preprocessing: Preprocessing
     embed_dim: int
     patch_size: int | None
+    blocks: int = 0
+    in_chans: int = 1
     pretraining_people: frozenset[str] | None = None
 
     @abstractmethod
@@ -34,7 +40,14 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        """Normed patch tokens after each of `blocks` (from 0): (N, 1, H, W) -> [(N, embed_dim, h, w)]."""
+        """Normed patch tokens after each of `blocks` (from 0, -1 is the last): -> [(N, embed_dim, h, w)].
+
+        Slices may also have all `in_chans` channels, each another modality or a mixture of several.
+        """
+
+    def untrained(self, seed: int = 0) -> "Encoder | None":
+        """The same network and contract with random weights; None where that cannot be built."""
+        return None
 
     def freeze(self) -> "Encoder":
         """Evaluation mode, no gradients; returns itself."""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from braindino.encoders.base import Encoder
 from braindino.encoders.names import dinov3_to_timm, is_dinov3
 from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.encoders.volumes import NAMES as VOLUMES
+from braindino.encoders.volumes import load_volume_encoder
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.scans.preprocessing import Preprocessing
@@ -34,15 +36,18 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
     Args:
         spec: a folder made by `braindino export`; a pretraining run folder or its `.ckpt`; a `.pth` or
             `.safetensors` of DINOv3 or BrainDINO weights; `scratch` or `scratch:<timm name>` for a random
-            initialisation; or a timm name, whose published weights must be in the local hub cache.
+            initialisation; a timm name, whose published weights must be in the local hub cache; or
+            `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`, `brainsegfounder:FILE` for a 3-D encoder.
         contract: the preprocessing for weights that carry none of their own (the last three forms); the
-            paper's if omitted. Weights that carry one keep it.
+            paper's if omitted. Weights that carry one keep it; a 3-D encoder has its own.
         seed: of the random initialisation.
 
     Raises:
         BraindinoError: nothing of that name, or the file is broken, needs unpickling, or does not fit.
     """
     path = Path(spec)
+    if spec.partition(":")[0] in VOLUMES and ":" in spec:
+        return load_volume_encoder(spec, seed)
     if spec == "scratch" or spec.startswith("scratch:"):
         return _from_scratch(spec.partition(":")[2] or "vit_base_patch16_dinov3", contract, seed)
     if (path / CONFIG).is_file():
@@ -55,7 +60,8 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
         return _from_timm(spec, contract)
     raise BraindinoError(
         f"encoder {spec!r} is not a folder with {CONFIG}, a run folder, a file ({', '.join(SUFFIXES)}), "
-        "`scratch` or a timm name.\nMake one with `braindino export RUN --out encoder`."
+        f"`scratch`, a timm name, or {', '.join(f'{name}:FILE' for name in VOLUMES)}.\n"
+        "Make one with `braindino export RUN --out encoder`."
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
@@ -63,6 +64,7 @@ class ViTEncoder(Encoder):
         self.embed_dim = int(model.num_features)  # type: ignore[arg-type]
         self.patch_size = int(model.patch_embed.patch_size[0])  # type: ignore[union-attr, index]
         self.in_chans = int(model.patch_embed.proj.in_channels)  # type: ignore[union-attr, arg-type]
+        self.blocks = len(model.blocks)  # type: ignore[arg-type]
         if any(side % self.patch_size for side in preprocessing.size):
             raise BraindinoError(
                 f"slices of {preprocessing.size[0]} x {preprocessing.size[1]} pixels do not divide into "
@@ -70,6 +72,13 @@ class ViTEncoder(Encoder):
                 f"Prepare the store with a size that is a multiple of {self.patch_size}."
             )
         self.freeze()
+
+    def untrained(self, seed: int = 0) -> "ViTEncoder":
+        """The same architecture and contract with random weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = create_vit(self.architecture, **self.model_args)
+        return ViTEncoder(model, self.preprocessing, self.architecture, self.model_args)
 
     def description(self) -> dict[str, Any]:
         """The timm name and arguments; the pooling is always the CLS token."""
@@ -84,7 +93,7 @@ class ViTEncoder(Encoder):
         return self.model(self._channels(slices))
 
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        """Normed patch tokens after each of `blocks`: (N, 1, H, W) -> [(N, embed_dim, H/p, W/p)]."""
+        """Normed patch tokens after each of `blocks`: (N, 1 or in_chans, H, W) -> [(N, embed_dim, h, w)]."""
         maps: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]
             self._channels(slices), indices=list(blocks), norm=True, intermediates_only=True
         )

@@ -1,0 +1,20 @@
+"""One name per MRI sequence, whatever a dataset calls it: for encoders that treat sequences differently."""
+
+import re
+
+SEQUENCES = ("t1", "t1ce", "t2", "flair")  # BraTS's four, as its files of 2021 name them
+_SPELLINGS = {
+    "t1": ("t1", "t1w", "t1n", "t1wi", "t1weighted", "t1native", "mprage"),
+    "t1ce": ("t1ce", "t1c", "t1gd", "t1gad", "t1post", "t1contrast", "ce"),
+    "t2": ("t2", "t2w", "t2wi", "t2weighted"),
+    "flair": ("flair", "t2flair", "t2f", "fla", "flairw"),
+}
+_NAMES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
+
+
+def sequence_of(modality: str) -> str | None:
+    """`t1`, `t1ce`, `t2` or `flair` for a dataset's name of it (`T1w`, `T1GD`, `FLAIR`); None if unknown.
+
+    Only letters and digits count, and no case: `T2-FLAIR` is `t2flair`.
+    """
+    return _NAMES.get(re.sub(r"[^a-z0-9]", "", modality.lower()))

@@ -1,0 +1,155 @@
+"""BrainSegFounder's encoder: MONAI's 3-D Swin transformer on multi-channel volumes (arXiv 2406.10395)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from braindino.encoders.checkpoints import fit_weights
+from braindino.encoders.modalities import sequence_of
+from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing
+
+# By number of input channels, as the authors order them: stage 1 (UK Biobank), BrainSegFounder's BraTS folds.
+CHANNELS = {2: ("t1", "flair"), 4: ("flair", "t1ce", "t1", "t2")}
+STRIDE = 32  # voxels that one voxel of the deepest map stands for: patch 2, four mergings
+
+
+@dataclass(frozen=True)
+class SwinShape:
+    """Sizes of the Swin transformer; the defaults are BrainSegFounder-Tiny's, stage 1.
+
+    legacy_merging: patches merged as MONAI did before 1.6, where two of the eight octants were taken twice
+    and two never. Published weights were trained so; without it they load by the same keys and mean something
+    else.
+    """
+
+    side: int = 128
+    channels: tuple[str, ...] = ("t1", "flair")
+    width: int = 48
+    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    heads: tuple[int, int, int, int] = (3, 6, 12, 24)
+    window: int = 7
+    legacy_merging: bool = True
+
+
+class LegacyPatchMerging(nn.Module):
+    """MONAI's patch merging before release 1.6: octants (0,1,0) and (0,0,1) twice, (1,1,0) and (0,1,1) never.
+
+    Parameters as in MONAI's own: `reduction` (2 dim, 8 dim), `norm` (8 dim).
+    """
+
+    OCTANTS = (
+        (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1),
+    )  # fmt: skip
+
+    def __init__(
+        self, dim: int, norm_layer: type[nn.LayerNorm] = nn.LayerNorm, spatial_dims: int = 3
+    ) -> None:
+        super().__init__()
+        if spatial_dims != 3:
+            raise ValueError(f"legacy patch merging in {spatial_dims} dimensions: only volumes need it")
+        self.reduction = nn.Linear(8 * dim, 2 * dim, bias=False)
+        self.norm = norm_layer(8 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, D, H, W, dim) -> (N, D/2, H/2, W/2, 2 dim); odd lengths are padded with zeros."""
+        odd = [length % 2 for length in x.shape[1:4]]
+        x = nn.functional.pad(x, (0, 0, 0, odd[2], 0, odd[1], 0, odd[0]))
+        x = torch.cat([x[:, i::2, j::2, k::2] for i, j, k in self.OCTANTS], dim=-1)
+        return self.reduction(self.norm(x))
+
+
+def swin(shape: SwinShape) -> nn.Module:
+    """MONAI's Swin transformer of these sizes: (N, channels, D, H, W) -> five maps, each half the last."""
+    from monai.networks.nets.swin_unetr import SwinTransformer
+
+    return SwinTransformer(
+        in_chans=len(shape.channels), embed_dim=shape.width, window_size=(shape.window,) * 3,
+        patch_size=(2, 2, 2), depths=shape.depths, num_heads=shape.heads, norm_layer=nn.LayerNorm,
+        downsample=LegacyPatchMerging if shape.legacy_merging else "mergingv2",
+    )  # fmt: skip
+
+
+def channel_shares(modality: str, channels: Sequence[str]) -> tuple[float, ...]:
+    """How a scan is spread over the input channels of a network that was trained on `channels`.
+
+    Its own channel where there is one; T1 with contrast goes where T1 does; everything else, an unknown
+    sequence too, is the mean of all channels. Because the patch embedding is linear this equals taking the
+    mean of its kernels, which is how BrainSegFounder's stage 2 and the segmentation inflate them.
+    """
+    name = sequence_of(modality)
+    if name == "t1ce" and "t1ce" not in channels:
+        name = "t1"
+    if len(channels) == 1 or name not in channels:
+        return (1 / len(channels),) * len(channels)
+    return tuple(float(name == channel) for channel in channels)
+
+
+class SwinEncoder(VolumeEncoder):
+    """The mean over the deepest map of BrainSegFounder's encoder.
+
+    A scan is shown on the channel of its sequence (`channel_shares`), the other channels are 0.
+
+    Contract: voxels of 1 mm, the central 128^3, nonzero voxels z-scored, as in the authors' BraTS fine-tuning
+    (their pretraining windows MRI as if it were CT).
+    """
+
+    published = "BrainSegFounder's model_bestValRMSE.pt, or a run of brainsegfounder_stage1.yaml"
+
+    def __init__(self, shape: SwinShape | None = None) -> None:
+        shape = shape or SwinShape()
+        contract = Preprocessing(
+            slice_axes=(0, 1, 2), depth=shape.side, size=(shape.side,) * 2, spacing=1.0, dtype="float16"
+        )
+        super().__init__(shape, contract, 16 * shape.width)
+
+    @staticmethod
+    def build(shape: SwinShape) -> nn.Module:
+        """MONAI's Swin transformer."""
+        return swin(shape)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any] | None, source: str) -> Self:
+        """From `{"state_dict": {"module.swinViT.*", ...}}`, as its pretraining and fine-tuning save it."""
+        if content is None:
+            return cls()
+        weights = weights_of(content, ("swinViT.",), source, "Swin encoder of BrainSegFounder")
+        shape = shape_of(weights, source)
+        encoder = cls(shape)
+        fit_weights(encoder.network, weights, source)
+        return encoder
+
+    def forward(self, slices: Tensor, modalities: Sequence[str] = ()) -> Tensor:
+        """(N, 1, D, H, W) -> (N, 16 width). Without modalities every scan is spread over all channels."""
+        names = list(modalities) or [""] * len(slices)
+        shares = slices.new_tensor([channel_shares(name, self.shape.channels) for name in names])
+        return self.network(slices * shares[:, :, None, None, None])[-1].mean(dim=(2, 3, 4))
+
+
+def shape_of(weights: Mapping[str, Tensor], source: str) -> SwinShape:
+    """The sizes that a Swin encoder's weights were made with, from their shapes.
+
+    Raises:
+        BraindinoError: keys are missing, or the channels are so many that their order is not known.
+    """
+    stems = [f"layers{stage}.0.blocks." for stage in range(1, 5)]
+    tables = [f"{stem}0.attn.relative_position_bias_table" for stem in stems]
+    require(weights, ("patch_embed.proj.weight", *tables), source, "a Swin encoder")
+    width, channels = weights["patch_embed.proj.weight"].shape[:2]
+    if channels != 1 and channels not in CHANNELS:
+        raise BraindinoError(
+            f"{source}: a Swin encoder of {channels} channels; their order is known for 1, 2 and 4."
+        )
+    depths = [count(weights, stem) for stem in stems]
+    heads = [weights[table].shape[1] for table in tables]
+    return SwinShape(
+        channels=CHANNELS.get(channels, ("any",)),
+        width=width,
+        depths=(depths[0], depths[1], depths[2], depths[3]),
+        heads=(heads[0], heads[1], heads[2], heads[3]),
+        window=(round(weights[tables[0]].shape[0] ** (1 / 3)) + 1) // 2,
+    )
