@@ -1,67 +1,106 @@
-"""Cross entropy with soft targets over tens of thousands of prototypes, with few passes over the logits."""
+"""Cross entropy of points with prototypes against soft targets: logits made, used and dropped in pieces."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-# Logits per piece on a CPU, so that the passes over it hit the cache; an accelerator takes all rows at once.
-PIECE = 2**18
+# Logits of one matrix product. On a CPU large enough to keep it busy and small enough not to be the peak.
+CHUNK = {"cpu": 2**25, "cuda": 2**27}
+PIECE = 2**18  # logits per pass over them on a CPU, so that the passes hit the cache
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of softmax(logits / temperature) with target probabilities, in float32.
+def prototype_cross_entropy(
+    points: Tensor,
+    prototypes: Tensor,
+    targets: Callable[[slice], Sequence[Tensor]],
+    weights: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Weighted sum of the cross entropies of softmax(points @ prototypes.T / temperature), in float32.
 
-    Written as lse(s) - s.t, which is the same because a target sums to 1. The gradient, softmax(s) - t, is
-    computed from the logits again, so that nothing of their size is kept.
+    Each is written as lse(s) - s.t, which is the same because a target sums to 1. With tens of thousands of
+    prototypes the logits are by far the largest matrix of a step, so they are made chunk by chunk, turned
+    into their gradient, softmax(s) - t, in place, and used up: the gradients of points and prototypes come
+    out of the forward pass, and nothing of the logits' size is kept or computed twice.
 
     Args:
-        logits: (..., K).
-        targets: (..., K) with as many or fewer leading dimensions; missing ones are repeated.
+        points: (C, S, D), C crops of S samples; matrix products are in autocast's precision.
+        prototypes: (K, D).
+        targets: (rows, K) float32 for each of the C crops, of the samples in a slice of S.
+        weights: (C, S).
 
     Returns:
-        The shape of `logits` without K.
+        A scalar. Its backward pass can be run once.
     """
-    rows = logits.reshape(-1, max(1, targets[..., 0].numel()), logits.shape[-1])
-    loss: Tensor = _SoftCrossEntropy.apply(rows, targets.reshape(-1, targets.shape[-1]), temperature)
-    return loss.view(logits.shape[:-1])
+    device = points.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else points.dtype
+    inputs = (points, prototypes, targets, weights, temperature, dtype, torch.is_grad_enabled())
+    loss: Tensor = _PrototypeCrossEntropy.apply(*inputs)
+    return loss
 
 
-class _SoftCrossEntropy(torch.autograd.Function):
-    """Logits (C, S, K), targets (S, K) -> (C, S)."""
-
+class _PrototypeCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx, logits: Tensor, targets: Tensor, temperature: float
+        ctx: torch.autograd.function.FunctionCtx,
+        points: Tensor,
+        prototypes: Tensor,
+        targets: Callable[[slice], Sequence[Tensor]],
+        weights: Tensor,
+        temperature: float,
+        dtype: torch.dtype,
+        differentiate: bool,
     ) -> Tensor:
-        totals = logits.new_empty(logits.shape[:-1], dtype=torch.float32)
-        loss = torch.empty_like(totals)
-        with torch.autocast(logits.device.type, enabled=False):  # or vecdot falls to bfloat16
-            for crop, piece in _pieces(logits):
-                scaled = logits[crop, piece].float() / temperature
-                totals[crop, piece] = scaled.logsumexp(dim=-1)
-                loss[crop, piece] = totals[crop, piece] - torch.linalg.vecdot(scaled, targets[piece])
-        ctx.save_for_backward(logits, targets, totals)
-        ctx.temperature = temperature  # type: ignore[attr-defined]
-        return loss
+        crops, samples, _ = points.shape
+        rows = max(1, CHUNK.get(points.device.type, CHUNK["cuda"]) // (crops * len(prototypes)))
+        compared = prototypes.detach().to(dtype)
+        scaled = (points.detach() / temperature).to(dtype)
+        space = points.new_empty(crops * min(rows, samples), len(prototypes), dtype=dtype)
+        to_points = torch.empty_like(points)
+        to_prototypes = torch.zeros_like(prototypes) if differentiate else None
+        parts: list[Tensor] = []
+        with torch.autocast(points.device.type, enabled=False):
+            for start in range(0, samples, rows):
+                chunk = slice(start, min(start + rows, samples))
+                x = scaled[:, chunk].flatten(0, 1)
+                logits = torch.mm(x, compared.T, out=space[: len(x)])
+                for piece in _pieces(chunk, len(prototypes), points.device):
+                    inner = slice(piece.start - start, piece.stop - start)
+                    for crop, target in enumerate(targets(piece)):
+                        part = logits.unflatten(0, (crops, -1))[crop, inner]
+                        parts.append(_consume(part, target, weights[crop, piece], differentiate))
+                if to_prototypes is not None:
+                    to_points[:, chunk] = (logits @ compared).unflatten(0, (crops, -1)) / temperature
+                    if dtype == to_prototypes.dtype:
+                        to_prototypes.addmm_(logits.T, x)
+                    else:
+                        to_prototypes += logits.T @ x
+        ctx.gradients = (to_points, to_prototypes)  # type: ignore[attr-defined]
+        return torch.stack(parts).sum() if parts else weights.sum()
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        logits, targets, totals = ctx.saved_tensors  # type: ignore[attr-defined]
-        temperature: float = ctx.temperature  # type: ignore[attr-defined]
-        result = torch.empty_like(logits)
-        weights = (gradient / temperature).unsqueeze(-1)
-        for crop, piece in _pieces(logits):
-            scaled = logits[crop, piece].float() / temperature
-            difference = scaled.sub_(totals[crop, piece].unsqueeze(-1)).exp_().sub_(targets[piece])
-            result[crop, piece] = difference.mul_(weights[crop, piece])
-        return result, None, None
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        to_points, to_prototypes = ctx.gradients  # type: ignore[attr-defined]
+        ctx.gradients = None  # type: ignore[attr-defined]  # they are changed in place, so only once
+        return to_points.mul_(gradient), to_prototypes.mul_(gradient), None, None, None, None, None
 
 
-def _pieces(logits: Tensor) -> Iterator[tuple[int, slice]]:
-    """(crop, rows) that cover (C, S, K) piece by piece."""
-    crops, samples, prototypes = logits.shape
-    rows = max(1, PIECE // prototypes) if logits.device.type == "cpu" else max(1, samples)
-    for crop in range(crops):
-        for start in range(0, samples, rows):
-            yield crop, slice(start, start + rows)
+def _consume(logits: Tensor, target: Tensor, weights: Tensor, differentiate: bool) -> Tensor:
+    """Weighted cross entropy of (rows, K) logits, which become its gradient."""
+    values = logits.float()  # the logits themselves when they are float32
+    peak = values.amax(dim=-1, keepdim=True)
+    agreement = torch.linalg.vecdot(values, target)
+    total = values.sub_(peak).exp_().sum(dim=-1)
+    if differentiate:
+        values.mul_((weights / total)[:, None]).addcmul_(target, weights[:, None], value=-1)
+        if values is not logits:
+            logits.copy_(values)
+    return ((total.log() + peak[:, 0] - agreement) * weights).sum()
+
+
+def _pieces(chunk: slice, prototypes: int, device: torch.device) -> Iterator[slice]:
+    """Parts of a chunk of samples over which the passes are made."""
+    rows = max(1, PIECE // prototypes) if device.type == "cpu" else chunk.stop - chunk.start
+    for start in range(chunk.start, chunk.stop, rows):
+        yield slice(start, min(start + rows, chunk.stop))

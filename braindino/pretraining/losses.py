@@ -4,57 +4,65 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braindino.pretraining.cross_entropy import soft_cross_entropy
+from braindino.pretraining.cross_entropy import prototype_cross_entropy
 from braindino.pretraining.distributed import gather_rows, rank
-
-
-def dino_global_targets(targets: Tensor) -> Tensor:
-    """For each global crop the mean target of the slice's other ones: (G, B, K) -> (G, B, K), G >= 2."""
-    crops = targets.shape[0]
-    if crops == 2:
-        return targets.flip(0)
-    return (targets.sum(dim=0, keepdim=True) - targets) / (crops - 1)
+from braindino.pretraining.sinkhorn import Targets
+from braindino.pretraining.views import GLOBAL_CROPS
 
 
 def dino_loss(
-    student_global: Tensor,
-    student_local: Tensor,
-    targets: Tensor,
-    temperature: float,
-    local_weight: float = 1.0,
+    points: Tensor, prototypes: Tensor, targets: Targets, temperature: float, local_weight: float = 1.0
 ) -> Tensor:
     """DINO: every student crop predicts the teacher's view of the slice's other crops (DINOv2, section 4).
 
     The mean over the pairs of different global crops and the mean over all (local, global) pairs, weighted by
-    the number of such pairs: 2/18 and 16/18 with 2 global and 8 local crops.
+    the number of such pairs: 2/18 and 16/18 with 2 global and 8 local crops. The loss is linear in a target,
+    so each crop is compared once, with the mean of its targets.
 
     Args:
-        student_global: (G, B, K) logits. student_local: (L, B, K) logits, L may be 0.
-        targets: (G, B, K) centred teacher probabilities.
+        points: (2 + L, B, D) unit vectors of the student: those of the two global crops, then of L >= 0 local
+            ones.
+        prototypes: (K, D).
+        targets: of the 2 B global crops, crop by crop.
         temperature: of the student, 0.1.
         local_weight: factor of the local part; 1 in stage 1, 0.5 in stage 2 (DINOv3's reweighting).
     """
-    crops, locals_ = targets.shape[0], student_local.shape[0]
-    pairs = crops * (crops - 1) + crops * locals_
-    loss = targets.new_zeros(())
-    if crops > 1:
-        part = soft_cross_entropy(student_global, dino_global_targets(targets), temperature).mean()
-        loss = loss + crops * (crops - 1) / pairs * part
-    if locals_:
-        part = soft_cross_entropy(student_local, targets.mean(dim=0), temperature).mean()
-        loss = loss + local_weight * crops * locals_ / pairs * part
-    return loss
+    crops, slices = points.shape[:2]
+    locals_ = crops - GLOBAL_CROPS
+    pairs = GLOBAL_CROPS * (GLOBAL_CROPS - 1 + locals_)
+    # A crop's factor is the number of teacher crops it is compared with, over all pairs of all slices.
+    of_global, of_local = (GLOBAL_CROPS - 1) / pairs, GLOBAL_CROPS * local_weight / pairs
+    weights = points.new_full((crops, slices), of_global / slices, dtype=torch.float32)
+    weights[GLOBAL_CROPS:] = of_local / slices
+
+    def of_crops(rows: slice) -> list[Tensor]:
+        first, second = (targets.rows(slice(rows.start + i, rows.stop + i)) for i in (0, slices))
+        if not locals_:
+            return [second, first]
+        return [second, first, *[(first + second).mul_(0.5)] * locals_]
+
+    return prototype_cross_entropy(points, prototypes, of_crops, weights, temperature)
 
 
-def ibot_loss(logits: Tensor, targets: Tensor, weights: Tensor, images: int, temperature: float) -> Tensor:
+def ibot_loss(
+    points: Tensor, prototypes: Tensor, targets: Targets, weights: Tensor, images: int, temperature: float
+) -> Tensor:
     """iBOT: the student predicts the teacher's token at masked patches (Zhou et al. 2022, weights of DINOv2).
 
     Args:
-        logits, targets: (n, K) at the masked patches of all global crops, and nothing else.
+        points: (n, D) unit vectors of the student at the masked patches of all global crops, and nothing
+            else.
+        prototypes: (K, D).
+        targets: of the same patches.
         weights: (n,) 1 / (number of masked patches in that crop).
         images: number of global crops, unmasked ones included (2 B).
     """
-    return (soft_cross_entropy(logits, targets, temperature) * weights).sum() / images
+
+    def of_patches(rows: slice) -> list[Tensor]:
+        return [targets.rows(rows)]
+
+    of_all = (weights / images)[None]
+    return prototype_cross_entropy(points[None], prototypes, of_patches, of_all, temperature)
 
 
 def koleo_loss(features: Tensor, over_processes: bool = False) -> Tensor:

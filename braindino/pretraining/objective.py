@@ -62,15 +62,13 @@ def distil(
     if len(local_images):
         local_cls, _ = student.masked_tokens(local_images, None, masks.indices[:0], generator)
         every_cls = torch.cat([student_cls, local_cls])
-    logits = student.dino_head(every_cls).unflatten(0, (-1, slices))
-    hidden_logits = student.ibot_head(student_hidden)
+    points = student.dino_head.project(every_cls).unflatten(0, (-1, slices))
+    hidden_points = student.ibot_head.project(student_hidden)
 
-    dino_targets = dino_targets.unflatten(0, (GLOBAL_CROPS, slices))
     sharpness = config.student_temperature
-    dino = dino_loss(
-        logits[:GLOBAL_CROPS], logits[GLOBAL_CROPS:], dino_targets, sharpness, config.local_weight
-    )
-    ibot = ibot_loss(hidden_logits, ibot_targets, masks.weights, len(images), sharpness)
+    prototypes, hidden_prototypes = student.prototype_weights()
+    dino = dino_loss(points, prototypes, dino_targets, sharpness, config.local_weight)
+    ibot = ibot_loss(hidden_points, hidden_prototypes, ibot_targets, masks.weights, len(images), sharpness)
     crops = student_cls.unflatten(0, (GLOBAL_CROPS, slices))
     koleo = torch.stack([koleo_loss(crop, config.koleo_over_processes) for crop in crops]).sum()
     values = {
@@ -78,12 +76,12 @@ def distil(
         "dino": dino,
         "ibot": ibot,
         "koleo": koleo,
-        "dino_over_lnk": dino.detach() / math.log(logits.shape[-1]),
+        "dino_over_lnk": dino.detach() / math.log(len(prototypes)),
     }
     if gram is not None and anchored is not None:
         values["loss"] = values["loss"] + gram[1] * anchored
         values["gram"] = anchored
     if measure:
-        values |= feature_statistics(cls, dino_targets.flatten(0, 1))
+        values |= feature_statistics(cls, dino_targets.rows(slice(None)))
         values["dino_kl"] = dino.detach() - values["teacher_entropy"]
     return values

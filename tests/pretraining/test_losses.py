@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from braindino.pretraining.cross_entropy import soft_cross_entropy
 from braindino.pretraining.losses import dino_loss, gram_loss, ibot_loss, koleo_loss
+from braindino.pretraining.sinkhorn import Targets
 from tests.pretraining.processes import run_processes
 
 TEMPERATURE = 0.1
@@ -38,62 +38,75 @@ def slow_dino(student_global: Tensor, student_local: Tensor, targets: Tensor, lo
     return (sum(pairs_global) + local_weight * sum(pairs_local)) / count
 
 
-@pytest.mark.parametrize(("crops", "local_crops"), [(1, 1), (1, 8), (2, 0), (2, 1), (2, 8), (3, 0), (3, 2)])
-def test_dino_equals_the_double_loop(crops: int, local_crops: int) -> None:
-    student_global, student_local = random(crops, 3, 9), random(local_crops, 3, 9, seed=1)
-    targets = random(crops, 3, 9, seed=2).softmax(-1)
-    expected = slow_dino(student_global, student_local, targets, 0.5)
-    loss = dino_loss(student_global, student_local, targets, TEMPERATURE, local_weight=0.5)
+def targets_of(probabilities: Tensor) -> Targets:
+    """These probabilities (n, K), as the product of factors."""
+    per_prototype, per_sample = (
+        torch.linspace(0.5, 2, probabilities.shape[1]),
+        random(len(probabilities)).exp(),
+    )
+    return Targets(probabilities / per_prototype / per_sample[:, None], per_prototype, per_sample)
+
+
+def dino(student: Tensor, targets: Tensor, local_weight: float = 1.0) -> Tensor:
+    """Of logits (C, B, K) and probabilities (2, B, K), with the unit matrix for prototypes."""
+    prototypes = torch.eye(student.shape[-1])
+    return dino_loss(student, prototypes, targets_of(targets.flatten(0, 1)), TEMPERATURE, local_weight)
+
+
+@pytest.mark.parametrize("local_crops", [0, 1, 8])
+def test_dino_equals_the_double_loop(local_crops: int) -> None:
+    points, prototypes = random(2 + local_crops, 3, 5), random(9, 5, seed=1)
+    targets = random(2, 3, 9, seed=2).softmax(-1)
+    student = points @ prototypes.T
+    expected = slow_dino(student[:2], student[2:], targets, 0.5)
+    loss = dino_loss(points, prototypes, targets_of(targets.flatten(0, 1)), TEMPERATURE, local_weight=0.5)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_published_weights_of_two_global_and_eight_local_crops() -> None:
     """2/18 for the global and 16/18 for the local part."""
-    student_global, student_local = random(2, 4, 9), random(8, 4, 9, seed=1)
-    targets = random(2, 4, 9, seed=2).softmax(-1)
-    whole, without = (
-        dino_loss(student_global, student_local, targets, TEMPERATURE, local_weight=w).item()
-        for w in (1.0, 0.0)
-    )
-    alone = dino_loss(student_global, student_local[:0], targets, TEMPERATURE).item()
-    local = soft_cross_entropy(student_local, targets.mean(0), TEMPERATURE).mean().item()
+    student, targets = random(10, 4, 9), random(2, 4, 9, seed=2).softmax(-1)
+    whole, without = (dino(student, targets, w).item() for w in (1.0, 0.0))
+    alone = dino(student[:2], targets).item()
+    pairs = [(s, t) for s in student[2:] for t in targets]
+    local = sum(cross_entropy(x, y) for s, t in pairs for x, y in zip(s, t, strict=True)) / (4 * len(pairs))
     assert without == pytest.approx(2 / 18 * alone, rel=1e-5)
     assert whole == pytest.approx(2 / 18 * alone + 16 / 18 * local, rel=1e-5)
 
 
 def test_dino_ignores_a_constant_per_sample_and_the_order_of_the_slices() -> None:
-    student_global, student_local = random(2, 5, 9), random(3, 5, 9, seed=1)
-    targets = random(2, 5, 9, seed=2).softmax(-1)
-    loss = dino_loss(student_global, student_local, targets, TEMPERATURE)
-    shifted = dino_loss(student_global + 3.0, student_local - 2.0, targets, TEMPERATURE)
+    student, targets = random(5, 5, 9), random(2, 5, 9, seed=2).softmax(-1)
     order = torch.tensor([3, 1, 4, 0, 2])
-    permuted = dino_loss(student_global[:, order], student_local[:, order], targets[:, order], TEMPERATURE)
-    torch.testing.assert_close(shifted, loss)
-    torch.testing.assert_close(permuted, loss)
+    loss = dino(student, targets)
+    torch.testing.assert_close(dino(student + random(5, 5, 1, seed=3), targets), loss)
+    torch.testing.assert_close(dino(student[:, order], targets[:, order]), loss)
 
 
 def test_uniform_targets_and_predictions_give_ln_k() -> None:
-    flat = torch.zeros(2, 3, 64)
-    assert dino_loss(flat, flat, flat + 1 / 64, TEMPERATURE).item() == pytest.approx(math.log(64))
+    flat = torch.zeros(4, 3, 64)
+    assert dino(flat, flat[:2] + 1 / 64).item() == pytest.approx(math.log(64))
 
 
 def test_ibot_equals_the_loop_over_masked_patches() -> None:
     counts = [3, 0, 1, 4]  # masked patches of four crops
-    logits, targets = random(8, 7), random(8, 7, seed=1).softmax(-1)
+    points, prototypes, targets = random(8, 4), random(7, 4, seed=2), random(8, 7, seed=1).softmax(-1)
     weights = torch.tensor([1 / c for c in counts for _ in range(c)])
-    expected, i = 0.0, 0
+    logits, expected, i = points @ prototypes.T, 0.0, 0
     for count in counts:
         expected += sum(cross_entropy(logits[i + j], targets[i + j]) for j in range(count)) / max(1, count)
         i += count
-    assert ibot_loss(logits, targets, weights, 4, TEMPERATURE).item() == pytest.approx(expected / 4, rel=1e-5)
+    loss = ibot_loss(points, prototypes, targets_of(targets), weights, 4, TEMPERATURE)
+    assert loss.item() == pytest.approx(expected / 4, rel=1e-5)
 
 
 def test_ibot_without_a_masked_patch_is_zero_with_a_gradient() -> None:
-    logits = torch.zeros(0, 7, requires_grad=True)
-    loss = ibot_loss(logits, torch.zeros(0, 7), torch.zeros(0), 4, TEMPERATURE)
+    points, prototypes = torch.zeros(0, 4, requires_grad=True), random(7, 4).requires_grad_()
+    loss = ibot_loss(points, prototypes, targets_of(torch.zeros(0, 7)), torch.zeros(0), 4, TEMPERATURE)
     loss.backward()
     assert loss.item() == 0
-    assert logits.grad is not None
+    assert points.grad is not None
+    assert prototypes.grad is not None
+    assert prototypes.grad.abs().max() == 0
 
 
 def slow_koleo(features: Tensor) -> float:

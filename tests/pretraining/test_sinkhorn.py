@@ -6,8 +6,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from braindino.pretraining.sinkhorn import sinkhorn_knopp
+from braindino.pretraining import sinkhorn
 from tests.pretraining.processes import run_processes
+
+
+def sinkhorn_knopp(logits: Tensor, temperature: float, iterations: int = 3) -> Tensor:
+    """All probabilities at once; the logits are copied, as they would be used up."""
+    return sinkhorn.sinkhorn_knopp(logits.clone(), temperature, iterations).rows(slice(None))
 
 
 def published_loop(logits: Tensor, temperature: float, iterations: int = 3) -> Tensor:
@@ -73,11 +78,14 @@ def test_half_precision_logits_and_autocast_are_centred_in_float32() -> None:
     torch.testing.assert_close(q.double(), published_loop(logits.float(), 0.05), rtol=2e-4, atol=1e-6)
 
 
-def test_the_logits_are_left_as_they_are() -> None:
-    logits = torch.randn(4, 5)
-    before = logits.clone()
-    sinkhorn_knopp(logits, 1.0)
-    assert torch.equal(logits, before)
+def test_pieces_and_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(9, 11, generator=torch.Generator().manual_seed(5))
+    expected = sinkhorn_knopp(logits, 0.05)
+    monkeypatch.setattr(sinkhorn, "PIECE", 30)  # two samples
+    targets = sinkhorn.sinkhorn_knopp(logits, 0.05)
+    assert targets.kernel.data_ptr() == logits.data_ptr()
+    found = torch.cat([targets.rows(slice(start, start + 4)) for start in (0, 4, 8)])
+    assert torch.equal(found, expected)
 
 
 def _share(rank: int, world: int, parts: list[Tensor]) -> Tensor:
