@@ -17,6 +17,7 @@ PLAIN_VERBS = {
     "export": "write a pretraining run's encoder as a folder for timm and braindino",
     "embed": "write the features of scans as a table",
     "demo": "run the whole path on a synthetic cohort",
+    "doctor": "tell what is installed, what is missing, and what the machine can do",
 }
 LIGHTNING_VERBS = {
     "fit": "pretrain an encoder on a store",
@@ -36,6 +37,7 @@ ORDER = (
     "probe",
     "embed",
     "demo",
+    "doctor",
 )
 HELP_HINT = "`braindino --help` lists the verbs."
 
@@ -71,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     verb, rest = arguments[0], arguments[1:]
     try:
+        if verb == "doctor":  # reads its arguments itself: it must answer where packages are broken
+            return int(import_module("braindino.cli.doctor").run(rest))
         if verb in PLAIN_VERBS:
             return int(import_module("braindino.cli.plain").run(verb, rest))
         if verb in LIGHTNING_VERBS:
@@ -88,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone: nothing is left to tell
         return 1
+    except ImportError as error:
+        error.add_note("`braindino doctor` tells what is missing or broken, and how to mend it.")
+        raise
     except OSError as error:
         if error.filename is None:  # not about a file that the user named
             raise
