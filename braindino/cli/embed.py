@@ -73,6 +73,8 @@ def embed(
     table = table[table["modality"] != MASK].reset_index(drop=True)
     target = open_device(device)
     network, there = open_encoder(encoder, store)
+    if network.dimensions == 3 and level != "scan":
+        raise BraindinoError(f"--level {level}: {encoder} is a 3-D encoder, it has one vector per scan.")
     report = fill(there, table, jobs=jobs)
     there.refresh()
     found = pd.Series([there.key_of(path) or "" for path in table["path"]], dtype=object)

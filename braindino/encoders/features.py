@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,10 +23,14 @@ from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
 Precision = Literal["float32", "bfloat16"]
-Level = Literal["slice", "patch"]
+Level = Literal["slice", "patch", "scan"]
 STORED = {"float32": np.float32, "bfloat16": np.float16}
 BATCHES_AHEAD = 3  # read while the encoder works
-SCANS_BEHIND = {"slice": 16, "patch": 2}  # written while the encoder works; a patch level has 100 MB a scan
+SCANS_BEHIND = {
+    "scan": 16,
+    "slice": 16,
+    "patch": 2,
+}  # written while the encoder works; a patch level has 100 MB a scan
 
 Item = TypeVar("Item")
 
@@ -43,7 +47,8 @@ class FeatureCache:
         precision: "float32" computes and keeps float32; "bfloat16" computes under autocast and keeps float16
             (half the space, three significant digits).
         level: "slice" keeps a slice's CLS token, width embed_dim; "patch" its patch tokens after the last
-            norm, width rows * columns * embed_dim (`patch_grid`), features of a patch side by side.
+            norm, width rows * columns * embed_dim (`patch_grid`), features of a patch side by side. A 3-D
+            encoder keeps its one vector per scan as level "scan", D = 1, whichever of the first two is asked.
     """
 
     def __init__(
@@ -55,10 +60,10 @@ class FeatureCache:
     ) -> None:
         if precision not in STORED:
             raise BraindinoError(f"precision {precision!r}: expected {' or '.join(STORED)}.")
-        self.folder = Path(root) / encoder.digest[:32] / f"{level}-{precision}"
+        self.level: Level = level if encoder.dimensions == 2 else "scan"
+        self.folder = Path(root) / encoder.digest[:32] / f"{self.level}-{precision}"
         self.dtype = STORED[precision]
-        self.level = level
-        rows, columns = (1, 1) if level == "slice" else patch_grid(encoder)
+        rows, columns = patch_grid(encoder) if level == "patch" else (1, 1)
         self.width = rows * columns * encoder.embed_dim
 
     def path(self, key: str) -> Path:
@@ -125,7 +130,7 @@ def extract(
     progress: bool = False,
     level: Level = "slice",
 ) -> Features:
-    """Features of every slice of the scans named by `keys`; only those not yet in `cache` are computed.
+    """Features of every slice (or whole scan) named by `keys`; only those not yet in `cache` are computed.
 
     Slices are batched across scans; reading, copying and writing go on beside the encoder. The features of
     the same keys from an empty cache are equal to the bit on a CPU. Moves `encoder` to `device`.
@@ -133,7 +138,7 @@ def extract(
     Args:
         keys: of scans in `store`; repeated ones are taken once.
         cache: folder, may be shared by encoders, stores and processes.
-        batch_size: slices per forward.
+        batch_size: slices per forward; a 3-D encoder takes the scans that have so many, one at least.
         progress: show a bar over scans.
         level: CLS tokens of slices, or their patch tokens; see `FeatureCache`.
 
@@ -155,6 +160,17 @@ def extract(
     return Features(kept, wanted)
 
 
+class _Piece(NamedTuple):
+    """A part of a scan for one batch."""
+
+    key: str
+    slices: np.ndarray
+    step: float
+    zero: float
+    depth: int  # of the whole scan
+    modality: str
+
+
 @dataclass
 class _Batch:
     """Slices of one or more scans; `spans` says whose: (key, slices in this batch, depth of the scan)."""
@@ -163,6 +179,7 @@ class _Batch:
     step: Tensor
     zero: Tensor
     spans: list[tuple[str, int, int]]
+    modalities: list[str]  # one per span
 
 
 @dataclass
@@ -187,14 +204,17 @@ def _fill(
     unknown = [key for key in keys if key not in index.index]
     if unknown:
         raise BraindinoError(f"{len(unknown)} scans are not in the store, the first is {unknown[0]}.")
-    scans = index.loc[list(keys), ["depth", "step", "zero"]]
+    scans = index.loc[list(keys), ["depth", "step", "zero"]].assign(modality="")
+    if cache.level == "scan":
+        scans["modality"] = index["modality"]
+        batch_size = max(1, batch_size // int(scans["depth"].max()))
     encoder.freeze().to(device)
     half = cache.dtype is np.float16
     casting: AbstractContextManager[Any] = (
         torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
     )
     bar = tqdm(total=len(keys), desc="features", unit="scan", disable=not progress)
-    batches = _batches(store, scans, batch_size, device.type == "cuda")
+    batches = _batches(store, scans, batch_size, device.type == "cuda", cache.level == "scan")
     with bar, torch.inference_mode(), casting, ThreadPoolExecutor(1) as writer:
         sink = _Sink(cache, writer, bar)
         waiting: deque[_Output] = deque()
@@ -209,15 +229,20 @@ def _fill(
         sink.close()
 
 
-def _batches(store: Store, scans: Any, batch_size: int, pinned: bool) -> Iterator[_Batch]:
-    """Cut the scans, laid end to end, into batches; each slice is copied once, from the map to the batch."""
-    pieces: list[tuple[str, np.ndarray, float, float, int]] = []
+def _batches(store: Store, scans: Any, batch_size: int, pinned: bool, whole: bool) -> Iterator[_Batch]:
+    """Cut the scans, laid end to end, into batches; each slice is copied once, from the map to the batch.
+
+    `whole` scans are one piece each: (1, D, H, W).
+    """
+    pieces: list[_Piece] = []
     room = batch_size
-    for key, depth, step, zero in scans.itertuples():
+    for key, depth, step, zero, modality in scans.itertuples():
         volume, start = store.slices(key), 0
+        if whole:
+            volume, depth = volume[None], 1
         while start < depth:
             taken = min(room, depth - start)
-            pieces.append((key, volume[start : start + taken], step, zero, depth))
+            pieces.append(_Piece(key, volume[start : start + taken], step, zero, depth, modality))
             start, room = start + taken, room - taken
             if room == 0:
                 yield _assemble(pieces, pinned)
@@ -226,17 +251,17 @@ def _batches(store: Store, scans: Any, batch_size: int, pinned: bool) -> Iterato
         yield _assemble(pieces, pinned)
 
 
-def _assemble(pieces: list[tuple[str, np.ndarray, float, float, int]], pinned: bool) -> _Batch:
-    counts = [len(piece) for _, piece, *_ in pieces]
-    first = pieces[0][1]
+def _assemble(pieces: list[_Piece], pinned: bool) -> _Batch:
+    counts = [len(piece.slices) for piece in pieces]
+    first = pieces[0].slices
     dtype = torch.uint8 if first.dtype == np.uint8 else torch.float16
     slices = torch.empty((sum(counts), *first.shape[1:]), dtype=dtype, pin_memory=pinned)
-    np.concatenate([piece for _, piece, *_ in pieces], out=slices.numpy())
+    np.concatenate([piece.slices for piece in pieces], out=slices.numpy())
     repeats = torch.tensor(counts)
-    step = torch.tensor([piece[2] for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
-    zero = torch.tensor([piece[3] for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
-    spans = [(piece[0], count, piece[4]) for piece, count in zip(pieces, counts, strict=True)]
-    return _Batch(slices, step, zero, spans)
+    step = torch.tensor([piece.step for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
+    zero = torch.tensor([piece.zero for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
+    spans = [(piece.key, count, piece.depth) for piece, count in zip(pieces, counts, strict=True)]
+    return _Batch(slices, step, zero, spans, [piece.modality for piece in pieces])
 
 
 def patch_grid(encoder: Encoder) -> tuple[int, int]:
@@ -252,7 +277,9 @@ def _forward(encoder: Encoder, batch: _Batch, device: torch.device, level: Level
         part.to(device, non_blocking=True) for part in (batch.slices, batch.step, batch.zero)
     )
     images = decode(slices, step, zero).unsqueeze(1)
-    if level == "slice":
+    if level == "scan":
+        features = encoder(images, batch.modalities).float()
+    elif level == "slice":
         features = encoder(images).float()
     else:
         features = encoder.patch_maps(images, [-1])[0].float().permute(0, 2, 3, 1).flatten(1)

@@ -32,6 +32,17 @@ class TinyEncoder(Encoder):
         raise NotImplementedError
 
 
+class TinyVolumeEncoder(TinyEncoder):
+    """Of a whole scan: the mean slice through the layer, plus how long the modality's name is."""
+
+    dimensions = 3
+
+    def forward(self, slices, modalities):
+        self.batches.append(len(slices))
+        assert slices.shape[1:] == (1, 5, 8, 8)
+        return self.layer(slices.mean(dim=(1, 2)).flatten(1)) + torch.tensor([[len(m)] for m in modalities])
+
+
 class MemoryStore:
     """Scans of unequal depth, each with its own step and zero."""
 
@@ -49,7 +60,8 @@ class MemoryStore:
             (key, len(array), 0.01 * (row + 1), 100 + row)
             for row, (key, array) in enumerate(self.arrays.items())
         ]
-        return pd.DataFrame(rows, columns=["key", "depth", "step", "zero"])
+        table = pd.DataFrame(rows, columns=["key", "depth", "step", "zero"])
+        return table.assign(modality=["T1w", "FLAIR"] * (len(table) // 2) + ["T1w"] * (len(table) % 2))
 
     def slices(self, key):
         self.reads.append(key)
@@ -75,6 +87,24 @@ def test_every_scan_gets_its_own_features(tmp_path, batch_size):
     for key in store.keys:
         assert features[key].dtype == torch.float32
         torch.testing.assert_close(features[key], directly(encoder, store, key))
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 1000])
+def test_a_3d_encoder_gives_one_vector_per_scan_and_is_told_its_modality(tmp_path, batch_size):
+    encoder, store = TinyVolumeEncoder(), MemoryStore(depths=(5, 5, 5))
+    features = extract(encoder, store, store.keys, tmp_path, batch_size=batch_size)
+    assert encoder.batches == {1: [1, 1, 1], 10: [2, 1], 1000: [3]}[batch_size]
+    index = store.index().set_index("key")
+    for key in store.keys:
+        row = index.loc[key]
+        volume = torch.from_numpy(decode(store.arrays[key], row["step"], row["zero"]))[None, None]
+        with torch.no_grad():
+            expected = encoder(volume, [row["modality"]])
+        torch.testing.assert_close(features[key], expected)
+    assert len(list(tmp_path.glob("*/scan-float32/*/*.npy"))) == 3
+    again = TinyVolumeEncoder()
+    assert list(extract(again, store, store.keys, tmp_path)) == store.keys
+    assert again.batches == []
 
 
 def test_nothing_is_computed_twice(tmp_path):
