@@ -52,7 +52,8 @@ def made_cases(count: int) -> ProbeCases:
     split = np.array(["train", "train", "train", "val", "test"])[np.arange(count) // 3 % 5]
     names = [f"{number:06d}" for number in range(count)]
     table = pd.DataFrame({"case": names, "group": names, "split": split, "target": label, "key_T1w": names})
-    return ProbeCases(table, torch.tensor(label), ("diagnosis",), CLASSES, ("T1w",), table["target"], 0)
+    nobody = pd.DataFrame(columns=["case", "reason"])
+    return ProbeCases(table, torch.tensor(label), ("diagnosis",), CLASSES, ("T1w",), table["target"], nobody)
 
 
 def trainer(**overrides: object) -> Trainer:
@@ -74,8 +75,9 @@ def grid(folder: Path, count: int, depth: int, dim: int) -> tuple[float, int]:
     protocol = Protocol(seeds=[0, 1, 2, 3, 4], fractions=[0.1, 0.25, 0.5, 1.0])
     started = time.perf_counter()
     data = CaseFeatures(cases, Features(cache, cases.keys), module.pooling)
+    asked = [Cell(folder / "run" / "cells", seed, fraction) for seed, fraction in protocol.cells]
     predictions, facts = run_cells(
-        folder / "run", protocol, lambda cell: train_cell(cell, module, cases, data, protocol, trainer)
+        folder / "run", asked, lambda cell: train_cell(cell, module, cases, data, protocol, trainer)
     )
     summarise(predictions, facts, protocol.resamples)
     return time.perf_counter() - started, sum(fact["epochs"] for fact in facts)

@@ -1,4 +1,4 @@
-"""The format of predictions.csv: one row per case, seed and label fraction; all statistics come from it."""
+"""The format of predictions.csv: one row per case, seed, fraction (and fold); all statistics come from it."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 KEYS = ("case", "group", "split", "seed", "fraction")
+FOLD = "fold"  # a further key, of cross-validation only
 PREDICTED = ("target", "prediction")
 SURVIVAL = ("risk", "time", "event")
 PROBABILITY = "prob_"
@@ -22,8 +23,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         numbers += {"regression": PREDICTED, "survival": SURVIVAL}.get(task, ())
         for name in table.columns.intersection(numbers):
             table[name] = table[name].replace("", "nan").astype(float)
-        if "seed" in table:
-            table["seed"] = table["seed"].astype(int)
+        for name in table.columns.intersection(["seed", FOLD]):
+            table[name] = table[name].astype(int)
         check_predictions(table)
         return table.astype({"event": int}) if task == "survival" else table
     except ValueError as error:
@@ -35,6 +36,7 @@ def format_predictions(table: pd.DataFrame) -> str:
     checked = check_predictions(table)
     order = [
         *KEYS,
+        *cell_columns(checked)[2:],
         *label_columns(checked),
         *probability_columns(checked),
         *(name for name in TRAITS if name in checked),
@@ -46,7 +48,8 @@ def format_predictions(table: pd.DataFrame) -> str:
 def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     """Return `table`, or raise ValueError naming the first thing that makes it no table of predictions.
 
-    Checked: the columns; one row per case, seed and fraction; nobody in two parts of one seed and fraction;
+    Checked: the columns; one row per case, seed and fraction (and fold, if there is such a column); nobody in
+    two parts of one seed and fraction (and fold);
     for a classification (columns `prob_<class>`, two at least) probabilities that sum to 1, and targets and
     predictions among the classes; for a regression finite targets and predictions; for survival (a column
     `risk`, the log relative hazard) finite risks, times of 0 or above, and events that are 0 (censored) or 1.
@@ -54,15 +57,17 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in (*KEYS, *label_columns(table)) if name not in table]
     if missing:
         raise ValueError(f"columns missing: {', '.join(missing)}")
-    cell = ["seed", "fraction"]
+    cell = cell_columns(table)
     twice = table.duplicated(["case", *cell])
     if twice.any():
         row = table[twice].iloc[0]
-        raise ValueError(f"case {row['case']} occurs twice in seed {row['seed']}, fraction {row['fraction']}")
+        where = ", ".join(f"{name} {row[name]}" for name in cell)
+        raise ValueError(f"case {row['case']} occurs twice in {where}")
     parts = table.groupby([*cell, "group"])["split"].nunique()
     if (parts > 1).any():
-        seed, fraction, group = parts.index[parts > 1][0]
-        raise ValueError(f"{group} is in two parts of the split (seed {seed}, fraction {fraction})")
+        *values, group = parts.index[parts > 1][0]
+        where = ", ".join(f"{name} {value}" for name, value in zip(cell, values, strict=True))
+        raise ValueError(f"{group} is in two parts of the split ({where})")
     probabilities = probability_columns(table)
     if probabilities:
         _check_classes(table, probabilities)
@@ -76,11 +81,29 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def cell_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that tell one trained probe from another: seed, fraction, and fold where there is one."""
+    return ["seed", "fraction", *([FOLD] if FOLD in table else [])]
+
+
 def task_of(table: pd.DataFrame) -> str:
     """ "classification", "survival" or "regression", by the columns."""
     if probability_columns(table):
         return "classification"
     return "survival" if "risk" in table else "regression"
+
+
+def one_scale(table: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of several folds made comparable, so that their test parts can be taken together.
+
+    Risks have no zero in common between models: of every cell the median of its training cases is subtracted.
+    Probabilities and numbers stay as they are, and so does a table without folds.
+    """
+    if FOLD not in table or task_of(table) != "survival":
+        return table
+    train = table[table["split"] == "train"].groupby(cell_columns(table))["risk"].median().rename("zero")
+    zero = table.join(train, on=cell_columns(table))["zero"]
+    return table.assign(risk=table["risk"] - zero)
 
 
 def label_columns(table: pd.DataFrame) -> tuple[str, ...]:

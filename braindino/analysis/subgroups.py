@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from braindino.analysis.predictions import FOLD
 from braindino.analysis.statistics import estimate
 
 FEWEST = 10  # people, below which a group has no numbers
@@ -58,23 +59,28 @@ def without_age_bias(
     as is also done, would make a perfect predictor of a constant.)
 
     Args:
-        vals, tests: rows of predictions.csv of both parts, one table per seed.
+        vals, tests: rows of predictions.csv of both parts, one table per seed. Of cross-validation each fold
+            has a line of its own.
 
     Returns:
-        `slope`, `intercept` (per seed) and `metrics`; None where validation has fewer than three cases, or
-        predictions that do not rise with age.
+        `slope`, `intercept` (per seed, or seed and fold) and `metrics`; None where validation has fewer than
+        three cases, or predictions that do not rise with age.
     """
-    lines = [_line(table) for table in vals]
-    if any(line is None or line[0] <= 0 for line in lines):
-        return None
-    corrected = [
-        table.assign(prediction=(table["prediction"] - line[1]) / line[0])
-        for table, line in zip(tests, lines, strict=True)
-        if line is not None
-    ]
+    corrected, lines = [], []
+    for val, test in zip(vals, tests, strict=True):
+        folds = sorted(test[FOLD].unique()) if FOLD in test else [None]
+        parts = []
+        for fold in folds:
+            seen, asked = (part if fold is None else part[part[FOLD] == fold] for part in (val, test))
+            line = _line(seen)
+            if line is None or line[0] <= 0:
+                return None
+            lines.append(line)
+            parts.append(asked.assign(prediction=(asked["prediction"] - line[1]) / line[0]))
+        corrected.append(pd.concat(parts))
     return {
-        "slope": [line[0] for line in lines if line is not None],
-        "intercept": [line[1] for line in lines if line is not None],
+        "slope": [slope for slope, _ in lines],
+        "intercept": [intercept for _, intercept in lines],
         "metrics": estimate(corrected, resamples)["metrics"],
     }
 

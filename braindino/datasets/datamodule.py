@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from braindino.datasets.cases import IDENTITY, CaseDataset, case_table, collate
 from braindino.datasets.manifest import MASK, Manifest, is_missing
 from braindino.datasets.masks import whole_labels
-from braindino.datasets.splits import bins, kfold_people, read_split, split_people
+from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_split, split_people
 from braindino.errors import BraindinoError
 from braindino.scans.geometry import mask_to_grid
 from braindino.scans.preprocessing import Preprocessing
@@ -33,7 +33,7 @@ class ScanDataModule(LightningDataModule):
     - `cases`: DataFrame, one row per case: `case` (unique name), `dataset`, `group` (the person), `split`,
       the target, `site`, `sex`, `age` (years), `key_<modality>` (key in the store, `""` when missing), `mask`
       (path or `""`) and the manifest's further columns. One target: column `target` (class number, or a
-      number). Several (a survival time and event): columns by their own names.
+      number). Several (a survival time and event): columns by their own names. With `folds`: column `fold`.
     - `dropped`: DataFrame path, subject, reason: what is not in `cases`, rejected scans included.
 
     Attributes:
@@ -60,7 +60,7 @@ class ScanDataModule(LightningDataModule):
         fractions: Sequence[float] = (0.6, 0.2, 0.2),
         split_seed: int = 0,
         folds: int | None = None,
-        fold: int = 0,
+        fold: int | None = None,
         split_file: Path | str | None = None,
         batch_size: int = 4,
         num_workers: int = 0,
@@ -73,14 +73,19 @@ class ScanDataModule(LightningDataModule):
             store: folder of prepared scans; made when it is not there.
             fractions: of people for train, val, test.
             split_seed: another seed gives another split.
-            folds: cross-validation instead of fractions: test is fold number `fold`, val the one after it.
-            fold: which fold is test, from 0.
+            folds: cross-validation instead of fractions: test is one fold, val the one after it. A probe
+                tests every fold in turn, unless one is chosen.
+            fold: the one fold to test, from 0; where there must be one and none is given, the first.
             split_file: table with the columns `case` or `group`, and `split`; instead of fractions.
             batch_size: cases per batch.
             num_workers: processes that load batches.
             jobs: processes that prepare scans.
         """
         super().__init__()
+        if folds is None and fold is not None:
+            raise DatasetError("data.fold: says which of `folds` is tested; give data.folds as well.")
+        if folds is not None and split_file is not None:
+            raise DatasetError("data: `folds` and `split_file` both say how people are split; give one.")
         self.root, self.store_path = Path(root), Path(store)
         self.fractions, self.split_seed, self.folds, self.fold = tuple(fractions), split_seed, folds, fold
         self.split_file = None if split_file is None else Path(split_file)
@@ -148,7 +153,11 @@ class ScanDataModule(LightningDataModule):
             )
         self.store = self._open_store()
         self.cases, self.dropped = self._make_cases(self.manifest)
-        self.cases["split"] = self._split(self.cases)
+        if self.folds is None:
+            self.cases["split"] = self._split(self.cases)
+        else:
+            self.cases["fold"] = self._fold(self.cases, self.folds)
+            self.cases["split"] = parts_of_fold(self.cases["fold"], self.fold or 0, self.folds)
 
     def label_counts(self, manifest: Manifest) -> dict[str, int]:
         """Number of cases per class, for people to read; empty unless the target is a class."""
@@ -234,17 +243,20 @@ class ScanDataModule(LightningDataModule):
     def _split(self, cases: pd.DataFrame) -> pd.Series:
         if self.split_file is not None:
             return read_split(self.split_file, cases)
+        strata, by = self._strata_of_people(cases)
+        return split_people(strata, self.fractions, by, self.split_seed, bool(self.classes))
+
+    def _fold(self, cases: pd.DataFrame, folds: int) -> pd.Series:
+        if self.fold is not None and not 0 <= self.fold < folds:
+            raise DatasetError(f"fold {self.fold}: give a number from 0 to {folds - 1}.")
+        strata, by = self._strata_of_people(cases)
+        return kfold_people(strata, folds, by, self.split_seed, bool(self.classes))
+
+    def _strata_of_people(self, cases: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         strata = pd.DataFrame({"group": cases["group"], "class": self.strata(cases)})
         for column in self.stratify:
             strata[column] = cases[column]
-        by = ["class", *self.stratify]
-        if self.folds is None:
-            return split_people(strata, self.fractions, by, self.split_seed, bool(self.classes))
-        if not 0 <= self.fold < self.folds:
-            raise DatasetError(f"fold {self.fold}: give a number from 0 to {self.folds - 1}.")
-        fold = kfold_people(strata, self.folds, by, self.split_seed, bool(self.classes))
-        names = {self.fold: "test"} | ({(self.fold + 1) % self.folds: "val"} if self.folds > 2 else {})
-        return fold.map(lambda k: names.get(k, "train")).rename("split")
+        return strata, ["class", *self.stratify]
 
     def strata(self, cases: pd.DataFrame) -> pd.Series:
         """What a split (and a label fraction) is balanced over: the class, or the quintile of a number.

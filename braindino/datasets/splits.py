@@ -104,6 +104,12 @@ def kfold_people(
     return number.reindex(cases.index)
 
 
+def parts_of_fold(fold: pd.Series, number: int, folds: int) -> pd.Series:
+    """Split of every case when fold `number` is tested: val is the fold after it, of three folds at least."""
+    names = {number: "test"} | ({(number + 1) % folds: "val"} if folds > 2 else {})
+    return fold.map(lambda k: names.get(k, "train")).rename("split")
+
+
 def nested_fraction(
     train_cases: pd.DataFrame, fraction: float, seed: int = 0, stratify: Columns = None
 ) -> pd.DataFrame:

@@ -15,7 +15,8 @@ def audit(
     """What a reader must know before believing a result.
 
     Args:
-        cases: with `case`, `group`, `split` and `key_<modality>`; keys name scans by their content.
+        cases: with `case`, `group`, `split` and `key_<modality>`; keys name scans by their content. With a
+            column `fold` everybody is tested once, and the folds are the parts.
         pretraining_people: `"<dataset>:<person>"`, or None if the encoder does not record them.
 
     Returns:
@@ -27,24 +28,25 @@ def audit(
     Raises:
         BraindinoError: a person is in two parts, or a part is empty.
     """
-    parts = cases.groupby("group")["split"].nunique()
+    part = "fold" if "fold" in cases else "split"
+    parts = cases.groupby("group")[part].nunique()
     if (parts > 1).any():
         shared = sorted(parts.index[parts > 1])
         raise BraindinoError(
             f"{len(shared)} people are in more than one part of the split, the first is {shared[0]}.\n"
             "All cases of a person belong in one part."
         )
-    for part in PARTS:
-        if not (cases["split"] == part).any():
+    for name in PARTS:
+        if not (cases["split"] == name).any():
             raise BraindinoError(
-                f"the {part} part of the split has no cases; a probe trains on train, chooses the epoch "
+                f"the {name} part of the split has no cases; a probe trains on train, chooses the epoch "
                 "on val and reports test."
             )
     columns = [f"key_{name}" for name in modalities]
-    scans = cases.melt(["case", "group", "split"], columns, value_name="scan").query("scan != ''")
+    scans = cases.melt(["case", "group", part], columns, value_name="scan").query("scan != ''")
     owners = scans.groupby("scan").agg(
         people=("group", "nunique"),
-        parts=("split", "nunique"),
+        parts=(part, "nunique"),
         cases=("case", lambda names: sorted(set(names))),
     )
     copied = owners[owners["people"] > 1]
@@ -61,6 +63,8 @@ def _seen(cases: pd.DataFrame, people: frozenset[str] | None) -> dict[str, Any] 
     seen = cases[cases["group"].isin(people)]
     return {
         "people": int(seen["group"].nunique()),
-        "test": int(seen.loc[seen["split"] == "test", "group"].nunique()),
+        "test": int(
+            seen["group"].nunique() if "fold" in seen else seen.query("split == 'test'")["group"].nunique()
+        ),
         "listed": sorted(seen["group"].unique()),
     }

@@ -33,6 +33,7 @@ def traits_cell(cell: Cell, cases: ProbeCases, task: str) -> None:
     over the values that the labelled cases have. The penalty is scikit-learn's default, that of Cox
     regression is chosen on validation.
     """
+    cases = cell.within(cases)
     train = cases.labelled(cell.fraction, cell.seed)
     shown = pd.concat(shown_parts(cases, train, task))
     names = known_traits(cases)

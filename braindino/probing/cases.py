@@ -1,17 +1,17 @@
 """Cases in memory as a probe trains on them: their features, gathered batch by batch with tensor indexing."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from braindino.analysis.predictions import TRAITS
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.splits import PARTS, nested_fraction
+from braindino.datasets.splits import PARTS, nested_fraction, parts_of_fold
+from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing.heads import Head
 from braindino.probing.pooling import Pooling
@@ -24,7 +24,8 @@ TIME_EVENT = ("time", "event")
 class ProbeCases:
     """The N cases of a data module that a probe can use, numbered from 0.
 
-    table: its `cases` with a fresh index. target: as the head wants it. left_out: cases that were not usable.
+    table: its `cases` with a fresh index. target: as the head wants it. left_out: `case` and `reason` of
+    those that were not usable. folds: of how many the column `fold` of the table tells; None without it.
     """
 
     table: pd.DataFrame
@@ -33,7 +34,8 @@ class ProbeCases:
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     strata: pd.Series
-    left_out: int
+    left_out: pd.DataFrame
+    folds: int | None = None
 
     @classmethod
     def of(cls, datamodule: ScanDataModule, head: Head, missing: Missing) -> "ProbeCases":
@@ -45,10 +47,13 @@ class ProbeCases:
             missing: "mask" keeps a case that has any of the modalities, "drop" only one that has all.
         """
         cases, modalities = datamodule.cases, tuple(datamodule.modalities)
-        there = (cases[[f"key_{name}" for name in modalities]] != "").to_numpy()
-        usable = there.any(axis=1) if missing == "mask" else there.all(axis=1)
-        kept = usable & cases["split"].isin(PARTS).to_numpy()
-        table = cases.iloc[np.flatnonzero(kept)].reset_index(drop=True)
+        reasons = _left_out(cases, modalities, missing)
+        table = cases[reasons == ""].reset_index(drop=True)
+        if table.empty:
+            raise BraindinoError(f"none of {len(cases)} cases can be used; the first: {reasons.iloc[0]}.")
+        folds = datamodule.folds if datamodule.fold is None else None
+        if folds is None:
+            table = table.drop(columns="fold", errors="ignore")
         if len(datamodule.target) == 2:  # whatever a cohort calls them
             table = table.assign(**{name: table[datamodule.target[i]] for i, name in enumerate(TIME_EVENT)})
         return cls(
@@ -58,8 +63,15 @@ class ProbeCases:
             classes=tuple(datamodule.classes),
             modalities=modalities,
             strata=datamodule.strata(table),
-            left_out=len(cases) - len(table),
+            left_out=pd.DataFrame({"case": cases["case"], "reason": reasons})[reasons != ""],
+            folds=folds,
         )
+
+    def of_fold(self, number: int) -> "ProbeCases":
+        """The same cases, split so that fold `number` is tested."""
+        assert self.folds is not None
+        split = parts_of_fold(self.table["fold"], number, self.folds)
+        return replace(self, table=self.table.assign(split=split))
 
     def part(self, split: str) -> pd.DataFrame:
         """The cases of "train", "val" or "test"."""
@@ -79,9 +91,22 @@ class ProbeCases:
     def digest(self) -> str:
         """Of everything about the cases that a result depends on."""
         columns = ["case", "group", "split", *(f"key_{name}" for name in self.modalities)]
+        columns += [] if self.folds is None else ["fold"]
         columns += [name for name in TRAITS if name in self.table]
         # One by one: `astype(str)` leaves a missing age NaN under pandas 3, which no JSON holds.
         return digest_of_json([self.table[columns].map(str).to_numpy().tolist(), self.target.tolist()])
+
+
+def _left_out(cases: pd.DataFrame, modalities: tuple[str, ...], missing: Missing) -> pd.Series:
+    """Why a case cannot be used, or nothing."""
+    there = cases[[f"key_{name}" for name in modalities]] != ""
+    reasons = pd.Series("", index=cases.index)
+    reasons[~cases["split"].isin(PARTS)] = "in no part of the split"
+    if missing == "drop":
+        for name in modalities:
+            reasons[(reasons == "") & ~there[f"key_{name}"]] = f"no {name} (probe.missing: drop)"
+    reasons[(reasons == "") & ~there.any(axis=1)] = "no scan"
+    return reasons
 
 
 class CaseFeatures:

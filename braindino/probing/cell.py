@@ -1,8 +1,9 @@
-"""One cell of a study: one seed, one label fraction; trained, evaluated once, written, never run again."""
+"""One cell of a study: a seed, a fraction (and a fold); trained, evaluated once, written, never run again."""
 
 import copy
 import io
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,12 +39,40 @@ QUIET = {
 class Cell:
     """A folder `seed0_fraction1.0`: `predictions.csv`, `epochs.csv`, `probe.pt` and, last, `cell.json`.
 
+    In cross-validation `seed0_fraction1.0_fold2`, where fold 2 is the test part.
     `probe.pt` is what `kept_probe` gives, saved by torch and readable with weights_only=True.
     """
 
-    def __init__(self, root: Path, seed: int, fraction: float) -> None:
-        self.seed, self.fraction = seed, fraction
-        self.folder = root / f"seed{seed}_fraction{fraction}"
+    def __init__(self, root: Path, seed: int, fraction: float, fold: int | None = None) -> None:
+        self.seed, self.fraction, self.fold = seed, float(fraction), fold
+        self.folder = root / f"seed{seed}_fraction{self.fraction}{'' if fold is None else f'_fold{fold}'}"
+
+    @classmethod
+    def finished(cls, root: Path, folds: int | None = None) -> list["Cell"]:
+        """The cells below `root` that are done, by fraction, seed and fold.
+
+        folds: only those of a seed and fraction of which so many folds are done.
+        """
+        facts = [read_json(file) for file in root.glob("seed*/cell.json")]
+        cells = [cls(root, fact["seed"], fact["fraction"], fact.get("fold")) for fact in facts]
+        done = Counter((cell.fraction, cell.seed) for cell in cells)
+        whole = [cell for cell in cells if done[cell.fraction, cell.seed] == (folds or 1)]
+        return sorted(whole, key=lambda cell: (cell.fraction, cell.seed, cell.fold or 0))
+
+    @property
+    def names(self) -> dict[str, int | float]:
+        """What tells it from other cells: seed, fraction, and fold if there are folds."""
+        fold = {} if self.fold is None else {"fold": self.fold}
+        return {"seed": self.seed, "fraction": self.fraction, **fold}
+
+    @property
+    def told(self) -> str:
+        """`names` for people to read."""
+        return ", ".join(f"{name} {value}" for name, value in self.names.items())
+
+    def within(self, cases: ProbeCases) -> ProbeCases:
+        """The cases as this cell splits them."""
+        return cases if self.fold is None else cases.of_fold(self.fold)
 
     @property
     def done(self) -> bool:
@@ -73,7 +102,7 @@ class Cell:
             torch.save(probe, buffer)
             with atomic_write(self.folder / WEIGHTS, "wb") as file:
                 file.write(buffer.getbuffer())
-        write_json(self.folder / "cell.json", {"seed": self.seed, "fraction": self.fraction, **facts})
+        write_json(self.folder / "cell.json", {**self.names, **facts})
 
 
 def train_cell(
@@ -92,7 +121,7 @@ def train_cell(
     if isinstance(template.head, ClosedForm):
         solve_cell(cell, template, cases, data, protocol, keep)
         return
-    module = copy.deepcopy(template)
+    module, cases = copy.deepcopy(template), cell.within(cases)
     train = cases.labelled(cell.fraction, cell.seed)
     labelled = _numbers(train)
     judge = "test" if protocol.selection == "test" else "val"
@@ -113,8 +142,7 @@ def train_cell(
         )
     if best.weights is None:
         raise BraindinoError(
-            f"seed {cell.seed}, fraction {cell.fraction}: no epoch had a finite validation loss.\n"
-            f"Lower model.lr (now {module.lr})."
+            f"{cell.told}: no epoch had a finite validation loss.\nLower model.lr (now {module.lr})."
         )
     module.cpu().load_state_dict(best.weights)
     tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, module.head.task)]
@@ -138,7 +166,7 @@ def solve_cell(
     keep: bool = True,
 ) -> None:
     """Solve a closed-form head on the labelled cases, its option chosen on validation, predict all."""
-    module = copy.deepcopy(template)
+    module, cases = copy.deepcopy(template), cell.within(cases)
     head = module.head
     assert isinstance(head, ClosedForm)
     train = cases.labelled(cell.fraction, cell.seed)
@@ -193,7 +221,7 @@ def shown_parts(cases: ProbeCases, labelled: pd.DataFrame, task: str) -> list[pd
 
 def prediction_rows(cases: pd.DataFrame, predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     """Put truth and prediction beside who they are about: one row of predictions.csv per case."""
-    known = cases[["case", "group", "split"]].assign(seed=cell.seed, fraction=cell.fraction)
+    known = cases[["case", "group", "split"]].assign(**cell.names)
     traits = cases[[name for name in TRAITS if name in cases]]
     return pd.concat([part.reset_index(drop=True) for part in (known, predicted, traits)], axis=1)
 

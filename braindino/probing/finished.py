@@ -118,6 +118,11 @@ def load_probe(
 def _choose(run: Path, seed: int | None, fraction: float | None) -> list[Cell]:
     """The finished cells of a fraction, by seed."""
     known = [read_json(file) for file in (run / "cells").glob("*/cell.json")]
+    if any("fold" in facts for facts in known):
+        raise BraindinoError(
+            f"{run}: a cross-validation, which has a probe per fold and none for use.\n"
+            "Run the same `braindino probe` without data.folds for one."
+        )
     cells = sorted((float(facts["fraction"]), int(facts["seed"])) for facts in known)
     if not cells:
         raise BraindinoError(f"{run}: none of its cells is finished; run the same `braindino probe` again.")

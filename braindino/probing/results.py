@@ -1,11 +1,12 @@
 """From the predictions of all cells to results.json and metrics.csv."""
 
+import math
 from typing import Any
 
 import pandas as pd
 
 from braindino.analysis.headlines import HEADLINES, LOWER_IS_BETTER
-from braindino.analysis.predictions import class_names, task_of
+from braindino.analysis.predictions import FOLD, cell_columns, class_names, task_of
 from braindino.analysis.statistics import compare, confusion_of, estimate
 from braindino.analysis.subgroups import subgroups, without_age_bias
 from braindino.analysis.survival import kaplan_meier_by_risk
@@ -17,45 +18,76 @@ def summarise(
     """Estimates of every cell, and over the seeds of every fraction.
 
     Args:
-        predictions: rows of predictions.csv of all cells.
+        predictions: rows of predictions.csv of all cells, on `one_scale`.
         facts: what each cell tells of its training; in the order in which cells are to be listed.
         resamples: draws of people for the intervals.
 
     Returns:
-        `cells`: the facts with `val` and `test` estimates (`test` with its confusion matrix, or
-        its Kaplan-Meier curves by risk); `summary`: per
-        fraction, the mean over seeds with its interval over people (`value`, `low`, `high`) and the deviation
-        over seeds (`sd`).
+        `cells`: the facts with `val` and `test` estimates (`test` with its confusion matrix, or its
+        Kaplan-Meier curves by risk); `summary`: per fraction, the mean over seeds with its interval over
+        people (`value`, `low`, `high`) and the deviation over seeds (`sd`). In cross-validation the tests of
+        all folds are taken together, so that everybody is in once; then `folds` of a line of the summary
+        has, per metric, the `values` of the folds (means over seeds) with their `mean` and `sd`, and `pooled`
+        the estimates of each seed.
     """
-    tables = dict(iter(predictions.groupby(["seed", "fraction", "split"], sort=False)))
-    cells: list[dict[str, Any]] = []
-    per_fraction: dict[float, list[tuple[dict[str, Any], pd.DataFrame, pd.DataFrame | None]]] = {}
+    by = cell_columns(predictions)
+    tables = dict(iter(predictions.groupby([*by, "split"], sort=False)))
+    whole = dict(iter(predictions.groupby(["seed", "fraction", "split"], sort=False)))
+    cells = []
     for fact in facts:
-        val, test = (tables[fact["seed"], fact["fraction"], part] for part in ("val", "test"))
-        train = tables.get((fact["seed"], fact["fraction"], "train"))
-        cell = {
-            **fact,
-            "val": estimate([val], resamples=0, train=[train]),
-            "test": estimate([test], resamples, train=[train]),
-        }
-        if class_names(test):
-            cell["confusion"] = confusion_of(test)
-        if task_of(test) == "survival" and train is not None:
-            cell["kaplan_meier"] = kaplan_meier_by_risk(test, train)
-        cells.append(cell)
-        per_fraction.setdefault(fact["fraction"], []).append((fact, test, train))
-    summary = [
-        {
+        where = tuple(fact[name] for name in by)
+        val, test, train = (tables.get((*where, part)) for part in ("val", "test", "train"))
+        assert val is not None
+        assert test is not None
+        cells.append(
+            {**fact, "val": estimate([val], resamples=0, train=[train]), **_tested(test, train, resamples)}
+        )
+    summary = []
+    for fraction in dict.fromkeys(cell["fraction"] for cell in cells):
+        members = [cell for cell in cells if cell["fraction"] == fraction]
+        seeds = list(dict.fromkeys(cell["seed"] for cell in members))
+        tests, trains = ([whole.get((seed, fraction, part)) for seed in seeds] for part in ("test", "train"))
+        line: dict[str, Any] = {
             "fraction": fraction,
-            "seeds": [fact["seed"] for fact, _, _ in members],
-            "train_cases": [fact["train_cases"] for fact, _, _ in members],
-            "test": estimate(
-                [test for _, test, _ in members], resamples, train=[train for _, _, train in members]
-            ),
+            "seeds": seeds,
+            "train_cases": [cell["train_cases"] for cell in members],
+            "test": estimate([test for test in tests if test is not None], resamples, train=trains),
         }
-        for fraction, members in per_fraction.items()
-    ]
+        if FOLD in by:
+            line["folds"] = _over_folds(members)
+            line["pooled"] = [
+                {"seed": seed, **_tested(test, train, resamples)}
+                for seed, test, train in zip(seeds, tests, trains, strict=True)
+                if test is not None
+            ]
+        summary.append(line)
     return {"cells": cells, "summary": summary}
+
+
+def _tested(test: pd.DataFrame, train: pd.DataFrame | None, resamples: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"test": estimate([test], resamples, train=[train])}
+    if class_names(test):
+        found["confusion"] = confusion_of(test)
+    if task_of(test) == "survival" and train is not None:
+        found["kaplan_meier"] = kaplan_meier_by_risk(test, train)
+    return found
+
+
+def _over_folds(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """metric -> `values` per fold (None where a seed's is undefined), `mean` and `sd` of those that are."""
+    found = {}
+    for name in cells[0]["test"]["metrics"]:
+        table = pd.DataFrame(
+            [(cell["fold"], cell["test"]["metrics"][name]["value"]) for cell in cells],
+            columns=[FOLD, "value"],
+        ).astype({"value": float})
+        values = table.groupby(FOLD)["value"].agg(lambda each: each.mean(skipna=False))
+        numbers = {"mean": values.mean(), "sd": values.std()}
+        found[name] = {
+            "values": [None if math.isnan(value) else value for value in values],
+            **{key: None if math.isnan(number) else float(number) for key, number in numbers.items()},
+        }
+    return found
 
 
 def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: int) -> None:
@@ -102,13 +134,14 @@ def advantage(
 
 
 def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
-    """One row per model, fraction, seed ("mean" over them) and metric: value, low, high, sd."""
+    """One row per model, fraction, seed ("mean" over them), fold if any, and metric: value, low, high, sd."""
     rows = []
     for model, part in models(results).items():
         for cell in part["cells"]:
             for split in ("val", "test"):
                 for name, numbers in cell[split]["metrics"].items():
                     row = {"model": model, "fraction": cell["fraction"], "seed": cell["seed"]}
+                    row |= {FOLD: cell[FOLD]} if FOLD in cell else {}
                     rows.append({**row, "metric": f"{split}/{name}", **numbers})
         for line in part["summary"]:
             for name, numbers in line["test"]["metrics"].items():

@@ -1,13 +1,13 @@
-"""A study: one head on one frozen encoder, over seeds and label fractions, from the store to results.json."""
+"""A study: one head on one encoder, over seeds, label fractions and folds, from the store to results.json."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.predictions import format_predictions
+from braindino.analysis.predictions import format_predictions, one_scale
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.splits import PARTS
 from braindino.encoders.base import Encoder
@@ -19,6 +19,7 @@ from braindino.probing.baselines import known_traits, traits_cell, untrained
 from braindino.probing.cases import CaseFeatures, ProbeCases
 from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
 from braindino.probing.finished import keep_recipe
+from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
 from braindino.probing.results import add_details, advantage, metrics_table, summarise
@@ -42,10 +43,13 @@ def run_study(
 ) -> dict[str, Any]:
     """Extract features once, run every cell that is not done yet, and write what all of them show.
 
-    Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv`, `study.json` and
-    `probe.json` into `run_dir`, and each cell with its trained probe into `run_dir/cells`; `load_probe` reads
-    them again. Interrupting it is safe, and the next call goes on. On a CPU the same study gives the same
-    bytes.
+    Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv`, `cases.csv`,
+    `dropped.csv`, `study.json` and `probe.json` into `run_dir`, and each cell with its trained probe into
+    `run_dir/cells`; `load_probe` reads them again. Interrupting it is safe, and the next call goes on. On a
+    CPU the same study gives the same bytes. Cells of seeds and fractions that an earlier call ran stay, and
+    are in the results, although this call does not ask for them.
+
+    Where the data has `folds` and no `fold`, each cell is run for every fold as the test part.
 
     Args:
         module: never trained itself: each cell trains a copy of it.
@@ -75,9 +79,7 @@ def run_study(
         "cases": cases.digest,
     }
     keep_settings(run_dir / "study.json", settings)
-    with atomic_write(run_dir / "cases.csv") as file:
-        cases.table[["case", "group", "split"]].to_csv(file, index=False, lineterminator="\n")
-
+    keep_cases(run_dir, cases)
     keep_recipe(run_dir, module, cases, encoder, datamodule.store.strip_cmd)
 
     def probe(network: Encoder, keep: bool) -> Callable[[Cell], None]:
@@ -97,7 +99,12 @@ def run_study(
 
         return lambda cell: train_cell(cell, module, cases, data(), protocol, make_trainer, keep)
 
-    predictions, facts = run_cells(run_dir, protocol, probe(encoder, keep=True))
+    asked = [
+        Cell(run_dir / "cells", seed, fraction, fold)
+        for seed, fraction in protocol.cells
+        for fold in ((None,) if cases.folds is None else range(cases.folds))
+    ]
+    predictions, facts = run_cells(run_dir, asked, probe(encoder, keep=True), cases.folds)
     baselines: dict[str, Callable[[Cell], None]] = {}
     if protocol.baselines:
         if known_traits(cases):
@@ -111,17 +118,21 @@ def run_study(
         "classes": list(cases.classes),
         "encoder": {"name": module.encoder, "digest": encoder.digest},
         "selection": SELECTION[protocol.selection],
+        "folds": cases.folds,
+        "asked": {"seeds": protocol.seeds, "fractions": protocol.fractions},
         "cases": {part: _counts(cases.part(part)) for part in PARTS},
-        "left_out": cases.left_out,
+        "dropped": keep_dropped(run_dir, datamodule.dropped, cases.left_out),
         "audit": leaks,
         **summarise(predictions, facts, protocol.resamples),
         "baselines": {},
     }
     add_details(results, predictions, protocol.resamples)
     for name, run in baselines.items():
-        other, facts = run_cells(run_dir / "baselines" / name, protocol, run)
+        folder = run_dir / "baselines" / name
+        beside = [Cell(folder / "cells", fact["seed"], fact["fraction"], fact.get("fold")) for fact in facts]
+        other, other_facts = run_cells(folder, beside, run, cases.folds)
         results["baselines"][name] = {
-            **summarise(other, facts, protocol.resamples),
+            **summarise(other, other_facts, protocol.resamples),
             "advantage": advantage(predictions, other, module.head.task, protocol.resamples),
         }
     write_json(run_dir / "results.json", results)
@@ -131,21 +142,21 @@ def run_study(
 
 
 def run_cells(
-    folder: Path, protocol: Protocol, run: Callable[[Cell], None]
+    folder: Path, asked: Sequence[Cell], run: Callable[[Cell], None], folds: int | None = None
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Run the cells that are not done, write the predictions of all, return them and the cells' facts."""
-    tables, facts = [], []
-    for seed, fraction in protocol.cells:
-        cell = Cell(folder / "cells", seed, fraction)
+    """Run those of the cells `asked` for that are not done, and write the predictions of all that are.
+
+    Returns:
+        The predictions (`one_scale`) and the facts of every finished cell in `folder`, asked for or not.
+    """
+    for cell in asked:
         if not cell.done:
             run(cell)
-        table, fact = cell.read()
-        tables.append(table)
-        facts.append(fact)
-    predictions = pd.concat(tables, ignore_index=True)
+    finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
+    predictions = pd.concat([table for table, _ in finished], ignore_index=True)
     with atomic_write(folder / "predictions.csv") as file:
         file.write(format_predictions(predictions))
-    return predictions, facts
+    return one_scale(predictions), [facts for _, facts in finished]
 
 
 def _counts(cases: pd.DataFrame) -> dict[str, int]:

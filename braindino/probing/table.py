@@ -17,15 +17,18 @@ def results_table(results: dict[str, Any]) -> str:
         results: what `run_study` returns.
     """
     names = HEADLINES[results["task"]]
-    repeated = len(results["summary"][0]["seeds"]) > 1
+    over = "folds" if results["folds"] else "seeds"
+    repeated = over == "folds" or max(len(line["seeds"]) for line in results["summary"]) > 1
     lines = [["labels", "model", *(f"test/{name}" for name in names)]]
     if repeated:
-        lines[0].append(f"sd of {names[0]} over seeds")
+        lines[0].append(f"sd of {names[0]} over {over}")
     for number, summary in enumerate(results["summary"]):
         for model, part in models(results).items():
-            metrics = part["summary"][number]["test"]["metrics"]
+            shown = part["summary"][number]
+            metrics = shown["test"]["metrics"]
             line = [f"{summary['fraction']:.0%}", model, *(interval(metrics[name]) for name in names)]
-            lines.append([*line, _number(metrics[names[0]]["sd"])] if repeated else line)
+            spread = (shown["folds"] if over == "folds" else metrics)[names[0]]["sd"]
+            lines.append([*line, _number(spread)] if repeated else line)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     padded = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
@@ -39,6 +42,7 @@ def notes(results: dict[str, Any]) -> list[str]:
     enough = test["redrawn"] <= MOST_REDRAWN * (test["resamples"] + test["redrawn"])
     said = [
         f"{test['cases']} test cases of {test['people']} people"
+        + (f", each tested in one of {results['folds']} folds" if results["folds"] else "")
         + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "")
         + (", 95 % intervals from resampling people." if test["resamples"] and enough else ".")
     ]
@@ -46,8 +50,7 @@ def notes(results: dict[str, Any]) -> list[str]:
         said.append("No intervals: one or two test people carry a whole class, too few to resample.")
     if "TEST" in results["selection"]:
         said.append(f"WARNING: {results['selection']}.")
-    if results["left_out"]:
-        said.append(f"{results['left_out']} cases were left out: in no part of the split, or without a scan.")
+    said += _repeats(results) + _dropped(results["dropped"])
     if copies := results["audit"]["shared_scans_across_parts"]:
         said.append(f"WARNING: {copies} scans occur in several parts of the split; results.json lists them.")
     seen = results["audit"]["pretraining"]
@@ -66,6 +69,35 @@ def notes(results: dict[str, Any]) -> list[str]:
                     f"difference in test/{line['metric']} {interval(line)}."
                 )
     return said
+
+
+def _repeats(results: dict[str, Any]) -> list[str]:
+    """Cells of earlier calls are counted; who asked for fewer is told."""
+    found = sorted({(seed, line["fraction"]) for line in results["summary"] for seed in line["seeds"]})
+    asked = [
+        (seed, float(part)) for seed in results["asked"]["seeds"] for part in results["asked"]["fractions"]
+    ]
+    more = [cell for cell in found if cell not in asked]
+    if not more:
+        return []
+    first = f"seed {more[0][0]} at {more[0][1]:.0%} of the labels"
+    return [
+        f"{len(more)} results of earlier runs of this study in the same folder are counted as well ({first}"
+        + (", ...)." if len(more) > 1 else ").")
+    ]
+
+
+def _dropped(dropped: dict[str, Any]) -> list[str]:
+    """How much is not used and why, the three most frequent reasons."""
+    reasons = dropped["reasons"]
+    if not reasons:
+        return []
+    named = [f"{count} {reason}" for reason, count in list(reasons.items())[:3]]
+    named += [f"and {len(reasons) - 3} more reasons"] if len(reasons) > 3 else []
+    return [
+        f"Not used: {dropped['scans']} scans and {dropped['cases']} cases ({'; '.join(named)}); "
+        "dropped.csv lists them."
+    ]
 
 
 def interval(numbers: Numbers) -> str:

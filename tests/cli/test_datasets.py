@@ -80,7 +80,8 @@ def test_shipped_configs_run(made: Callable[[str], Path], config: str, tmp_path:
     options = {key: value for key, value in given.items() if key not in ("root", "store")}
     module = dataset_class(CONFIGS[config])(folder / "data", folder / "store", **options)
     module.setup()
-    assert results["left_out"] == 0
+    assert results["dropped"]["cases"] == 0
+    assert results["dropped"]["scans"] == len(module.dropped) > 0
     assert results["target"] == list(module.target)
     assert results["classes"] == list(module.classes)
     assert sum(part["cases"] for part in results["cases"].values()) == len(module.cases)

@@ -74,6 +74,12 @@ def test_the_manifest_serves_as_root_and_folds_as_split(root: Path) -> None:
     assert sum(map(len, tests)) == len(set.union(*tests)) == len(modules[0].cases)
     for module in modules:
         assert set(module.cases["split"]) == {"train", "val", "test"}
+    for options, told in (
+        ({"fold": 1}, "give data.folds as well"),
+        ({"folds": 3, "split_file": "a"}, "give one"),
+    ):
+        with pytest.raises(DatasetError, match=told):
+            ADNI(root / "adni.csv", root / "store", **options)
     with pytest.raises(DatasetError, match="fold 3"):
         ready(ADNI(root / "adni.csv", root / "store", folds=3, fold=3))
 

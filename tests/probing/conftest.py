@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
+from braindino.datasets.splits import parts_of_fold
 from braindino.encoders.base import Encoder
 from braindino.scans.preprocessing import Preprocessing
 
@@ -54,8 +55,9 @@ class PlantedData:
     classes = CLASSES
     modalities = ("T1w", "T2w")
     target = ("diagnosis",)
+    fold = None
 
-    def __init__(self, folder, people=90, shuffled=False, regression=False):
+    def __init__(self, folder, people=90, shuffled=False, regression=False, folds=None):
         rng = np.random.default_rng(0)
         scans, rows = {}, []
         for index in range(people):
@@ -83,6 +85,11 @@ class PlantedData:
             self.classes = ()
         self.store = MemoryStore(folder, scans)
         self.cases = pd.DataFrame(rows)
+        self.folds = folds
+        if folds is not None:
+            self.cases["fold"] = self.cases.index // 3 % folds
+            self.cases["split"] = parts_of_fold(self.cases["fold"], 0, folds)
+        self.dropped = pd.DataFrame([("a.nii", "made:000", "no T1w")], columns=["path", "subject", "reason"])
 
     def use_contract(self, contract):
         assert contract == CONTRACT
@@ -109,8 +116,8 @@ class PlantedSurvival(PlantedData):
     classes = ()
     target = ("days", "died")  # a cohort calls them what it likes
 
-    def __init__(self, folder, people=150, shuffled=False):
-        super().__init__(folder, people)
+    def __init__(self, folder, people=150, shuffled=False, folds=None):
+        super().__init__(folder, people, folds=folds)
         rng = np.random.default_rng(1)
         group = self.cases["target"].to_numpy()
         hazard = np.exp(2.0 * (rng.permutation(group) if shuffled else group))

@@ -69,13 +69,25 @@ def test_every_pooling_learns_with_gaps(tmp_path, planted, encoder, make_trainer
     protocol = Protocol(seeds=[0], **FAST)
     results = run_study(probe(pooling=pooling), planted(), protocol, make_trainer, tmp_path / "run", encoder)
     assert results["summary"][0]["test"]["metrics"]["auroc"]["value"] > 0.9
-    assert results["left_out"] == 0
+    assert results["dropped"]["cases"] == 0
 
 
 def test_cases_with_gaps_can_be_left_out(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0], missing="drop", **FAST)
     results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
-    assert results["left_out"] == 13
+    assert results["dropped"] == {
+        "scans": 1,
+        "cases": 13,
+        "reasons": {"no T2w (probe.missing: drop)": 13, "no T1w": 1},
+    }
+    table = pd.read_csv(tmp_path / "run" / "dropped.csv", keep_default_na=False)
+    assert table.iloc[0].tolist() == ["a.nii", "made:000", "", "no T1w"]
+    assert table.iloc[1].tolist() == ["", "", "case000", "no T2w (probe.missing: drop)"]
+    assert len(table) == 14
+    printed = results_table(results)
+    assert (
+        "Not used: 1 scans and 13 cases (13 no T2w (probe.missing: drop); 1 no T1w); dropped.csv" in printed
+    )
 
 
 def test_regression_is_in_the_unit_of_the_target(tmp_path, planted, encoder, make_trainer):
@@ -134,6 +146,25 @@ def test_goes_on_after_an_interruption(tmp_path, planted, encoder, make_trainer)
     run_study(probe(), planted(), protocol, make_trainer, run, encoder)
     assert kept.items() <= files(run / "cells").items()
     assert files(run) == files(whole)
+
+
+def test_fewer_seeds_keep_what_earlier_runs_found(tmp_path, planted, encoder, make_trainer):
+    run = tmp_path / "run"
+    many = Protocol(seeds=[0, 2], fractions=[0.5, 1.0], **FAST)
+    first = run_study(probe(), planted(), many, make_trainer, run, encoder)
+    before = (run / "predictions.csv").read_bytes()
+    few = Protocol(seeds=[2], fractions=[1.0], **FAST)
+    again = run_study(probe(), planted(), few, make_trainer, run, encoder)
+    assert (run / "predictions.csv").read_bytes() == before
+    assert again["summary"] == first["summary"]
+    told = "3 results of earlier runs of this study in the same folder are counted as well (seed 0 at 50%"
+    assert told in results_table(again)
+    assert "earlier runs" not in results_table(first)
+    # Baselines asked for later stand beside all of them.
+    later = Protocol(**{**FAST, "seeds": [1], "baselines": True})
+    whole = run_study(probe(), planted(), later, make_trainer, run, encoder)
+    assert [line["seeds"] for line in whole["baselines"]["age_sex_site"]["summary"]] == [[0, 2], [0, 1, 2]]
+    assert [line["fraction"] for line in whole["baselines"]["age_sex_site"]["advantage"]] == [0.5, 1.0]
 
 
 def test_another_study_in_the_same_folder_is_refused(tmp_path, planted, encoder, make_trainer):

@@ -18,7 +18,9 @@ def results(**changes):
     base = {
         "task": "classification",
         "summary": summary,
-        "left_out": 0,
+        "folds": None,
+        "asked": {"seeds": [0], "fractions": [0.25]},
+        "dropped": {"scans": 0, "cases": 0, "reasons": {}},
         "audit": audit,
         "baselines": {},
         "selection": "on validation",
@@ -42,7 +44,8 @@ def test_a_single_seed():
 
 
 def test_seeds_baselines_and_caveats():
-    found = results(left_out=3)
+    reasons = {f"reason {number}": 5 - number for number in range(5)}
+    found = results(dropped={"scans": 12, "cases": 3, "reasons": reasons})
     found["summary"][0]["seeds"] = [0, 1]
     metrics = found["summary"][0]["test"]["metrics"]
     metrics["auroc"] = {"value": 0.5, "low": None, "high": None, "sd": 0.0123}
@@ -62,7 +65,10 @@ def test_seeds_baselines_and_caveats():
     assert "0.012" in text
     assert "undefined" in text
     assert "mean of 2 seeds" in text
-    assert "3 cases were left out" in text
+    named = "5 reason 0; 4 reason 1; 3 reason 2; and 2 more reasons"
+    assert f"Not used: 12 scans and 3 cases ({named}); dropped.csv lists them." in text
+    earlier = "1 results of earlier runs of this study in the same folder are counted as well (seed 1 at 25%"
+    assert earlier in text
     assert "WARNING: 2 scans occur in several parts" in text
     assert "WARNING: the encoder was pretrained on 7 of these people, 1 in test." in text
     assert "does not beat age_sex_site: difference in test/auroc 0.010 [-0.100, 0.100]." in text

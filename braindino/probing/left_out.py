@@ -1,0 +1,43 @@
+"""Who was judged, and what was left out on the way there: `cases.csv` and `dropped.csv` of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from braindino.files import atomic_write
+from braindino.probing.cases import ProbeCases
+
+COLUMNS = ("path", "subject", "case", "reason")
+
+
+def keep_cases(run_dir: Path, cases: ProbeCases) -> None:
+    """Write `cases.csv`: case, group and split of all that the study uses.
+
+    In cross-validation the column `fold` says in which fold a case is tested, and every split is `test`: that
+    is what an exclude list for pretraining has to know.
+    """
+    columns = ["case", "group", "split"]
+    table = cases.table
+    if cases.folds is not None:
+        columns, table = [*columns, "fold"], table.assign(split="test")
+    with atomic_write(run_dir / "cases.csv") as file:
+        table[columns].to_csv(file, index=False, lineterminator="\n")
+
+
+def keep_dropped(run_dir: Path, scans: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
+    """Write `dropped.csv`: every scan and every case that the study does not use, with its reason.
+
+    Args:
+        scans: `path`, `subject` and `reason` of what the dataset and the store dropped.
+        cases: `case` and `reason` of what the protocol left out.
+
+    Returns:
+        `scans`, `cases`: how many; `reasons`: how many of each, the most frequent first.
+    """
+    dropped = pd.concat([scans, cases], ignore_index=True).reindex(columns=list(COLUMNS)).fillna("")
+    with atomic_write(run_dir / "dropped.csv") as file:
+        dropped.to_csv(file, index=False, lineterminator="\n")
+    counts = dropped["reason"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    reasons = {str(reason): int(count) for reason, count in counts.items()}
+    return {"scans": len(scans), "cases": len(cases), "reasons": reasons}

@@ -1,0 +1,132 @@
+"""Cross-validation: everybody is tested once, folds are pooled, and what is done is not done again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braindino.analysis.predictions import one_scale, read_predictions
+from braindino.analysis.statistics import estimate
+from braindino.datasets.exclude import excluded
+from braindino.errors import BraindinoError
+from braindino.probing import (
+    ClassificationHead,
+    CoxNetHead,
+    FrozenProbeModule,
+    LogisticHead,
+    Protocol,
+    RidgeHead,
+    results_table,
+    run_study,
+)
+from braindino.probing.cell import Cell
+from braindino.probing.finished import load_probe
+
+FAST = {"max_epochs": 8, "patience": 8, "resamples": 100, "baselines": False}
+
+
+def test_everybody_is_tested_once(tmp_path, planted, encoder, make_trainer):
+    run = tmp_path / "run"
+    module = FrozenProbeModule("tiny", ClassificationHead(), lr=3e-3)
+    protocol = Protocol(seeds=[0, 1], fractions=[1.0], **FAST)
+    results = run_study(module, planted(folds=3), protocol, make_trainer, run, encoder)
+    table = read_predictions(run / "predictions.csv")
+    tested = table[(table["split"] == "test") & (table["seed"] == 0)]
+    assert sorted(tested["case"]) == [f"case{index:03d}" for index in range(90)]
+    for _, cell in table.groupby(["seed", "fold"]):
+        parts = cell.groupby("split")["group"].agg(set)
+        assert not parts["val"] & parts["test"]
+        assert parts.map(len).tolist() == [30, 30]
+    assert [(cell["seed"], cell["fold"]) for cell in results["cells"]] == [
+        (seed, fold) for seed in (0, 1) for fold in range(3)
+    ]
+    (line,) = results["summary"]
+    assert line["test"]["people"] == line["test"]["cases"] == 90
+    assert line["seeds"] == [0, 1]
+    pooled = estimate([table.query("split == 'test' and seed == @seed") for seed in (0, 1)], 100)
+    assert line["test"]["metrics"] == pooled["metrics"]
+    assert np.sum([one["confusion"] for one in line["pooled"]]) == 180
+    each = [cell["test"]["metrics"]["accuracy"]["value"] for cell in results["cells"]]
+    folds = [np.mean(each[fold::3]) for fold in range(3)]
+    assert line["folds"]["accuracy"]["values"] == pytest.approx(folds)
+    assert line["folds"]["accuracy"]["mean"] == pytest.approx(np.mean(folds))
+    assert line["folds"]["accuracy"]["sd"] == pytest.approx(np.std(folds, ddof=1))
+    printed = results_table(results)
+    assert "sd of auroc over folds" in printed
+    assert "90 test cases of 90 people, each tested in one of 3 folds, mean of 2 seeds" in printed
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert metrics.query("metric == 'test/auroc' and seed == '1'")["fold"].tolist() == [0, 1, 2]
+    # All of them are judged, so pretraining must see none of them.
+    scans = pd.DataFrame({"group": ["made:000", "made:044", "made:100"], "path": ""})
+    assert excluded(run / "cases.csv", scans).tolist() == [True, True, False]
+
+
+def test_goes_on_where_it_stopped_and_counts_whole_rounds_only(tmp_path, planted, encoder, make_trainer):
+    run, made = tmp_path / "run", []
+    module = FrozenProbeModule("tiny", LogisticHead())
+
+    class Stopped(LogisticHead):
+        def solve(self, *given):
+            made.append(0)
+            if len(made) == 5:
+                raise KeyboardInterrupt
+            return super().solve(*given)
+
+    Stopped.__name__ = "LogisticHead"
+    stopping, both = FrozenProbeModule("tiny", Stopped()), Protocol(seeds=[0, 1], **FAST)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(stopping, planted(folds=3), both, make_trainer, run, encoder)
+    assert len(list(run.glob("cells/*/cell.json"))) == 4
+    assert [(cell.seed, cell.fold) for cell in Cell.finished(run / "cells", 3)] == [(0, 0), (0, 1), (0, 2)]
+    first = run_study(module, planted(folds=3), Protocol(seeds=[0], **FAST), make_trainer, run, encoder)
+    assert first["summary"][0]["seeds"] == [0]
+    again = run_study(stopping, planted(folds=3), both, make_trainer, run, encoder)
+    assert len(made) == 7  # two cells were missing
+    assert again["summary"][0]["seeds"] == [0, 1]
+    with pytest.raises(BraindinoError, match=r"a cross-validation, which has a probe per fold"):
+        load_probe(run)
+
+
+def test_folds_of_survival_are_on_one_scale(tmp_path, planted_survival, encoder, make_trainer):
+    run = tmp_path / "run"
+    module = FrozenProbeModule("tiny", CoxNetHead())
+    protocol = Protocol(**{**FAST, "baselines": True, "seeds": [0]})
+    data = planted_survival(folds=3)
+    results = run_study(module, data, protocol, make_trainer, run, encoder)
+    (line,) = results["summary"]
+    assert line["test"]["people"] == 150
+    assert line["test"]["metrics"]["c_index"]["low"] > 0.6
+    assert line["pooled"][0]["kaplan_meier"]["logrank"]["p"] < 1e-3
+    assert results["baselines"]["age_sex_site"]["advantage"][0]["beaten"]
+    raw = read_predictions(run / "predictions.csv")
+    shifted = raw.assign(risk=raw["risk"] + 10.0 * raw["fold"])
+    for table in (one_scale(raw), one_scale(shifted)):
+        medians = table[table["split"] == "train"].groupby("fold")["risk"].median()
+        np.testing.assert_allclose(medians, 0, atol=1e-9)
+    test = one_scale(shifted).query("split == 'test'")
+    assert estimate([test], 0)["metrics"]["c_index"]["value"] == line["test"]["metrics"]["c_index"]["value"]
+
+
+def test_folds_of_brain_age_have_a_line_each(tmp_path, planted, encoder, make_trainer):
+    data = planted(folds=3, regression=True)
+    data.target = ("age",)
+    module, protocol = FrozenProbeModule("tiny", RidgeHead()), Protocol(**{**FAST, "seeds": [0]})
+    results = run_study(module, data, protocol, make_trainer, tmp_path / "run", encoder)
+    corrected = results["summary"][0]["without_age_bias"]
+    assert len(corrected["slope"]) == 3
+    assert corrected["metrics"]["mae"]["value"] > 0
+
+
+def test_two_folds_leave_no_validation(tmp_path, planted, encoder, make_trainer):
+    module = FrozenProbeModule("tiny", LogisticHead())
+    with pytest.raises(BraindinoError, match="the val part of the split has no cases"):
+        run_study(module, planted(folds=2), Protocol(**FAST), make_trainer, tmp_path / "run", encoder)
+
+
+def test_one_fold_alone_is_a_plain_study(tmp_path, planted, encoder, make_trainer):
+    data = planted(folds=3)
+    data.fold = 0
+    module, protocol = FrozenProbeModule("tiny", LogisticHead()), Protocol(**{**FAST, "seeds": [0]})
+    results = run_study(module, data, protocol, make_trainer, tmp_path / "run", encoder)
+    assert results["folds"] is None
+    assert results["summary"][0]["test"]["people"] == 30
+    assert "fold" not in read_predictions(tmp_path / "run" / "predictions.csv")
