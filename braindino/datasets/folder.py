@@ -1,6 +1,7 @@
 """Any folder of scans, for pretraining: every scan is taken that is not a mask, a derivative or broken."""
 
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from braindino.datasets.walk import MASK_LIKE, Found, find_volumes, nothing_foun
 # What a name says about the sequence; the first that matches counts.
 _MODALITY = {
     "T1c": r"t1-?_?(c|ce|gd|post)(?![a-z])",
-    "T1w": r"t1(?![0-9])|mp-?_?rage|spgr|bravo",
+    "T1w": r"t1(?![0-9])|mp-?_?rage|spgr|bravo|(?<![a-z])mpr(?![a-z])",
     "FLAIR": r"flair|t2f(?![a-z])",
     "T2w": r"t2(?![0-9])",
     "PD": r"(?<![a-z])pd(w)?(?![a-z])",
@@ -19,6 +20,7 @@ _MODALITY = {
     "MRA": r"(?<![a-z])(mra|tof)(?![a-z])",
     "BOLD": r"bold|fmri|task-|rest(?![a-z])",
 }
+_BIDS = re.compile(r"(?<![A-Za-z0-9])sub-([A-Za-z0-9]+)")
 _MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)  # folders
 
 
@@ -27,8 +29,8 @@ class Folder(ScanDataModule):
 
     The dataset's name is the folder's. The person is read from the path: a BIDS subject (`sub-...`) if there
     is one, with the folders that it lies in (`siteA/sub-01` is not `siteB/sub-01`); else the topmost folder;
-    else the file's own name. Folders called `images`, `train`, `raw`, `ses-1` or the like tell no person.
-    Where people are named otherwise, edit the column `group` of the manifest.
+    else the file's own name. Folders called `images`, `train`, `raw`, `ses-1` or the like tell no person, nor
+    do those that everything lies in. Where people are named otherwise, edit the manifest's column `group`.
 
     Args:
         root: the folder, or a manifest.
@@ -59,20 +61,21 @@ class Folder(ScanDataModule):
     def index(self, root: Path) -> Manifest:
         """Manifest of the scans under `root`."""
         rows = ManifestBuilder(root.absolute().name or "folder")
-        nothing = True
+        kept: list[Found] = []
         for found in find_volumes(root, rows, self.dicom):
             reason = "" if found.series else self._unwanted(found)
             if reason:
                 rows.drop(found.path, "", reason)
-                continue
-            nothing = False
+            else:
+                kept.append(found)
+        if not kept:
+            raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM")
+        for found, subject in zip(kept, _subjects(kept, self.same_people), strict=True):
             session = re.search(r"ses-([A-Za-z0-9]+)", str(found.inside))
             rows.keep(
-                found.path, self._subject(found.inside), modality_of(stem(found.inside)),
+                found.path, subject, modality_of(stem(found.inside)),
                 session=session.group(1) if session else "",
             )  # fmt: skip
-        if nothing:
-            raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM")
         return rows.build()
 
     def _unwanted(self, found: Found) -> str:
@@ -81,12 +84,27 @@ class Folder(ScanDataModule):
             return "mask or segmentation, by its name"
         return "derivative" if "derivatives" in folders and not self.derivatives else ""
 
-    def _subject(self, inside: Path) -> str:
-        for depth, name in enumerate(inside.parts):
-            if bids := re.search(r"sub-([A-Za-z0-9]+)", name):
-                above = [] if self.same_people else telling(inside.parts[:depth])
-                return "_".join([*above, bids.group(1)])
-        return (telling(inside.parts[:-1]) or [stem(inside)])[0]
+
+def _subjects(scans: list[Found], same_people: bool) -> list[str]:
+    """The name of each scan's person, as the class says."""
+    bids = [_BIDS.search(str(found.inside)) for found in scans]
+    named = [
+        [*telling(Path(str(found.inside)[: match.start()]).parts), match.group(1)]
+        if match
+        else telling(found.inside.parts[:-1])
+        for found, match in zip(scans, bids, strict=True)
+    ]
+    # Of everybody's folders the last always stays: it is the person's.
+    columns = zip(*(names[:-1] for names in named), strict=False)
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    subjects = []
+    for found, match, names in zip(scans, bids, named, strict=True):
+        below = names[shared:]
+        if match:
+            subjects.append(names[-1] if same_people else "_".join(below))
+        else:
+            subjects.append((below or [stem(found.inside)])[0])
+    return subjects
 
 
 def modality_of(name: str) -> str:

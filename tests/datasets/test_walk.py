@@ -75,6 +75,17 @@ def test_flat_folders_make_every_file_a_person(tmp_path: Path) -> None:
     assert table["subject"].tolist() == ["a", "b", "c", "d", "e"]
 
 
+def test_a_folder_that_everything_lies_in_is_nobody(tmp_path: Path) -> None:
+    for name in ("export/all/p1/t1_masked.nii", "export/all/p1/b/x.nii", "export/all/p2/x.nii"):
+        scan(tmp_path / name)
+    assert Folder(tmp_path).index(tmp_path).table["subject"].tolist() == ["p1", "p1", "p2"]
+    only = tmp_path / "export" / "all" / "p1"
+    assert Folder(only.parent).index(only.parent).table["subject"].nunique() == 2
+    scan(tmp_path / "one" / "p3" / "a.nii")
+    scan(tmp_path / "one" / "p3" / "b.nii")
+    assert Folder(tmp_path).index(tmp_path / "one").table["subject"].tolist() == ["p3", "p3"]
+
+
 def test_equal_names_at_two_sites_are_two_people(tmp_path: Path) -> None:
     for name in (
         "siteA/sub-01/anat/sub-01_T1w.nii.gz", "siteB/rawdata/sub-01/sub-01_T1w.nii.gz",
@@ -94,7 +105,7 @@ def test_equal_names_at_two_sites_are_two_people(tmp_path: Path) -> None:
     [
         ("sub-1_T1w", "T1w"), ("IXI012-HH-1211-T1", "T1w"), ("x_t1ce", "T1c"), ("BraTS-GLI-0-0-t2f", "FLAIR"),
         ("x_FLAIR", "FLAIR"), ("IXI-T2", "T2w"), ("IXI-PD", "PD"), ("MP-RAGE", "T1w"), ("scan 7", "unknown"),
-        ("x_t1gd", "T1c"), ("x-t1n", "T1w"),
+        ("x_t1gd", "T1c"), ("x-t1n", "T1w"), ("OAS1_0001_MR1_mpr-1_anon", "T1w"),
     ],
 )  # fmt: skip
 def test_sequences_by_name(name: str, modality: str) -> None:

@@ -1,0 +1,135 @@
+"""Every dataset by name: indexed as planted in its copy, and a step of probe or fit by a shipped config."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from braindino.analysis.predictions import read_predictions
+from braindino.cli.configs import shipped_configs
+from braindino.cli.main import main
+from braindino.datasets import DATASETS, dataset_class
+from braindino.datasets.manifest import IDENTITY, MASK, Manifest
+from braindino.datasets.synthetic import generator
+from braindino.datasets.synthetic.files import Planted
+from braindino.files import read_json
+from braindino.scans.store import Store
+
+TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
+FIT = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
+# How each dataset with labels is probed: a shipped config, and what a user adds to it.
+PROBES: dict[str, tuple[str, ...]] = {
+    "abide": ("abide_cls.yaml",),
+    "adni": ("adni_cls.yaml",),
+    "atlas": ("atlas_reg.yaml",),
+    "brain_age": ("brain_age_reg.yaml",),
+    "brats2021": ("brats_sequence_cls.yaml", "--data", "BraTS2021"),
+    "brats2023": ("brats_sequence_cls.yaml",),
+    "brats2024_goat": ("brats_sequence_cls.yaml", "--data", "BraTS2024GoAT"),
+    "cohort": ("cohort_cls.yaml",),
+    "ixi": ("brain_age_reg.yaml", "--data", "IXI"),
+    "long579": ("brain_age_reg.yaml", "--data", "LONG579"),
+    "oasis": ("oasis_cls.yaml",),
+    "pixar": ("brain_age_reg.yaml", "--data", "Pixar"),
+    "ucsf_pdgm": ("mutation_ucsf.yaml",),
+    "upenn_gbm": ("upenn_survival_cls.yaml",),
+}
+# Those without labels, and whose copy they read.
+FITS = {"folder": "oasis", "bids": "long579"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Planted]]:
+    """Makes, once per dataset, a folder with `data/`, `m.csv` and a `store/` of 4 slices of 16 x 16."""
+    parent = tmp_path_factory.mktemp("every")
+
+    @cache
+    def make(name: str) -> tuple[Path, Planted]:
+        folder = parent / name
+        copy = FITS.get(name, name)
+        people = 24 if name == "brain_age" else 20
+        planted = generator(copy)(folder / "data", people=people, sessions=2, shape=(12, 12, 12), seed=1)
+        manifest, store = str(folder / "m.csv"), str(folder / "store")
+        assert main(["index", str(folder / "data"), "--dataset", name, "--out", manifest]) == 0
+        assert main(["prepare", manifest, "--store", store, "--depth", "4", "--size", "16"]) == 0
+        return folder, planted
+
+    return make
+
+
+def test_no_dataset_is_left_out() -> None:
+    assert set(PROBES) | set(FITS) == set(DATASETS)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_what_is_planted_is_what_is_indexed(made: Callable[[str], tuple[Path, Planted]], name: str) -> None:
+    folder, planted = made(name)
+    manifest = Manifest.read(folder / "m.csv")
+    cases = manifest.table.drop_duplicates(list(IDENTITY))
+    assert len(cases) == len(planted.scans) > 10
+    assert manifest.dropped["reason"].value_counts().to_dict() == planted.dropped
+    assert planted.dropped
+    whose = {(scan.get("dataset"), scan.get("person", scan["subject"])) for scan in planted.scans}
+    assert manifest.table["group"].nunique() == len(whose)
+    if name == "brain_age":
+        assert (cases["group"] == cases["dataset"] + ":" + cases["subject"]).all()
+    for label in dataset_class(name).target:
+        told = Counter(str(scan[label]) for scan in planted.scans)
+        if cases[label].dtype == float:
+            found = Counter(str(round(float(value), 3)) for value in cases[label])
+            told = Counter(str(round(float(str(scan[label])), 3)) for scan in planted.scans)
+        else:
+            found = Counter(cases[label].astype(str))
+        assert found == told
+    images = manifest.table[manifest.table["modality"] != MASK]
+    prepared = Store.open(folder / "store").index()
+    assert sorted(prepared["path"]) == sorted(images["path"])
+    assert set(dataset_class(name)(folder).modalities) <= set(prepared["modality"])
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_by_a_shipped_config(
+    made: Callable[[str], tuple[Path, Planted]], name: str, tmp_path: Path
+) -> None:
+    folder, _ = made(name)
+    config, *added = PROBES[name]
+    root = folder / "data" / ("patients.csv" if name == "cohort" else "")
+    command = [
+        *("probe", "--config", config, *added, "--data.root", str(root), "--data.jobs", "1"),
+        *("--data.store", str(folder / "store"), "--model.encoder", TINY, "--run.root", str(tmp_path)),
+        *("--probe.seeds", "[0]", "--probe.max_epochs", "1", "--probe.baselines", "false"),
+        *("--trainer.accelerator", "cpu", "--probe.resamples", "0"),
+    ]
+    assert main(command) == 0
+    (run,) = tmp_path.glob("*/*/*")
+    results = read_json(run / "results.json")
+    predictions = read_predictions(run / "predictions.csv")
+    given = yaml.safe_load(shipped_configs()[config].read_text())["data"]["init_args"]
+    options = {key: value for key, value in given.items() if key not in ("root", "store")}
+    module = dataset_class(name)(root, folder / "store", **options)
+    module.setup()
+    assert results["target"] == list(module.target)
+    assert results["classes"] == list(module.classes)
+    assert sum(part["cases"] for part in results["cases"].values()) == len(module.cases)
+    evaluated = module.cases[module.cases["split"] != "train"].set_index("case")
+    assert set(predictions["case"]) == set(evaluated.index)
+    known = evaluated.loc[predictions["case"], module.target[0]]
+    assert predictions["target"].tolist() == known.tolist()
+    if module.classes:
+        assert set(predictions["target"]) == set(module.classes)
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_a_step_of_fit_by_a_shipped_config(
+    made: Callable[[str], tuple[Path, Planted]], name: str, tmp_path: Path
+) -> None:
+    folder, planted = made(name)
+    manifest = Manifest.read(folder / "m.csv")
+    assert len(manifest.table) >= len(planted.scans)  # what has no label serves pretraining, too
+    assert set(Store.open(folder / "store").index()["path"]) == set(manifest.table["path"])
+    command = ["fit", "--config", "pretrain.yaml", "--config", FIT, f"--data.store={folder / 'store'}"]
+    assert main([*command, "--run.root", str(tmp_path), "--trainer.max_steps", "1"]) == 0
+    assert list(tmp_path.glob("pretrain/*/checkpoints/*.ckpt"))
