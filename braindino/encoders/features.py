@@ -237,9 +237,9 @@ def _batches(store: Store, scans: Any, batch_size: int, pinned: bool, whole: boo
     pieces: list[_Piece] = []
     room = batch_size
     for key, depth, step, zero, modality in scans.itertuples():
-        volume, start = store.slices(key), 0
-        if whole:
-            volume, depth = volume[None], 1
+        slices, start = store.slices(key), 0
+        volume: np.ndarray = slices[None] if whole else slices
+        depth = len(volume)
         while start < depth:
             taken = min(room, depth - start)
             pieces.append(_Piece(key, volume[start : start + taken], step, zero, depth, modality))
