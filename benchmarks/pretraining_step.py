@@ -7,7 +7,6 @@ the global ones, without masks, heads, losses, views or optimiser. The two run i
 """
 
 import argparse
-import copy
 import resource
 import statistics
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 
+from braindino.encoders.vit import create_vit
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import LossConfig
 from braindino.pretraining.heads import HeadConfig
@@ -43,8 +43,9 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     head = HeadConfig(prototypes=args.prototypes)
+    architecture = f"vit_{args.model}_patch16_dinov3_qkvb"
     module = DINOModule(
-        f"vit_{args.model}_patch16_dinov3_qkvb",
+        architecture,
         in_chans=1,
         drop_path=args.drop_path,
         views=ViewsConfig(global_size=args.global_size, local_size=args.local_size),
@@ -53,7 +54,8 @@ def main() -> None:
     ).to(device)
     student, teacher = module.student.train(), module.teacher
     optimiser = create_optimiser(student, len(student.backbone.blocks), OptimiserConfig())
-    bare_student, bare_teacher = copy.deepcopy(student.backbone), copy.deepcopy(teacher.backbone)
+    bare_student = create_vit(architecture, in_chans=1).to(device)
+    bare_teacher = create_vit(architecture, in_chans=1).to(device).eval().requires_grad_(False)
     raw = torch.randint(0, 255, (args.batch, 256, 256), dtype=torch.uint8, device=device)
     ones = torch.ones(args.batch, device=device)
     batch = {"slices": raw, "step": ones * 0.02, "zero": ones * 30}

@@ -1,22 +1,21 @@
 """timm's DINOv3 ViT in self-distillation: mask tokens, drop path that skips work, only wanted outputs."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
-from timm.models.eva import Eva, EvaAttention, EvaBlock
+from timm.models.eva import Eva
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
-from braindino.pretraining.rope import rotate
+from braindino.pretraining.blocks import Block
 
 
 def create_backbone(architecture: str, in_chans: int, **model_args: Any) -> Eva:
-    """A timm ViT that `forward_tokens` can drive.
+    """A timm ViT with blocks that `forward_tokens` drives (its own `forward_features` would not fit them).
 
     Raises:
         BraindinoError: unknown to timm, or another architecture than DINOv3's.
@@ -31,6 +30,7 @@ def create_backbone(architecture: str, in_chans: int, **model_args: Any) -> Eva:
             f"architecture {architecture!r} has no DINOv3 position encoding, which pretraining needs.\n"
             "Use one of timm's vit_*_patch16_dinov3 (any patch size by model_args: {patch_size: 8})."
         )
+    model.blocks = nn.ModuleList(Block(block) for block in model.blocks)
     return model
 
 
@@ -47,7 +47,7 @@ def forward_tokens(
 ) -> tuple[Tensor, Tensor]:
     """CLS and patch tokens after the final norm.
 
-    Without mask and drop path they equal those of `model.forward_features` bit for bit.
+    Without mask and drop path they equal those of timm's `forward_features` bit for bit.
 
     Args:
         images: (N, 1, H, W); repeated when the model has 3 channels.
@@ -74,30 +74,30 @@ def forward_tokens(
         prefix.append(model.reg_token.expand(count, -1, -1))
     x = model.norm_pre(torch.cat([*prefix, tokens], dim=1))
     length = x.shape[1]
-    tables = _with_prefix(rope, model.num_prefix_tokens)
+    sin, cos = _with_prefix(rope, model.num_prefix_tokens)
     keep = max(1, int(count * (1 - drop_path)))
 
-    def run(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    def run(block: Block, x: Tensor, rows: Tensor | None = None) -> Tensor:
         # subsets are drawn out here, so that a recomputation takes the same
         subsets: tuple[Tensor | None, ...] = (None, None)
         if keep < count:
             subsets = tuple(
                 torch.randperm(count, generator=generator, device=images.device)[:keep] for _ in range(2)
             )
-        if recompute and torch.is_grad_enabled():
-            output: Tensor = checkpoint(function, *inputs, *subsets, use_reentrant=False)
-            return output
-        return function(*inputs, *subsets)
+        inputs = (x, sin, cos, *subsets, rows)
+        again = recompute and torch.is_grad_enabled()
+        output: Tensor = checkpoint(block, *inputs, use_reentrant=False) if again else block(*inputs)
+        return output
 
     for block in model.blocks[:-1]:
-        x = run(_block, block, x, tables)
+        x = run(block, x)
     last = model.blocks[-1]
     if wanted is None:
-        x = model.norm(run(_block, last, x, tables))
+        x = model.norm(run(last, x))
         return x[:, 0], x[:, model.num_prefix_tokens :]
     cls = torch.arange(count, device=images.device) * length
     of_patches = wanted // patches * length + model.num_prefix_tokens + wanted % patches
-    x = model.norm(run(_last_block, last, x, tables, torch.cat([cls, of_patches])))
+    x = model.norm(run(last, x, torch.cat([cls, of_patches])))
     return x[:count], x[count:]
 
 
@@ -106,61 +106,3 @@ def _with_prefix(rope: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
     sin, cos = F.pad(rope, (0, 0, prefix, 0)).chunk(2, dim=-1)
     cos[:prefix] = 1.0
     return sin[:, None, None], cos[:, None, None]
-
-
-def _block(
-    block: EvaBlock, x: Tensor, tables: tuple[Tensor, Tensor], first: Tensor | None, second: Tensor | None
-) -> Tensor:
-    def attend(y: Tensor) -> Tensor:
-        return _scaled(block.attn.proj(_attention(block.attn, block.norm1(y), tables)), block.gamma_1)
-
-    def think(y: Tensor) -> Tensor:
-        return _scaled(block.mlp(block.norm2(y)), block.gamma_2)
-
-    return _residual(_residual(x, attend, first), think, second)
-
-
-def _last_block(
-    block: EvaBlock,
-    x: Tensor,
-    tables: tuple[Tensor, Tensor],
-    rows: Tensor,
-    first: Tensor | None,
-    second: Tensor | None,
-) -> Tensor:
-    """`_block` for the tokens at `rows` of the flattened (N * tokens): -> (rows, D).
-
-    They are so few that stochastic depth is a factor here: 0 for the images left out.
-    """
-    factors = [_factor(subset, x)[rows // x.shape[1]] for subset in (first, second) if subset is not None]
-    attended = _attention(block.attn, block.norm1(x), tables).flatten(0, 1)[rows]
-    y = x.flatten(0, 1)[rows]
-    branch = _scaled(block.attn.proj(attended), block.gamma_1)
-    y = y + (branch * factors[0] if factors else branch)
-    branch = _scaled(block.mlp(block.norm2(y)), block.gamma_2)
-    return y + (branch * factors[1] if factors else branch)
-
-
-def _factor(subset: Tensor, x: Tensor) -> Tensor:
-    return x.new_zeros(len(x), 1).index_fill_(0, subset, len(x) / len(subset))
-
-
-def _attention(attention: EvaAttention, x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-    """timm's attention up to its projection, with one rotation of queries and keys together."""
-    bias = None
-    if attention.q_bias is not None:
-        bias = torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
-    qkv = F.linear(x, attention.qkv.weight, bias).unflatten(-1, (3, attention.num_heads, -1))
-    query, key = rotate(qkv[:, :, :2], *tables).transpose(1, 3).unbind(2)
-    mixed = F.scaled_dot_product_attention(query, key, qkv[:, :, 2].transpose(1, 2))
-    return mixed.transpose(1, 2).flatten(2)
-
-
-def _scaled(x: Tensor, gamma: nn.Parameter | None) -> Tensor:
-    return x if gamma is None else gamma * x
-
-
-def _residual(x: Tensor, branch: Callable[[Tensor], Tensor], subset: Tensor | None) -> Tensor:
-    if subset is None:
-        return x + branch(x)
-    return torch.index_add(x, 0, subset, branch(x[subset]).to(x.dtype), alpha=len(x) / len(subset))

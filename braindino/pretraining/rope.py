@@ -76,30 +76,46 @@ class Rope:
         return torch.cat([angles.sin(), angles.sin(), angles.cos(), angles.cos()], dim=-1)
 
 
-def rotate(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-    """x * cos + (-x2, x1) * sin over the halves x1, x2 of the last dimension, without building (-x2, x1).
+def rotate_queries_and_keys(qkv: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+    """(N, tokens, 3, heads, head_dim) with queries and keys x turned: x * cos + (-x2, x1) * sin.
 
-    The tables must broadcast to x. The gradient is the rotation back.
+    x1 and x2 are the halves of the last dimension. In place, as nothing else needs what went in; the gradient
+    is the rotation back, and comes in one piece for queries, keys and values.
+
+    Args:
+        sin, cos: (tokens, 1, 1, head_dim), whose two halves are equal.
     """
-    rotated: Tensor = _Rotate.apply(x, sin, cos)
+    if torch.compiler.is_compiling():  # which fuses better what it sees
+        x = qkv[:, :, :2]
+        first, second = x.chunk(2, dim=-1)
+        turned = x * cos + torch.cat([-second, first], dim=-1) * sin
+        return torch.cat([turned.to(qkv.dtype), qkv[:, :, 2:]], dim=2)
+    rotated: Tensor = _Rotate.apply(qkv, sin, cos)
     return rotated
 
 
 class _Rotate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+    def forward(ctx: torch.autograd.function.FunctionCtx, qkv: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
         ctx.save_for_backward(sin, cos)
-        half = x.shape[-1] // 2
-        turned = x * cos
-        turned[..., :half] -= x[..., half:] * sin[..., :half]
-        turned[..., half:] += x[..., :half] * sin[..., half:]
-        return turned.to(x.dtype)
+        ctx.mark_dirty(qkv)
+        return _turn(qkv, sin, cos)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
         sin, cos = ctx.saved_tensors  # type: ignore[attr-defined]
-        half = gradient.shape[-1] // 2
-        back = gradient * cos
-        back[..., :half] += gradient[..., half:] * sin[..., half:]
-        back[..., half:] -= gradient[..., :half] * sin[..., :half]
-        return back.to(gradient.dtype), None, None
+        return _turn(gradient.clone(), -sin, cos), None, None
+
+
+def _turn(qkv: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+    x = qkv[:, :, :2]
+    turned = x.to(sin.dtype)  # itself, unless it is in half precision, which would round at every step
+    half = x.shape[-1] // 2
+    first, second = turned[..., :half], turned[..., half:]
+    of_first, of_second = second * sin[..., :half], first * sin[..., :half]
+    turned *= cos
+    first -= of_first
+    second += of_second
+    if turned is not x:
+        x.copy_(turned)
+    return qkv

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
 from braindino.pretraining.backbone import create_backbone, forward_tokens
 from braindino.pretraining.rope import Rope, RopeConfig
@@ -17,6 +18,13 @@ def backbone(in_chans: int = 1):  # type: ignore[no-untyped-def]
     return create_backbone(ARCHITECTURE, in_chans, **MODEL_ARGS).eval()
 
 
+def timms(model):  # type: ignore[no-untyped-def]
+    """timm's own model with these weights."""
+    own = create_vit(ARCHITECTURE, in_chans=model.in_chans, **MODEL_ARGS).eval()
+    own.load_state_dict(model.state_dict())
+    return own
+
+
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -27,7 +35,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_equals_timm_bit_for_bit(size: tuple[int, int], in_chans: int) -> None:
     model, images = backbone(in_chans), torch.randn(3, 1, *size)
     cls, patches = forward_tokens(model, images, ROPE.table(model, size[0] // 8, size[1] // 8, CPU))
-    expected = model.forward_features(images.expand(-1, in_chans, -1, -1))
+    expected = timms(model).forward_features(images.expand(-1, in_chans, -1, -1))
     assert torch.equal(cls, expected[:, 0])
     assert torch.equal(patches, expected[:, model.num_prefix_tokens :])
 
@@ -36,12 +44,13 @@ def test_the_gradient_equals_timms() -> None:
     model, images = backbone(), torch.randn(2, 1, 32, 32)
     cls, patches = forward_tokens(model, images, ROPE.table(model, 4, 4, CPU))
     (cls.square().sum() + patches.sin().sum()).backward()
-    own = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    tokens = model.forward_features(images)
+    own = {n: p.grad for n, p in model.named_parameters()}
+    reference = timms(model)
+    tokens = reference.forward_features(images)
     (tokens[:, 0].square().sum() + tokens[:, model.num_prefix_tokens :].sin().sum()).backward()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(own[name], parameter.grad, msg=name)
+    for (name, gradient), (again, parameter) in zip(own.items(), reference.named_parameters(), strict=True):
+        assert name == again
+        torch.testing.assert_close(gradient, parameter.grad, msg=name)
 
 
 def test_rope_tables_equal_timms_and_are_kept() -> None:

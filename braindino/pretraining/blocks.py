@@ -1,0 +1,88 @@
+"""timm's transformer block, for a part of the batch (stochastic depth) or of the tokens (the last block)."""
+
+from collections.abc import Callable
+
+import torch
+from timm.models.eva import EvaAttention, EvaBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braindino.pretraining.rope import rotate_queries_and_keys
+
+
+class Block(nn.Module):
+    """Takes the place of an `EvaBlock`, whose parameters it holds under the same names and in the same order.
+
+    A module of its own, so that sharding and compilation find the borders of the blocks.
+    """
+
+    def __init__(self, block: EvaBlock) -> None:
+        super().__init__()
+        self.gamma_1, self.gamma_2 = block.gamma_1, block.gamma_2
+        self.norm1, self.attn, self.norm2, self.mlp = block.norm1, block.attn, block.norm2, block.mlp
+
+    def forward(
+        self,
+        x: Tensor,
+        sin: Tensor,
+        cos: Tensor,
+        first: Tensor | None = None,
+        second: Tensor | None = None,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """(N, tokens, D) -> the same, or the tokens at `rows` only.
+
+        Args:
+            sin, cos: (tokens, 1, 1, head_dim), which leave CLS and registers as they are.
+            first, second: images that attention and MLP are computed for, scaled up to keep the mean
+                (stochastic depth); None for all.
+            rows: positions in the flattened (N * tokens) that are wanted; projection and MLP are computed for
+                them only. None for all.
+        """
+        if rows is not None:
+            return self._wanted(x, sin, cos, first, second, rows)
+
+        def attend(y: Tensor) -> Tensor:
+            return _scaled(self.attn.proj(_attention(self.attn, self.norm1(y), sin, cos)), self.gamma_1)
+
+        def think(y: Tensor) -> Tensor:
+            return _scaled(self.mlp(self.norm2(y)), self.gamma_2)
+
+        return _residual(_residual(x, attend, first), think, second)
+
+    def _wanted(
+        self, x: Tensor, sin: Tensor, cos: Tensor, first: Tensor | None, second: Tensor | None, rows: Tensor
+    ) -> Tensor:
+        """These are so few that stochastic depth is a factor here: 0 for the images left out."""
+        factors = [_factor(subset, x)[rows // x.shape[1]] for subset in (first, second) if subset is not None]
+        attended = _attention(self.attn, self.norm1(x), sin, cos).flatten(0, 1)[rows]
+        y = x.flatten(0, 1)[rows]
+        branch = _scaled(self.attn.proj(attended), self.gamma_1)
+        y = y + (branch * factors[0] if factors else branch)
+        branch = _scaled(self.mlp(self.norm2(y)), self.gamma_2)
+        return y + (branch * factors[1] if factors else branch)
+
+
+def _attention(attention: EvaAttention, x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+    """timm's attention up to its projection."""
+    bias = None
+    if attention.q_bias is not None:
+        bias = torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
+    qkv = F.linear(x, attention.qkv.weight, bias).unflatten(-1, (3, attention.num_heads, -1))
+    query, key, value = rotate_queries_and_keys(qkv, sin, cos).transpose(1, 3).unbind(2)
+    mixed = F.scaled_dot_product_attention(query, key, value)
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def _factor(subset: Tensor, x: Tensor) -> Tensor:
+    return x.new_zeros(len(x), 1).index_fill_(0, subset, len(x) / len(subset))
+
+
+def _scaled(x: Tensor, gamma: nn.Parameter | None) -> Tensor:
+    return x if gamma is None else gamma * x
+
+
+def _residual(x: Tensor, branch: Callable[[Tensor], Tensor], subset: Tensor | None) -> Tensor:
+    if subset is None:
+        return x + branch(x)
+    return torch.index_add(x, 0, subset, branch(x[subset]).to(x.dtype), alpha=len(x) / len(subset))
