@@ -45,6 +45,11 @@ class Encoder(nn.Module, ABC):
         Slices may also have all `in_chans` channels, each another modality or a mixture of several.
         """
 
+    def with_mean_patch(self, slices: Tensor) -> Tensor:
+        """The features and the mean of the patch tokens side by side: (N, 1, H, W) -> (N, 2 * embed_dim)."""
+        patches = self.patch_maps(slices, [-1])[0]
+        return torch.cat([self(slices), patches.flatten(2).mean(dim=2)], dim=1)
+
     def untrained(self, seed: int = 0) -> "Encoder | None":
         """The same network and contract with random weights; None where that cannot be built."""
         return None

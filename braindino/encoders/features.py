@@ -23,12 +23,13 @@ from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
 Precision = Literal["float32", "bfloat16"]
-Level = Literal["slice", "patch", "scan"]
+Level = Literal["slice", "slice_patch", "patch", "scan"]
 STORED = {"float32": np.float32, "bfloat16": np.float16}
 BATCHES_AHEAD = 3  # read while the encoder works
 SCANS_BEHIND = {
     "scan": 16,
     "slice": 16,
+    "slice_patch": 16,
     "patch": 2,
 }  # written while the encoder works; a patch level has 100 MB a scan
 
@@ -46,9 +47,10 @@ class FeatureCache:
         root: folder of the cache, shared by all encoders.
         precision: "float32" computes and keeps float32; "bfloat16" computes under autocast and keeps float16
             (half the space, three significant digits).
-        level: "slice" keeps a slice's CLS token, width embed_dim; "patch" its patch tokens after the last
-            norm, width rows * columns * embed_dim (`patch_grid`), features of a patch side by side. A 3-D
-            encoder keeps its one vector per scan as level "scan", D = 1, whichever of the first two is asked.
+        level: "slice" keeps a slice's CLS token, width embed_dim; "slice_patch" the mean of its patch tokens
+            beside it, width 2 * embed_dim; "patch" all its patch tokens after the last norm, width rows *
+            columns * embed_dim (`patch_grid`), features of a patch side by side. A 3-D encoder keeps its one
+            vector per scan as level "scan", D = 1, where "slice" or "patch" is asked.
     """
 
     def __init__(
@@ -60,10 +62,12 @@ class FeatureCache:
     ) -> None:
         if precision not in STORED:
             raise BraindinoError(f"precision {precision!r}: expected {' or '.join(STORED)}.")
+        if level == "slice_patch" and encoder.patch_size is None:
+            raise BraindinoError(f"{type(encoder).__name__} has no patch tokens beside its CLS token.")
         self.level: Level = level if encoder.dimensions == 2 else "scan"
         self.folder = Path(root) / encoder.digest[:32] / f"{self.level}-{precision}"
         self.dtype = STORED[precision]
-        rows, columns = patch_grid(encoder) if level == "patch" else (1, 1)
+        rows, columns = patch_grid(encoder) if level == "patch" else (1, 2 if level == "slice_patch" else 1)
         self.width = rows * columns * encoder.embed_dim
 
     def path(self, key: str) -> Path:
@@ -140,7 +144,7 @@ def extract(
         cache: folder, may be shared by encoders, stores and processes.
         batch_size: slices per forward; a 3-D encoder takes the scans that have so many, one at least.
         progress: show a bar over scans.
-        level: CLS tokens of slices, or their patch tokens; see `FeatureCache`.
+        level: CLS tokens of slices, their patch tokens, or both; see `FeatureCache`.
 
     Raises:
         BraindinoError: the store was prepared by another contract than the encoder's, a scan is not in it, or
@@ -281,6 +285,8 @@ def _forward(encoder: Encoder, batch: _Batch, device: torch.device, level: Level
         features = encoder(images, batch.modalities).float()
     elif level == "slice":
         features = encoder(images).float()
+    elif level == "slice_patch":
+        features = encoder.with_mean_patch(images).float()
     else:
         features = encoder.patch_maps(images, [-1])[0].float().permute(0, 2, 3, 1).flatten(1)
     if device.type != "cuda":

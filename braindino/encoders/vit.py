@@ -92,6 +92,13 @@ class ViTEncoder(Encoder):
         """CLS token after the final norm: (N, 1, H, W) -> (N, embed_dim), bit-equal to timm's own output."""
         return self.model(self._channels(slices))
 
+    def with_mean_patch(self, slices: Tensor) -> Tensor:
+        """See `Encoder.with_mean_patch`; in one pass."""
+        tokens = self.model.forward_features(self._channels(slices))  # type: ignore[operator]
+        first = int(self.model.num_prefix_tokens)  # type: ignore[arg-type]
+        cls = self.model.forward_head(tokens)  # type: ignore[operator]
+        return torch.cat([cls, tokens[:, first:].mean(dim=1)], dim=1)
+
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
         """Normed patch tokens after each of `blocks`: (N, 1 or in_chans, H, W) -> [(N, embed_dim, h, w)]."""
         maps: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]

@@ -197,3 +197,21 @@ def test_several_processes_fill_one_cache(tmp_path):
     for key in store.keys:
         torch.testing.assert_close(torch.from_numpy(cache.read(key)), directly(encoder, store, key))
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_the_mean_patch_is_a_level_of_its_own(tmp_path):
+    class WithPatches(TinyEncoder):
+        def patch_maps(self, slices, blocks):
+            assert list(blocks) == [-1]
+            return [slices.expand(-1, 6, -1, -1)]
+
+    store, encoder = MemoryStore(), WithPatches()
+    encoder.patch_size = 1
+    plain = extract(encoder, store, store.keys, tmp_path)
+    both = extract(encoder, store, store.keys, tmp_path, level="slice_patch")
+    for row, key in enumerate(store.keys):
+        assert torch.equal(both[key][:, :6], plain[key])
+        z = decode(store.arrays[key].astype(np.float32), 0.01 * (row + 1), 100 + row)
+        np.testing.assert_allclose(both[key][:, 6], z.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    with pytest.raises(BraindinoError, match="TinyEncoder has no patch tokens beside"):
+        extract(TinyEncoder(), store, store.keys, tmp_path, level="slice_patch")

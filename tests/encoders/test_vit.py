@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from braindino.encoders.base import Encoder
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
@@ -67,3 +68,11 @@ def test_unknown_architecture_names_the_nearest() -> None:
 def test_argument_that_timm_refuses() -> None:
     with pytest.raises(BraindinoError, match="depht"):
         create_vit("vit_tiny_patch16_dinov3_qkvb", depht=2)
+
+
+def test_the_mean_patch_beside_the_cls_token(encoder: ViTEncoder, slices: torch.Tensor) -> None:
+    both = encoder.with_mean_patch(slices)
+    assert both.shape == (3, 96)
+    assert torch.equal(both[:, :48], encoder(slices))
+    torch.testing.assert_close(both[:, 48:], encoder.patch_maps(slices, [-1])[0].mean(dim=(2, 3)))
+    torch.testing.assert_close(both, Encoder.with_mean_patch(encoder, slices))  # what others inherit
