@@ -39,8 +39,8 @@ def prepare(
         contract: how scans are prepared; by default as the store has it, or `paper` for a new store.
         depth: number of slices, or `none` to keep those a scan has.
         size: side of a slice in pixels, or `[rows, columns]`.
-        spacing: voxels of so many mm in every direction, cropped or padded to depth and size about the centre
-            of the scan; or `none` to stretch the field of view over them.
+        spacing: voxels of so many mm in every direction, cropped or padded to depth and size about the middle
+            of what is not background; or `none` to stretch the field of view over them.
         dtype: how slices are stored.
         shard: `i/n`, to do the i-th of n parts (i from 0 to n - 1), as one of n jobs that fill one store.
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`.

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from braindino.scans.reading import Scan, ScanError
-from braindino.scans.resampling import Field, nearest_indices, resample
+from braindino.scans.resampling import Window, Windows, nearest_indices, resample
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Geometry:
 
     Axes are permuted and flipped to the nearest axis code, never rotated: an oblique scan is prepared along
     its own axes, and the way back is exact. The grid covers the field of view of the scan, or, of a contract
-    with a spacing, a box about its centre.
+    with a spacing, a box about the middle of what is not background.
     """
 
     shape: tuple[int, int, int]  # of the scan as stored
@@ -23,7 +23,7 @@ class Geometry:
     axes: tuple[int, int, int]  # the stored axis that became depth, rows, columns
     flips: tuple[bool, bool, bool]  # whether depth, rows, columns run against the stored axis
     grid: tuple[int, int, int]  # depth, rows, columns of the prepared slices
-    field: tuple[float, float, float]  # how many stored voxels the grid covers along depth, rows, columns
+    windows: Windows  # the part of the turned scan that the grid covers along depth, rows, columns
 
     @classmethod
     def of(
@@ -35,7 +35,10 @@ class Geometry:
         size: tuple[int, int],
         spacing: float | None = None,
     ) -> Self:
-        """The geometry of `scan` under a contract's orientation, slice axes, depth, size and spacing (mm)."""
+        """The geometry of `scan` under a contract's orientation, slice axes, depth, size and spacing (mm).
+
+        With a spacing the middle is that of the smallest box that holds all nonzero voxels.
+        """
         from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
         if orientation == "native":
@@ -49,18 +52,21 @@ class Geometry:
         axes = (order[slice_axes[0]], order[slice_axes[1]], order[slice_axes[2]])
         lengths = [scan.data.shape[axis] for axis in axes]
         grid = (lengths[0] if depth is None else depth, *size)
-        field = [float(length) for length in lengths]
+        windows = [(0.0, float(length)) for length in lengths]
         if spacing is not None:
             voxel = np.linalg.norm(scan.affine[:3, :3], axis=0)
             for k in range(1 if depth is None else 0, 3):
-                field[k] = float(grid[k] * spacing / voxel[axes[k]])
+                covered = float(grid[k] * spacing / voxel[axes[k]])
+                middle = _middle(scan.data, axes[k])
+                middle = lengths[k] - middle if flipped[slice_axes[k]] else middle
+                windows[k] = (middle - 0.5 * covered, covered)
         return cls(
             shape=(x, y, z),
             affine=tuple(tuple(float(v) for v in row) for row in scan.affine),
             axes=axes,
             flips=(flipped[slice_axes[0]], flipped[slice_axes[1]], flipped[slice_axes[2]]),
             grid=grid,
-            field=(field[0], field[1], field[2]),
+            windows=(windows[0], windows[1], windows[2]),
         )
 
     @classmethod
@@ -72,7 +78,7 @@ class Geometry:
             axes=tuple(value["axes"]),
             flips=tuple(value["flips"]),
             grid=tuple(value["grid"]),
-            field=tuple(value["field"]),
+            windows=tuple(tuple(window) for window in value["windows"]),  # type: ignore[arg-type]
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +89,7 @@ class Geometry:
             "axes": list(self.axes),
             "flips": list(self.flips),
             "grid": list(self.grid),
-            "field": list(self.field),
+            "windows": [list(window) for window in self.windows],
         }
 
     @property
@@ -92,8 +98,8 @@ class Geometry:
         to_stored = np.zeros((4, 4))
         to_stored[3, 3] = 1
         for k, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
-            step = self.field[k] / self.grid[k]
-            start = 0.5 * (self.shape[axis] - self.field[k] + step) - 0.5
+            step = self.windows[k][1] / self.grid[k]
+            start = self.windows[k][0] + 0.5 * step - 0.5
             to_stored[axis, k] = -step if flip else step
             to_stored[axis, 3] = self.shape[axis] - 1 - start if flip else start
         return np.asarray(self.affine) @ to_stored
@@ -105,10 +111,12 @@ class Geometry:
         return lengths[0], lengths[1], lengths[2]
 
     @property
-    def stored_field(self) -> Field:
-        """`field` in the order of the stored axes."""
-        lengths = dict(zip(self.axes, self.field, strict=True))
-        return lengths[0], lengths[1], lengths[2]
+    def stored_windows(self) -> Windows:
+        """The part of the stored voxels that the grid covers, in the order of the stored axes."""
+        found: dict[int, Window] = {}
+        for axis, flip, (start, length) in zip(self.axes, self.flips, self.windows, strict=True):
+            found[axis] = (self.shape[axis] - start - length if flip else start, length)
+        return found[0], found[1], found[2]
 
     def to_slices(self, volume: np.ndarray) -> np.ndarray:
         """View an array in the order of the stored axes as (depth, rows, columns)."""
@@ -136,8 +144,8 @@ def mask_to_grid(mask: Scan, geometry: Geometry) -> np.ndarray:
             mask.path, f"mask with another affine than its scan: a corner lies {away:.3g} mm away"
         )
     slices = geometry.to_slices(mask.data)
-    lengths = zip(slices.shape, geometry.grid, geometry.field, strict=True)
-    picks = [nearest_indices(source, target, field) for source, target, field in lengths]
+    sizes = zip(slices.shape, geometry.grid, geometry.windows, strict=True)
+    picks = [nearest_indices(source, target, window) for source, target, window in sizes]
     picked = np.ascontiguousarray(slices[np.ix_(*picks)])
     for k, pick in enumerate(picks):
         np.moveaxis(picked, k, 0)[pick < 0] = 0  # outside of the scan
@@ -156,8 +164,10 @@ def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
     if mask.dtype.kind not in "bui":
         raise ValueError(f"mask of dtype {mask.dtype}: expected bool or integer labels")
     stored = np.ascontiguousarray(geometry.to_stored(mask))
-    lengths = zip(geometry.shape, geometry.stored_grid, geometry.stored_field, strict=True)
-    a, b, c = (length * cells / covered for length, cells, covered in lengths)
+    sizes = zip(geometry.shape, geometry.stored_grid, geometry.stored_windows, strict=True)
+    a, b, c = (
+        (-start * cells / covered, length * cells / covered) for length, cells, (start, covered) in sizes
+    )
     out = np.zeros(geometry.shape, mask.dtype)
     strongest = np.zeros(geometry.shape, np.float32)
     for label in np.unique(stored):
@@ -166,6 +176,13 @@ def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
         out[stronger] = label
         np.copyto(strongest, strength, where=stronger)
     return out
+
+
+def _middle(data: np.ndarray, axis: int) -> float:
+    """The middle of the nonzero voxels along an axis, in voxels from the edge of the first one."""
+    others = tuple(other for other in range(3) if other != axis)
+    held = np.flatnonzero(data.any(axis=others))
+    return 0.5 * float(held[0] + held[-1] + 1) if len(held) else 0.5 * data.shape[axis]
 
 
 def _furthest_corner(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:

@@ -39,8 +39,8 @@ class Preprocessing:
         "zscore-background" (the same, applied to the background too), "minmax" (0 to 1, background 0).
     depth: number of slices, or None to keep those there are. size: rows and columns.
     spacing: None stretches the scan's field of view over depth and size; a number (mm) keeps proportions:
-        voxels of that size in all directions, cropped or padded with background about the scan's centre
-        (depth None keeps the slices as they are and does so within them).
+        voxels of that size in all directions, cropped or padded with background about the middle of the
+        nonzero voxels (depth None keeps the slices as they are and does so within them).
     dtype: "uint8" or "float16", how the slices are stored.
 
     Sources: BrainDINO (arXiv 2604.27277), Methods, for "paper"; its released downstream code for
@@ -185,14 +185,12 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
     values, background, low, high, stats = _normalised(scan.path, stored, foreground, contract)
 
     profile = geometry.to_slices(foreground.T).any(axis=(1, 2)).astype(np.float32)
-    covered = linear_weights(slices, geometry.grid[0], geometry.field[0]) @ profile
-    if not covered.any():
-        raise ScanError(scan.path, "nothing of the head lies within the box that the contract cuts out")
+    covered = linear_weights(slices, geometry.grid[0], geometry.windows[0]) @ profile
     held = np.flatnonzero(covered >= min(0.5, float(covered.max())))
 
     if background:
         values -= np.float32(background)  # what lies outside of the scan becomes 0 below
-    volume = resample(values, geometry.stored_grid[::-1], geometry.stored_field[::-1]).T
+    volume = resample(values, geometry.stored_grid[::-1], geometry.stored_windows[::-1]).T
     if background:
         volume += np.float32(background)
     step, zero = 1.0, 0.0

@@ -1,4 +1,4 @@
-"""A contract with a spacing: proportions are kept, the scan is cropped or padded about its centre."""
+"""A contract with a spacing: proportions are kept, the scan is cropped or padded about its middle."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ import torch
 from braindino.errors import BraindinoError
 from braindino.scans.geometry import mask_to_grid, restore_mask
 from braindino.scans.preprocessing import Preprocessing, decode, preprocess
-from braindino.scans.reading import Scan, ScanError
+from braindino.scans.reading import Scan
 from braindino.scans.resampling import linear_weights, nearest_indices
 
 PLAIN = Preprocessing(clip=(0, 100), normalise="minmax", dtype="float16", slice_axes=(0, 1, 2), spacing=1.0)
@@ -56,10 +56,11 @@ def test_a_background_below_zero_also_fills_what_lies_outside(as_scan: Callable[
     values[:2] = 0
     contract = PLAIN.replace(normalise="zscore-background", depth=12, size=(8, 8), dtype="float16")
     prepared = preprocess(as_scan(values), contract)
-    background = prepared.slices[2, 0, 0]
+    background = prepared.slices[1, 0, 0]  # the six slices with foreground are in the middle
     assert background < -1
-    assert (prepared.slices[:4] == background).all()
-    assert (prepared.slices[10:] == background).all()
+    assert (prepared.slices[:3] == background).all()
+    assert (prepared.slices[9:] == background).all()
+    assert (prepared.slices[3:9] != background).all()
     bytes_ = preprocess(as_scan(values), contract.replace(dtype="uint8"))
     np.testing.assert_allclose(decode(bytes_.slices, bytes_.step, bytes_.zero)[0], background, atol=0.02)
 
@@ -91,18 +92,29 @@ def centre(labels: np.ndarray, side: int) -> np.ndarray:
     return labels[tuple(slice((n - side) // 2, (n + side) // 2) for n in labels.shape)]
 
 
-def test_weights_and_nearest_agree_with_their_field() -> None:
-    assert nearest_indices(4, 6, 6.0).tolist() == [-1, 0, 1, 2, 3, -1]
-    assert nearest_indices(6, 4, 4.0).tolist() == [1, 2, 3, 4]
-    np.testing.assert_array_equal(linear_weights(4, 6, 6.0).toarray()[1:5], np.eye(4))
-    assert not linear_weights(4, 6, 6.0).toarray()[[0, 5]].any()
-    np.testing.assert_array_equal(linear_weights(7, 5, 7.0).toarray(), linear_weights(7, 5).toarray())
+def test_weights_and_nearest_agree_on_their_window() -> None:
+    assert nearest_indices(4, 6, (-1, 6)).tolist() == [-1, 0, 1, 2, 3, -1]
+    assert nearest_indices(6, 4, (1, 4)).tolist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(linear_weights(4, 6, (-1, 6)).toarray()[1:5], np.eye(4))
+    assert not linear_weights(4, 6, (-1, 6)).toarray()[[0, 5]].any()
+    np.testing.assert_array_equal(linear_weights(7, 5, (0, 7)).toarray(), linear_weights(7, 5).toarray())
 
 
-def test_refused(as_scan: Callable[..., Scan]) -> None:
+@pytest.mark.parametrize("codes", ["RAS", "LPI"])
+def test_the_middle_is_that_of_what_is_not_background(
+    codes: str,
+    as_scan: Callable[..., Scan],
+    reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> None:
+    values = np.zeros((20, 30, 24))
+    values[2:10, 20:28, 1:7] = brain((8, 8, 6))
+    data, affine = reoriented(values, np.eye(4), codes)
+    prepared = preprocess(as_scan(data, affine), PLAIN.replace(depth=10, size=(10, 8)))
+    np.testing.assert_allclose(prepared.slices[1:9, 1:9, 1:7], values[2:10, 20:28, 1:7], atol=1e-3)
+    assert np.count_nonzero(prepared.slices) == 8 * 8 * 6 - 1  # one voxel is 1e-9 before it is quantised
+    np.testing.assert_allclose(prepared.geometry.grid_affine @ [1, 1, 1, 1], [2, 20, 1, 1])
+
+
+def test_an_impossible_spacing_is_refused() -> None:
     with pytest.raises(BraindinoError, match=r"spacing is 0\.0, expected millimetres"):
         PLAIN.replace(spacing=0)
-    values = np.zeros((30, 30, 30))
-    values[:4] = brain((4, 30, 30))
-    with pytest.raises(ScanError, match="within the box that the contract cuts out"):
-        preprocess(as_scan(values), PLAIN.replace(depth=8, size=(8, 8)))

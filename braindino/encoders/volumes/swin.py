@@ -94,8 +94,8 @@ class SwinEncoder(VolumeEncoder):
 
     A scan is shown on the channel of its sequence (`channel_shares`), the other channels are 0.
 
-    Contract: voxels of 1 mm, the central 128^3, nonzero voxels z-scored, as in the authors' BraTS fine-tuning
-    (their pretraining windows MRI as if it were CT).
+    Contract: voxels of 1 mm, 128^3 about the middle of the head, nonzero voxels z-scored, as in the authors'
+    BraTS fine-tuning (their pretraining windows MRI as if it were CT).
     """
 
     published = "BrainSegFounder's model_bestValRMSE.pt, or a run of brainsegfounder_stage1.yaml"
