@@ -55,9 +55,9 @@ def classification_metrics(
     distance = ((scores - onehot) ** 2).sum(axis=1) * (0.5 if count == 2 else 1.0)
     metrics = {
         "auroc": _macro_auroc(onehot, scores, weight),
-        "balanced_accuracy": _nanmean(sensitivity),
+        "balanced_accuracy": nanmean(sensitivity),
         "accuracy": ratio(hits.sum(axis=1), total[:, 0]),
-        "f1": _nanmean(ratio(2 * hits, actual + predicted)),
+        "f1": nanmean(ratio(2 * hits, actual + predicted)),
         "brier": ratio(weight @ distance, total[:, 0]),
         "ece": _calibration_error(truth == chosen, scores.max(axis=1), weight),
     }
@@ -112,7 +112,7 @@ def _macro_auroc(onehot: Floats, scores: Floats, weight: Floats) -> Floats:
     if scores.shape[1] == 2:
         return auroc(onehot[:, 1], scores[:, 1], weight)
     each = [auroc(onehot[:, index], scores[:, index], weight) for index in range(scores.shape[1])]
-    return _nanmean(np.stack(each, axis=1))
+    return nanmean(np.stack(each, axis=1))
 
 
 def auroc(positive: Floats, score: Floats, weight: Floats) -> Floats:
@@ -161,7 +161,7 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
     return np.divide(numerator, denominator, out=result, where=denominator != 0)
 
 
-def _nanmean(values: Floats) -> Floats:
+def nanmean(values: Floats) -> Floats:
     """Mean of each row over the entries that are defined."""
     defined = ~np.isnan(values)
     return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

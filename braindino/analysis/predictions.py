@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from braindino.analysis.segmentation import MEASURED, REGION, first_wrong
+
 KEYS = ("case", "group", "split", "seed", "fraction")
 FOLD = "fold"  # a further key, of cross-validation only
 PREDICTED = ("target", "prediction")
 SURVIVAL = ("risk", "time", "event")
+SEGMENTED = (REGION, *MEASURED)
 PROBABILITY = "prob_"
 TRAITS = ("dataset", "site", "sex", "age")
 
@@ -20,7 +23,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         task = task_of(table)
         numbers = ["fraction", "age", *probability_columns(table)]
-        numbers += {"regression": PREDICTED, "survival": SURVIVAL}.get(task, ())
+        numbers += {"regression": PREDICTED, "survival": SURVIVAL, "segmentation": MEASURED}.get(task, ())
         for name in table.columns.intersection(numbers):
             table[name] = table[name].replace("", "nan").astype(float)
         for name in table.columns.intersection(["seed", FOLD]):
@@ -53,15 +56,18 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     for a classification (columns `prob_<class>`, two at least) probabilities that sum to 1, and targets and
     predictions among the classes; for a regression finite targets and predictions; for survival (a column
     `risk`, the log relative hazard) finite risks, times of 0 or above, and events that are 0 (censored) or 1.
+    A segmentation (a column `region`) has a row per case and region: Dice from 0 to 1, `hd95` in mm or blank,
+    volumes in ml, and every region of every case.
     """
     missing = [name for name in (*KEYS, *label_columns(table)) if name not in table]
     if missing:
         raise ValueError(f"columns missing: {', '.join(missing)}")
     cell = cell_columns(table)
-    twice = table.duplicated(["case", *cell])
+    row_of = [*cell, REGION] if task_of(table) == "segmentation" else cell
+    twice = table.duplicated(["case", *row_of])
     if twice.any():
         row = table[twice].iloc[0]
-        where = ", ".join(f"{name} {row[name]}" for name in cell)
+        where = ", ".join(f"{name} {row[name]}" for name in row_of)
         raise ValueError(f"case {row['case']} occurs twice in {where}")
     parts = table.groupby([*cell, "group"])["split"].nunique()
     if (parts > 1).any():
@@ -69,7 +75,11 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
         where = ", ".join(f"{name} {value}" for name, value in zip(cell, values, strict=True))
         raise ValueError(f"{group} is in two parts of the split ({where})")
     probabilities = probability_columns(table)
-    if probabilities:
+    if task_of(table) == "segmentation":
+        wrong = first_wrong(table, cell)
+        if wrong is not None:
+            _refuse(table, *wrong)
+    elif probabilities:
         _check_classes(table, probabilities)
     else:
         for name in label_columns(table):
@@ -87,9 +97,11 @@ def cell_columns(table: pd.DataFrame) -> list[str]:
 
 
 def task_of(table: pd.DataFrame) -> str:
-    """ "classification", "survival" or "regression", by the columns."""
+    """ "classification", "survival", "segmentation" or "regression", by the columns."""
     if probability_columns(table):
         return "classification"
+    if REGION in table:
+        return "segmentation"
     return "survival" if "risk" in table else "regression"
 
 
@@ -108,7 +120,7 @@ def one_scale(table: pd.DataFrame) -> pd.DataFrame:
 
 def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
     """Truth and prediction in the task's own columns."""
-    return SURVIVAL if task_of(table) == "survival" else PREDICTED
+    return {"survival": SURVIVAL, "segmentation": SEGMENTED}.get(task_of(table), PREDICTED)
 
 
 def probability_columns(table: pd.DataFrame) -> list[str]:

@@ -14,6 +14,7 @@ from braindino.analysis.metrics import (
     regression_metrics,
 )
 from braindino.analysis.predictions import class_names, probability_columns, task_of
+from braindino.analysis.segmentation import segmentation_metrics
 from braindino.analysis.survival import survival_metrics
 
 RESAMPLES = 1000
@@ -73,6 +74,8 @@ def metrics_of(
     names = class_names(table)
     if task_of(table) == "survival":
         return survival_metrics(table, train, weights)
+    if task_of(table) == "segmentation":
+        return segmentation_metrics(table, weights)
     if not names:
         return regression_metrics(table["target"].astype(float), table["prediction"].astype(float), weights)
     target, prediction = (_indices(table[column], names) for column in ("target", "prediction"))

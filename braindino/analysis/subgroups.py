@@ -35,12 +35,12 @@ def subgroups(
     for trait in ("sex", "age", "site", "dataset"):
         if any(trait not in table for table in tables):
             continue
-        labels = [_labels(table[trait], trait) for table in tables]
+        labels = [labels_of(table[trait], trait) for table in tables]
         found[trait] = []
         for group in sorted(set(labels[0]), key=_order):
             members = [table[label == group] for table, label in zip(tables, labels, strict=True)]
             people = members[0]["group"].nunique()
-            counts = {"group": group, "cases": len(members[0]), "people": people}
+            counts = {"group": group, "cases": members[0]["case"].nunique(), "people": people}
             metrics = None
             if people >= FEWEST:
                 whole = estimate(members, resamples, train=train)["metrics"]
@@ -94,7 +94,8 @@ def _line(table: pd.DataFrame) -> tuple[float, float] | None:
     return slope, float(guess.mean() - slope * age.mean())
 
 
-def _labels(values: "pd.Series[Any]", trait: str) -> np.ndarray:
+def labels_of(values: "pd.Series[Any]", trait: str) -> np.ndarray:
+    """(N,) names of the groups that the cases are in: age bands as `60-69`, `unknown` where blank."""
     if trait != "age":
         return values.fillna("").astype(str).replace("", UNKNOWN).to_numpy(dtype=object)
     ages = values.to_numpy(dtype=np.float64)

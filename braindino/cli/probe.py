@@ -1,5 +1,6 @@
 """`braindino probe`: a frozen encoder, a head and a dataset from YAML, run through the study."""
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -78,11 +79,13 @@ class ProbeCLI(LightningCLI):
         options: RunOptions = self.config_init["run"]
         config = {key: value for key, value in self.config.as_dict().items() if key not in _NOT_IDENTITY}
         protocol = dict(config.pop("probe"))
-        for name in ("seeds", "fractions", "cache"):
+        for name in ("seeds", "fractions"):
             protocol.pop(name)
+        if protocol.pop("cache") is False:  # where features are kept tells nothing of what they are
+            protocol["cache"] = False
         whole = {**_plain(config), "probe": _plain(protocol), "encoder": self.encoder.digest}
         digest = digest_of_json(whole)[:8]
-        encoder = Path(self.model.encoder).name.replace(":", "-")
+        encoder = Path(os.path.abspath(self.model.encoder)).name.replace(":", "-")  # noqa: PTH100  # `..`
         return options.root / options.name / encoder / (options.id or digest)
 
 

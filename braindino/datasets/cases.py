@@ -87,8 +87,8 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
     Returns:
         slices (B, M, D, H, W) as stored, D the most of the batch; missing scans and slices decode to 0.
-        step, zero (B, M) float32, present (B, M) bool, target (B,) int64 or float32 or (B, T) float32, case
-        (B,) int64: row labels of `cases`.
+        step, zero (B, M) float32, present (B, M) bool, depth (B, M) int64: slices that each scan has, 0 when
+        missing, target (B,) int64 or float32 or (B, T) float32, case (B,) int64: row labels of `cases`.
     """
     scans = [scan for item in items for scan in item["slices"] if scan is not None]
     depth = max(len(scan) for scan in scans)
@@ -101,10 +101,10 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
             if scan is not None:
                 slices[b, m, :filled] = torch.from_numpy(scan)
             slices[b, m, filled:] = float(scales[b, m, 1])
-    present = torch.tensor([[scan is not None for scan in item["slices"]] for item in items])
+    depths = torch.tensor([[0 if scan is None else len(scan) for scan in item["slices"]] for item in items])
     target = torch.from_numpy(np.stack([item["target"] for item in items]))
     case = torch.tensor([item["case"] for item in items], dtype=torch.int64)
     return {
         "slices": slices, "step": scales[..., 0], "zero": scales[..., 1],
-        "present": present, "target": target, "case": case,
+        "present": depths > 0, "depth": depths, "target": target, "case": case,
     }  # fmt: skip

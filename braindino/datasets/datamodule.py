@@ -17,7 +17,7 @@ from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_sp
 from braindino.errors import BraindinoError
 from braindino.scans.geometry import mask_to_grid
 from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.reading import ScanError, read_scan
+from braindino.scans.reading import Scan, ScanError, read_scan
 from braindino.scans.store import Store, fill
 
 
@@ -183,27 +183,36 @@ class ScanDataModule(LightningDataModule):
         """The numbers in a mask file as labels, uint8; a dataset may name another of `datasets.masks`."""
         return whole_labels(values)
 
-    def mask_of(self, case: int) -> np.ndarray:
-        """A case's mask on the store's grid, (D, H, W) uint8, by the dataset's `mask_rule`.
+    def labels_of(self, case: int) -> Scan:
+        """A case's mask as it was drawn, in the scan's own space; its data are labels by the `mask_rule`.
 
         Args:
             case: row label of `cases`, as a batch has it.
 
         Raises:
             DatasetError: the case has no mask.
-            ScanError: the mask cannot be read, was not drawn on this scan, or holds what is no label.
+            ScanError: the mask cannot be read, or holds what is no label.
         """
         row = self.cases.loc[case]
         if not row[MASK]:
             raise DatasetError(f"case {row['case']}: has no mask.")
-        key = next(key for name in self.modalities if (key := row[f"key_{name}"]))
         scan = read_scan(str(row[MASK]))
         try:
             labels = self.mask_rule(scan.data)
         except ValueError as error:
             raise ScanError(scan.path, f"the mask {error}") from None
-        labelled = replace(scan, data=labels.astype(np.float32))
-        return mask_to_grid(labelled, self.store.geometry(key)).astype(np.uint8)
+        return replace(scan, data=labels.astype(np.float32))
+
+    def mask_of(self, case: int) -> np.ndarray:
+        """A case's mask on the store's grid, (D, H, W) uint8; see `labels_of`.
+
+        Raises:
+            ScanError: also where the mask was not drawn on this scan.
+        """
+        labels = self.labels_of(case)
+        row = self.cases.loc[case]
+        key = next(key for name in self.modalities if (key := row[f"key_{name}"]))
+        return mask_to_grid(labels, self.store.geometry(key)).astype(np.uint8)
 
     def _open_store(self) -> Store:
         if (self.store_path / "contract.json").exists():

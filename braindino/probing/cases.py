@@ -11,6 +11,7 @@ from torch import Tensor
 from braindino.analysis.predictions import TRAITS
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.splits import PARTS, nested_fraction, parts_of_fold
+from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing.heads import Head
@@ -46,6 +47,7 @@ class ProbeCases:
             head: encodes the targets; raises BraindinoError if it cannot.
             missing: "mask" keeps a case that has any of the modalities, "drop" only one that has all.
         """
+        _check_kind(datamodule, head)
         cases, modalities = datamodule.cases, tuple(datamodule.modalities)
         reasons = _left_out(cases, modalities, missing)
         table = cases[reasons == ""].reset_index(drop=True)
@@ -60,7 +62,7 @@ class ProbeCases:
             table=table,
             target=head.encode(table, datamodule.classes),
             target_names=tuple(datamodule.target),
-            classes=tuple(datamodule.classes),
+            classes=tuple(datamodule.regions if head.dense else datamodule.classes),
             modalities=modalities,
             strata=datamodule.strata(table),
             left_out=pd.DataFrame({"case": cases["case"], "reason": reasons})[reasons != ""],
@@ -95,6 +97,16 @@ class ProbeCases:
         columns += [name for name in TRAITS if name in self.table]
         # One by one: `astype(str)` leaves a missing age NaN under pandas 3, which no JSON holds.
         return digest_of_json([self.table[columns].map(str).to_numpy().tolist(), self.target.tolist()])
+
+
+def _check_kind(datamodule: ScanDataModule, head: Head) -> None:
+    if head.dense != (not datamodule.target):
+        label = " and ".join(datamodule.target) or "a mask"
+        raise BraindinoError(
+            f"{type(head).__name__} predicts {'masks' if head.dense else 'no masks'}; the label of this "
+            f"dataset, as its options are, is {label}.\n"
+            "Give another head, or say by the dataset's options (task, target) what is to be predicted."
+        )
 
 
 def _left_out(cases: pd.DataFrame, modalities: tuple[str, ...], missing: Missing) -> pd.Series:
@@ -136,11 +148,16 @@ class CaseFeatures:
         self.features = torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True)
         self.slices = torch.arange(int(depths.max())) < depths[:, None]
         self.target = cases.target
+        self.encoder: Encoder | None = None  # has done its work
 
     @property
-    def embed_dim(self) -> int:
-        """Width of the features of a slice."""
-        return self.features.shape[-1]
+    def shape(self) -> dict[str, int]:
+        """What a pooling is built for: width of the features of a slice, and number of modalities."""
+        return {"embed_dim": self.features.shape[-1], "modalities": self.rows.shape[1]}
+
+    def train_target(self, cases: Tensor) -> Tensor:
+        """The targets of the cases numbered `cases`."""
+        return self.target[cases]
 
     def batch(self, cases: Tensor) -> dict[str, Tensor]:
         """Of cases number `cases` (B,): "features" (B, M, D, dim), "mask" (B, M, D), "target", "case"."""
@@ -154,27 +171,9 @@ class CaseFeatures:
             "case": cases,
         }
 
-    def moments(self, cases: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (dim,) of each feature over all that the cases numbered `cases` hold.
-
-        A feature that is constant up to rounding has deviation 1.
-        """
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        # Two passes: deviations of a millionth of the mean occur (an untrained encoder with LayerScale).
-        for chosen in self._held(cases):
-            count, total = count + len(chosen), total + chosen.sum(dim=0)
-        mean = total / count
-        for chosen in self._held(cases):
-            squares = squares + (chosen - mean).square().sum(dim=0)
-        spread = (squares / count).sqrt()
-        constant = spread <= 1e-7 * mean.abs()
-        return mean.float(), spread.masked_fill(constant, 1.0).float()
-
-    def _held(self, cases: Tensor) -> Iterator[Tensor]:
-        """The features (n, dim) that are there, float64, some cases at a time."""
-        for chosen in cases.split(64):
-            batch = self.batch(chosen)
-            yield batch["features"][batch["mask"]].double()
+    def sample(self, cases: Tensor) -> "Batches":
+        """All that the cases numbered `cases` hold."""
+        return self.loader(cases, 64)
 
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> "Batches":
         """Batches of the cases numbered `cases`; a seed in `shuffle` gives another order every epoch."""

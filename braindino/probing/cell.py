@@ -5,7 +5,7 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from torch import Tensor
 from braindino.analysis.predictions import TRAITS, format_predictions, read_predictions
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, read_json, write_json
-from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.cases import ProbeCases
 from braindino.probing.closed_form import ClosedForm, parameters_free
+from braindino.probing.data import Batch, CaseData
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
+from braindino.probing.segmentation.evaluation import measure_cases
+from braindino.probing.segmentation.slices import CaseSlices
 from braindino.probing.selection import BestEpoch
 
 MakeTrainer = Callable[..., Trainer]
@@ -109,7 +112,7 @@ def train_cell(
     cell: Cell,
     template: FrozenProbeModule,
     cases: ProbeCases,
-    data: CaseFeatures,
+    data: CaseData,
     protocol: Protocol,
     make_trainer: MakeTrainer,
     keep: bool = True,
@@ -130,22 +133,27 @@ def train_cell(
         "min" if protocol.select_by == "loss" else module.head.mode,
         protocol.patience,
     )
-    threads = torch.get_num_threads() if module.pooling.trains_on_slices else 1
+    in_loop = data.encoder is not None
+    steps = module.step_size(len(labelled))
+    threads = torch.get_num_threads() if in_loop or module.pooling.trains_on_slices else 1
     with torch.random.fork_rng(devices=[]), _quietly(), _threads(threads):
         torch.manual_seed(cell.seed)
-        module.build(data, labelled, cases.classes)
-        trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=[best], **QUIET)
+        with _precision(data, protocol):
+            module.build(data, labelled, cases.classes)
+        precision = {"precision": "bf16-mixed"} if in_loop and protocol.precision == "bfloat16" else {}
+        trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=[best], **precision, **QUIET)
         trainer.fit(
             module,
-            data.loader(labelled, module.step_size(len(labelled)), shuffle=cell.seed),
-            data.loader(_numbers(cases.part(judge)), EVALUATION_BATCH),
+            data.loader(labelled, steps, shuffle=cell.seed),
+            data.loader(_numbers(cases.part(judge)), steps if in_loop else EVALUATION_BATCH),
         )
     if best.weights is None:
         raise BraindinoError(
-            f"{cell.told}: no epoch had a finite validation loss.\nLower model.lr (now {module.lr})."
+            f"{cell.told}: no epoch had a finite validation loss.\nLower model.lr (now {module.recipe.lr})."
         )
     module.cpu().load_state_dict(best.weights)
-    tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, module.head.task)]
+    with _precision(data, protocol):
+        tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, module.head.task)]
     facts = {
         "train_cases": len(train),
         "train_people": int(train["group"].nunique()),
@@ -161,7 +169,7 @@ def solve_cell(
     cell: Cell,
     template: FrozenProbeModule,
     cases: ProbeCases,
-    data: CaseFeatures,
+    data: CaseData,
     protocol: Protocol,
     keep: bool = True,
 ) -> None:
@@ -177,7 +185,7 @@ def solve_cell(
         parameters_free(module.pooling)
         module.eval()
         pooled = [_pooled(module, data, part) for part in (train, judge)]
-        targets = [data.target[_numbers(part)] for part in (train, judge)]
+        targets = [cases.target[_numbers(part)] for part in (train, judge)]
         chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
         tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, head.task)]
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique()), "chosen": chosen}
@@ -185,29 +193,34 @@ def solve_cell(
     cell.write(pd.concat(tables, ignore_index=True), facts, probe=probe)
 
 
-def kept_probe(module: FrozenProbeModule, data: CaseFeatures, labelled: Tensor) -> dict[str, Any]:
+def kept_probe(module: FrozenProbeModule, data: CaseData, labelled: Tensor) -> dict[str, Any]:
     """What `FrozenProbeModule.restore` needs: weights, widths, and the targets the head was built on."""
     return {
         "format": 1,
         "state": {name: value.cpu() for name, value in module.state_dict().items()},
-        "embed_dim": data.embed_dim,
-        "modalities": data.rows.shape[1],
-        "target": data.target[labelled],
+        "in_loop": data.encoder is not None,
+        "shape": data.shape,
+        "target": data.train_target(labelled),
     }
 
 
-def _pooled(module: FrozenProbeModule, data: CaseFeatures, cases: pd.DataFrame) -> Tensor:
+def _pooled(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame) -> Tensor:
     with torch.no_grad():
         batches = data.loader(_numbers(cases), EVALUATION_BATCH)
         return torch.cat([module.pooled(batch["features"], batch["mask"]) for batch in batches])
 
 
-def predict(module: FrozenProbeModule, data: CaseFeatures, cases: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+def predict(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     """Rows of predictions.csv for some of the cases."""
     module.eval()
+    if data.encoder is not None:
+        module.to(next(data.encoder.parameters()).device)
     with torch.inference_mode():
-        batches = data.loader(_numbers(cases), EVALUATION_BATCH)
-        output = torch.cat([module(batch["features"], batch["mask"]) for batch in batches])
+        if isinstance(data, CaseSlices):
+            output = measure_cases(module, data, _numbers(cases))
+        else:
+            batches = data.loader(_numbers(cases), EVALUATION_BATCH if data.encoder is None else 1)
+            output = torch.cat([module.answer(_to(batch, module.device)).cpu() for batch in batches])
     return prediction_rows(cases, module.head.rows(output, cases), cell)
 
 
@@ -220,10 +233,22 @@ def shown_parts(cases: ProbeCases, labelled: pd.DataFrame, task: str) -> list[pd
 
 
 def prediction_rows(cases: pd.DataFrame, predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    """Put truth and prediction beside who they are about: one row of predictions.csv per case."""
+    """Put truth and prediction beside who they are about: the rows of predictions.csv."""
+    cases = cases.loc[cases.index.repeat(len(predicted) // len(cases))]  # a segmentation has many rows each
     known = cases[["case", "group", "split"]].assign(**cell.names)
     traits = cases[[name for name in TRAITS if name in cases]]
     return pd.concat([part.reset_index(drop=True) for part in (known, predicted, traits)], axis=1)
+
+
+def _precision(data: CaseData, protocol: Protocol) -> AbstractContextManager[Any]:
+    """Where the encoder is in the loop: autocast, outside of the trainer, as the trainer does it."""
+    if data.encoder is None or protocol.precision == "float32":
+        return nullcontext()
+    return torch.autocast(next(data.encoder.parameters()).device.type, torch.bfloat16)
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return {name: value.to(device) for name, value in batch.items()}
 
 
 def _numbers(cases: pd.DataFrame) -> Tensor:

@@ -77,8 +77,9 @@ def keep_recipe(
             },
             "strip_cmd": strip_cmd,
             "head": _recipe(module.head),
-            "pooling": _recipe(module.pooling),
+            "pooling": None if module.head.dense else _recipe(module.pooling),
             "standardise": module.standardise,
+            "unfreeze": module.unfreeze,
         },
     )
 
@@ -109,10 +110,9 @@ def load_probe(
     if facts.get("format") != _FORMAT:
         raise BraindinoError(f"{run / RECIPE}: format {facts.get('format')}, expected {_FORMAT}.")
     chosen = _choose(run, seed, fraction)
-    modules = {cell.seed: _restore(cell, facts) for cell in chosen}
-    return FinishedProbe(
-        run, chosen[0].fraction, modules, _load_encoder(run, facts["encoder"], encoder), facts
-    )
+    network = _load_encoder(run, facts["encoder"], encoder)
+    modules = {cell.seed: _restore(cell, facts, network) for cell in chosen}
+    return FinishedProbe(run, chosen[0].fraction, modules, network, facts)
 
 
 def _choose(run: Path, seed: int | None, fraction: float | None) -> list[Cell]:
@@ -135,7 +135,7 @@ def _choose(run: Path, seed: int | None, fraction: float | None) -> list[Cell]:
     return found
 
 
-def _restore(cell: Cell, facts: dict[str, Any]) -> FrozenProbeModule:
+def _restore(cell: Cell, facts: dict[str, Any], encoder: Encoder) -> FrozenProbeModule:
     file = cell.folder / WEIGHTS
     if not file.is_file():
         raise BraindinoError(
@@ -145,12 +145,13 @@ def _restore(cell: Cell, facts: dict[str, Any]) -> FrozenProbeModule:
     module = FrozenProbeModule(
         facts["encoder"]["spec"],
         _build(facts["head"], Head),
-        _build(facts["pooling"], Pooling),
+        _build(facts["pooling"], Pooling) if facts["pooling"] else None,
         standardise=facts["standardise"],
+        unfreeze=facts["unfreeze"],
     )
     try:
         with torch.random.fork_rng(devices=[]):
-            module.restore(read_file(file), facts["classes"])
+            module.restore(read_file(file), facts["classes"], encoder)
     except (RuntimeError, KeyError) as error:
         raise BraindinoError(
             f"{file}: does not fit the head and pooling in {RECIPE} ({str(error).splitlines()[0]})."

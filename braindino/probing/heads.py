@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,20 +15,37 @@ from braindino.analysis.metrics import classification_metrics, regression_metric
 from braindino.errors import BraindinoError
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How AdamW trains a head, unless the user says otherwise; the defaults are Adam of BrainDINO's code.
+
+    decay: whether the learning rate falls linearly to 0 over all epochs.
+    """
+
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay: bool = False
+
+
 class Head(nn.Module, ABC):
     """What to predict. A new task is one subclass; it keeps its arguments as attributes of the same names.
 
     Attributes:
-        task: "classification", "regression" or "survival": which columns `rows` gives, hence which statistics
-            follow.
+        task: "classification", "regression", "survival" or "segmentation": which columns `rows` gives, hence
+            which statistics follow.
         metric: of validation, by which the epoch is chosen; mode: whether "max" or "min" is best.
-        batch_size: cases per step that suit the loss; None for all of them.
+        batch_size: cases (of a dense head, slices) per step that suit the loss; None for all of them.
+        dense: whether it sees maps of slices (B, width, H, W) instead of a vector per case (B, width).
+        recipe: how it is trained.
     """
 
     task: str
     metric: str
     mode: Literal["max", "min"]
     batch_size: int | None = 8
+    dense = False
+    recipe = Recipe()
     layers: nn.Module
 
     @abstractmethod
@@ -54,6 +72,19 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of outputs (B, outputs) against encoded targets (B,)."""
+
+    def evidence(self, output: Tensor, target: Tensor, case: Tensor) -> dict[str, Tensor]:
+        """What validation keeps of a batch, row by row: here all of it.
+
+        Args:
+            output, target: as `loss` takes them. case: (B,) the number of the case each row is of.
+        """
+        return {"output": output, "target": target}
+
+    def scores(self, evidence: dict[str, Tensor]) -> dict[str, float]:
+        """`loss` and the `metrics` of a part of the split, from the `evidence` of all its batches."""
+        output, target = evidence["output"], evidence["target"]
+        return {"loss": float(self.loss(output, target)), **self.metrics(output, target)}
 
     @abstractmethod
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, float]:

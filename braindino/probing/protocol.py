@@ -26,9 +26,12 @@ class Protocol:
         ("drop").
         baselines: put a model of age, sex and site, and a randomly initialised encoder of the same shape,
             beside every result.
-        precision: of the features: "float32", or "bfloat16" (faster on a GPU, kept as float16).
-        extraction_batch: slices per forward of the encoder.
-        cache: folder of the features; `features` inside the store if omitted.
+        precision: of the features: "float32", or "bfloat16" (faster on a GPU, kept as float16). With the
+            encoder in the loop, of training.
+        extraction_batch: slices per forward of the encoder, when features are extracted.
+        cache: whether features are extracted once and kept, in `features` inside the store (true) or in a
+            folder. False runs the encoder in the loop, on slices that change from epoch to epoch
+            (`model.augment`). Segmentation always does.
     """
 
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
@@ -42,7 +45,7 @@ class Protocol:
     baselines: bool = True
     precision: Precision = "float32"
     extraction_batch: int = 128
-    cache: Path | None = None
+    cache: bool | Path = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.headlines import HEADLINES, LOWER_IS_BETTER
+from braindino.analysis.headlines import HEADLINES, LOWER_IS_BETTER, headlines
 from braindino.analysis.predictions import FOLD, cell_columns, class_names, task_of
+from braindino.analysis.segmentation import count_empty
 from braindino.analysis.statistics import compare, confusion_of, estimate
 from braindino.analysis.subgroups import subgroups, without_age_bias
 from braindino.analysis.survival import kaplan_meier_by_risk
@@ -70,6 +71,8 @@ def _tested(test: pd.DataFrame, train: pd.DataFrame | None, resamples: int) -> d
         found["confusion"] = confusion_of(test)
     if task_of(test) == "survival" and train is not None:
         found["kaplan_meier"] = kaplan_meier_by_risk(test, train)
+    if task_of(test) == "segmentation":
+        found["empty"] = count_empty(test)
     return found
 
 
@@ -91,8 +94,11 @@ def _over_folds(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: int) -> None:
-    """Put `subgroups`, and for brain age `without_age_bias`, into each line of the `summary`."""
-    names = HEADLINES[results["task"]]
+    """Put `subgroups` into each line of the `summary`; of brain age also `without_age_bias`.
+
+    Of a segmentation `nothing_to_find`: per region, in how many test cases the truth is empty.
+    """
+    names = headlines(results["task"], results["classes"])
     for line in results["summary"]:
         chosen = predictions[predictions["fraction"] == line["fraction"]]
         parts = {
@@ -101,6 +107,9 @@ def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: i
         }
         train = parts["train"] if results["task"] == "survival" else None
         line["subgroups"] = subgroups(parts["test"], names, resamples, train)
+        if results["task"] == "segmentation":
+            counts = count_empty(parts["test"][0])
+            line["nothing_to_find"] = {name: count["true_empty"] for name, count in counts.items()}
         if results["target"] == ["age"]:
             line["without_age_bias"] = without_age_bias(parts["val"], parts["test"], resamples)
 

@@ -1,6 +1,7 @@
 """What a study's cells depend on, as JSON: a run folder is continued only by the same study."""
 
 import inspect
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ def describe(part: nn.Module) -> dict[str, Any]:
     for name, parameter in inspect.signature(type(part)).parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD and parameter.kind is not parameter.VAR_POSITIONAL:
             value = getattr(part, name)
-            described[name] = describe(value) if isinstance(value, nn.Module) else value
+            if isinstance(value, nn.Module):
+                value = describe(value)
+            described[name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
     return described
 
 

@@ -12,17 +12,19 @@ from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.splits import PARTS
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
-from braindino.encoders.features import extract
 from braindino.files import atomic_write, write_json
 from braindino.probing.audit import audit
 from braindino.probing.baselines import known_traits, traits_cell, untrained
-from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
+from braindino.probing.data import CaseData
 from braindino.probing.finished import keep_recipe
+from braindino.probing.inputs import case_data, check_way
 from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
 from braindino.probing.results import add_details, advantage, metrics_table, summarise
+from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
 
 SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "selection", "precision")
@@ -65,11 +67,13 @@ def run_study(
         BraindinoError: people shared between parts of the split, a folder that holds another study, labels
             that the head cannot use, a store of another contract.
     """
+    check_way(module, protocol)
     encoder = load_encoder(module.encoder) if encoder is None else encoder
     datamodule.use_contract(encoder.preprocessing)
     datamodule.prepare_data()
     datamodule.setup("fit")
     cases = ProbeCases.of(datamodule, module.head, protocol.missing)
+    masked = MaskedCases(cases, datamodule) if module.head.dense else None
     leaks = audit(cases.table, cases.modalities, encoder.pretraining_people)
     settings = {
         "encoder": encoder.digest,
@@ -77,6 +81,8 @@ def run_study(
         "protocol": {name: getattr(protocol, name) for name in SHAPES_A_CELL},
         "classes": list(cases.classes),
         "cases": cases.digest,
+        **({"in_loop": True} if protocol.cache is False else {}),
+        **({"masks": masked.digest} if masked else {}),
     }
     keep_settings(run_dir / "study.json", settings)
     keep_cases(run_dir, cases)
@@ -84,18 +90,9 @@ def run_study(
 
     def probe(network: Encoder, keep: bool) -> Callable[[Cell], None]:
         @cache
-        def data() -> CaseFeatures:
-            features = extract(
-                network,
-                datamodule.store,
-                cases.keys,
-                protocol.cache or datamodule.store.path / "features",
-                batch_size=protocol.extraction_batch,
-                precision=protocol.precision,
-                device=device_of(make_trainer),
-                progress=progress,
-            )
-            return CaseFeatures(cases, features, module.pooling)
+        def data() -> CaseData:
+            device = device_of(make_trainer)
+            return case_data(network, module, cases, masked, datamodule, protocol, device, progress)
 
         return lambda cell: train_cell(cell, module, cases, data(), protocol, make_trainer, keep)
 
@@ -107,7 +104,7 @@ def run_study(
     predictions, facts = run_cells(run_dir, asked, probe(encoder, keep=True), cases.folds)
     baselines: dict[str, Callable[[Cell], None]] = {}
     if protocol.baselines:
-        if known_traits(cases):
+        if known_traits(cases) and not module.head.dense:
             baselines["age_sex_site"] = lambda cell: traits_cell(cell, cases, module.head.task)
         twin = untrained(encoder)
         if twin is not None and twin.digest != encoder.digest:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from braindino.analysis.headlines import HEADLINES
+from braindino.analysis.headlines import headlines
 from braindino.analysis.statistics import MOST_REDRAWN
 from braindino.probing.results import models
 
@@ -16,7 +16,7 @@ def results_table(results: dict[str, Any]) -> str:
     Args:
         results: what `run_study` returns.
     """
-    names = HEADLINES[results["task"]]
+    names = headlines(results["task"], results["classes"])
     over = "folds" if results["folds"] else "seeds"
     repeated = over == "folds" or max(len(line["seeds"]) for line in results["summary"]) > 1
     lines = [["labels", "model", *(f"test/{name}" for name in names)]]
@@ -61,6 +61,7 @@ def notes(results: dict[str, Any]) -> list[str]:
             f"WARNING: the encoder was pretrained on {seen['people']} of these people, "
             f"{seen['test']} in test."
         )
+    said += _empty(results["summary"][0])
     for name, baseline in results["baselines"].items():
         for line in baseline["advantage"]:
             if line["beaten"] is False:
@@ -97,6 +98,18 @@ def _dropped(dropped: dict[str, Any]) -> list[str]:
     return [
         f"Not used: {dropped['scans']} scans and {dropped['cases']} cases ({'; '.join(named)}); "
         "dropped.csv lists them."
+    ]
+
+
+def _empty(line: dict[str, Any]) -> list[str]:
+    """Of a segmentation: how often there was nothing to find, which decides a Dice of 0 or 1."""
+    counts = {name: count for name, count in line.get("nothing_to_find", {}).items() if count}
+    if not counts:
+        return []
+    told = ", ".join(f"{name} in {count}" for name, count in counts.items())
+    return [
+        f"Nothing to find: {told} of {line['test']['cases']} test cases; there Dice is 1 if nothing was "
+        "found, else 0."
     ]
 
 

@@ -6,6 +6,7 @@ import torch
 
 from braindino.probing import ClassificationHead, GatedAttentionPooling, MeanPooling
 from braindino.probing.cases import CaseFeatures, ProbeCases
+from braindino.probing.data import running_moments
 
 
 class SliceBySlice(MeanPooling):
@@ -103,7 +104,8 @@ def test_moments_are_of_what_is_there(planted):
     bank = CaseFeatures(cases, features, SliceBySlice())
     rows = cases.table.iloc[[0, 1, 8]]  # case 0 has one scan only
     held = torch.cat([features[key] for key in [*rows["key_T1w"], *rows["key_T2w"]] if key]).double()
-    mean, spread = bank.moments(torch.tensor([0, 1, 8]))
+    sample = bank.sample(torch.tensor([0, 1, 8]))
+    mean, spread = running_moments(batch["features"][batch["mask"]] for batch in sample)
     torch.testing.assert_close(mean, held.mean(0).float())
     torch.testing.assert_close(spread[1:], held.std(0, correction=0).float()[1:], rtol=1e-4, atol=0)
     assert spread[0] == 1

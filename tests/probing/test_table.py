@@ -17,6 +17,7 @@ def results(**changes):
     audit = {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": {"people": 0, "test": 0}}
     base = {
         "task": "classification",
+        "classes": ["CN", "AD"],
         "summary": summary,
         "folds": None,
         "asked": {"seeds": [0], "fractions": [0.25]},
