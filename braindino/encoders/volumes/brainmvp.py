@@ -16,7 +16,7 @@ from braindino.scans.preprocessing import Preprocessing
 class BrainMVPEncoder(VolumeEncoder):
     """The mean over the last stage's map, as BrainMVP's classifier takes it.
 
-    Contract: voxels of 1 mm, 128^3 about the middle of the head, the 5th to the 95th percentile scaled to 0-1.
+    Contract: voxels of 1 mm, 128^3 about the middle of the head, the 5th to 95th percentile scaled to 0-1.
     The network sees the axes from bottom to top, to the right, to the front: the authors load RAS and move
     the last axis first. They take the percentiles of all voxels of the head's bounding box, this project
     those of nonzero voxels.
