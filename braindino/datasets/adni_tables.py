@@ -21,7 +21,8 @@ _DXSUM = {"1": "CN", "2": "MCI", "3": "AD", "1.0": "CN", "2.0": "MCI", "3.0": "A
 class Tables:
     """What the archive's tables say about a person, a day, an image. Absent tables know nothing."""
 
-    _VISITS: ClassVar[Aliases] = {"subject": ("PTID",), "day": ("EXAMDATE",)}
+    # RID, the last number of a PTID, is a person's too; some tables have it alone.
+    _VISITS: ClassVar[Aliases] = {"subject": ("PTID", "RID"), "day": ("EXAMDATE",)}
     _IMAGES: ClassVar[Aliases] = {
         "subject": ("Subject", "Subject ID"),
         "image": ("Image Data ID", "Image ID"),
@@ -43,7 +44,7 @@ class Tables:
 
     def __init__(self, visits: pd.DataFrame, images: pd.DataFrame, visit_source: str) -> None:
         self.visit_source = visit_source
-        self._visits = dict(iter(visits.groupby("subject")))
+        self._visits = dict(iter(visits.groupby(visits["subject"].map(_number))))
         self._images = images.drop_duplicates("image").set_index("image").to_dict("index")
         self._people = images.drop_duplicates("subject").set_index("subject").to_dict("index")
 
@@ -53,7 +54,7 @@ class Tables:
         visits, images, sources = [], [], []
         for csv in sorted([*root.glob("*.csv"), *root.glob("*/*.csv")]):
             header = _header(csv)
-            if {"PTID", "EXAMDATE"} <= header and header & {"DX", "DIAGNOSIS"}:
+            if "EXAMDATE" in header and header & {"PTID", "RID"} and header & {"DX", "DIAGNOSIS"}:
                 visits.append(read_table(csv, cls._VISITS, cls._VISITS_OPTIONAL))
                 sources.append("DX" if "DX" in header else "DXSUM")
             elif header & set(cls._IMAGES["image"]):
@@ -71,7 +72,7 @@ class Tables:
 
     def diagnosis(self, subject: str, day: str, within: int) -> str:
         """Class of the nearest diagnosis that is not blank, at most `within` days away, or nothing."""
-        visits = self._visits.get(subject)
+        visits = self._visits.get(_number(subject))
         if visits is None:
             return ""
         known = visits[visits["label"] != ""]
@@ -86,14 +87,14 @@ class Tables:
 
     def sex(self, subject: str, image: int) -> str:
         """Sex as some table has it."""
-        visits = self._visits.get(subject)
+        visits = self._visits.get(_number(subject))
         if visits is not None and "sex" in visits and visits["sex"].iloc[0]:
             return str(visits["sex"].iloc[0])
         return str(self._row(subject, image).get("sex", ""))
 
     def age(self, subject: str, day: str, image: int) -> str | float:
         """Years at the scan. ADNIMERGE has the age at baseline only; the collection's is rounded."""
-        visits = self._visits.get(subject)
+        visits = self._visits.get(_number(subject))
         if visits is not None and "age" in visits and not is_missing(visits["age"].iloc[0]):
             baseline = visits[visits["visit"] == "bl"] if "visit" in visits else visits[:0]
             start = baseline["day"].iloc[0] if len(baseline) else visits["day"].min()
@@ -108,6 +109,11 @@ class Tables:
 
     def _row(self, subject: str, image: int) -> dict[Any, Any]:
         return self._images.get(image) or self._people.get(subject, {})
+
+
+def _number(subject: str) -> str:
+    """RID of a person by PTID or RID."""
+    return subject.rpartition("_")[2].removesuffix(".0").lstrip("0")
 
 
 def _header(csv: Path) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
+from zipfile import BadZipFile
 
 import pandas as pd
 
@@ -91,15 +92,32 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 def read_excel(path: Path) -> pd.DataFrame:
     """The first sheet of an Excel file, every cell as text."""
+    if path.suffix.lower() == ".xls":
+        return _read_xls(path)
     try:
         return pd.read_excel(path, dtype=str, keep_default_na=False)
-    except ImportError as error:
-        package = "xlrd" if path.suffix.lower() == ".xls" else "openpyxl"
-        raise TableError(
-            f"{path}: save it as CSV, or `pip install {package}` to read it as it is."
-        ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise TableError(f"{path}: is not an Excel table ({str(error).strip()}).") from error
+
+
+def _read_xls(path: Path) -> pd.DataFrame:
+    """By xlrd itself: pandas 3 is about to drop it, and what it offers instead is one more dependency."""
+    import xlrd
+
+    try:
+        with xlrd.open_workbook(path, logfile=StringIO()) as book:
+            sheet = book.sheet_by_index(0)
+            rows = [[_text(cell) for cell in sheet.row_values(i)] for i in range(sheet.nrows)]
+    except Exception as error:  # the library raises all sorts (struct, index, its own) on damaged files
+        raise TableError(f"{path}: is not an Excel table ({str(error).strip()}).") from error
+    if not rows:
+        raise TableError(f"{path}: is an empty table.")
+    return pd.DataFrame(rows[1:], columns=rows[0], dtype=object)
+
+
+def _text(cell: object) -> str:
+    """A cell as people see it: Excel knows no whole numbers."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def select_columns(table: pd.DataFrame, columns: Aliases, optional: Aliases, path: Path) -> pd.DataFrame:

@@ -40,7 +40,8 @@ class UCSFPDGM(ScanDataModule):
     that an exam also is, if any.
 
     Args:
-        root: folder that holds `UCSF-PDGM-0004_nifti/` and the table, at any depth, or a manifest.
+        root: folder that holds `UCSF-PDGM-0004_nifti/` at any depth, the table in it or one level below, or a
+            manifest.
         store: folder of prepared scans.
         target: idh, mgmt or codeletion.
         modalities: of T1w, T1c, T2w, FLAIR.

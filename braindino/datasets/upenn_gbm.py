@@ -40,8 +40,8 @@ class UPENNGBM(ScanDataModule):
     patients censored earlier are dropped, for nobody knows.
 
     Args:
-        root: folder that holds `UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz` and the clinical table at any
-            depth, or a manifest.
+        root: folder that holds `UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz` at any depth, the
+            clinical table in it or one level below, or a manifest.
         store: folder of prepared scans.
         target: "survival" (time and event) or "one_year" (survived, died).
         modalities: of T1w, T1c, T2w, FLAIR.

@@ -1,5 +1,6 @@
-"""Every dataset from its native layout through the command: index, prepare, a probe by its shipped config."""
+"""Every dataset by name: indexed as planted in its copy, and a step of probe or fit by a shipped config."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,10 @@ import yaml
 from braindino.analysis.predictions import read_predictions
 from braindino.cli.configs import shipped_configs
 from braindino.cli.main import main
-from braindino.datasets import dataset_class
-from braindino.datasets.manifest import MASK, Manifest
-from braindino.datasets.synthetic import GENERATORS
+from braindino.datasets import DATASETS, dataset_class
+from braindino.datasets.manifest import IDENTITY, MASK, Manifest
+from braindino.datasets.synthetic import generator
+from braindino.datasets.synthetic.files import Planted
 from braindino.files import read_json
 from braindino.probing import ClassificationHead, MeanPooling
 from braindino.probing.cases import CaseFeatures, ProbeCases
@@ -21,64 +23,96 @@ from braindino.scans.store import Store
 
 TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 FIT = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
-DATASETS = sorted(set(GENERATORS) - {"adni", "cohort"})  # these two have files of their own
-CONFIGS = {
-    "abide_cls": "abide",
-    "brain_age_reg": "brain_age",
-    "brats_sequence_cls": "brats2023",
-    "mutation_ucsf": "ucsf_pdgm",
-    "oasis_cls": "oasis",
-    "upenn_survival_cls": "upenn_gbm",
+# How each dataset with labels is probed: a shipped config, and what a user adds to it.
+PROBES: dict[str, tuple[str, ...]] = {
+    "abide": ("abide_cls.yaml",),
+    "adni": ("adni_cls.yaml",),
+    "atlas": ("atlas_reg.yaml",),
+    "brain_age": ("brain_age_reg.yaml",),
+    "brats2021": ("brats_sequence_cls.yaml", "--data", "BraTS2021"),
+    "brats2023": ("brats_sequence_cls.yaml",),
+    "brats2024_goat": ("brats_sequence_cls.yaml", "--data", "BraTS2024GoAT"),
+    "cohort": ("cohort_cls.yaml",),
+    "ixi": ("brain_age_reg.yaml", "--data", "IXI"),
+    "long579": ("brain_age_reg.yaml", "--data", "LONG579"),
+    "oasis": ("oasis_cls.yaml",),
+    "pixar": ("brain_age_reg.yaml", "--data", "Pixar"),
+    "ucsf_pdgm": ("mutation_ucsf.yaml",),
+    "upenn_gbm": ("upenn_survival_cls.yaml",),
 }
+# Those without labels, and whose copy they read.
+FITS = {"folder": "oasis", "bids": "long579"}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Planted]]:
     """Makes, once per dataset, a folder with `data/`, `m.csv` and a `store/` of 4 slices of 16 x 16."""
-    parent = tmp_path_factory.mktemp("datasets")
+    parent = tmp_path_factory.mktemp("every")
 
     @cache
-    def make(name: str) -> Path:
+    def make(name: str) -> tuple[Path, Planted]:
         folder = parent / name
-        data, manifest, store = (str(folder / part) for part in ("data", "m.csv", "store"))
-        people = "24" if name == "brain_age" else "20"
-        synth = ["synth", data, "--dataset", name, "--people", people, "--shape", "[12,12,12]"]
-        assert main(synth) == 0
-        assert main(["index", data, "--dataset", name, "--out", manifest]) == 0
+        copy = FITS.get(name, name)
+        people = 24 if name == "brain_age" else 20
+        planted = generator(copy)(folder / "data", people=people, sessions=2, shape=(12, 12, 12), seed=1)
+        manifest, store = str(folder / "m.csv"), str(folder / "store")
+        assert main(["index", str(folder / "data"), "--dataset", name, "--out", manifest]) == 0
         assert main(["prepare", manifest, "--store", store, "--depth", "4", "--size", "16"]) == 0
-        return folder
+        return folder, planted
 
     return make
 
 
-@pytest.mark.parametrize("name", DATASETS)
-def test_index_and_prepare(made: Callable[[str], Path], name: str) -> None:
-    folder = made(name)
+def test_no_dataset_is_left_out() -> None:
+    assert set(PROBES) | set(FITS) == set(DATASETS)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_what_is_planted_is_what_is_indexed(made: Callable[[str], tuple[Path, Planted]], name: str) -> None:
+    folder, planted = made(name)
     manifest = Manifest.read(folder / "m.csv")
+    cases = manifest.table.drop_duplicates(list(IDENTITY))
+    assert len(cases) == len(planted.scans) > 10
+    assert manifest.dropped["reason"].value_counts().to_dict() == planted.dropped
+    assert planted.dropped
+    whose = {(scan.get("dataset"), scan.get("person", scan["subject"])) for scan in planted.scans}
+    assert manifest.table["group"].nunique() == len(whose)
+    if name == "brain_age":
+        assert (cases["group"] == cases["dataset"] + ":" + cases["subject"]).all()
+    for label in dataset_class(name).target:
+        told = Counter(str(scan[label]) for scan in planted.scans)
+        if cases[label].dtype == float:
+            found = Counter(str(round(float(value), 3)) for value in cases[label])
+            told = Counter(str(round(float(str(scan[label])), 3)) for scan in planted.scans)
+        else:
+            found = Counter(cases[label].astype(str))
+        assert found == told
     images = manifest.table[manifest.table["modality"] != MASK]
     prepared = Store.open(folder / "store").index()
     assert sorted(prepared["path"]) == sorted(images["path"])
     assert set(dataset_class(name)(folder).modalities) <= set(prepared["modality"])
-    assert (manifest.dropped["reason"] != "").all()
-    assert len(manifest.dropped) > 0
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS))
-def test_shipped_configs_run(made: Callable[[str], Path], config: str, tmp_path: Path) -> None:
-    folder = made(CONFIGS[config])
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_by_a_shipped_config(
+    made: Callable[[str], tuple[Path, Planted]], name: str, tmp_path: Path
+) -> None:
+    folder, _ = made(name)
+    config, *added = PROBES[name]
+    root = folder / "data" / ("patients.csv" if name == "cohort" else "")
     command = [
-        *("probe", "--config", f"{config}.yaml", "--data.root", str(folder / "data"), "--data.jobs", "1"),
+        *("probe", "--config", config, *added, "--data.root", str(root), "--data.jobs", "1"),
         *("--data.store", str(folder / "store"), "--model.encoder", TINY, "--run.root", str(tmp_path)),
-        *("--probe.seeds", "[0]", "--probe.max_epochs", "2", "--probe.baselines", "false"),
+        *("--probe.seeds", "[0]", "--probe.max_epochs", "1", "--probe.baselines", "false"),
         *("--trainer.accelerator", "cpu", "--probe.resamples", "0"),
     ]
     assert main(command) == 0
-    (run,) = tmp_path.glob(f"{config}/*/*")
+    (run,) = tmp_path.glob("*/*/*")
     results = read_json(run / "results.json")
     predictions = read_predictions(run / "predictions.csv")
-    given = yaml.safe_load(shipped_configs()[f"{config}.yaml"].read_text())["data"]["init_args"]
+    given = yaml.safe_load(shipped_configs()[config].read_text())["data"]["init_args"]
     options = {key: value for key, value in given.items() if key not in ("root", "store")}
-    module = dataset_class(CONFIGS[config])(folder / "data", folder / "store", **options)
+    module = dataset_class(name)(root, folder / "store", **options)
     module.setup()
     assert results["dropped"]["cases"] == 0
     assert results["dropped"]["scans"] == len(module.dropped) > 0
@@ -93,8 +127,23 @@ def test_shipped_configs_run(made: Callable[[str], Path], config: str, tmp_path:
         assert set(predictions["target"]) == set(module.classes)
 
 
-def test_missing_modalities_are_masked_where_the_manifest_lacks_them(made: Callable[[str], Path]) -> None:
-    folder = made("ucsf_pdgm")
+@pytest.mark.parametrize("name", FITS)
+def test_a_step_of_fit_by_a_shipped_config(
+    made: Callable[[str], tuple[Path, Planted]], name: str, tmp_path: Path
+) -> None:
+    folder, planted = made(name)
+    manifest = Manifest.read(folder / "m.csv")
+    assert len(manifest.table) >= len(planted.scans)  # what has no label serves pretraining, too
+    assert set(Store.open(folder / "store").index()["path"]) == set(manifest.table["path"])
+    command = ["fit", "--config", "pretrain.yaml", "--config", FIT, f"--data.store={folder / 'store'}"]
+    assert main([*command, "--run.root", str(tmp_path), "--trainer.max_steps", "1"]) == 0
+    assert list(tmp_path.glob("pretrain/*/checkpoints/*.ckpt"))
+
+
+def test_missing_modalities_are_masked_where_the_manifest_lacks_them(
+    made: Callable[[str], tuple[Path, Planted]],
+) -> None:
+    folder, _ = made("ucsf_pdgm")
     sequences = ["T1w", "T1c", "T2w", "FLAIR"]
     module = dataset_class("ucsf_pdgm")(folder / "m.csv", folder / "store", modalities=sequences)
     module.setup()
@@ -109,17 +158,10 @@ def test_missing_modalities_are_masked_where_the_manifest_lacks_them(made: Calla
     assert (~mask).sum() == 1
 
 
-def test_a_step_of_pretraining_on_tumours(made: Callable[[str], Path], tmp_path: Path) -> None:
-    store = made("brats2024_goat") / "store"
-    command = ["fit", "--config", "pretrain.yaml", "--config", FIT, f"--data.store={store}"]
-    assert main([*command, "--run.root", str(tmp_path), "--trainer.max_steps", "1"]) == 0
-    assert list(tmp_path.glob("pretrain/*/checkpoints/*.ckpt"))
-
-
 def test_options_of_a_base_reach_index(
-    made: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Callable[[str], tuple[Path, Planted]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out = str(made("brats2023") / "data"), str(tmp_path / "m.csv")
+    data, out = str(made("brats2023")[0] / "data"), str(tmp_path / "m.csv")
     command = ["index", data, "--dataset", "brats2023", "--out", out]
     assert main([*command, "--options", "{target: sequence, cohorts: [MEN]}"]) == 0
     said = capsys.readouterr().out

@@ -92,6 +92,8 @@ def test_codes_of_dxsum(tmp_path: Path) -> None:
     assert set(table["label_source"]) == {"DXSUM", "Group"}
     wanted = {(scan["subject"], scan["session"], scan["diagnosis"]) for scan in truth.scans}
     assert set(table[["subject", "session", "diagnosis"]].itertuples(index=False, name=None)) == wanted
+    (tmp_path / "DXSUM_1.csv").write_text(text.replace('"PTID"', '"SITE_PTID"'))  # people by RID alone
+    assert ADNI(tmp_path).index(tmp_path).table.equals(table)
 
 
 def test_without_tables_the_remedy_is_named(tmp_path: Path) -> None:

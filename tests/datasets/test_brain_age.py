@@ -59,5 +59,5 @@ def test_roots_one_by_one(planted: tuple[Path, Planted], tmp_path: Path) -> None
     (tmp_path / "a" / "scans").mkdir(parents=True)
     for scan in (root / "IXI").glob("*.nii.gz"):
         (tmp_path / "a" / "scans" / scan.name).symlink_to(scan)
-    (tmp_path / "a" / "IXI.csv").symlink_to(root / "IXI" / "IXI.csv")
+    (tmp_path / "a" / "IXI.xls").symlink_to(root / "IXI" / "IXI.xls")
     assert len(BrainAge(tmp_path, datasets=["ixi"]).manifest.table) == (part["dataset"] == "ixi").sum()

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from braindino.datasets.synthetic.files import write_xls
 from braindino.datasets.tables import TableError, read_table
 
 WANTED = {"id": ("Subject", "Subject ID"), "age": ("Age at MRI", "age")}
@@ -28,6 +30,20 @@ def test_a_missing_column_names_file_column_and_remedy(tmp_path: Path) -> None:
     assert "t.csv: no column 'Subject' or 'Subject ID'; found 'Subjects', 'Age'. Is it 'Subjects'?" in str(
         caught.value
     )
+
+
+@pytest.mark.parametrize("suffix", [".xls", ".xlsx"])
+def test_excel_old_and_new(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    rows = [["Subject ID", "Age at MRI", "x"], ["Müller", 61, ""], [7, 60.5, 1], ["s", "n/a", 0]]
+    if suffix == ".xls":
+        write_xls(path, rows)
+    else:
+        pd.DataFrame(rows[1:], columns=rows[0]).to_excel(path, index=False)
+    assert read_table(path, WANTED).to_dict("list") == {"id": ["Müller", "7", "s"], "age": ["61", "60.5", ""]}
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(TableError, match=r"t\.xlsx?: is (not an Excel|an empty) table"):
+        read_table(path, WANTED)
 
 
 @pytest.mark.parametrize("raw", [None, b"", b'a,b\n1,2,3\n"'])

@@ -1,6 +1,7 @@
 """Writing synthetic volumes as scanners and archives do: any orientation, integers, an arbitrary gain."""
 
 import csv
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,3 +76,22 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]], encoding: str = "utf
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding=encoding) as file:
         csv.writer(file, **options).writerows(rows)
+
+
+def write_xls(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    """Write a table as a sheet of Excel 2.1, the smallest of the legacy formats: numbers and Latin-1 text."""
+
+    def record(kind: int, content: bytes) -> bytes:
+        return struct.pack("<HH", kind, len(content)) + content
+
+    cells = []
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            place = struct.pack("<HH3x", i, j)
+            if isinstance(value, int | float):
+                cells.append(record(0x0003, place + struct.pack("<d", value)))
+            elif text := str(value).encode("latin-1"):
+                cells.append(record(0x0004, place + bytes([len(text)]) + text))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = [record(0x0009, struct.pack("<HH", 7, 0x10)), *cells, record(0x000A, b"")]
+    path.write_bytes(b"".join(sheet))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.datasets.synthetic.files import Planted, person, save_scan, write_csv
+from braindino.datasets.synthetic.files import Planted, person, save_scan, write_xls
 from braindino.datasets.synthetic.heads import render
 
 _HEADER = (
@@ -23,8 +23,8 @@ def write_ixi(
 ) -> Planted:
     """Write healthy adults of 20 to 86 years, a T1w each and a T2w of every fourth; age shows in the anatomy.
 
-    The table is written as CSV with the columns of `IXI.xls`. Planted: a person with a second, zeroed row
-    (kept by the full one), one with rows that contradict each other, one with a blank AGE, one not in it.
+    Planted in `IXI.xls`, a legacy Excel file: a person with a second, zeroed row (kept by the full one), one
+    with rows that contradict each other, one with a blank AGE, one not in it.
 
     Args:
         root: folder to write to.
@@ -63,5 +63,5 @@ def write_ixi(
         other = [number, 3 - sex, 160, 60, 1, 1, 1, 1, "1970-01-01", 1, "2005-06-01", age - 20]
         if i != 7:
             table += [zeroed, row] if i == 1 else [row, other] if i == 3 else [row]
-    write_csv(root / "IXI.csv", [_HEADER, *table])
+    write_xls(root / "IXI.xls", [_HEADER, *table])
     return planted
