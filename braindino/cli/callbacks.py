@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from braindino.cli.ending import Ending, requeue
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.run_folder import FitOptions, write_environment
 
@@ -56,8 +56,9 @@ class RecordPeople(Callback):
 class Checkpoints(ModelCheckpoint):
     """The last two checkpoints, every `checkpoint_every` optimiser steps, and one when the run ends.
 
-    Also when Ctrl-C or SIGTERM ends it: at the end of the optimiser step, as a state in the middle of one
-    could not be continued. A second Ctrl-C ends at once. (One process; several are ended by their scheduler.)
+    Also when Ctrl-C, SIGTERM or a job's time limit ends it, whichever process was told: all of them end after
+    the same optimiser step, as a state in the middle of one could not be continued. A second Ctrl-C ends at
+    once.
     """
 
     def __init__(self, options: FitOptions) -> None:
@@ -71,65 +72,59 @@ class Checkpoints(ModelCheckpoint):
             every_n_train_steps=options.checkpoint_every,
             save_on_train_epoch_end=False,
         )
-        self._asked_to_end = False
-        self._kept = False
+        self._ending = Ending()
+        self._sent: signal.Signals | None = None
         self._step = 0
-        self._handler: Any = None
 
     @property
     def state_key(self) -> str:
         """One name whatever the interval, which a continued run may change."""
         return type(self).__name__
 
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note signals from now on."""
+        self._ending.listen(trainer.world_size)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note Ctrl-C from now on, instead of stopping in the middle of a step."""
+        """Note signals from now on."""
         super().on_train_start(trainer, pl_module)
         self._step = trainer.global_step
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._note)
+        self._ending.listen(trainer.world_size)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Save if the end was asked for since the last optimiser step."""
         super().on_train_batch_end(trainer, *args, **kwargs)
-        if trainer.global_step == self._step or trainer.world_size > 1:
+        if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        if self._asked_to_end:
+        self._sent = self._ending.asked()
+        if self._sent is not None:
             self._save_now(trainer)
-            self._kept = True
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """End between two steps: only now is the last one logged."""
         super().on_train_batch_start(trainer, *args, **kwargs)
-        if self._kept:
+        if self._sent == signal.SIGINT:
             raise KeyboardInterrupt
+        if self._sent is not None:
+            if trainer.is_global_zero:
+                requeue(self._sent)
+            raise SIGTERMException
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save if SIGTERM ends the run (Lightning does so between two steps); give Ctrl-C back."""
+        """Give the signals back."""
         super().on_exception(trainer, pl_module, exception)
-        self._listen_no_more()
-        if isinstance(exception, SIGTERMException) and trainer.world_size == 1:
-            self._save_now(trainer)
-
-    def _note(self, *_: Any) -> None:
-        self._asked_to_end = True
-        self._listen_no_more()
-        print("\nending after this step; Ctrl-C again ends at once", file=sys.stderr, flush=True)
-
-    def _listen_no_more(self) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
+        self._ending.listen_no_more()
 
     def _save_now(self, trainer: Trainer) -> None:
         path = Path(str(self.dirpath)) / f"step{trainer.global_step:07d}.ckpt"
-        if not path.exists():
+        if not trainer.strategy.broadcast(path.exists()):  # one answer for all, who save together
             trainer.save_checkpoint(path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run whose length is no multiple of the interval keeps its last steps too."""
         super().on_train_end(trainer, pl_module)
-        self._listen_no_more()
+        self._ending.listen_no_more()
         self._save_now(trainer)
 
 

@@ -1,5 +1,6 @@
 """Pretraining data: raw slices drawn at random from a store, by a rule that can be resumed exactly."""
 
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -205,8 +206,15 @@ class SliceDataModule(LightningDataModule):
             "batch_size": None,  # the dataset makes whole batches
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": _leave_signals_to_the_trainer,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """Ctrl-C and a job's time limit are told to every process; the trainer finishes its step first."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class SliceBatches(Dataset[dict[str, torch.Tensor]]):

@@ -67,7 +67,7 @@ def test_the_same_command_continues(
     cut = run / "checkpoints" / "step0000002.ckpt"
     cut.write_bytes(cut.read_bytes()[:1000])
     assert fit(cohort, tmp_path, "--trainer.max_steps", "4") == 0
-    assert "passed over step0000002.ckpt (damaged)" in caplog.text
+    assert "passed over step0000002.ckpt (damaged or refused)" in caplog.text
     assert "continuing from" in capsys.readouterr().out
     losses = {row["step"]: row["train/loss"] for row in metrics(run) if row["train/loss"]}
     assert list(losses) == ["0", "1", "2", "3"]
@@ -152,6 +152,24 @@ def test_every_shipped_config_has_known_keys_only() -> None:
         check_arguments(verb, ["--config", str(path)])
 
 
+def slurm_job(folder: Path) -> dict[str, str]:
+    command = folder / "scontrol"
+    command.write_text(f'#!/bin/bash\necho "$@" >> {folder}/called\n')
+    command.chmod(0o755)
+    told = {
+        "JOB_ID": "4711",
+        "JOB_NAME": "braindino",
+        "NTASKS": "1",
+        "PROCID": "0",
+        "LOCALID": "0",
+        "NODEID": "0",
+    }
+    return {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        **{f"SLURM_{name}": value for name, value in told.items()},
+    }
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ended_from_outside_it_keeps_its_last_step(
     cohort: Path, tmp_path: Path, sent: signal.Signals, code: int
@@ -162,6 +180,8 @@ def test_ended_from_outside_it_keeps_its_last_step(
         *("--trainer.max_steps", "100000", "--run.checkpoint_every", "100000"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if sent == signal.SIGTERM:  # as a job of SLURM, with a stand-in for its command
+        environment |= slurm_job(tmp_path)
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment, text=True)
     assert process.stdout is not None
@@ -174,6 +194,8 @@ def test_ended_from_outside_it_keeps_its_last_step(
     assert "Traceback" not in told
     if sent == signal.SIGINT:
         assert "--run.id a goes on" in told
+    else:
+        assert (tmp_path / "called").read_text() == "requeue 4711\n"
     (kept,) = (tmp_path / "pretrain" / "a" / "checkpoints").iterdir()
     step = read_file(kept)["global_step"]
     assert step >= 3

@@ -1,17 +1,14 @@
-"""docs/pretraining.md and docs/slurm.md: commands are understood, and the job script requeues itself."""
+"""docs/pretraining.md and docs/slurm.md: commands are understood, and the job asks for the right signal."""
 
-import os
 import re
 import shlex
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from braindino.cli.arguments import check_arguments
 from braindino.cli.configs import resolve_configs
+from braindino.cli.ending import NEAR
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -36,36 +33,14 @@ def test_commands_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_its_command_is_understood(script: str) -> None:
-    line = script[script.index("srun braindino") :].split("&\n")[0].replace("\\\n", " ")
+    line = script[script.index("srun braindino") :].replace("\\\n", " ")
     _, _, verb, *arguments = shlex.split(line.replace("$SLURM_JOB_NUM_NODES", "2"))
     check_arguments(verb, resolve_configs(arguments))
 
 
-def test_the_signal_before_the_limit_requeues_the_job(script: str, tmp_path: Path) -> None:
-    """With stand-ins for srun and scontrol that write down how they were called."""
-    (tmp_path / "job.sh").write_text(script)
-    for name, body in {
-        "srun": f'cd {tmp_path}; echo "$@" > tmp; mv tmp called; exec sleep 60',
-        "scontrol": f'echo "$@" > {tmp_path}/requeued',
-    }.items():
-        file = tmp_path / name
-        file.write_text(f"#!/bin/bash\n{body}\n")
-        file.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "SLURM_JOB_ID": "4711",
-        "SLURM_JOB_NUM_NODES": "2",
-    }
-    job = subprocess.Popen(["bash", str(tmp_path / "job.sh")], env=environment, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "called").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert "--trainer.num_nodes 2" in (tmp_path / "called").read_text()
-        job.send_signal(signal.SIGUSR1)
-        job.wait(timeout=30)
-        assert (tmp_path / "requeued").read_text() == "requeue 4711\n"
-    finally:
-        os.killpg(job.pid, signal.SIGKILL)
+def test_the_signal_is_one_that_is_listened_to_early_enough(script: str) -> None:
+    """tests/cli/test_lightning.py sends it to a run, which saves and requeues."""
+    (option,) = re.findall(r"^#SBATCH --signal=(\w+)@(\d+)$", script, re.MULTILINE)
+    assert option[0] == "TERM"
+    assert 60 <= int(option[1]) < NEAR
+    assert "#SBATCH --requeue" in script

@@ -1,3 +1,6 @@
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,16 @@ def test_workers_do_not_change_the_draws_and_a_resumed_run_goes_on(store: Path, 
     remainder = list(rest)
     assert len(remainder) == 2
     assert drawn([*batches, *remainder, *rest]) == expected
+
+
+def test_workers_leave_a_signal_to_the_trainer(store: Path) -> None:
+    loader = module(store, num_workers=1).train_dataloader()
+    batches = iter(loader)
+    next(batches)
+    for process in multiprocessing.active_children():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            os.kill(int(process.pid or 0), number)
+    assert len(list(batches)) == 5
 
 
 def test_two_ranks_see_together_what_one_sees(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
