@@ -8,9 +8,7 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
-from braindino.datasets.manifest import DROPPED_COLUMNS, Manifest
-from braindino.datasets.manifest import IDENTITY as IDENTITY
-from braindino.datasets.manifest import MASK as MASK
+from braindino.datasets.manifest import DROPPED_COLUMNS, IDENTITY, MASK, Manifest
 from braindino.scans.store import Store
 
 

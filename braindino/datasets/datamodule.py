@@ -10,8 +10,8 @@ import pandas as pd
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from braindino.datasets.cases import IDENTITY, CaseDataset, case_table, collate
-from braindino.datasets.manifest import MASK, Manifest, is_missing
+from braindino.datasets.cases import CaseDataset, case_table, collate
+from braindino.datasets.manifest import IDENTITY, MASK, Manifest, is_missing
 from braindino.datasets.masks import whole_labels
 from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_split, split_people
 from braindino.errors import BraindinoError
