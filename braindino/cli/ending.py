@@ -27,7 +27,7 @@ class Ending:
     def __init__(self) -> None:
         self._noted = 0
         self._before: dict[int, Any] = {}
-        self._group: dist.ProcessGroup | None = None
+        self._group: Any = None
 
     def listen(self, processes: int) -> None:
         """Take over the signals; called by all processes."""
