@@ -51,7 +51,7 @@ def known_keys(verb: str) -> dict[str, Any]:
         from braindino.probing import FrozenProbeModule, Protocol
 
         return known | {"model": keys_of(FrozenProbeModule), "probe": keys_of(Protocol)}
-    return known | {"ckpt_path": None, "verbose": None, "weights_only": None}
+    return known | {"ckpt_path": None, "verbose": None}
 
 
 def _dotted(arguments: Sequence[str]) -> list[tuple[str, Any]]:

@@ -29,7 +29,7 @@ from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
 from braindino.cli.run_folder import FitOptions
-from braindino.encoders.checkpoints import last_checkpoint
+from braindino.encoders.checkpoints import last_checkpoint, read_file
 from braindino.errors import BraindinoError
 
 _PARSER = {"exit_on_error": False, "allow_abbrev": False}
@@ -93,7 +93,7 @@ class FitCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The verbs, and the parameters of the trainer's methods that are not arguments."""
-        given = {"model", "datamodule"}
+        given = {"model", "datamodule", "weights_only"}
         return {
             "fit": given | {"train_dataloaders", "val_dataloaders"},
             "validate": given | {"dataloaders"},
@@ -103,6 +103,9 @@ class FitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The `run` group: where the run writes."""
         parser.add_class_arguments(FitOptions, "run")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would let what a checkpoint holds, even the name of a class, into the config."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that writes everything into the run folder."""
@@ -145,6 +148,8 @@ class FitCLI(LightningCLI):
                     self._rewind(int(found.stem.removeprefix("step")))
         elif not Path(kwargs["ckpt_path"]).is_file():
             raise BraindinoError(f"--ckpt_path {kwargs['ckpt_path']}: no such file.")
+        else:
+            read_file(Path(kwargs["ckpt_path"]))  # refuses in words what is damaged or would need unpickling
         # Our own checkpoints hold tensors and plain values only, and a foreign one must not run code.
         kwargs["weights_only"] = True
         return kwargs

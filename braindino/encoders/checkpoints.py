@@ -74,20 +74,22 @@ def last_checkpoint(run: Path) -> Path:
         BraindinoError: there is none, or none that can be read.
     """
     folder = run / "checkpoints"
-    damaged = []
+    damaged: list[tuple[str, BraindinoError]] = []
     for path in sorted(folder.glob("*.ckpt"), key=lambda file: file.name, reverse=True):
         try:
             read_file(path)
-        except BraindinoError:
-            damaged.append(path.name)
+        except BraindinoError as error:
+            damaged.append((path.name, error))
             continue
         if damaged:
-            _log.warning("passed over %s (damaged), using %s", ", ".join(damaged), path.name)
+            names = ", ".join(name for name, _ in damaged)
+            _log.warning("passed over %s (damaged or refused), using %s", names, path.name)
         return path
     if damaged:
+        others = ", ".join(name for name, _ in damaged[1:])
         raise BraindinoError(
-            f"{folder}: none of {', '.join(damaged)} can be read.\n"
-            "Remove them to start anew, or name another run with --run.id."
+            f"{damaged[0][1]}\n{f'Nor can {others} be read. ' if others else ''}"
+            "Remove such checkpoints to start anew, or name another run with --run.id."
         )
     raise BraindinoError(f"{folder} holds no .ckpt file: the run has saved nothing yet.")
 

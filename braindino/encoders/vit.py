@@ -12,6 +12,9 @@ from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
 
+# timm would fetch or unpickle what these name, and the arguments may come out of a stranger's file.
+_ABOUT_WEIGHTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+
 
 def create_vit(architecture: str, in_chans: int = 3, drop_path: float = 0.0, **model_args: Any) -> nn.Module:
     """A randomly initialised timm ViT without classifier, whose output is the CLS token after the final norm.
@@ -24,8 +27,13 @@ def create_vit(architecture: str, in_chans: int = 3, drop_path: float = 0.0, **m
         model_args: passed to timm (`patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...).
 
     Raises:
-        BraindinoError: timm knows no such architecture, or refuses an argument.
+        BraindinoError: timm knows no such architecture, or refuses an argument, or one is about weights.
     """
+    if foreign := sorted(_ABOUT_WEIGHTS & model_args.keys()):
+        raise BraindinoError(
+            f"model_args: {foreign[0]!r} is about weights, not the architecture, and is refused.\n"
+            "Start from weights by naming them: model.encoder for a probe, model.init_from for pretraining."
+        )
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(module="eva"), n=3, cutoff=0.3)
         raise BraindinoError(

@@ -160,9 +160,9 @@ def _row(folder: Path, uid: str, facts: dict[str, Any], said: str) -> Series:
 
 def _name(row: Series) -> str:
     """File name of a volume: letters, digits and dashes of the description, number, digest of the series."""
-    words = re.sub(r"[^A-Za-z0-9]+", "-", row.description).strip("-") or "series"
+    words, number = (re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") for text in (row.description, row.number))
     digest = hashlib.sha256(row.series.encode()).hexdigest()[:8]
-    return "_".join(filter(None, [words, row.number, digest]))
+    return "_".join(filter(None, [words or "series", number, digest]))
 
 
 def _once(series: Iterable[Series]) -> Iterable[Series]:

@@ -1,6 +1,7 @@
 """The store: prepared scans on disk, memory-mapped, and `fill`, which puts scans into it."""
 
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
 REJECT_COLUMNS = ("path", "reason", *IDENTITY)
 OPEN_MAPS = 64
 _FORMAT = 1
+_KEY = re.compile(r"[0-9a-f]{40}")
 
 
 class Store:
@@ -125,7 +127,9 @@ class Store:
     def records(self) -> dict[str, Record]:
         """The latest record of each path, as read at the first use or after `refresh`."""
         if self._records is None:
-            self._records = read_ledger(self._layout.ledger)
+            records = read_ledger(self._layout.ledger)
+            # Keys become names of files: in a store from elsewhere they must not be able to lead out of it.
+            self._records = {p: r for p, r in records.items() if "key" not in r or _is_key(r["key"])}
         return self._records
 
     def index(self) -> pd.DataFrame:
@@ -278,6 +282,10 @@ def _tasks(rows: pd.DataFrame) -> list[Task]:
 def _foreign(path: Path) -> bool:
     """Whether a file cannot be the contract that another process is about to write."""
     return not (path.name.startswith(".") and "contract.json." in path.name)
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
 
 
 def _gone(file: Path | str) -> BraindinoError:

@@ -1,0 +1,265 @@
+"""Attacks through the command: files that would run code when read, names that would leave their folder."""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from braindino.cli.main import main
+from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.export import export
+from braindino.encoders.features import FeatureCache
+from braindino.errors import BraindinoError
+from braindino.scans.dicom import convert_series
+from braindino.scans.store import Store
+
+TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
+ENCODER = "scratch:vit_tiny_patch16_dinov3_qkvb"
+
+
+class Bomb:
+    """Unpickling it opens a file for writing; an attacker would put any other function in place of `open`."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.mark), "w")
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """Where a file appears when a bomb has gone off."""
+    return tmp_path / "code-was-run"
+
+
+@pytest.fixture(scope="module")
+def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a finished run."""
+    runs = tmp_path_factory.mktemp("trained")
+    assert main(fit(cohort, runs)) == 0
+    return runs / "pretrain" / "a" / "checkpoints" / "step0000002.ckpt"
+
+
+def fit(cohort: Path, runs: Path, *more: str, verb: str = "fit") -> list[str]:
+    return [
+        *(verb, "--config", "pretrain.yaml", "--config", TINY, f"--data.store={cohort / 'store'}"),
+        *("--run.root", str(runs), "--run.id", "a", *more),
+    ]
+
+
+def probe(cohort: Path, runs: Path, encoder: str, root: Path | None = None) -> list[str]:
+    return [
+        *("probe", "--config", "adni_cls.yaml", "--data.root", str(root or cohort / "ADNI")),
+        *("--data.store", str(cohort / "store"), "--model.encoder", encoder, "--run.root", str(runs)),
+        *("--probe.seeds", "[0]", "--probe.max_epochs", "1", "--probe.resamples", "20"),
+        *("--probe.baselines", "false"),
+    ]
+
+
+def booby_trapped(source: Path, target: Path, mark: Path) -> Path:
+    """A checkpoint that is fine but for one more entry."""
+    content = torch.load(source, weights_only=True)
+    content["hyper_parameters"] = Bomb(mark)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, target)
+    return target
+
+
+def test_the_bomb_works(mark: Path) -> None:
+    pickle.loads(pickle.dumps(Bomb(mark))).close()
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    "way", ["export", "export of a run", "probe", "init_from", "ckpt_path", "resume", "validate"]
+)
+def test_a_checkpoint_with_code(
+    way: str, cohort: Path, trained: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    runs = tmp_path / "runs"
+    evil = booby_trapped(trained, runs / "pretrain" / "a" / "checkpoints" / "step0000002.ckpt", mark)
+    elsewhere = tmp_path / "other"
+    command = {
+        "export": ["export", str(evil), "--out", str(tmp_path / "encoder")],
+        "export of a run": ["export", str(evil.parent.parent), "--out", str(tmp_path / "encoder")],
+        "probe": probe(cohort, runs, str(evil)),
+        "init_from": fit(cohort, elsewhere, "--model.init_from", str(evil)),
+        "ckpt_path": fit(cohort, elsewhere, "--ckpt_path", str(evil)),
+        "resume": fit(cohort, runs),
+        "validate": fit(cohort, runs, verb="validate"),
+    }[way]
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert not mark.exists()
+    assert str(evil.name) in told
+    assert "unpickl" in told
+    assert "safetensors" in told
+    assert len(told.strip().splitlines()) <= 4
+
+
+def test_a_checkpoint_does_not_name_classes(cohort: Path, trained: Path, tmp_path: Path) -> None:
+    content = torch.load(trained, weights_only=True)
+    content["hyper_parameters"] = {"_class_path": "no.such.Module"}
+    torch.save(content, tmp_path / "evil.ckpt")
+    evil = str(tmp_path / "evil.ckpt")
+    assert main(fit(cohort, trained.parents[3], "--ckpt_path", evil, verb="validate")) == 0
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_weights_with_code(
+    suffix: str, cohort: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = tmp_path / f"weights{suffix}"
+    torch.save({"teacher": {"backbone.cls_token": Bomb(mark)}}, evil)
+    assert main(probe(cohort, tmp_path / "runs", str(evil))) == 2
+    assert evil.name in capsys.readouterr().err
+    evil.write_bytes(pickle.dumps(Bomb(mark), protocol=2))  # bare, as torch before 1.6 wrote
+    assert main(probe(cohort, tmp_path / "runs", str(evil))) == 2
+    assert not mark.exists()
+
+
+def test_weights_only_cannot_be_switched_off(
+    cohort: Path, trained: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = booby_trapped(trained, tmp_path / "evil.ckpt", mark)
+    command = fit(cohort, tmp_path / "runs", "--ckpt_path", str(evil), "--weights_only", "false")
+    assert main(command) == 2  # there is no such key
+    assert "weights_only" in capsys.readouterr().err
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "argument", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained"]
+)
+def test_an_export_cannot_name_other_weights(
+    argument: str, trained: Path, tmp_path: Path, mark: Path
+) -> None:
+    """What timm would load by these arguments, an older one unpickles."""
+    folder = tmp_path / "encoder"
+    export(trained, folder)
+    torch.save({"state_dict": Bomb(mark)}, folder / "evil.pth")
+    config = json.loads((folder / "config.json").read_text())
+    file = str(folder / "evil.pth")
+    config["model_args"][argument] = file if argument == "checkpoint_path" else {"file": file}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BraindinoError, match=argument):
+        load_encoder(str(folder))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:encoder"])
+def test_an_architecture_is_a_name_and_no_place(name: str) -> None:
+    for spec in (name, f"scratch:{name}"):
+        with pytest.raises(BraindinoError):
+            load_encoder(spec)
+
+
+def test_arrays_with_code(tmp_path: Path, mark: Path) -> None:
+    cache = FeatureCache(tmp_path, load_encoder(ENCODER))
+    key = "ab" * 20
+    cache.path(key).parent.mkdir(parents=True)
+    np.save(cache.path(key), np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
+    assert cache.read(key) is None  # as if there were none: it is computed again
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("verb", ["fit", "probe"])
+def test_a_config_with_python_in_it(
+    verb: str, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "evil.yaml"
+    config.write_text(f"seed_everything: !!python/object/apply:builtins.open ['{mark}', 'w']\n")
+    assert main([verb, "--config", str(config)]) == 2
+    assert "evil.yaml" in capsys.readouterr().err
+    assert main([verb, f"--seed_everything=!!python/object/apply:builtins.open ['{mark}', 'w']"]) == 2
+    assert not mark.exists()
+
+
+def tree(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def hostile(cohort: Path, tmp_path: Path) -> Path:
+    """A manifest whose every name tries to climb; its scans are real ones."""
+    table = pd.read_csv(cohort / "adni.csv", dtype=str, keep_default_na=False)
+    table["path"] = [str((cohort / path).resolve()) for path in table["path"]]
+    for column in ("dataset", "subject", "session", "group", "site"):
+        table[column] = "../../../../out/" + table[column]
+    folder = tmp_path / "a" / "b" / "c"
+    folder.mkdir(parents=True)
+    table.to_csv(folder / "hostile.csv", index=False)
+    return folder / "hostile.csv"
+
+
+def test_names_in_a_manifest_stay_inside(hostile: Path, cohort: Path, tmp_path: Path) -> None:
+    here = hostile.parent
+    store, runs = here / "store", here / "runs"
+    before = tree(tmp_path)
+    assert main(["prepare", str(hostile), "--store", str(store), "--depth", "8", "--size", "16"]) == 0
+    assert main([*probe(cohort, runs, ENCODER, hostile), "--data.store", str(store)]) == 0
+    made = tree(tmp_path) - before
+    assert made
+    assert [path for path in made if not {store, runs} & set(path.parents)] == []
+
+
+def test_an_encoder_named_by_dots_stays_in_the_runs(
+    cohort: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(trained, tmp_path / "my" / "encoder")
+    inside = tmp_path / "my" / "encoder" / "work"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    assert main(probe(cohort, tmp_path / "runs", "..")) == 0
+    assert [path.parent.name for path in tmp_path.glob("runs/adni_cls/*/*")] == ["encoder"]
+
+
+def test_a_run_is_named_by_one_folder(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--run.id=..", "--run.id=../x", "--run.name=/tmp/x", "--run.name=."):
+        assert main(fit(cohort, tmp_path, option)) == 2
+        assert "name of one folder" in capsys.readouterr().err
+    assert tree(tmp_path) == set()
+
+
+def test_a_ledger_cannot_name_a_place(cohort: Path, tmp_path: Path) -> None:
+    """A store from a stranger: the keys in its ledger become file names, also of features."""
+    copytree(cohort / "store", tmp_path / "store")
+    for file in (tmp_path / "store" / "ledger").iterdir():
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps({**line, "key": "../../../out"}) + "\n" for line in lines))
+    assert Store.open(tmp_path / "store").index().empty
+
+
+def test_dicom_series_stay_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for dcm2niix that hands on whatever the headers say."""
+    names = ("SeriesNumber", "SeriesDescription", "SeriesInstanceUID", "PatientID")
+    facts = dict.fromkeys(names, "../../../../out/x")
+    program = tmp_path / "bin" / "dcm2niix"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\n"
+        "out = Path(sys.argv[sys.argv.index('-o') + 1])\n"
+        "(out / 'v.nii.gz').write_bytes(bytes(9))\n"
+        f"(out / 'v.json').write_text({json.dumps(facts)!r})\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    series = tmp_path / "a" / "scans" / "s"
+    series.mkdir(parents=True)
+    (series / "1.dcm").write_bytes(bytes(128) + b"DICM")
+    out = tmp_path / "a" / "out"
+    before = tree(tmp_path)
+    (row,) = convert_series([series], series.parent, out, progress=False)
+    assert (out / row.output).is_file()
+    assert all(out in path.parents for path in tree(tmp_path) - before)

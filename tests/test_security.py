@@ -1,0 +1,73 @@
+"""What the package must never call: readers that unpickle, loaders of YAML that build objects, a shell."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import braindino
+
+SOURCES = sorted(Path(braindino.__file__).parent.rglob("*.py"))
+# Readers that unpickle unless told otherwise: name -> the keyword that must be there, with this value.
+GUARDED = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}
+FORBIDDEN = {
+    *("eval", "exec", "compile", "__import__"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "cloudpickle.load", "joblib.load", "shelve.open"),
+    *("pd.read_pickle", "torch.hub.load", "torch.jit.load", "jit.load"),
+    *("yaml.load", "yaml.full_load", "yaml.unsafe_load"),
+    *("os.system", "os.popen", "subprocess.getoutput", "tarfile.open", "shutil.unpack_archive"),
+    "Markup",  # jinja2: what it wraps is not escaped
+}
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Dotted name and node of every call in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def faults(path: Path) -> list[str]:
+    found = []
+    for name, call in calls(path):
+        given = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}
+        if name in FORBIDDEN or name.endswith(".extractall"):
+            found.append(f"line {call.lineno}: {name}")
+        if name in GUARDED and given.get(GUARDED[name][0]) is not GUARDED[name][1]:
+            found.append(f"line {call.lineno}: {name} without {GUARDED[name][0]}={GUARDED[name][1]}")
+        if given.get("shell") or given.get("allow_pickle") or given.get("weights_only") is False:
+            found.append(f"line {call.lineno}: {name} with shell, allow_pickle or weights_only=False")
+        if (
+            name.split(".")[-1] == "Environment"
+            and name.startswith("jinja2")
+            and given.get("autoescape") is not True
+        ):
+            found.append(f"line {call.lineno}: {name} without autoescape=True")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_nothing_runs_what_a_file_says(path: Path) -> None:
+    assert faults(path) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text, Loader)",
+        "subprocess.run(words, shell=True)",
+        "trainer.fit(model, weights_only=False)",
+        "archive.extractall(folder)",
+        "jinja2.Environment()",
+        "eval(text)",
+    ],
+)
+def test_the_audit_sees(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(line)
+    assert faults(file)
