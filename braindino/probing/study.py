@@ -17,6 +17,7 @@ from braindino.probing.audit import audit
 from braindino.probing.baselines import known_traits, traits_cell, untrained
 from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
+from braindino.probing.conformity import keep_training_scans
 from braindino.probing.data import CaseData
 from braindino.probing.finished import keep_recipe
 from braindino.probing.inputs import case_data, check_way
@@ -46,10 +47,10 @@ def run_study(
     """Extract features once, run every cell that is not done yet, and write what all of them show.
 
     Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv`, `cases.csv`,
-    `dropped.csv`, `study.json` and `probe.json` into `run_dir`, and each cell with its trained probe into
-    `run_dir/cells`; `load_probe` reads them again. Interrupting it is safe, and the next call goes on. On a
-    CPU the same study gives the same bytes. Cells of seeds and fractions that an earlier call ran stay, and
-    are in the results, although this call does not ask for them.
+    `dropped.csv`, `study.json`, `probe.json` and `training_scans.json` into `run_dir`, and each cell with its
+    trained probe into `run_dir/cells`; `load_probe` reads them again. Interrupting it is safe, and the next
+    call goes on. On a CPU the same study gives the same bytes. Cells of seeds and fractions that an earlier
+    call ran stay, and are in the results, although this call does not ask for them.
 
     Where the data has `folds` and no `fold`, each cell is run for every fold as the test part.
 
@@ -87,6 +88,7 @@ def run_study(
     keep_settings(run_dir / "study.json", settings)
     keep_cases(run_dir, cases)
     keep_recipe(run_dir, module, cases, encoder, datamodule.store.strip_cmd)
+    keep_training_scans(run_dir, cases.table, cases.modalities, datamodule.store)
 
     def probe(network: Encoder, keep: bool) -> Callable[[Cell], None]:
         @cache

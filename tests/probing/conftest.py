@@ -1,5 +1,7 @@
 """A tiny encoder, and data whose features carry the label: no images, no training of an encoder."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,9 @@ from torch import nn
 
 from braindino.datasets.splits import parts_of_fold
 from braindino.encoders.base import Encoder
+from braindino.scans.geometry import Geometry
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.reading import Scan
 
 CONTRACT = Preprocessing(depth=3, size=(4, 4))
 CLASSES = ("CN", "MCI", "AD")
@@ -47,6 +51,13 @@ class MemoryStore:
 
     def slices(self, key):
         return self.scans[key]
+
+    def sidecar(self, key):
+        return {"step": 0.02, "zero": 100.0, "stats": {"nonzero": 0.5}, "affine_source": "sform"}
+
+    def geometry(self, key):
+        scan = Scan(self.scans[key].T, np.eye(4), Path(key), "")
+        return Geometry.of(scan, "RAS", (2, 1, 0), 3, (4, 4))
 
 
 class PlantedData:
