@@ -16,6 +16,7 @@ PLAIN_VERBS = {
     "prepare": "preprocess the scans of a manifest into a store",
     "export": "write a pretraining run's encoder as a folder for timm and braindino",
     "embed": "write the features of scans as a table",
+    "compare": "test encoders against each other by their probes' predictions",
     "demo": "run the whole path on a synthetic cohort",
     "doctor": "tell what is installed, what is missing, and what the machine can do",
 }
@@ -36,6 +37,7 @@ ORDER = (
     "export",
     "probe",
     "embed",
+    "compare",
     "demo",
     "doctor",
 )

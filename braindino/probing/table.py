@@ -1,13 +1,11 @@
 """Results as text: the table that the command prints, and what a reader must know besides the numbers."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from braindino.analysis.headlines import headlines
-from braindino.analysis.statistics import MOST_REDRAWN
+from braindino.analysis.notes import notes
+from braindino.analysis.text import aligned, interval, number
 from braindino.probing.results import models
-
-Numbers = Mapping[str, Any]
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -22,105 +20,11 @@ def results_table(results: dict[str, Any]) -> str:
     lines = [["labels", "model", *(f"test/{name}" for name in names)]]
     if repeated:
         lines[0].append(f"sd of {names[0]} over {over}")
-    for number, summary in enumerate(results["summary"]):
+    for place, summary in enumerate(results["summary"]):
         for model, part in models(results).items():
-            shown = part["summary"][number]
+            shown = part["summary"][place]
             metrics = shown["test"]["metrics"]
             line = [f"{summary['fraction']:.0%}", model, *(interval(metrics[name]) for name in names)]
             spread = (shown["folds"] if over == "folds" else metrics)[names[0]]["sd"]
-            lines.append([*line, _number(spread)] if repeated else line)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    padded = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
-    ]
-    return "\n".join([line.rstrip() for line in padded] + notes(results))
-
-
-def notes(results: dict[str, Any]) -> list[str]:
-    """What a reader must know besides the numbers, a sentence each."""
-    test, seeds = results["summary"][0]["test"], results["summary"][0]["seeds"]
-    enough = test["redrawn"] <= MOST_REDRAWN * (test["resamples"] + test["redrawn"])
-    said = [
-        f"{test['cases']} test cases of {test['people']} people"
-        + (f", each tested in one of {results['folds']} folds" if results["folds"] else "")
-        + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "")
-        + (", 95 % intervals from resampling people." if test["resamples"] and enough else ".")
-    ]
-    if not enough:
-        said.append("No intervals: one or two test people carry a whole class, too few to resample.")
-    if "TEST" in results["selection"]:
-        said.append(f"WARNING: {results['selection']}.")
-    said += _repeats(results) + _dropped(results["dropped"])
-    if copies := results["audit"]["shared_scans_across_parts"]:
-        said.append(f"WARNING: {copies} scans occur in several parts of the split; results.json lists them.")
-    seen = results["audit"]["pretraining"]
-    if seen is None:
-        said.append("The encoder does not record whom it was pretrained on.")
-    elif seen["people"]:
-        said.append(
-            f"WARNING: the encoder was pretrained on {seen['people']} of these people, "
-            f"{seen['test']} in test."
-        )
-    said += _empty(results["summary"][0])
-    for name, baseline in results["baselines"].items():
-        for line in baseline["advantage"]:
-            if line["beaten"] is False:
-                said.append(
-                    f"At {line['fraction']:.0%} of the labels the probe does not beat {name}: "
-                    f"difference in test/{line['metric']} {interval(line)}."
-                )
-    return said
-
-
-def _repeats(results: dict[str, Any]) -> list[str]:
-    """Cells of earlier calls are counted; who asked for fewer is told."""
-    found = sorted({(seed, line["fraction"]) for line in results["summary"] for seed in line["seeds"]})
-    asked = [
-        (seed, float(part)) for seed in results["asked"]["seeds"] for part in results["asked"]["fractions"]
-    ]
-    more = [cell for cell in found if cell not in asked]
-    if not more:
-        return []
-    first = f"seed {more[0][0]} at {more[0][1]:.0%} of the labels"
-    return [
-        f"{len(more)} results of earlier runs of this study in the same folder are counted as well ({first}"
-        + (", ...)." if len(more) > 1 else ").")
-    ]
-
-
-def _dropped(dropped: dict[str, Any]) -> list[str]:
-    """How much is not used and why, the three most frequent reasons."""
-    reasons = dropped["reasons"]
-    if not reasons:
-        return []
-    named = [f"{count} {reason}" for reason, count in list(reasons.items())[:3]]
-    named += [f"and {len(reasons) - 3} more reasons"] if len(reasons) > 3 else []
-    return [
-        f"Not used: {dropped['scans']} scans and {dropped['cases']} cases ({'; '.join(named)}); "
-        "dropped.csv lists them."
-    ]
-
-
-def _empty(line: dict[str, Any]) -> list[str]:
-    """Of a segmentation: how often there was nothing to find, which decides a Dice of 0 or 1."""
-    counts = {name: count for name, count in line.get("nothing_to_find", {}).items() if count}
-    if not counts:
-        return []
-    told = ", ".join(f"{name} in {count}" for name, count in counts.items())
-    return [
-        f"Nothing to find: {told} of {line['test']['cases']} test cases; there Dice is 1 if nothing was "
-        "found, else 0."
-    ]
-
-
-def interval(numbers: Numbers) -> str:
-    """`value [low, high]`, as much of it as is defined."""
-    if numbers["low"] is None:
-        return _number(numbers["value"])
-    return f"{_number(numbers['value'])} [{_number(numbers['low'])}, {_number(numbers['high'])}]"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "undefined"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+            lines.append([*line, number(spread)] if repeated else line)
+    return "\n".join(aligned(lines) + notes(results))

@@ -1,0 +1,92 @@
+"""Models against each other over tasks: every difference in one table, its p values adjusted by Holm."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from braindino.analysis.differences import EVERYBODY, MAIN_TESTS, Row, differences
+from braindino.analysis.paired import holm
+from braindino.analysis.pairing import Pairing, listed, pair
+from braindino.analysis.predictions import task_of
+from braindino.analysis.statistics import RESAMPLES
+
+COLUMNS = (
+    *("task", "fraction", "stratum", "first", "second", "metric", "cases", "people", "seeds"),
+    *("value_first", "value_second", "difference", "low", "high", "sd"),
+    *("test", "statistic", "p", "p_holm", "family"),
+)
+
+
+def compare_sides(
+    sides: Mapping[str, Mapping[str, pd.DataFrame]],
+    all_pairs: bool = False,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Every other model against the first (or all pairs) on every task that both have.
+
+    Args:
+        sides: name of the model -> task -> its predictions.
+
+    Returns:
+        A table with `COLUMNS`, and sentences about what was left out.
+
+    Raises:
+        ValueError: no two models have a task in common, or two cannot be compared; told with both names.
+    """
+    names = list(sides)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    rows: list[Row] = []
+    said: list[str] = []
+    for first, second in pairs if all_pairs else [(names[0], other) for other in names[1:]]:
+        for task in sides[first]:
+            if task not in sides[second]:
+                said.append(f"{task}: {second} has no such run.")
+                continue
+            tables = sides[first][task], sides[second][task]
+            try:
+                pairings = pair(*tables)
+                found = differences(pairings, resamples, seed)
+            except ValueError as error:
+                raise ValueError(f"{task}, {first} and {second}: {error}") from error
+            said += _left_out(task, first, second, pairings, *tables)
+            known = {"task": task, "first": first, "second": second, "kind": task_of(tables[0])}
+            rows += [{**known, **row} for row in found]
+    if not rows:
+        raise ValueError(f"{' and '.join(names)} have no task in common")
+    return adjust(pd.DataFrame(rows)), said
+
+
+def _left_out(
+    task: str, first: str, second: str, pairings: Sequence[Pairing], *tables: pd.DataFrame
+) -> Iterator[str]:
+    """Sentences about the cases, seeds and fractions that only one of the two has."""
+    told = pairings[0]
+    shared = told.first[0]["case"].nunique()
+    if told.only_first or told.only_second:
+        yield (
+            f"{task}: compared on the {shared} test cases of both; left out: {told.only_first} of {first}, "
+            f"{told.only_second} of {second}, whose splits differ."
+        )
+    for column, kept in (("seed", set(told.seeds)), ("fraction", {each.fraction for each in pairings})):
+        others = set(tables[0][column]) ^ set(tables[1][column])
+        if others:
+            yield f"{task}: {first} and {second} share {column} {listed(kept)}; left out: {listed(others)}."
+
+
+def adjust(table: pd.DataFrame) -> pd.DataFrame:
+    """Add `family` and `p_holm`: Holm's adjustment over all p values of one family in the table.
+
+    The families: the main test of every task (`MAIN_TESTS`) over tasks, label fractions and pairs of models;
+    the same by age band; every further metric and test by itself.
+    """
+    main = [
+        MAIN_TESTS[kind] == (metric, test)
+        for kind, metric, test in table[["kind", "metric", "test"]].to_numpy()
+    ]
+    everybody = table["stratum"] == EVERYBODY
+    further = table["metric"] + " " + table["test"]
+    family = further.where(~np.array(main), np.where(everybody, "main test", "main test by age"))
+    adjusted = table["p"].astype(float).groupby(family).transform(holm)
+    return table.assign(family=family, p_holm=adjusted)[list(COLUMNS)]

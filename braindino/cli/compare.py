@@ -1,0 +1,103 @@
+"""The verb `compare`: encoders against each other, paired, on the test cases that both have."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from braindino.errors import BraindinoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(
+    *runs: Path,
+    out: Path | None = None,
+    pairs: Literal["first", "all"] = "first",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> int:
+    """Compare encoders by the predictions of their probes, on the test cases that both have.
+
+    Differences are the first model less the other, of the mean over seeds, with 95 % intervals from
+    resampling people. AUROC: DeLong, with a person's cases together. Accuracy: exact McNemar, on the mean
+    probability over seeds, and permutation of people. Errors and Dice: Wilcoxon signed-rank and permutation.
+    All others, the C-index too: the bootstrap. Holm's correction is over tasks, label fractions and pairs.
+
+    Args:
+        runs: run folders of `probe`, or folders of them. Tasks are matched by name; runs of one encoder are
+            one model.
+        out: folder for compare.csv and compare.json.
+        pairs: every model against the first one, or all pairs.
+        resamples: draws of people for the intervals.
+        seed: of these draws and of the permutations.
+
+    Returns:
+        0.
+    """
+    from braindino.analysis.comparison import compare_sides
+    from braindino.analysis.runs import sides_of
+
+    if resamples < 1:
+        raise BraindinoError(f"--resamples {resamples}: expected 1 or more.")
+    try:
+        sides = sides_of(runs)
+        if len(sides) < 2:
+            raise ValueError(f"one model only ({next(iter(sides))}); give the runs of two at least")
+        tables = {
+            name: {task: run.predictions for task, run in found.items()} for name, found in sides.items()
+        }
+        table, said = compare_sides(tables, pairs == "all", resamples, seed)
+    except ValueError as error:
+        raise BraindinoError(f"compare: {error}.") from None
+    print("\n".join(text(table, said)))
+    if out is not None:
+        paths = {name: {task: str(run.path) for task, run in found.items()} for name, found in sides.items()}
+        _write(out, table, {"models": paths, "resamples": resamples, "seed": seed, "left_out": said})
+    return 0
+
+
+def text(table: "pd.DataFrame", said: list[str]) -> list[str]:
+    """For a person: a block per pair of models, a line per metric and test, then what was left out."""
+    from braindino.analysis.text import aligned, interval, number, p_value
+
+    lines: list[str] = []
+    for pair, rows in table.groupby(["first", "second"], sort=False):
+        first, second = map(str, pair)
+        lines += [f"{first} less {second}:", ""]
+        cells: list[list[str]] = [
+            ["task", "labels", "cases", "metric", first, second, "difference", "test", "p", "p (Holm)"]
+        ]
+        for row in rows.to_dict("records"):
+            who = f"{row['cases']}" if row["stratum"] == "all" else f"{row['cases']}, {row['stratum']}"
+            numbers = {"value": row["difference"], "low": row["low"], "high": row["high"]}
+            cells.append(
+                [
+                    *(str(row["task"]), f"{row['fraction']:.0%}", who, str(row["metric"])),
+                    *(number(row["value_first"]), number(row["value_second"]), interval(numbers)),
+                    *(str(row["test"]), p_value(row["p"]), p_value(row["p_holm"])),
+                ]
+            )
+        lines += [*aligned(cells), ""]
+    seeds, people = table["seeds"].max(), (table["people"] < table["cases"]).any()
+    lines.append(
+        ("Means over seeds; intervals" if seeds > 1 else "Intervals")
+        + " at 95 % from resampling people; Holm over tasks, label fractions and pairs."
+    )
+    if people and (table["test"] == "McNemar").any():
+        lines.append(
+            "People have several cases: McNemar's test takes these for independent, the others do not."
+        )
+    return lines + said
+
+
+def _write(out: Path, table: "pd.DataFrame", about: dict[str, object]) -> None:
+    from braindino.files import atomic_write, write_json
+
+    with atomic_write(out / "compare.csv") as file:
+        table.to_csv(file, index=False, lineterminator="\n")
+    rows = [
+        {name: None if value != value else value for name, value in row.items()}
+        for row in table.astype(object).to_dict("records")
+    ]
+    write_json(out / "compare.json", {**about, "rows": rows})
+    print(f"wrote {out / 'compare.csv'} and compare.json")

@@ -1,0 +1,132 @@
+"""Predictions and run folders made up for tests of comparisons and reports: no scans, no training."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from braindino.analysis.predictions import format_predictions
+from braindino.files import write_json
+from braindino.probing.results import add_details, metrics_table, summarise
+
+CLASSES = ("CN", "MCI", "AD")
+
+
+def people(cases, visits=1, seed=0):
+    """`case`, `group`, `split` (val and test in turn by person) and traits, in the order of the person."""
+    rng = np.random.default_rng(seed)
+    owner = np.arange(cases) // visits
+    age = rng.uniform(55, 90, size=cases)
+    return pd.DataFrame(
+        {
+            "case": [f"made:{i:03d}:{v}" for i, v in zip(owner, np.arange(cases) % visits, strict=True)],
+            "group": [f"made:{i:03d}" for i in owner],
+            "split": np.where(owner // 3 % 3 == 0, "val", "test"),
+            "dataset": "made",
+            "site": np.where(owner % 2 == 0, "north", "south"),
+            "sex": np.where(owner % 4 < 2, "F", "M"),
+            "age": age[owner].round(1),
+        }
+    )
+
+
+def classification(cases=120, signal=1.0, seed=0, fraction=1.0, visits=1, classes=CLASSES):
+    """One cell of a classification; the same case has the same label for every seed and signal."""
+    table = people(cases, visits)
+    target = (np.arange(cases) // visits) % len(classes)
+    common = np.random.default_rng(1).normal(size=(cases, len(classes)))
+    own = np.random.default_rng(100 + seed).normal(size=(cases, len(classes)))
+    raw = np.exp(0.8 * common + 0.6 * own + signal * np.eye(len(classes))[target])
+    probability = raw / raw.sum(axis=1, keepdims=True)
+    named = np.array(classes)
+    columns = {f"prob_{name}": probability[:, i] for i, name in enumerate(classes)}
+    predicted = {"target": named[target], "prediction": named[probability.argmax(axis=1)], **columns}
+    return table.assign(seed=seed, fraction=fraction, **predicted)
+
+
+def regression(cases=120, noise=5.0, seed=0, fraction=1.0, visits=1):
+    """One cell of a brain age."""
+    table = people(cases, visits)
+    own = np.random.default_rng(100 + seed).normal(size=cases)
+    guess = 20 + 0.7 * table["age"] + noise * (np.random.default_rng(1).normal(size=cases) + 0.5 * own)
+    return table.assign(seed=seed, fraction=fraction, target=table["age"], prediction=guess)
+
+
+def survival(cases=120, signal=1.0, seed=0, fraction=1.0):
+    """One cell of a survival, with labelled cases."""
+    table = people(cases)
+    table["split"] = np.array(["train", "val", "test", "test"])[np.arange(cases) % 4]
+    rng = np.random.default_rng(2)
+    hazard = rng.normal(size=cases)
+    time = np.ceil(rng.exponential(400 * np.exp(-hazard)))
+    limit = np.ceil(rng.uniform(100, 900, size=cases))
+    risk = signal * hazard + np.random.default_rng(100 + seed).normal(size=cases)
+    events = {"time": np.minimum(time, limit), "event": (time <= limit).astype(int)}
+    return table.assign(seed=seed, fraction=fraction, risk=risk, **events)
+
+
+def cells(make, seeds=(0, 1), fractions=(1.0,), **options):
+    """Several cells in one table."""
+    return pd.concat(
+        [make(seed=s, fraction=f, **options) for f in fractions for s in seeds], ignore_index=True
+    )
+
+
+def write_run(folder, table, task="classification", target="diagnosis", baseline=None, resamples=100):
+    """A run folder as `braindino probe` leaves it, `<root>/<task name>/<encoder>/<id>`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    facts = [
+        {"seed": int(s), "fraction": float(f), "train_cases": round(200 * f), "train_people": round(180 * f)}
+        for s, f in table[["seed", "fraction"]].drop_duplicates().itertuples(index=False)
+    ]
+    parts = table.drop_duplicates("case").groupby("split")
+    results = {
+        "task": task,
+        "target": [target],
+        "classes": [name.removeprefix("prob_") for name in table if name.startswith("prob_")],
+        "encoder": {"name": f"encoders/{folder.parent.name}", "digest": "0" * 64},
+        "selection": "epoch chosen on validation, test evaluated once",
+        "cases": {part: {"cases": len(t), "people": t["group"].nunique()} for part, t in parts},
+        "folds": None,
+        "asked": {
+            "seeds": sorted({f["seed"] for f in facts}),
+            "fractions": sorted({f["fraction"] for f in facts}),
+        },
+        "dropped": {"scans": 0, "cases": 0, "reasons": {}},
+        "audit": {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": None},
+        **summarise(table, facts, resamples),
+        "baselines": {},
+    }
+    add_details(results, table, resamples)
+    if baseline is not None:
+        from braindino.probing.results import advantage
+
+        results["baselines"]["age_sex_site"] = {
+            **summarise(baseline, facts, resamples),
+            "advantage": advantage(table, baseline, task, resamples),
+        }
+        place = folder / "baselines" / "age_sex_site"
+        place.mkdir(parents=True)
+        (place / "predictions.csv").write_text(format_predictions(baseline))
+    write_json(folder / "results.json", results)
+    (folder / "predictions.csv").write_text(format_predictions(table))
+    metrics_table(results).to_csv(folder / "metrics.csv", index=False)
+    name = folder.parent.parent.name
+    config = {"run": {"name": name}, "probe": {"seeds": sorted({f["seed"] for f in facts})}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    start = {
+        "started": "2026-01-02T03:04:05+00:00",
+        "command": ["braindino", "probe", "--config", f"{name}.yaml", "--data.root", "my scans"],
+        "folder": "/home/somebody",
+        "braindino": "0.1.0",
+        "commit": None,
+        "python": "3.12.1",
+        "platform": "Linux",
+        "versions": {"torch": "2.8.0", "numpy": "2.0.2"},
+        "devices": ["cpu"],
+        "threads": 1,
+    }
+    write_json(folder / "environment.json", {"starts": [start]})
+    return folder

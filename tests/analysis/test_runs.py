@@ -1,0 +1,68 @@
+"""Run folders: found, read, and put together to models."""
+
+from pathlib import Path
+
+import pytest
+
+from braindino.analysis.runs import Run, find_runs, short_names, sides_of
+
+
+def folder(path, name=None):
+    path.mkdir(parents=True)
+    (path / "predictions.csv").write_text("")
+    if name is not None:
+        (path / "config.yaml").write_text(f"run: {{name: {name}}}\n")
+    return path
+
+
+def layout(sides):
+    return {name: {task: run.path for task, run in runs.items()} for name, runs in sides.items()}
+
+
+def test_parts_of_a_run_are_no_runs(tmp_path):
+    run = folder(tmp_path / "adni" / "enc" / "1")
+    folder(run / "cells" / "seed0_fraction1.0")
+    folder(run / "baselines" / "age_sex_site")
+    assert find_runs(tmp_path) == [Run(run)]
+    assert find_runs(run) == [Run(run)]
+    with pytest.raises(ValueError, match="no such folder"):
+        find_runs(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no finished probe in it"):
+        find_runs(tmp_path / "empty")
+
+
+def test_runs_of_one_encoder_are_one_model(tmp_path):
+    runs = {(t, e): folder(tmp_path / t / e / "1") for t in ("adni", "oasis") for e in ("a", "b")}
+    expected = {e: {t: runs[t, e] for t in ("adni", "oasis")} for e in ("a", "b")}
+    assert layout(sides_of([tmp_path])) == expected
+    one_by_one = [runs[key] for key in (("oasis", "b"), ("adni", "a"), ("adni", "b"), ("oasis", "a"))]
+    found = layout(sides_of(one_by_one))
+    assert found == expected
+    assert list(found) == ["b", "a"]  # the first one named is compared with the others
+
+
+def test_arguments_are_the_models_where_encoders_are_not(tmp_path):
+    first, second = (folder(tmp_path / "adni" / "enc" / name) for name in ("1", "2"))
+    assert layout(sides_of([first, second])) == {"1": {"adni": first}, "2": {"adni": second}}
+    with pytest.raises(ValueError, match=r"two runs of adni: .*1 and .*2; name the runs"):
+        sides_of([tmp_path])
+    mine, yours = (folder(tmp_path / who / "x" / "encoder" / "1", "ixi") for who in ("mine", "yours"))
+    found = layout(sides_of([tmp_path / "mine", tmp_path / "yours"]))
+    assert found == {"mine": {"ixi": mine}, "yours": {"ixi": yours}}
+
+
+def test_short_names():
+    assert short_names([Path("/a/enc/1"), Path("/b/enc/1")]) == ["a/enc/1", "b/enc/1"]
+    assert short_names([Path("/a/x")]) == ["x"]
+
+
+def test_damaged_files_are_named(tmp_path):
+    run = Run(folder(tmp_path / "adni" / "enc" / "1"))
+    with pytest.raises(ValueError, match=r"no results\.json; the run is not finished"):
+        run.results  # noqa: B018
+    (run.path / "results.json").write_text("{")
+    with pytest.raises(ValueError, match=r"results\.json: not valid JSON"):
+        run.results  # noqa: B018
+    assert run.starts == []
+    assert run.task == "adni"

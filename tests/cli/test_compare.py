@@ -1,0 +1,83 @@
+"""`braindino compare`: from run folders to a table, files, and refusals in a line."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from braindino.analysis.predictions import format_predictions
+from braindino.cli.main import main
+from tests.analysis.made import cells, classification, regression
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Two encoders on two tasks, the second one worse; visits of some people."""
+    for encoder, signal in (("good", 2.0), ("bad", 0.5)):
+        tables = {
+            "adni_cls": cells(classification, signal=signal, visits=2),
+            "brain_age": cells(regression, noise=4 / signal, seeds=(0,)),
+        }
+        for task, table in tables.items():
+            run = tmp_path / "runs" / task / encoder / "1"
+            run.mkdir(parents=True)
+            (run / "predictions.csv").write_text(format_predictions(table))
+    return tmp_path / "runs"
+
+
+def test_a_table_and_two_files(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        str(runs / task / encoder) for task in ("adni_cls", "brain_age") for encoder in ("good", "bad")
+    ]
+    assert main(["compare", *arguments, "--out", str(tmp_path / "out"), "--resamples", "100"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("good less bad:")
+    assert "DeLong" in shown
+    assert "McNemar's test takes these for independent" in shown
+    table = pd.read_csv(tmp_path / "out" / "compare.csv")
+    assert set(table["task"]) == {"adni_cls", "brain_age"}
+    main_tests = table[table["family"] == "main test"]
+    assert main_tests[["metric", "test"]].to_numpy().tolist() == [["auroc", "DeLong"], ["mae", "Wilcoxon"]]
+    assert (main_tests["p_holm"] >= main_tests["p"]).all()
+    told = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert told["models"]["good"]["adni_cls"] == str(runs / "adni_cls" / "good" / "1")
+    assert len(told["rows"]) == len(table)
+    assert told["rows"][0]["difference"] == table["difference"][0]
+
+
+def test_the_first_named_is_the_one_compared_with(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = runs / "brain_age"
+    assert main(["compare", str(task / "bad"), str(task / "good"), "--resamples", "50"]) == 0
+    assert capsys.readouterr().out.startswith("bad less good:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["adni_cls/good"], "one model only (good); give the runs of two at least"),
+        (["adni_cls/good", "nowhere"], "nowhere: no such folder"),
+        (["adni_cls/good", "brain_age/bad"], "good and bad have no task in common"),
+        (["adni_cls", "--resamples", "0"], "--resamples 0: expected 1 or more"),
+        (["adni_cls", "--pairs", "some"], "pairs"),
+        ([], "runs"),
+    ],
+)
+def test_refusals(
+    runs: Path,
+    arguments: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(runs)
+    assert main(["compare", *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert len(shown.strip().splitlines()) <= 3
+
+
+def test_a_damaged_table_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "adni_cls" / "bad" / "1" / "predictions.csv").write_text("case,group\n1,2\n")
+    assert main(["compare", str(runs)]) == 2
+    assert "predictions.csv: columns missing: split" in capsys.readouterr().err
