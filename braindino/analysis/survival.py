@@ -97,6 +97,18 @@ def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, 
     return {"threshold": threshold, "logrank": test, "ticks": ticks.tolist(), "groups": groups}
 
 
+def survival_curves(risk: ArrayLike, train: pd.DataFrame, times: ArrayLike) -> Floats:
+    """Chance (N, T) of N cases to live beyond each of T times, by Breslow's baseline hazard.
+
+    Args:
+        risk: (N,) log relative hazards.
+        train: `risk`, `time` and `event` of the cases that the model was trained on.
+    """
+    seen_time, seen_event, seen_risk = _columns(train)
+    at = np.asarray(times, dtype=np.float64)
+    return _survival_of(np.asarray(risk, dtype=np.float64), seen_time, seen_event, seen_risk, at)
+
+
 def censoring_survival(time: Floats, event: NDArray[np.bool_], at: Floats) -> Floats:
     """Chance of not being censored up to each of the times `at` (reverse Kaplan-Meier); may be 0."""
     from sksurv.nonparametric import kaplan_meier_estimator

@@ -97,7 +97,10 @@ def _tuple_length(kind: Any) -> int:
 
 
 def _list_of(kind: Any) -> Any:
-    """`str` for `list[str]`; None for everything else, a choice of kinds included."""
+    """`str` for `list[str]` and `list[str] | None`; None for everything else, other choices included."""
+    members = [each for each in get_args(kind) if each is not type(None)]
+    if get_origin(kind) is not list and len(members) == 1:
+        kind = members[0]
     return get_args(kind)[0] if get_origin(kind) is list else None
 
 

@@ -1,0 +1,201 @@
+"""`braindino predict`: what comes out is what the probe says; what it was not made for is told by name."""
+
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from braindino.analysis.predictions import read_predictions
+from braindino.cli.main import main
+from braindino.files import read_json
+
+
+def run_probe(
+    cohort: Path, encoder: Path, runs: Path, name: str, *more: str, config: str = "adni_cls.yaml"
+) -> Path:
+    arguments = [
+        *(
+            "probe",
+            "--config",
+            config,
+            "--data.root",
+            str(cohort / "ADNI"),
+            "--data.store",
+            str(cohort / "store"),
+        ),
+        *("--model.encoder", str(encoder), "--run.root", str(runs), "--run.name", name, "--run.id", "a"),
+        *("--probe.seeds", "[0,1]", "--probe.max_epochs", "2", "--probe.resamples", "0"),
+        *("--probe.baselines", "false", *more),
+    ]
+    assert main(arguments) == 0
+    return runs / name / encoder.name / "a"
+
+
+@pytest.fixture(scope="module")
+def run(cohort: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished probe of diagnoses."""
+    return run_probe(cohort, encoder, tmp_path_factory.mktemp("runs"), "adni_cls")
+
+
+@pytest.fixture(scope="module")
+def scans(cohort: Path) -> list[Path]:
+    table = pd.read_csv(cohort / "adni.csv")
+    return [cohort / path for path in table["path"]]
+
+
+def predict(run: Path, out: Path, *scans: Path | str, more: tuple[str, ...] = ()) -> int:
+    arguments = ["--probe", str(run), "--out", str(out), "--device", "cpu", *more]
+    return main(["predict", *map(str, scans), *arguments])
+
+
+def test_scans_of_the_test_part_get_the_answers_of_the_study(
+    cohort: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = read_predictions(run / "predictions.csv").query("split == 'test'")
+    columns = ["prob_CN", "prob_MCI", "prob_AD"]
+    expected = written.groupby("case")[columns].mean()
+    manifest = pd.read_csv(cohort / "adni.csv", dtype=str)
+    manifest["case"] = manifest["dataset"] + ":" + manifest["subject"] + ":" + manifest["session"]
+    chosen = manifest[manifest["case"].isin(expected.index)]
+    chosen = chosen.assign(path=[str(cohort / path) for path in chosen["path"]])
+    chosen.drop(columns="case").to_csv(tmp_path / "new.csv", index=False)
+    assert predict(run, tmp_path / "out", tmp_path / "new.csv") == 0
+    assert f"{len(chosen)} cases" in capsys.readouterr().out
+    got = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    np.testing.assert_allclose(got[columns], expected.loc[chosen["case"]], atol=1e-5)
+    assert (got["prediction"] == got[columns].idxmax(axis=1).str.removeprefix("prob_")).all()
+    assert got["case"].str.match(r"sub-[A-Za-z0-9]+_ses-[A-Za-z0-9]+").all()
+    assert read_json(tmp_path / "out" / "dataset_description.json")["DatasetType"] == "derivative"
+    assert len(pd.read_csv(tmp_path / "out" / "rejects.csv")) == 0
+    # One seed alone is that seed's own answer; nothing is read again.
+    first = written.query("seed == 1").set_index("case")
+    assert predict(run, tmp_path / "out", tmp_path / "new.csv", more=("--seed", "1")) == 0
+    got = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    np.testing.assert_allclose(got[columns], first.loc[chosen["case"], columns], atol=1e-5)
+
+
+def test_one_bad_scan_does_not_stop_the_others(
+    run: Path, scans: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, cut, brain, unplaced = (tmp_path / f"sub-{i}_T1w.nii.gz" for i in range(4))
+    shutil.copy(scans[0], good)
+    cut.write_bytes(scans[1].read_bytes()[:900])
+    image = nib.load(scans[2])
+    data = np.asarray(image.dataobj).astype(np.float32)
+    ball = sum((axis - n / 2) ** 2 / n**2 for axis, n in zip(np.indices(data.shape), data.shape, strict=True))
+    nib.save(nib.Nifti1Image(data * (ball < 0.09), image.affine), brain)  # the synthetic scans are heads
+    loose = nib.Nifti1Image(data, None)
+    loose.header["sform_code"] = loose.header["qform_code"] = 0
+    nib.save(loose, unplaced)
+    other = tmp_path / "sub-9_T2w.nii.gz"
+    shutil.copy(scans[3], other)
+    thick = tmp_path / "sub-8_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(data[:, :, ::4], image.affine @ np.diag([1, 1, 4, 1])), thick)
+    assert predict(run, tmp_path / "out", good, cut, brain, unplaced, other, thick) == 1
+    got = pd.read_csv(tmp_path / "out" / "predictions.csv", keep_default_na=False).set_index("case")
+    assert sorted(got.index) == ["sub-0", "sub-8"]
+    assert got.loc["sub-0", "warnings"] == ""
+    assert "spacing (columns) 16 mm, 4 to 4 in" in got.loc["sub-8", "warnings"]
+    rejects = pd.read_csv(tmp_path / "out" / "rejects.csv").set_index("case")
+    assert rejects["check"].to_dict() == {
+        "sub-1": "readable", "sub-2": "stripped", "sub-3": "orientation", "sub-9": "modality"
+    }  # fmt: skip
+    assert "truncated" in rejects.loc["sub-1", "reason"]
+    assert "4 refusals, in" in capsys.readouterr().out
+    accepted = ("--accept", "stripped", "--accept", "modality")
+    assert predict(run, tmp_path / "out", brain, other, more=accepted) == 0
+    got = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("case")
+    assert "skull-stripped, as hardly any training scan was" in got.loc["sub-2", "warnings"]
+    assert "T2w by its name" in got.loc["sub-9", "warnings"]
+
+
+def test_a_folder_gives_the_scans_in_it(run: Path, scans: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    for site in ("a", "b"):
+        (folder / site).mkdir(parents=True)
+        shutil.copy(scans[0], folder / site / "brain.nii.gz")
+    shutil.copy(scans[1], folder / "a" / "brain_mask.nii.gz")
+    shutil.copy(scans[1], folder / "a" / "brain_T2w.nii.gz")
+    assert predict(run, tmp_path / "out", folder) == 0
+    got = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert got["case"].tolist() == ["a_brain", "b_brain"]
+
+
+def test_a_number_has_its_deviation_over_the_seeds(
+    cohort: Path, encoder: Path, scans: list[Path], tmp_path: Path
+) -> None:
+    run = run_probe(
+        *(
+            cohort,
+            encoder,
+            tmp_path,
+            "age",
+            "--data.root",
+            str(cohort / "adni.csv"),
+            "--data.init_args.target",
+            "age",
+        ),
+        *(
+            "--data.init_args.task",
+            "regression",
+            "--model.head.class_path",
+            "braindino.probing.RegressionHead",
+        ),
+        config="cohort_cls.yaml",
+    )
+    assert predict(run, tmp_path / "out", scans[0], more=("--accept", "modality")) == 0
+    (row,) = pd.read_csv(tmp_path / "out" / "predictions.csv").to_dict("records")
+    assert 20 < row["prediction"] < 120
+    assert row["sd"] > 0
+
+
+def test_a_risk_has_its_curve(cohort: Path, encoder: Path, scans: list[Path], tmp_path: Path) -> None:
+    table = pd.read_csv(cohort / "adni.csv")
+    table["days"], table["died"] = (
+        range(10, 10 + len(table)),
+        [1, 1, 0] * (len(table) // 3) + [1] * (len(table) % 3),
+    )
+    table["path"] = [str(cohort / path) for path in table["path"]]
+    table.to_csv(tmp_path / "survival.csv", index=False)
+    run = run_probe(
+        *(cohort, encoder, tmp_path, "risk", "--data.root", str(tmp_path / "survival.csv")),
+        *("--data.init_args.task", "survival", "--data.init_args.target", "[days,died]"),
+        *("--model.head.class_path", "braindino.probing.SurvivalHead"),
+        config="cohort_cls.yaml",
+    )
+    assert predict(run, tmp_path / "out", *scans[:2], more=("--accept", "modality")) == 0
+    rows = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    curves = pd.read_csv(tmp_path / "out" / "survival.csv")
+    assert set(rows["risk_group"]) <= {"high", "low"}
+    for case, curve in curves.groupby("case"):
+        assert curve["survival"].is_monotonic_decreasing
+        assert curve["survival"].between(0, 1).all()
+        at_median = curve[curve["survival"] <= 0.5]["time"].head(1).tolist()
+        assert rows.set_index("case").loc[case, "median_time"] == pytest.approx(at_median[0])
+
+
+@pytest.mark.parametrize(
+    ("scan", "more", "told"),
+    [
+        ("nowhere.nii.gz", (), "no such scan, folder or manifest"),
+        ("scan", ("--probe", "nowhere"), "no finished probe there"),
+        ("scan", ("--seed", "7"), "no finished cell of fraction 1 and seed 7"),
+        ("scan", ("--accept", "skull"), "--accept skull: expected one of modality, orientation, stripped"),
+        ("scan", ("--encoder", "nowhere"), "encoder 'nowhere'"),
+        ("scan", ("--strip-cmd", "hd-bet"), "expected {in} and {out}"),
+        ("table.csv", (), "no manifest. Make one with `braindino index`"),
+    ],
+)
+def test_wrong_input_is_told(
+    run: Path, scans: list[Path], tmp_path: Path, scan: str, more: tuple[str, ...], told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    given = scans[0] if scan == "scan" else tmp_path / scan
+    assert predict(run, tmp_path / "out", given, more=more) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) <= 3
