@@ -56,6 +56,10 @@ def check(
 
     if (classes is not None or between is not None) and label is None:
         raise BraindinoError("check: --classes and --between are about a label; name it with --label.")
+    if between is not None and between[0] > between[1]:
+        raise BraindinoError(f"check: --between {list(between)}: expected the lowest number first.")
+    if out is not None and Path(out).is_dir():
+        raise BraindinoError(f"{out}: is a folder; give --out the name of a file.")
     report = check_manifest(
         Path(manifest),
         None if store is None else Store.open(store),

@@ -67,6 +67,9 @@ def _make(
     from difflib import get_close_matches
     from inspect import signature
 
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from braindino.cli.messages import readable
     from braindino.datasets.datamodule import ScanDataModule
 
     bases = dataset.__mro__[: dataset.__mro__.index(ScanDataModule)]
@@ -78,6 +81,13 @@ def _make(
             hint = f" Did you mean {near[0]!r}?" if near else ""
             listed = ", ".join(known) or "none"
             raise BraindinoError(f"{dataset.name} has no option {name!r}.{hint} There are: {listed}.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(dataset)
+    try:
+        checked = parser.parse_object({"root": str(root), **options})
+    except ArgumentError as error:
+        raise BraindinoError(f"index: {dataset.name}, options: {readable(str(error))}") from None
+    options = {name: checked[name] for name in options}
     if "dicom" in known:
         options = {"dicom": out.with_name(f"{out.stem}_nifti"), **options}
     return dataset(root, **options)

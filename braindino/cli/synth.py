@@ -33,7 +33,12 @@ def synth(
         near = get_close_matches(dataset.lower(), GENERATORS, 1, 0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise BraindinoError(f"no synthetic {dataset!r}.{hint} There are: {', '.join(sorted(GENERATORS))}.")
-    for name, number, least in (("people", people, 1), ("sessions", sessions, 1), ("shape", min(shape), 8)):
+    for name, number, least in (
+        ("people", people, 1),
+        ("sessions", sessions, 1),
+        ("shape", min(shape), 8),
+        ("seed", seed, 0),
+    ):
         if number < least:
             raise BraindinoError(f"{name}: {number} is too small; give at least {least}.")
     out = Path(out)

@@ -79,7 +79,9 @@ class BIDS(ScanDataModule):
                     run=named.get("run", ""), sex=person.get("sex", ""), age=person.get("age", ""),
                 )  # fmt: skip
         if not found:
-            raise nothing_found(root, self.name, "sub-<label>[/ses-<label>]/anat/sub-<label>_..._T1w.nii.gz")
+            wanted = self.suffixes[0] if len(self.suffixes) == 1 else f"{{{','.join(self.suffixes)}}}"
+            looked_for = f"sub-<label>[/ses-<label>]/anat/sub-<label>_..._{wanted}.nii.gz"
+            raise nothing_found(root, self.name, looked_for)
         return rows.build()
 
 

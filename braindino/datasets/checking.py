@@ -62,31 +62,34 @@ def check_manifest(
         progress: show a bar, or lines where output goes to a file.
 
     Raises:
-        ManifestError: not a manifest. BraindinoError: an unknown column, a split file that is none.
+        ManifestError: not a manifest.
+        BraindinoError: an unknown column, a split file that is none.
     """
     table = Manifest.read(csv).table
     cases = table[[*IDENTITY]].drop_duplicates()
     report = Report(len(table), len(cases), int(table["group"].nunique()))
     found = report.findings
+    # What was asked for is looked at first: the files may take long.
+    rules = _known_rules(table) if rules is None else rules
+    for rule in rules:
+        if rule.column not in table:
+            near = get_close_matches(rule.column, [str(name) for name in table.columns], 1, 0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise BraindinoError(f"{csv}: no label column {rule.column!r}.{hint}")
+    split, rows, unmatched = _split_of(table, csv, split_file)
     try:
         looks = inspect_files(table, csv.with_name(f".{csv.stem}.check"), store, progress)
     except PermissionError as error:
         raise BraindinoError(
             f"{csv.parent}: what was seen of the files cannot be kept there ({error})."
         ) from error
-    split, rows, unmatched = _split_of(table, csv, split_file)
     rejected = [] if store is None else records(store.rejects())
     rejects = {str(row["path"]): str(row["reason"]) for row in rejected}
     found += findings.files(table, looks, rejects)
     found += findings.duplicates(table, looks, split)
     found += findings.sequences(table, modalities)
-    rules = _known_rules(table) if rules is None else rules
     labelled = table[table["modality"] != MASK].drop_duplicates(list(IDENTITY))  # one row per case
     for rule in rules:
-        if rule.column not in table:
-            near = get_close_matches(rule.column, [str(name) for name in table.columns], 1, 0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise BraindinoError(f"{csv}: no label column {rule.column!r}.{hint}")
         own = labelled[labelled["dataset"] == rule.dataset] if rule.dataset else labelled
         found += findings.labels(own, rule.column, rule.classes, rule.between)
     found += findings.contradictions(table, sorted({rule.column for rule in rules}))

@@ -2,11 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
-from braindino.datasets.datamodule import ScanDataModule
+from braindino.datasets.datamodule import DatasetError, ScanDataModule
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import find_tables
 from braindino.datasets.walk import find_scans, nothing_found
@@ -35,9 +35,16 @@ class IXI(ScanDataModule):
     target: ClassVar[tuple[str, ...]] = ("age",)
 
     def __init__(
-        self, root: Path | str, store: Path | str = "store", *, sequence: str = "T1w", **options: Any
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        *,
+        sequence: Literal["T1w", "T2w", "PD", "MRA"] = "T1w",
+        **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
+        if sequence not in _MODALITY.values():
+            raise DatasetError(f"data.sequence {sequence!r}: expected {', '.join(_MODALITY.values())}.")
         self.sequence = sequence
         self.modalities = (sequence,)  # type: ignore[misc]
 

@@ -188,7 +188,9 @@ def _read_csv(csv: Path) -> pd.DataFrame:
         return pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise ManifestError(f"{csv}: no such file. `braindino index` writes a manifest.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise ManifestError(f"{csv}: cannot be read ({error.strerror}).") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ManifestError(f"{csv}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
 
 
