@@ -56,6 +56,8 @@ def prepare(
     from braindino.datasets.manifest import MASK, Manifest
     from braindino.scans.store import fill
 
+    if cluster is not None and submit is None:
+        raise BraindinoError("--cluster is what SLURM has to be told; give --submit JOBS as well.")
     part = _shard(shard)
     table = Manifest.read(manifest).table
     table = table[table["modality"] != MASK]  # a mask is no image
