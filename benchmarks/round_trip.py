@@ -38,7 +38,7 @@ def main() -> None:
         started = time.perf_counter()
         own = smooth_mask(scan.data.shape)
         scan.data = own.astype(np.float32)
-        geometry = Geometry.of(scan, contract.orientation, contract.slice_axes, contract.depth, contract.size)
+        geometry = Geometry.of(scan, contract)
         back = restore_mask(mask_to_grid(scan, geometry) > 0.5, geometry)
         dice = 2 * (own & back).sum() / (own.sum() + back.sum())
         worst = min(worst, dice)

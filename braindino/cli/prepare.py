@@ -16,7 +16,7 @@ def prepare(
     manifest: Path,
     store: Path = Path("store"),
     jobs: int = 1,
-    contract: Literal["paper", "released-code", "minmax"] | None = None,
+    contract: Literal["paper", "released-code", "minmax", "volume"] | None = None,
     depth: int | Literal["none"] | None = None,
     size: int | tuple[int, int] | None = None,
     spacing: float | Literal["none"] | None = None,
@@ -36,11 +36,12 @@ def prepare(
         manifest: the table that `braindino index` wrote.
         store: the folder of the store; made if it is not there.
         jobs: processes that work side by side.
-        contract: how scans are prepared; by default as the store has it, or `paper` for a new store.
+        contract: how scans are prepared; by default as the store has it, or `paper` for a new store; `volume`
+            is for 3-D networks.
         depth: number of slices, or `none` to keep those a scan has.
         size: side of a slice in pixels, or `[rows, columns]`.
-        spacing: voxels of so many mm in every direction, cropped or padded to depth and size about the middle
-            of what is not background; or `none` to stretch the field of view over them.
+        spacing: voxels of so many mm in every direction, cropped or padded to depth and size about the centre
+            that the contract names; or `none` to stretch the field of view over them.
         dtype: how slices are stored.
         shard: `i/n`, to do the i-th of n parts (i from 0 to n - 1), as one of n jobs that fill one store.
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`.

@@ -1,34 +1,16 @@
-"""Pretraining data: raw slices drawn at random from a store, by a rule that can be resumed exactly."""
-
-import signal
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+"""Pretraining data: raw slices drawn at random from a store."""
 
 import numpy as np
-import pandas as pd
 import torch
-from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from braindino.datasets.draws import ScanOrder, draw_slices
-from braindino.datasets.exclude import excluded
-from braindino.datasets.splits import split_people
-from braindino.errors import BraindinoError
-from braindino.files import digest_of_json
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.store import Store
+from braindino.datasets.drawing import DrawnBatches, DrawnDataModule
+from braindino.datasets.draws import draw_slices
 
 
-class SliceDataModule(LightningDataModule):
-    """Batches of single slices for self-supervised training.
+class SliceDataModule(DrawnDataModule):
+    """Batches of single slices for self-supervised training: which ones, see `DrawnDataModule`.
 
-    Every draw is a pure function of the seed and the global number of the sample: which scan, by a fresh
-    permutation of the scans per pass; which slice, by a truncated normal over the scan's slices that hold
-    foreground (see `draws`). So neither workers nor restarts nor the number of GPUs change what is drawn.
-    Rank r of W takes every W-th sample. A checkpoint holds the number of samples consumed, and training
-    goes on with the next one, in the middle of an epoch too.
+    The slice of a scan is drawn by a truncated normal over those that hold foreground (see `draws`).
 
     A batch: slices (B, H, W) as stored, step, zero (B,) float32, scan (B,) int64 row number in `scans`, slice
     (B,) int64; views are made of it on the accelerator.
@@ -36,213 +18,25 @@ class SliceDataModule(LightningDataModule):
     After `setup`: `scans` (DataFrame of the scans in use, one per distinct content, with a column `split`).
     """
 
-    def __init__(
-        self,
-        store: Path | str,
-        batch_size: int = 64,
-        num_workers: int = 2,
-        seed: int = 0,
-        steps_per_epoch: int | None = None,
-        exclude: Path | str | None = None,
-        dataset_weights: dict[str, float] | None = None,
-        val_fraction: float = 0.0,
-    ) -> None:
-        """Nothing is read yet.
-
-        Args:
-            store: folder of prepared scans (`braindino prepare`).
-            batch_size: slices per batch and process.
-            num_workers: processes that load batches.
-            seed: of the draws, and of the choice of people for validation.
-            steps_per_epoch: batches per epoch; by default as many as draw each scan once.
-            exclude: file of people (`<dataset>:<subject>`) and paths to leave out, one per line, or a CSV
-                with a column `group` or `path`: the test people of downstream tasks.
-            dataset_weights: how many times as often as others the scans of a dataset are drawn; 0 leaves
-                it out.
-            val_fraction: of people, kept for validation; their slices are the same in every epoch.
-        """
-        super().__init__()
-        if batch_size < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
-            raise BraindinoError("data: batch_size and steps_per_epoch must be at least 1.")
-        if seed < 0:
-            raise BraindinoError(f"data: seed {seed}: must not be negative.")
-        if not 0 <= val_fraction < 1:
-            raise BraindinoError(f"data: val_fraction {val_fraction}: must be from 0 to below 1.")
-        self.store_path, self.batch_size, self.num_workers, self.seed = (
-            Path(store),
-            batch_size,
-            num_workers,
-            seed,
-        )
-        self._steps_per_epoch, self.val_fraction = steps_per_epoch, val_fraction
-        self.exclude = None if exclude is None else Path(exclude)
-        self.dataset_weights = dict(dataset_weights or {})
-        self.samples = 0  # consumed by all ranks together
-        self.batches = 0  # consumed by each rank
-        self._scans_when_saved = ""
-        self.scans = pd.DataFrame()
-
-    def setup(self, stage: str | None = None) -> None:
-        """Read the store's index, leave out what is excluded, split off the people for validation.
-
-        Raises:
-            BraindinoError: no store, nothing left in it, an unknown dataset among the weights, nobody to
-                validate on.
-        """
-        if stage == "validate" and not self.val_fraction:
-            raise BraindinoError(
-                "data: nobody is held out to validate on; give --data.val_fraction 0.05, say."
-            )
-        self.store = Store.open(self.store_path)
-        scans = self.store.index().drop_duplicates("key", ignore_index=True)
-        if scans.empty:
-            raise BraindinoError(
-                f"{self.store_path}: the store holds no scan; fill it with `braindino prepare`."
-            )
-        self._check_weights(scans)
-        if self.exclude is not None:
-            out = excluded(self.exclude, scans)
-            people = scans.loc[out, "group"].nunique()
-            rank_zero_info(f"{self.exclude}: leaves out {int(out.sum())} scans of {people} people")
-            scans = scans[~out]
-        weight = scans["dataset"].map(self.dataset_weights).fillna(1.0).astype(float)
-        scans = scans.assign(weight=weight, split="train")[weight > 0].reset_index(drop=True)
-        if scans.empty:
-            raise BraindinoError(f"{self.store_path}: no scan is left; see exclude and dataset_weights.")
-        if self.val_fraction:
-            fractions = (1 - self.val_fraction, self.val_fraction, 0.0)
-            scans["split"] = split_people(scans[["group"]], fractions, seed=self.seed)
-            if set(scans["split"]) != {"train", "val"}:
-                raise BraindinoError(
-                    f"data: val_fraction {self.val_fraction} of {scans['group'].nunique()} people leaves "
-                    "training or validation without anybody; give another fraction."
-                )
-        self.scans = scans
-        self._compare_with_checkpoint()
-
-    @property
-    def contract(self) -> Preprocessing:
-        """How the store's scans were prepared."""
-        return Store.open(self.store_path).contract
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches per epoch."""
-        if self._steps_per_epoch is not None:
-            return self._steps_per_epoch
-        return max(1, int((self.scans["split"] == "train").sum()) // (self.batch_size * self._world()[1]))
-
-    def people(self) -> pd.DataFrame:
-        """Who is trained on: DataFrame dataset, group. Saved with the run, to audit overlaps by."""
-        trained = self.scans.loc[self.scans["split"] == "train", ["dataset", "group"]]
-        return trained.drop_duplicates().sort_values(["dataset", "group"], ignore_index=True)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """An epoch of `steps_per_epoch` batches, or what is left of one after a restart."""
-        rank, world = self._world()
-        dataset = SliceBatches(self, "train", rank, world)
-        return _Counting(self, dataset, _Steps(self, rank, world), self._options())
-
-    def val_dataloader(self) -> Iterable[Any]:
-        """One slice of every validation scan, always the same; nothing without `val_fraction`."""
-        return self._fixed("val") if self.val_fraction else _Nothing()
-
-    def test_dataloader(self) -> Iterable[Any]:
-        """One slice of every scan in use, always the same."""
-        return self._fixed("all")
-
-    def _fixed(self, split: str) -> DataLoader[Any]:
-        rank, world = self._world()
-        dataset = SliceBatches(self, split, rank, world)
-        # Every rank gets as many batches: with DDP all must call the collectives equally often.
-        steps = -(-len(dataset.rows) // (self.batch_size * world))
-        starts = [step * self.batch_size * world for step in range(steps)]
-        return DataLoader(dataset, sampler=_Listed(dataset, world, rank, starts), **self._options())
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the draws stand."""
-        return {"samples": self.samples, "batches": self.batches, "scans": self._scans_digest()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the draws stood; another batch size or number of ranks goes on with the next sample."""
-        self.samples, self.batches = int(state_dict["samples"]), int(state_dict["batches"])
-        self._scans_when_saved = str(state_dict["scans"])
-        self._compare_with_checkpoint()
-
-    def _compare_with_checkpoint(self) -> None:
-        if self._scans_when_saved and len(self.scans) and self._scans_when_saved != self._scans_digest():
-            rank_zero_warn(
-                f"{self.store_path}: not the scans (or seed) that the checkpoint was trained on; "
-                "its draws cannot be repeated."
-            )
-
-    def _scans_digest(self) -> str:
-        if self.scans.empty:
-            return self._scans_when_saved
-        train = self.scans[self.scans["split"] == "train"]
-        return digest_of_json([self.seed, list(train["key"]), list(train["weight"])])
-
-    def _check_weights(self, scans: pd.DataFrame) -> None:
-        there = sorted(set(scans["dataset"]))
-        listed = ", ".join(there)
-        for name, weight in self.dataset_weights.items():
-            if name not in there:
-                raise BraindinoError(
-                    f"data: dataset_weights: no dataset {name!r} in the store, only {listed}."
-                )
-            if not (np.isfinite(weight) and weight >= 0):
-                raise BraindinoError(f"data: dataset_weights: {name} is {weight}; give a number from 0 up.")
-
-    def _world(self) -> tuple[int, int]:
-        """Rank and number of ranks."""
-        if self.trainer is not None:
-            return self.trainer.global_rank, self.trainer.world_size
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-        return 0, 1
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "batch_size": None,  # the dataset makes whole batches
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": _leave_signals_to_the_trainer,
-            "pin_memory": torch.cuda.is_available(),
-        }
+    def batches_of(self, split: str, rank: int, world: int) -> "SliceBatches":
+        """See `DrawnDataModule.batches_of`."""
+        return SliceBatches(self, split, rank, world)
 
 
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """Ctrl-C and a job's time limit are told to every process; the trainer finishes its step first."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-
-
-class SliceBatches(Dataset[dict[str, torch.Tensor]]):
-    """Whole batches, by the number of their first sample; holds arrays only, so workers start fast."""
+class SliceBatches(DrawnBatches):
+    """Whole batches of slices."""
 
     def __init__(self, module: SliceDataModule, split: str, rank: int, world: int) -> None:
-        """Batches of one split ("train", "val", or "all") for one rank; shuffled when it is "train"."""
-        self.store, self.rank, self.world, self.batch_size = module.store, rank, world, module.batch_size
-        self.seed, self.shuffled = module.seed, split == "train"
-        self.rows = np.flatnonzero((module.scans["split"] == split) | (split == "all"))
+        """See `DrawnBatches`."""
+        super().__init__(module, split, rank, world)
         scans = module.scans.iloc[self.rows]
         self.keys = scans["key"].to_numpy("S")
         self.first, self.last = scans["first"].to_numpy(np.int64), scans["last"].to_numpy(np.int64)
         self.step, self.zero = scans["step"].to_numpy(np.float32), scans["zero"].to_numpy(np.float32)
-        self.order = ScanOrder(module.seed, scans["weight"].to_numpy(np.float64))
-
-    def __len__(self) -> int:
-        """Number of samples in a pass."""
-        return len(self.rows)
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
-        """The batch whose samples are start + rank, start + rank + world, ..."""
-        number = start + self.rank + self.world * np.arange(self.batch_size, dtype=np.int64)
-        if self.shuffled:
-            scan = self.order.draw(number)
-        else:
-            scan = number % len(self.rows)
-            number = scan
+        """The batch whose first sample, of all ranks, is `start`."""
+        number, scan = self.draw(start)
         chosen = draw_slices(self.seed, number, self.first[scan], self.last[scan])
         contract = self.store.contract
         slices = np.empty((len(number), *contract.size), contract.dtype)
@@ -255,68 +49,3 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
             "scan": torch.from_numpy(self.rows[scan]),
             "slice": torch.from_numpy(chosen),
         }
-
-
-class _Nothing:
-    """No batches, and no length: of an empty list Lightning warns that its length is zero."""
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-
-class _Listed(DistributedSampler[Any]):
-    """First samples of the batches. A DistributedSampler is what Lightning leaves in its place under DDP."""
-
-    def __init__(self, dataset: SliceBatches, world: int, rank: int, starts: list[int]) -> None:
-        super().__init__(dataset, world, rank, shuffle=False)
-        self.starts = starts
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.starts)
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-
-class _Steps(DistributedSampler[Any]):
-    """First samples of the epoch's remaining batches, from where the module stands."""
-
-    def __init__(self, module: SliceDataModule, rank: int, world: int) -> None:
-        super().__init__(range(1), world, rank, shuffle=False)  # type: ignore[arg-type]
-        self.module, self.stride = module, module.batch_size * world
-        self.steps = module.steps_per_epoch
-
-    def __iter__(self) -> Iterator[int]:
-        left = self.steps - self.module.batches % self.steps
-        start = self.module.samples
-        return iter(range(start, start + left * self.stride, self.stride))
-
-    def __len__(self) -> int:
-        return self.steps
-
-
-class _Counting(DataLoader[Any]):
-    """Tells the module what was consumed: handed out, not merely loaded ahead.
-
-    Its state is the module's: without one Lightning warns, when resuming, that the loader cannot resume.
-    """
-
-    def __init__(
-        self, module: SliceDataModule, dataset: SliceBatches, steps: _Steps, options: Mapping[str, Any]
-    ) -> None:
-        super().__init__(dataset, sampler=steps, **options)
-        self.module, self.stride = module, steps.stride
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        for batch in super().__iter__():
-            self.module.samples += self.stride
-            self.module.batches += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `SliceDataModule.state_dict`."""
-        return self.module.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See `SliceDataModule.load_state_dict`."""
-        self.module.load_state_dict(state_dict)

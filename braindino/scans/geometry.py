@@ -1,12 +1,15 @@
 """How a scan's own grid and the store's grid lie to each other, and masks taken from one to the other."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from braindino.scans.reading import Scan, ScanError
 from braindino.scans.resampling import Window, Windows, nearest_indices, resample
+
+if TYPE_CHECKING:
+    from braindino.scans.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Geometry:
 
     Axes are permuted and flipped to the nearest axis code, never rotated: an oblique scan is prepared along
     its own axes, and the way back is exact. The grid covers the field of view of the scan, or, of a contract
-    with a spacing, a box about the middle of what is not background.
+    with a spacing, a box about the middle of the scan or of what is not background.
     """
 
     shape: tuple[int, int, int]  # of the scan as stored
@@ -26,38 +29,28 @@ class Geometry:
     windows: Windows  # the part of the turned scan that the grid covers along depth, rows, columns
 
     @classmethod
-    def of(
-        cls,
-        scan: Scan,
-        orientation: str,
-        slice_axes: tuple[int, int, int],
-        depth: int | None,
-        size: tuple[int, int],
-        spacing: float | None = None,
-    ) -> Self:
-        """The geometry of `scan` under a contract's orientation, slice axes, depth, size and spacing (mm).
-
-        With a spacing the middle is that of the smallest box that holds all nonzero voxels.
-        """
+    def of(cls, scan: Scan, contract: "Preprocessing") -> Self:
+        """The geometry of `scan` under a contract's orientation, slice axes, depth, size, spacing, centre."""
         from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-        if orientation == "native":
+        if contract.orientation == "native":
             order, flipped = [0, 1, 2], [False] * 3
         else:
             # transform[stored axis] = (oriented axis, +1 or -1)
-            transform = ornt_transform(io_orientation(scan.affine), axcodes2ornt(tuple(orientation)))
+            transform = ornt_transform(io_orientation(scan.affine), axcodes2ornt(tuple(contract.orientation)))
             order = [int(np.flatnonzero(transform[:, 0] == axis)[0]) for axis in range(3)]
             flipped = [bool(transform[stored, 1] < 0) for stored in order]
         x, y, z = scan.data.shape
+        slice_axes, depth, spacing = contract.slice_axes, contract.depth, contract.spacing
         axes = (order[slice_axes[0]], order[slice_axes[1]], order[slice_axes[2]])
         lengths = [scan.data.shape[axis] for axis in axes]
-        grid = (lengths[0] if depth is None else depth, *size)
+        grid = (lengths[0] if depth is None else depth, *contract.size)
         windows = [(0.0, float(length)) for length in lengths]
         if spacing is not None:
             voxel = np.linalg.norm(scan.affine[:3, :3], axis=0)
             for k in range(1 if depth is None else 0, 3):
                 covered = float(grid[k] * spacing / voxel[axes[k]])
-                middle = _middle(scan.data, axes[k])
+                middle = _middle(scan.data, axes[k]) if contract.centre == "head" else 0.5 * lengths[k]
                 middle = lengths[k] - middle if flipped[slice_axes[k]] else middle
                 windows[k] = (middle - 0.5 * covered, covered)
         return cls(
@@ -183,6 +176,26 @@ def _middle(data: np.ndarray, axis: int) -> float:
     others = tuple(other for other in range(3) if other != axis)
     held = np.flatnonzero(data.any(axis=others))
     return 0.5 * float(held[0] + held[-1] + 1) if len(held) else 0.5 * data.shape[axis]
+
+
+def restore_values(values: np.ndarray, held: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Take numbers on a coarse or fine version of the prepared grid back to the scan's own grid (X, Y, Z).
+
+    Linear between the centres of the cells that are held, and 0 where less than half is.
+
+    Args:
+        values: (d, h, w) float32, cells that divide the box of the prepared grid, such as patches.
+        held: (d, h, w) bool, which cells count.
+    """
+    box = zip(
+        geometry.shape, np.array(values.shape)[np.argsort(geometry.axes)], geometry.stored_field, strict=True
+    )
+    a, b, c = (length * cells / covered for length, cells, covered in box)
+    total, weight = (
+        resample(np.ascontiguousarray(geometry.to_stored(part.astype(np.float32))), geometry.shape, (a, b, c))
+        for part in (values * held, held)
+    )
+    return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.float32(0))
 
 
 def _furthest_corner(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:

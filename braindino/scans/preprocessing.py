@@ -39,8 +39,10 @@ class Preprocessing:
         "zscore-background" (the same, applied to the background too), "minmax" (0 to 1, background 0).
     depth: number of slices, or None to keep those there are. size: rows and columns.
     spacing: None stretches the scan's field of view over depth and size; a number (mm) keeps proportions:
-        voxels of that size in all directions, cropped or padded with background about the middle of the
-        nonzero voxels (depth None keeps the slices as they are and does so within them).
+        voxels of that size in all directions, cropped or padded with background about `centre` (depth None
+        keeps the slices as they are and does so within them).
+    centre: of what a spacing cuts out: "head" (the middle of the box that holds all nonzero voxels), or
+        "scan" (of the field of view, which leaves scans of one case on top of each other).
     dtype: "uint8" or "float16", how the slices are stored.
 
     Sources: BrainDINO (arXiv 2604.27277), Methods, for "paper"; its released downstream code for
@@ -54,6 +56,7 @@ class Preprocessing:
     depth: int | None = 128
     size: tuple[int, int] = (256, 256)
     spacing: float | None = None
+    centre: str = "head"
     dtype: str = "uint8"
 
     def __post_init__(self) -> None:
@@ -86,6 +89,10 @@ class Preprocessing:
         _require(
             self.spacing is None or 0.05 <= self.spacing <= 20,
             "spacing", self.spacing, "millimetres from 0.05 to 20, or none",
+        )  # fmt: skip
+        _require(
+            self.centre == "head" or (self.centre == "scan" and self.spacing is not None),
+            "centre", self.centre, "head or scan, and scan only with a spacing",
         )  # fmt: skip
         _require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
 
@@ -144,6 +151,7 @@ PRESETS = {
         size=(224, 224),
     ),
     "minmax": Preprocessing(normalise="minmax"),
+    "volume": Preprocessing(slice_axes=(0, 1, 2), depth=160, size=(192, 160), spacing=1.0, centre="scan"),
 }
 
 
@@ -171,9 +179,7 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
     from braindino.scans.reading import ScanError
     from braindino.scans.resampling import linear_weights, resample
 
-    geometry = Geometry.of(
-        scan, contract.orientation, contract.slice_axes, contract.depth, contract.size, contract.spacing
-    )
+    geometry = Geometry.of(scan, contract)
     slices, rows, columns = (scan.data.shape[axis] for axis in geometry.axes)
     if min(rows, columns) < SMALLEST_PLANE:
         raise ScanError(

@@ -57,7 +57,7 @@ class MemoryStore:
 
     def geometry(self, key):
         scan = Scan(self.scans[key].T, np.eye(4), Path(key), "")
-        return Geometry.of(scan, "RAS", (2, 1, 0), 3, (4, 4))
+        return Geometry.of(scan, CONTRACT)
 
 
 class PlantedData:

@@ -113,8 +113,12 @@ def test_the_middle_is_that_of_what_is_not_background(
     np.testing.assert_allclose(prepared.slices[1:9, 1:9, 1:7], values[2:10, 20:28, 1:7], atol=1e-3)
     assert np.count_nonzero(prepared.slices) == 8 * 8 * 6 - 1  # one voxel is 1e-9 before it is quantised
     np.testing.assert_allclose(prepared.geometry.grid_affine @ [1, 1, 1, 1], [2, 20, 1, 1])
+    about_scan = preprocess(as_scan(data, affine), PLAIN.replace(depth=20, size=(10, 24), centre="scan"))
+    np.testing.assert_allclose(about_scan.geometry.grid_affine @ [2, 0, 1, 1], [2, 10, 1, 1])
 
 
 def test_an_impossible_spacing_is_refused() -> None:
     with pytest.raises(BraindinoError, match=r"spacing is 0\.0, expected millimetres"):
         PLAIN.replace(spacing=0)
+    with pytest.raises(BraindinoError, match="head or scan, and scan only with a spacing"):
+        Preprocessing(centre="scan")

@@ -63,8 +63,8 @@ class BMMAEEncoder(VolumeEncoder):
     BM-MAE can also take the sequences of a case together; here each is encoded by itself, which its training
     on random subsets covers, and the probe pools them as it does for every encoder.
 
-    Contract: voxels of 1 mm, 128^3 about the middle of the head (the authors: of the volume), nonzero voxels
-    z-scored without clipping, on BraTS's axes (LPS).
+    Contract: voxels of 1 mm, the central 128^3, nonzero voxels z-scored without clipping, on BraTS's
+    axes (LPS).
     """
 
     published = "bmmae.pth"
@@ -73,7 +73,7 @@ class BMMAEEncoder(VolumeEncoder):
         shape = shape or BMMAEShape()
         contract = Preprocessing(
             orientation="LPS", slice_axes=(0, 1, 2), clip=(0, 100), depth=shape.side, size=(shape.side,) * 2,
-            spacing=1.0, dtype="float16",
+            spacing=1.0, centre="scan", dtype="float16",
         )  # fmt: skip
         super().__init__(shape, contract, shape.width)
 

@@ -94,8 +94,8 @@ class SwinEncoder(VolumeEncoder):
 
     A scan is shown on the channel of its sequence (`channel_shares`), the other channels are 0.
 
-    Contract: voxels of 1 mm, 128^3 about the middle of the head, nonzero voxels z-scored, as in the authors'
-    BraTS fine-tuning (their pretraining windows MRI as if it were CT).
+    Contract: voxels of 1 mm, the central 128^3, nonzero voxels z-scored, as in the authors' BraTS
+    fine-tuning (their pretraining windows MRI as if it were CT).
     """
 
     published = "BrainSegFounder's model_bestValRMSE.pt, or a run of brainsegfounder_stage1.yaml"
@@ -103,8 +103,9 @@ class SwinEncoder(VolumeEncoder):
     def __init__(self, shape: SwinShape | None = None) -> None:
         shape = shape or SwinShape()
         contract = Preprocessing(
-            slice_axes=(0, 1, 2), depth=shape.side, size=(shape.side,) * 2, spacing=1.0, dtype="float16"
-        )
+            slice_axes=(0, 1, 2), depth=shape.side, size=(shape.side,) * 2, spacing=1.0, centre="scan",
+            dtype="float16",
+        )  # fmt: skip
         super().__init__(shape, contract, 16 * shape.width)
 
     @staticmethod
