@@ -7,9 +7,10 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
+from braindino.analysis.components import principal_colours
 from braindino.errors import BraindinoError
 from braindino.pretraining.module import DINOModule
-from braindino.pretraining.pictures import draw_patches, draw_views, grey, principal_colours, with_mask
+from braindino.pretraining.pictures import draw_patches, draw_views, grey, with_mask
 from braindino.pretraining.stored_slices import store_of, stored_slice
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store

@@ -1,4 +1,4 @@
-"""Pictures of a pretraining run: patch tokens by their principal components, and views with their masks."""
+"""Pictures of a pretraining run: patch tokens by their colours, and views with their masks."""
 
 from pathlib import Path
 from typing import Any
@@ -9,30 +9,6 @@ import numpy.typing as npt
 from braindino.files import atomic_write
 
 Array = npt.NDArray[np.float32]
-
-
-def principal_colours(tokens: Array, foreground: npt.NDArray[np.bool_]) -> Array:
-    """Colours of patches that change where the features do: (N, h, w, D) -> (N, h, w, 3) in 0 to 1.
-
-    The first three principal components of the foreground's tokens over all N slices together, so that equal
-    colours mean equal features in every slice; each is stretched between its 2nd and 98th percentile. (The
-    pictures of DINOv2 and DINOv3.)
-
-    Args:
-        foreground: (N, h, w); the other patches are black and do not count.
-    """
-    colours = np.zeros((*tokens.shape[:3], 3), np.float32)
-    if foreground.sum() <= 3:
-        foreground = np.ones_like(foreground)
-    centred = tokens[foreground] - tokens[foreground].mean(axis=0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:3]
-    # signs by the largest entry, so that they do not depend on the library
-    directions *= np.sign(np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1))
-    components = centred @ directions.T
-    low, high = np.percentile(components, (2, 98), axis=0)
-    stretched = np.clip((components - low) / np.maximum(high - low, 1e-12), 0, 1)
-    colours[foreground, : stretched.shape[1]] = stretched
-    return colours
 
 
 def draw_patches(path: Path, slices: Array, colours: Array, title: str) -> None:

@@ -12,13 +12,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor, nn
 from torch.nn import functional
 
+from braindino.analysis.neighbours import NEIGHBOURS, neighbour_mean
 from braindino.errors import BraindinoError
 from braindino.probing.cox_net import fit_cox_net
 from braindino.probing.heads import ClassificationHead, Head, RegressionHead
 from braindino.probing.survival import SurvivalHead
 
 STRENGTHS = tuple(10.0**power for power in range(-3, 5))
-NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 
 
 class ClosedForm(Head):
@@ -167,15 +167,16 @@ class Neighbours(nn.Module):
 
     def __init__(self, bank: Tensor, onehot: Tensor, k: int) -> None:
         super().__init__()
-        self.register_buffer("bank", functional.normalize(bank, dim=1))
+        self.register_buffer("bank", bank)
         self.register_buffer("onehot", onehot)
         self.register_buffer("k", torch.tensor(k))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(B, width) -> (B, C); a class without a vote has log(1e-12)."""
-        similarity = functional.normalize(pooled, dim=1) @ self.bank.T
-        votes = self.onehot[similarity.topk(int(self.k), dim=1).indices].mean(dim=1)
-        return votes.double().clamp(min=1e-12).log()
+        given = (self.bank, self.onehot, pooled)
+        bank, onehot, queries = (part.detach().cpu().numpy() for part in given)
+        votes = torch.from_numpy(neighbour_mean(bank, onehot, queries, int(self.k)))
+        return votes.clamp(min=1e-12).log().to(pooled.device)
 
 
 def linear(coefficients: np.ndarray, bias: np.ndarray) -> nn.Module:

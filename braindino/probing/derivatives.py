@@ -1,17 +1,16 @@
 """Predictions on disk: tables, and masks in the scan's own space as BIDS names derivatives."""
 
-import gzip
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from braindino import __version__
 from braindino.files import atomic_write, write_json
+from braindino.scans.writing import write_volume
 
 _BIDS_NAME = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*")
 BIDS_VERSION = "1.10.0"
@@ -67,16 +66,6 @@ def write_masks(
         table.write("index\tname\n")
         table.writelines(f"{number}\t{region}\n" for number, region in enumerate(masks, start=1))
     return [file]
-
-
-def write_volume(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
-    """A NIfTI of (X, Y, Z) or (X, Y, Z, N) `values` in mm, atomically; equal values give equal bytes."""
-    image = nib.Nifti1Image(values, affine)
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1, strip_shears=True)
-    image.header.set_xyzt_units("mm")
-    with atomic_write(path, "wb") as file:
-        file.write(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
 
 
 def plain_label(text: str) -> str:

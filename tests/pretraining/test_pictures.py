@@ -11,36 +11,10 @@ from matplotlib.image import imread
 from braindino.datasets.slices import SliceDataModule
 from braindino.errors import BraindinoError
 from braindino.pretraining import PatchPictures, ViewPictures
-from braindino.pretraining.pictures import grey, principal_colours, with_mask
+from braindino.pretraining.pictures import grey, with_mask
 from tests.pretraining.data import FakeSlices
 from tests.pretraining.stores import make_store
 from tests.pretraining.tiny import VIEWS, tiny_module, trainer
-
-
-def test_equal_features_have_equal_colours_in_all_slices_and_background_is_black() -> None:
-    rng = np.random.default_rng(0)
-    kinds = rng.standard_normal((4, 20)).astype(np.float32)
-    labels = rng.integers(0, 4, (3, 8, 8))
-    foreground = rng.random((3, 8, 8)) < 0.7
-    tokens = kinds[labels]
-    tokens[~foreground] = 100.0  # would dominate if it counted
-    colours = principal_colours(tokens, foreground)
-    assert colours.shape == (3, 8, 8, 3)
-    assert not colours[~foreground].any()
-    means = np.stack([colours[foreground & (labels == k)].mean(axis=0) for k in range(4)])
-    for k in range(4):
-        assert np.abs(colours[foreground & (labels == k)] - means[k]).max() < 1e-4
-    distances = np.linalg.norm(means[:, None] - means[None], axis=-1)
-    assert distances[~np.eye(4, dtype=bool)].min() > 0.2
-    # The first component is the direction of largest variance, up to its sign.
-    centred = tokens[foreground] - tokens[foreground].mean(axis=0)
-    first = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
-    assert abs(np.corrcoef(first, colours[foreground][:, 0])[0, 1]) > 0.999
-
-
-def test_an_empty_foreground_and_constant_tokens_are_drawn_too() -> None:
-    colours = principal_colours(np.ones((2, 4, 4, 5), np.float32), np.zeros((2, 4, 4), bool))
-    assert np.isfinite(colours).all()
 
 
 def test_masked_patches_are_tinted_and_the_others_left() -> None:
