@@ -17,6 +17,7 @@ PLAIN_VERBS = {
     "export": "write a pretraining run's encoder as a folder for timm and braindino",
     "embed": "write the features of scans as a table",
     "compare": "test encoders against each other by their probes' predictions",
+    "predict": "answer new scans with a finished probe",
     "demo": "run the whole path on a synthetic cohort",
     "doctor": "tell what is installed, what is missing, and what the machine can do",
 }
@@ -37,6 +38,7 @@ ORDER = (
     "export",
     "probe",
     "embed",
+    "predict",
     "compare",
     "demo",
     "doctor",
