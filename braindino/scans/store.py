@@ -26,7 +26,7 @@ IDENTITY = ("dataset", "subject", "session", "modality", "group")
 INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
 REJECT_COLUMNS = ("path", "reason", *IDENTITY)
 OPEN_MAPS = 64
-_FORMAT = 1
+_FORMAT = 2  # 2: the part of a scan that its grid covers is in the sidecar
 _KEY = re.compile(r"[0-9a-f]{40}")
 
 
