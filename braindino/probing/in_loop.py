@@ -52,6 +52,7 @@ class CaseScans:
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # or each pass would draw from the global random state
         )
 
     def _collate(self, items: list[dict[str, Any]]) -> Batch:

@@ -111,7 +111,7 @@ class FrozenProbeModule(LightningModule):
 
         Args:
             data: tells the widths; of its cases only those numbered `labelled`, to be trained on, are
-            looked at.
+                looked at.
             classes: of the dataset, or its regions; empty for a regression.
         """
         if data.encoder is not None:
@@ -127,7 +127,7 @@ class FrozenProbeModule(LightningModule):
     def attach(self, encoder: Encoder) -> None:
         """Take an encoder into the loop; a copy of it if it is to be trained."""
         if self.unfreeze:
-            self.trained = copy.deepcopy(encoder).requires_grad_(True)
+            self.trained = copy.deepcopy(encoder).requires_grad_(True).train()
         else:
             self._frozen = (encoder.freeze(),)
 

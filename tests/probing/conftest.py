@@ -66,6 +66,7 @@ class PlantedData:
     classes = CLASSES
     modalities = ("T1w", "T2w")
     target = ("diagnosis",)
+    num_workers = 0
     fold = None
 
     def __init__(self, folder, people=90, shuffled=False, regression=False, folds=None):

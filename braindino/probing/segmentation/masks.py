@@ -99,7 +99,8 @@ def _digest(datamodule: ScanDataModule, case: int) -> str:
 def _read(file: Path, digest: str) -> GridMask | None:
     """A kept mask, or None where there is none that can be read whole."""
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        # numpy leaves a file open that it opened itself and cannot read.
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
             rows, columns = (int(side) for side in kept["size"])
             holds = np.unpackbits(kept["holds"], axis=1).astype(bool)
             return GridMask(digest, (rows, columns), holds, kept["starts"], kept["packed"])

@@ -116,6 +116,7 @@ class CaseSlices:
             num_workers=self.masked.workers,
             persistent_workers=self.masked.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # or each pass would draw from the global random state
         )
 
 
