@@ -65,15 +65,14 @@ def _pair_at(fraction: float, first: pd.DataFrame, second: pd.DataFrame) -> Pair
             rows.append(kept.set_index(keys_of(kept)).sort_index())
         if not rows[0].index.equals(rows[1].index):
             raise ValueError(f"seed {seed} was tested on other cases than the other seeds")
-        _agree(rows[0], rows[1])
+        _agree(rows[0], rows[1], TRUTHS.get(task_of(first), ("target",)))
         for kept_tables, table in zip(tables, rows, strict=True):
             kept_tables.append(table.reset_index())
     return Pairing(fraction, seeds, *tables, len(names[0] - shared), len(names[1] - shared))
 
 
-def _agree(first: pd.DataFrame, second: pd.DataFrame) -> None:
+def _agree(first: pd.DataFrame, second: pd.DataFrame, truths: Sequence[str]) -> None:
     """Refuse tables, indexed alike, that disagree about who a case is or what is true of it."""
-    truths = TRUTHS.get(task_of(first), ("target",))
     for column in ("group", *truths):
         mine, other = first[column], second[column]
         if pd.api.types.is_numeric_dtype(mine):

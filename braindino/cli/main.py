@@ -17,7 +17,9 @@ PLAIN_VERBS = {
     "export": "write a pretraining run's encoder as a folder for timm and braindino",
     "embed": "write the features of scans as a table",
     "compare": "test encoders against each other by their probes' predictions",
+    "report": "write finished probes as one page, and as tables for a paper",
     "predict": "answer new scans with a finished probe",
+    "maps": "draw what an encoder's patch tokens see in a scan",
     "demo": "run the whole path on a synthetic cohort",
     "doctor": "tell what is installed, what is missing, and what the machine can do",
 }
@@ -39,7 +41,9 @@ ORDER = (
     "probe",
     "embed",
     "predict",
+    "maps",
     "compare",
+    "report",
     "demo",
     "doctor",
 )

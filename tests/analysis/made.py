@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from braindino.analysis.predictions import format_predictions
+from braindino.analysis.predictions import class_names, format_predictions
 from braindino.files import write_json
 from braindino.probing.results import add_details, metrics_table, summarise
 
@@ -66,6 +66,16 @@ def survival(cases=120, signal=1.0, seed=0, fraction=1.0):
     return table.assign(seed=seed, fraction=fraction, risk=risk, **events)
 
 
+def segmentation(cases=36, level=0.8, seed=0, fraction=1.0, regions=("whole", "core")):
+    """One cell of a segmentation: a row per case and region."""
+    table = people(cases).loc[np.repeat(np.arange(cases), len(regions))].reset_index(drop=True)
+    rng = np.random.default_rng(100 + seed)
+    dice = np.clip(rng.normal(level, 0.1, size=len(table)), 0.05, 1)
+    true = np.random.default_rng(1).uniform(1, 9, size=len(table))
+    measured = {"dice": dice, "hd95": 3 + 5 * (1 - dice), "true_ml": true, "predicted_ml": true * (2 - dice)}
+    return table.assign(seed=seed, fraction=fraction, region=list(regions) * cases, **measured)
+
+
 def cells(make, seeds=(0, 1), fractions=(1.0,), **options):
     """Several cells in one table."""
     return pd.concat(
@@ -73,7 +83,9 @@ def cells(make, seeds=(0, 1), fractions=(1.0,), **options):
     )
 
 
-def write_run(folder, table, task="classification", target="diagnosis", baseline=None, resamples=100):
+def write_run(
+    folder, table, task="classification", target="diagnosis", baseline=None, resamples=100, reasons=None
+):
     """A run folder as `braindino probe` leaves it, `<root>/<task name>/<encoder>/<id>`."""
     folder = Path(folder)
     folder.mkdir(parents=True)
@@ -85,7 +97,7 @@ def write_run(folder, table, task="classification", target="diagnosis", baseline
     results = {
         "task": task,
         "target": [target],
-        "classes": [name.removeprefix("prob_") for name in table if name.startswith("prob_")],
+        "classes": list(table["region"].unique()) if task == "segmentation" else list(class_names(table)),
         "encoder": {"name": f"encoders/{folder.parent.name}", "digest": "0" * 64},
         "selection": "epoch chosen on validation, test evaluated once",
         "cases": {part: {"cases": len(t), "people": t["group"].nunique()} for part, t in parts},
@@ -94,7 +106,7 @@ def write_run(folder, table, task="classification", target="diagnosis", baseline
             "seeds": sorted({f["seed"] for f in facts}),
             "fractions": sorted({f["fraction"] for f in facts}),
         },
-        "dropped": {"scans": 0, "cases": 0, "reasons": {}},
+        "dropped": {"scans": sum((reasons or {}).values()), "cases": 0, "reasons": reasons or {}},
         "audit": {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": None},
         **summarise(table, facts, resamples),
         "baselines": {},

@@ -1,7 +1,5 @@
 """Two models on the same cases: right differences, honest tests, Holm over tasks, and clear refusals."""
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,17 +8,9 @@ from braindino.analysis.comparison import COLUMNS, adjust, compare_sides
 from braindino.analysis.differences import differences
 from braindino.analysis.pairing import pair
 from braindino.analysis.statistics import estimate
-from tests.analysis.made import cells, classification, regression, survival
+from tests.analysis.made import cells, classification, regression, segmentation, survival
 
 FEW = 200  # resamples
-
-
-@pytest.fixture(scope="module", autouse=True)
-def settled():
-    """Holm's adjustment in statsmodels collects garbage: a second each time beside a loaded torch."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def rows_of(first, second, **options):
@@ -58,6 +48,10 @@ def test_classification_has_its_tests():
     [
         (regression, {"noise": 2.0}, {"noise": 9.0}, "mae", ["Wilcoxon", "permutation"]),
         (survival, {"signal": 3.0}, {"signal": 0.2}, "c_index", ["bootstrap"]),
+        (segmentation, {"level": 0.8}, {"level": 0.6}, "dice", ["Wilcoxon", "permutation"]),
+        (segmentation, {"level": 0.8}, {"level": 0.6}, "dice_core", ["Wilcoxon", "permutation"]),
+        (segmentation, {"level": 0.8}, {"level": 0.6}, "hd95", ["Wilcoxon", "permutation"]),
+        (segmentation, {"level": 0.8}, {"level": 0.6}, "volume_error_ml", ["bootstrap"]),
     ],
 )
 def test_errors_and_survival_have_theirs(make, better, worse, metric, tests):
@@ -66,7 +60,11 @@ def test_errors_and_survival_have_theirs(make, better, worse, metric, tests):
     found = rows[(rows["stratum"] == "all") & (rows["metric"] == metric)]
     assert found["test"].tolist() == tests
     assert (found["p"] < 0.05).all()
-    if metric == "mae":  # tests of the mean over cases are about the difference that is shown
+    if metric in (
+        "mae",
+        "dice",
+        "dice_core",
+    ):  # tests of the mean over cases are about the difference that is shown
         assert found["statistic"].iloc[1] == pytest.approx(found["difference"].iloc[1])
     assert rows_of(first, first)["p"].eq(1).all()
 

@@ -1,0 +1,133 @@
+"""Which figures a task has, and what of its runs goes into them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from braindino.analysis import figures_classification as of_classes
+from braindino.analysis import figures_outcomes as of_outcomes
+from braindino.analysis.headlines import headlines
+from braindino.analysis.runs import Run
+from braindino.analysis.tables import Runs, last_line, tested
+
+MOST_PANELS = 4  # models beside each other
+UNITS = {"age": "years", "brain_age": "years", "days": "days", "survival_days": "days"}
+
+
+class Figure(NamedTuple):
+    """`source`: of an <img>; `told`: the sentence below it."""
+
+    title: str
+    source: str
+    told: str
+
+
+def figures_of(runs: Runs) -> list[Figure]:
+    """The figures of one task, in order."""
+    results = next(iter(runs.values())).results
+    found = _fractions(runs)
+    tests = {name: tests_of(run) for name, run in runs.items()}
+    few = dict(list(tests.items())[:MOST_PANELS])
+    unit = next((UNITS[name] for name in results["target"] if name in UNITS), "")
+    if results["task"] == "classification":
+        classes = results["classes"]
+        found += [
+            Figure(
+                "Calibration",
+                of_classes.calibration_figure(tests),
+                "Answers of all seeds in ten bins; the area of a point is their number.",
+            ),
+            Figure(
+                "ROC curves",
+                of_classes.roc_figure(tests),
+                "Mean over seeds (thin: each seed); the area is the mean AUROC over seeds.",
+            ),
+            Figure(
+                "Confusion",
+                of_classes.confusion_figure(
+                    {name: np.mean(_confusions(runs[name]), axis=0) for name in few}, classes
+                ),
+                "Shares of the true class, and cases (mean over seeds).",
+            ),
+        ]
+    if results["task"] == "regression":
+        lines = {name: bias_line(runs[name]) for name in few}
+        found.append(
+            Figure(
+                "Prediction by truth",
+                of_outcomes.scatter_figure(few, lines, unit),
+                "Test cases, mean over seeds. The bias line is that of predictions by truth on validation.",
+            )
+        )
+    if results["task"] == "survival":
+        curves = {name: tested(run)["kaplan_meier"] for name, run in list(runs.items())[:MOST_PANELS]}
+        found.append(
+            Figure(
+                "Kaplan-Meier curves",
+                of_outcomes.kaplan_meier_figure(curves, unit),
+                "Test cases of the first seed, above and up to the median risk of its training cases.",
+            )
+        )
+    if results["task"] == "segmentation":
+        found.append(
+            Figure(
+                "Dice of every case",
+                of_outcomes.dice_figure(tests),
+                "Test cases, mean over seeds; median, quartiles, and whiskers to 1.5 interquartile ranges.",
+            )
+        )
+    return found
+
+
+def tests_of(run: Run) -> list[pd.DataFrame]:
+    """Test rows at the largest label fraction, a table per seed."""
+    table = run.predictions
+    chosen = table[(table["split"] == "test") & (table["fraction"] == last_line(run)["fraction"])]
+    return [rows for _, rows in chosen.groupby("seed")]
+
+
+def bias_line(run: Run) -> tuple[float, float] | None:
+    """Slope and intercept of prediction by truth on validation, of all seeds at the largest fraction."""
+    table = run.predictions
+    rows = table[(table["split"] == "val") & (table["fraction"] == last_line(run)["fraction"])]
+    if rows["target"].nunique() < 3:
+        return None
+    slope, intercept = np.polyfit(rows["target"].to_numpy(float), rows["prediction"].to_numpy(float), 1)
+    return float(slope), float(intercept)
+
+
+def _confusions(run: Run) -> list[np.ndarray]:
+    line = last_line(run)
+    cells = line.get("pooled") or [c for c in run.results["cells"] if c["fraction"] == line["fraction"]]
+    return [np.array(cell["confusion"], dtype=np.float64) for cell in cells]
+
+
+def _fractions(runs: Runs) -> list[Figure]:
+    """The label-fraction curve, where there are several fractions."""
+    results = next(iter(runs.values())).results
+    metric = headlines(results["task"], results["classes"])[0]
+    lines: dict[str, Sequence[Mapping[str, object]]] = {}
+    for name, run in runs.items():
+        lines[name] = _curve(run.results["summary"], run.results["summary"], metric, baseline=False)
+    for name, part in results["baselines"].items():
+        lines[name] = _curve(part["summary"], results["summary"], metric, baseline=True)
+    if max(len(curve) for curve in lines.values()) < 2:
+        return []
+    told = "Mean over seeds, with the 95 % interval from resampling people."
+    return [Figure("What labels are worth", of_outcomes.fractions_figure(lines, f"test/{metric}"), told)]
+
+
+def _curve(
+    summary: Sequence[Mapping[str, object]],
+    trained: Sequence[Mapping[str, object]],
+    metric: str,
+    baseline: bool,
+) -> list[dict[str, object]]:
+    curve = []
+    for line, whose in zip(summary, trained, strict=True):
+        cases = np.mean(np.asarray(whose["train_cases"], dtype=np.float64))
+        test: Mapping[str, Mapping[str, Mapping[str, object]]] = line["test"]  # type: ignore[assignment]
+        curve.append({**test["metrics"][metric], "train_cases": float(cases), "baseline": baseline})
+    return sorted(curve, key=lambda point: float(str(point["train_cases"])))

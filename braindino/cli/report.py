@@ -1,0 +1,50 @@
+"""The verb `report`: finished probes as one page that opens from disk, and as tables for a paper."""
+
+from pathlib import Path
+
+from braindino.errors import BraindinoError
+
+
+def report(
+    *runs: Path,
+    out: Path = Path("report.html"),
+    tables: Path | None = None,
+    title: str = "Probes of frozen encoders",
+    resamples: int = 1000,
+) -> int:
+    """Write one self-contained HTML page about finished probes: it opens from disk and loads nothing.
+
+    Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, models
+    against each other, baselines, subgroups, leakage audit, dropped rows, versions, the command to repeat it.
+
+    Args:
+        runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
+        out: the HTML file.
+        tables: folder for every table of the page as CSV (numbers) and LaTeX (as shown).
+        title: at the top of the page.
+        resamples: draws of people for the comparison of models.
+
+    Returns:
+        0.
+    """
+    from braindino.analysis.report import build, render, table_files
+    from braindino.analysis.runs import sides_of
+    from braindino.files import atomic_write
+
+    if resamples < 1:
+        raise BraindinoError(f"--resamples {resamples}: expected 1 or more.")
+    if out.is_dir():
+        raise BraindinoError(f"--out {out}: is a folder, expected the name of an HTML file.")
+    try:
+        page = build(sides_of(runs), resamples, title)
+    except ValueError as error:
+        raise BraindinoError(f"report: {error}.") from None
+    with atomic_write(out) as file:
+        file.write(render(page))
+    print(f"wrote {out}")
+    if tables is not None:
+        for name, text in table_files(page).items():
+            with atomic_write(tables / name) as file:
+                file.write(text)
+        print(f"wrote {len(table_files(page))} tables in {tables}")
+    return 0

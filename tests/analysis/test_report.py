@@ -1,0 +1,145 @@
+"""The page: complete, self-contained, safe whatever the data say, and right in a real browser."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from braindino.analysis.report import build, render, table_files
+from braindino.analysis.runs import sides_of
+from tests.analysis.made import cells, classification, regression, segmentation, survival, write_run
+from tests.browser import find_browser
+
+EVIL = "<script>document.title='owned'</script>"
+
+
+class Resources(HTMLParser):
+    """Everything a page would load or run."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.sources = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.sources += [
+            value for name, value in attrs if name in ("src", "href", "data", "action", "poster")
+        ]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two encoders on four kinds of task; names of classes, cases and an encoder are scripts."""
+    root = tmp_path_factory.mktemp("runs")
+    classes = ("CN", EVIL, "$AD$")
+    for encoder, signal in (("braindino", 1.5), ("scratch & co", 0.5)):
+        table = cells(classification, signal=signal, fractions=(0.5, 1.0), classes=classes)
+        table["case"] = table["case"].replace("made:004:0", EVIL)
+        weak = cells(classification, signal=0.1, fractions=(0.5, 1.0), classes=classes)
+        weak["case"] = weak["case"].replace("made:004:0", EVIL)
+        run = write_run(root / "adni_cls" / encoder / "1", table, baseline=weak, reasons={"empty file": 1})
+        dropped = pd.DataFrame({"path": ["a.nii"], "subject": [EVIL], "case": [""], "reason": ["empty file"]})
+        dropped.to_csv(run / "dropped.csv", index=False)
+        write_run(root / "age" / encoder / "1", cells(regression, noise=4 / signal), "regression", "age")
+        write_run(root / "cox" / encoder / "1", cells(survival, signal=signal), "survival", "days")
+        write_run(
+            root / "seg" / encoder / "1",
+            cells(segmentation, level=0.5 + 0.2 * signal, regions=("whole", EVIL)),
+            "segmentation",
+            "mask",
+        )
+    Image.new("RGB", (20, 10), "red").save(root / "age" / "braindino" / "1" / "maps.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(runs):
+    return build(sides_of([runs]), 50, f"Report {EVIL}")
+
+
+@pytest.fixture(scope="module")
+def html(page, tmp_path_factory):
+    file = tmp_path_factory.mktemp("html") / "report.html"
+    file.write_text(render(page), encoding="utf-8")
+    return file
+
+
+def test_everything_is_on_the_page(page, html):
+    titles = {section.name: [table.title for table in section.tables] for section in page.sections}
+    assert titles["adni_cls"] == [
+        *("Results on the test part", "Models against each other", "Further tests, and by age"),
+        *("Against baselines", "Subgroups"),
+    ]
+    assert "Without the age bias" in titles["age"]
+    figures = {section.name: [figure.title for figure in section.figures] for section in page.sections}
+    assert figures == {
+        "adni_cls": ["What labels are worth", "Calibration", "ROC curves", "Confusion"],
+        "age": ["Prediction by truth"],
+        "cox": ["Kaplan-Meier curves"],
+        "seg": ["Dice of every case"],
+    }
+    text = html.read_text()
+    for wanted in (
+        *("95 % interval", "Leakage audit", "empty file", "torch 2.8.0", "maps.png", "cd /home/somebody"),
+        "braindino probe --config adni_cls.yaml --data.root &#39;my scans&#39;",
+    ):
+        assert wanted in text, wanted
+    values = [row[-1] for row in page.overview.rows]
+    assert len(values) == 8
+    assert all(re.fullmatch(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]|\d+\.\d+ \[.*\]", value) for value in values)
+
+
+def test_nothing_is_loaded_and_nothing_can_run(html):
+    seen = Resources()
+    seen.feed(html.read_text())
+    assert not {"script", "iframe", "object", "embed", "link", "form"} & seen.tags
+    assert seen.sources
+    assert all(source.startswith(("data:image/", "#")) for source in seen.sources)
+    assert EVIL not in html.read_text()
+    for source in seen.sources:
+        if source.startswith("data:image/svg+xml;base64,"):
+            drawn = base64.b64decode(source.partition(",")[2]).decode()
+            assert "<script" not in drawn
+            links = re.findall(r'(?:xlink:)?href="([^"]*)"', drawn)
+            assert all(link.startswith(("#", "data:image/png")) for link in links)
+
+
+def test_tables_for_a_paper(page):
+    files = table_files(page)
+    assert {"overview.csv", "overview.tex", "adni_cls_results_on_the_test_part.csv"} <= set(files)
+    tex = files["adni_cls_against_baselines.tex"]
+    assert tex.startswith("\\begin{tabular}{llllrrrr}\n\\toprule")
+    assert "age\\_sex\\_site" in tex
+    assert "scratch \\& co" in tex
+    assert "100\\%" in tex
+    sites = [line for line in files["adni_cls_results_on_the_test_part.csv"].splitlines() if "auroc" in line]
+    assert len(sites) == 4
+
+
+def test_a_run_alone_has_nothing_to_compare(runs):
+    (section,) = build(sides_of([runs / "age" / "braindino"]), 50, "One").sections
+    assert [table.title for table in section.tables] == [
+        "Results on the test part",
+        "Without the age bias",
+        "Subgroups",
+    ]
+
+
+def test_in_a_browser(html, tmp_path):
+    browser = find_browser(tmp_path)
+    text = browser.text(html)
+    assert "<title>Report &lt;script&gt;" in text  # still what it was: no script has changed it
+    assert "What labels are worth" in text
+    picture = tmp_path / "page.png"
+    browser.picture(html, picture, (1200, 3000))
+    with Image.open(picture) as opened:
+        pixels = np.asarray(opened.convert("RGB"), dtype=int)
+    assert pixels.shape == (3000, 1200, 3)
+    assert (np.abs(pixels[5, 5] - [11, 61, 102]) < 3).all()  # the header's blue: styles are applied
+    # The first series' colour: the curves, which are pictures inside the page, were drawn.
+    assert (np.abs(pixels - [0, 114, 178]).sum(axis=2) < 12).sum() > 500

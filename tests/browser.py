@@ -1,0 +1,48 @@
+"""A real Chromium without a window, for what only a browser can tell of a page."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@dataclass
+class Browser:
+    """Opens pages from disk, in a profile of its own."""
+
+    program: str
+    folder: Path
+
+    def run(self, page: Path, *options: str) -> str:
+        """What it prints about a page; it is given ten seconds of the page's own time."""
+        command = [
+            *(self.program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+            *(
+                "--hide-scrollbars",
+                f"--user-data-dir={self.folder / 'profile'}",
+                "--virtual-time-budget=10000",
+            ),
+            *(*options, page.resolve().as_uri()),
+        ]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    def text(self, page: Path) -> str:
+        """The document as it is once the page has loaded and anything that can run has run."""
+        return self.run(page, "--dump-dom")
+
+    def picture(self, page: Path, out: Path, size: tuple[int, int]) -> None:
+        """A PNG of the page's first `size` (width, height) pixels."""
+        self.run(page, f"--screenshot={out}", f"--window-size={size[0]},{size[1]}")
+
+
+def find_browser(folder: Path) -> Browser:
+    """The first Chromium on the PATH; the test is skipped where there is none."""
+    for name in NAMES:
+        if program := shutil.which(name):
+            return Browser(program, folder)
+    pytest.skip(f"no browser: none of {', '.join(NAMES)} is on the PATH (Debian: apt-get install chromium)")
