@@ -19,7 +19,6 @@ PLAIN_VERBS = {
     "compare": "test encoders against each other by their probes' predictions",
     "report": "write finished probes as one page, and as tables for a paper",
     "predict": "answer new scans with a finished probe",
-    "maps": "draw what an encoder's patch tokens see in a scan",
     "demo": "run the whole path on a synthetic cohort",
     "doctor": "tell what is installed, what is missing, and what the machine can do",
 }
@@ -41,7 +40,6 @@ ORDER = (
     "probe",
     "embed",
     "predict",
-    "maps",
     "compare",
     "report",
     "demo",
