@@ -38,10 +38,19 @@ _PARSER = {"exit_on_error": False, "allow_abbrev": False}
 def run(verb: str, arguments: Sequence[str]) -> int:
     """Run a Lightning verb; raises BraindinoError for whatever is wrong with its configuration."""
     _quieten()
-    arguments = resolve_configs(arguments)
+    # Whoever called us: what runs now is what environment.json records and what Lightning starts again for
+    # every further GPU.
+    given, sys.argv = sys.argv, [sys.argv[0], verb, *arguments]
+    try:
+        return _run(verb, resolve_configs(arguments))
+    finally:
+        sys.argv = given
+        finish_wandb()
+
+
+def _run(verb: str, arguments: Sequence[str]) -> int:
     if not {"-h", "--help"} & set(arguments) and not any(a.startswith("--model.help") for a in arguments):
         check_arguments(verb, arguments)
-    given, sys.argv = sys.argv, sys.argv[:1]  # LightningCLI warns when both are there
     try:
         if verb == "probe":
             from braindino.cli.probe import run_probe
@@ -65,9 +74,6 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         return 143  # ended from outside: a job's time limit, usually
     except SystemExit as stop:  # --help and --print_config end so
         return int(stop.code or 0)
-    finally:
-        sys.argv = given
-        finish_wandb()
     return 0
 
 
@@ -180,10 +186,11 @@ class FitCLI(LightningCLI):
                 logger.rewind(step)
 
     def after_fit(self) -> None:
-        """Tell where the run is and what comes next."""
+        """Tell where the run is and what comes next, which the module may know."""
         options: FitOptions = self._get(self.config_init, "run")
         _tell(f"run folder: {options.folder}")
-        _tell(f"next: braindino export {options.folder} --out encoder")
+        told = getattr(self.model, "next_command", "braindino export {run} --out encoder")
+        _tell(f"next: {told.format(run=options.folder)}")
 
 
 @rank_zero_only
@@ -204,5 +211,6 @@ def _quieten() -> None:
         ".*`isinstance.*",
         ".*smaller than the logging interval.*",
         "Total length of .* across ranks is zero.*",  # no validation part was asked for
+        "LightningCLI's args parameter.*",  # they are the command line
     ):
         warnings.filterwarnings("ignore", message=pattern)

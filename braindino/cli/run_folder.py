@@ -15,7 +15,10 @@ from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
 
 _ID_VARIABLE = "BRAINDINO_RUN_ID"
-_REPORTED = ("torch", "lightning", "timm", "monai", "nibabel", "numpy", "pandas", "scikit-learn")
+_REPORTED = (
+    *("torch", "torchvision", "lightning", "timm", "monai", "nibabel", "numpy", "scipy", "pandas"),
+    *("scikit-learn", "scikit-survival", "statsmodels", "matplotlib"),
+)
 
 
 @dataclass

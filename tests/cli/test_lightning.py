@@ -49,6 +49,8 @@ def test_run_folder_tells_everything(finished: Path, cohort: Path) -> None:
     assert [row["step"] for row in metrics(run) if row["train/loss"]] == ["0", "1"]
     environment = read_json(run / "environment.json")["starts"][-1]
     assert environment["versions"].keys() >= {"torch", "lightning", "timm"}
+    assert environment["command"][:4] == ["braindino", "fit", "--config", "pretrain.yaml"]
+    assert environment["command"][-2:] == ["--run.id", "a"]
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["step0000001.ckpt", "step0000002.ckpt"]
     content = read_file(run / "checkpoints" / "step0000002.ckpt")
     seen, everyone = set(content["pretraining_people"]), set(pd.read_csv(cohort / "adni.csv")["group"])
