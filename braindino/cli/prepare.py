@@ -30,7 +30,8 @@ def prepare(
     """Preprocess the scans of a manifest into a store.
 
     Can be interrupted at any time: the same command again goes on and reads nothing that is done. What cannot
-    be used is listed with its reason in rejects.csv of the store, and makes the exit code 1.
+    be used is listed with its reason in rejects.csv of the store, and makes the exit code 1. Masks are not
+    prepared, but each is read and held against its scan.
 
     Args:
         manifest: the table that `braindino index` wrote.
@@ -55,13 +56,14 @@ def prepare(
         interrupted.
     """
     from braindino.datasets.manifest import MASK, Manifest
+    from braindino.datasets.mask_checks import check_masks
     from braindino.scans.store import fill
 
     if cluster is not None and submit is None:
         raise BraindinoError("--cluster is what SLURM has to be told; give --submit JOBS as well.")
     part = _shard(shard)
     table = Manifest.read(manifest).table
-    table = table[table["modality"] != MASK]  # a mask is no image
+    images = table[table["modality"] != MASK]  # a mask is no image
     changes: dict[str, Any] = {}
     if depth is not None:
         changes["depth"] = None if depth == "none" else depth
@@ -77,15 +79,18 @@ def prepare(
             raise BraindinoError("--submit divides the work itself; leave --shard out.")
         return _submit(Path(manifest), target, jobs, retry_rejects, submit, cluster or {})
     try:
-        report = fill(target, table, jobs=jobs, shard=part, retry_rejects=retry_rejects)
+        report = fill(target, images, jobs=jobs, shard=part, retry_rejects=retry_rejects)
+        masks, bad_masks = check_masks(target, table, retry_rejects=retry_rejects)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command again continues, nothing is done twice", file=sys.stderr)
         return 130
     counts = f"prepared {report.prepared}, already there {report.present}, rejected {report.rejected}"
+    if masks:
+        counts += f"; checked {masks} masks, rejected {bad_masks}"
     print(f"{counts}: {target.path}")
-    if report.rejected:
+    if report.rejected or bad_masks:
         print(f"why they were rejected: {report.rejects}")
-    return 1 if report.rejected else 0
+    return 1 if report.rejected or bad_masks else 0
 
 
 def _open(path: Path, contract: str | None, changes: dict[str, Any], strip_cmd: str | None) -> "Store":

@@ -13,22 +13,25 @@ from braindino.scans.store import Store
 
 
 def case_table(
-    manifest: Manifest, store: Store, modalities: Sequence[str]
+    manifest: Manifest, store: Store, modalities: Sequence[str], needs_mask: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per case that has at least one scan in the store, and what was dropped up to here.
 
     Columns of the first: `case`, the manifest's without path and modality (of the case's first scan),
-    `key_<modality>` (`""` when missing), `mask` (path of the scan with modality "mask", or `""`).
+    `key_<modality>` (`""` when missing), `mask` (path of the scan with modality "mask", or `""`: a rejected
+    mask is none). With `needs_mask`, cases that are left without one are dropped, too.
     """
     rejects = store.rejects().set_index("path")["reason"].to_dict()
     lost: list[tuple[str, str, str]] = []
     rows: dict[str, dict[str, Any]] = {}
     for record in manifest.table.to_dict("records"):
         scan = {str(column): cell for column, cell in record.items()}
-        name = ":".join(str(scan[column]) for column in IDENTITY if scan[column])
+        name = _name(scan)
         path, modality = scan.pop("path"), scan.pop("modality")
         row = rows.setdefault(name, {"case": name, **scan, **{f"key_{m}": "" for m in modalities}, MASK: ""})
-        if modality == MASK:
+        if modality == MASK and path in rejects:
+            lost.append((path, scan["subject"], rejects[path]))
+        elif modality == MASK:
             row[MASK] = path
         elif modality in modalities:
             key = store.key_of(path)
@@ -38,9 +41,20 @@ def case_table(
                 lost.append((path, scan["subject"], f"the case has another {modality}"))
             else:
                 row[f"key_{modality}"] = key
+    if needs_mask:
+        for record in manifest.table[manifest.table["modality"] != MASK].to_dict("records"):
+            name = _name({str(column): cell for column, cell in record.items()})
+            if not rows[name][MASK]:
+                lost.append((str(record["path"]), str(record["subject"]), "its mask is rejected"))
+        rows = {name: row for name, row in rows.items() if row[MASK]}
     cases = [row for row in rows.values() if any(row[f"key_{modality}"] for modality in modalities)]
     dropped = [*manifest.dropped.itertuples(index=False, name=None), *lost]
     return pd.DataFrame(cases), pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS))
+
+
+def _name(scan: dict[str, Any]) -> str:
+    """What a scan's case is called."""
+    return ":".join(str(scan[column]) for column in IDENTITY if scan[column])
 
 
 class CaseDataset(Dataset[dict[str, Any]]):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from braindino.datasets.cases import CaseDataset, case_table, collate
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest, is_missing
+from braindino.datasets.mask_checks import check_masks
 from braindino.datasets.masks import whole_labels
 from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_split, split_people
 from braindino.errors import BraindinoError
@@ -135,9 +136,10 @@ class ScanDataModule(LightningDataModule):
         return f"no {blank[0]}" if blank else ""
 
     def prepare_data(self) -> None:
-        """Index, and put into the store what it does not hold yet (one process per machine)."""
-        table = self.manifest.table
-        fill(self._open_store(), table[table["modality"].isin(self.modalities)], jobs=self.jobs)
+        """Index, put into the store what it does not hold yet, check the masks (one process per machine)."""
+        table, store = self.manifest.table, self._open_store()
+        fill(store, table[table["modality"].isin(self.modalities)], jobs=self.jobs)
+        check_masks(store, table)
 
     def setup(self, stage: str | None = None) -> None:
         """Make `cases` and `dropped` and split by person.
@@ -228,7 +230,9 @@ class ScanDataModule(LightningDataModule):
                 f"{self.root}: no label column {absent[0]!r}; "
                 f"found {', '.join(manifest.label_columns) or 'none'}."
             )
-        cases, dropped = case_table(manifest, self.store, self.modalities)
+        cases, dropped = case_table(
+            manifest, self.store, self.modalities, needs_mask=bool(self.regions) and not self.target
+        )
         if cases.empty:
             raise DatasetError(
                 f"{self.root}: none of {len(table)} scans is in the store.\n"
