@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from braindino.analysis.intervals import interval, level_at_zero
 from braindino.analysis.metrics import (
     Floats,
     classification_metrics,
@@ -23,6 +24,7 @@ MOST_REDRAWS = 50  # rounds; a class that one person of many carries is in 63 % 
 MOST_REDRAWN = (
     0.1  # of all draws; above it, a class has one or two carriers and the rest says little of chance
 )
+MOST_LEFT_OUT = 200  # groups of people; each alone where there are no more
 BLOCK = 4_000_000  # entries of the weights that are worked on at a time: 32 MB
 
 
@@ -102,19 +104,21 @@ def estimate(
 
     Returns:
         `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), and `metrics`: name ->
-        {`value`, `low`, `high`, `sd`}. The interval is the percentile interval at 95 %. A number is None
+        {`value`, `low`, `high`, `sd`}. The interval is that of `intervals.interval` at 95 %. A number is None
         where it is undefined: `sd` of a single table, the metric of a constant, an interval of which less
         than half of the resamples are defined, and every interval when more than a tenth of all draws lacked
         a class (which one or two people carry): what is left would be too narrow.
     """
-    point, spread, redrawn, people = _evaluate(tables, resamples, seed, train)
-    spread = _if_enough_carry_each_class(spread, resamples, redrawn)
+    found = _evaluate(tables, resamples, seed, train)
     return {
         "cases": len(np.unique(np.concatenate([table["case"].astype(str) for table in tables]))),
-        "people": people,
+        "people": found.people,
         "resamples": resamples,
-        "redrawn": redrawn,
-        "metrics": {name: _summary(point[name], spread[name], resamples) for name in point},
+        "redrawn": found.redrawn,
+        "metrics": {
+            name: _summary(value, found.spread[name], found.left_out[name], resamples, found.people)
+            for name, value in found.point.items()
+        },
     }
 
 
@@ -135,7 +139,7 @@ def compare(
     Returns:
         name of the metric (those of `estimate`; of survival `c_index` only) -> `value`, `low`, `high`, `sd`
         of the difference, as in `estimate`, where `sd` is over seeds; and `p`, two-sided, the level at which
-        the percentile interval just touches 0: 2 (1 + draws on the rarer side of 0) / (1 + draws).
+        the interval just touches 0 (`intervals.level_at_zero`).
 
     Raises:
         ValueError: the cases differ.
@@ -143,21 +147,18 @@ def compare(
     for mine, other in zip(tables, others, strict=True):
         if set(mine["case"]) != set(other["case"]):
             raise ValueError("two models can be compared on the same cases only")
-    point, spread, redrawn, _ = _evaluate(tables, resamples, seed)
-    point_other, spread_other, _, _ = _evaluate(others, resamples, seed)
-    spread = _if_enough_carry_each_class(spread, resamples, redrawn)
+    ours, theirs = _evaluate(tables, resamples, seed), _evaluate(others, resamples, seed)
     compared = {}
-    for name in point:
-        draws = spread[name] - spread_other[name]
-        numbers = _summary(point[name] - point_other[name], draws, resamples)
-        compared[name] = {**numbers, "p": None if numbers["low"] is None else _level_at_zero(draws)}
+    for name in ours.point:
+        point = ours.point[name] - theirs.point[name]
+        draws = ours.spread[name] - theirs.spread[name]
+        left_out = ours.left_out[name] - theirs.left_out[name]
+        numbers = _summary(point, draws, left_out, resamples, ours.people)
+        p = None
+        if numbers["low"] is not None:
+            p = level_at_zero(float(point.mean()), _finite(draws), _finite(left_out), ours.people)
+        compared[name] = {**numbers, "p": p}
     return compared
-
-
-def _level_at_zero(draws: Floats) -> float:
-    defined = draws[np.isfinite(draws)]
-    rarer = min((defined <= 0).sum(), (defined >= 0).sum())
-    return min(1.0, float(2 * (1 + rarer) / (1 + len(defined))))
 
 
 def confusion_of(table: pd.DataFrame) -> list[list[int]]:
@@ -168,13 +169,23 @@ def confusion_of(table: pd.DataFrame) -> list[list[int]]:
     return [[int(value) for value in row] for row in counts]
 
 
+class _Evaluated(NamedTuple):
+    """Per metric: of each table (S,), their mean in each resample (R,), and with somebody left out (G,)."""
+
+    point: dict[str, Floats]
+    spread: dict[str, Floats]
+    left_out: dict[str, Floats]
+    redrawn: int
+    people: int
+
+
 def _evaluate(
     tables: Sequence[pd.DataFrame],
     resamples: int,
     seed: int,
     train: Sequence[pd.DataFrame | None] | None = None,
-) -> tuple[dict[str, Floats], dict[str, Floats], int, int]:
-    """Metrics of each table (S,), their mean over tables in each resample (R,), draws redrawn, people."""
+) -> _Evaluated:
+    """Metrics of all tables as they are and on resamples, the latter undefined where classes are too rare."""
     groups = np.concatenate([table["group"].astype(str) for table in tables])
     people, codes = np.unique(groups, return_inverse=True)
     owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
@@ -182,9 +193,20 @@ def _evaluate(
     values = [metrics_of(table, train=rows) for table, rows in zip(tables, known, strict=True)]
     point = {name: np.array([float(each[name][0]) for each in values]) for name in values[0]}
     if not resamples:
-        return point, {name: np.empty(0) for name in point}, 0, len(people)
+        nothing = {name: np.empty(0) for name in point}
+        return _Evaluated(point, nothing, nothing, 0, len(people))
     drawn = resample_people(len(people), resamples, seed, _carriers(tables, owners, len(people)))
-    return point, _resampled(tables, owners, drawn.weights, known), drawn.redrawn, len(people)
+    spread = _resampled(tables, owners, drawn.weights, known)
+    member = np.arange(len(people)) % min(len(people), MOST_LEFT_OUT)
+    without = (np.unique(member)[:, None] != member).astype(np.uint16)
+    left_out = _resampled(tables, owners, without, known)
+    return _Evaluated(
+        point,
+        _if_enough_carry_each_class(spread, resamples, drawn.redrawn),
+        left_out,
+        drawn.redrawn,
+        len(people),
+    )
 
 
 def _resampled(
@@ -212,15 +234,20 @@ def _if_enough_carry_each_class(spread: dict[str, Floats], resamples: int, redra
     return {name: np.full_like(values, np.nan) for name, values in spread.items()}
 
 
-def _summary(point: Floats, spread: Floats, resamples: int) -> dict[str, float | None]:
-    defined = spread[np.isfinite(spread)]
-    tail = 50 * (1 - CONFIDENCE)
+def _summary(
+    point: Floats, spread: Floats, left_out: Floats, resamples: int, people: int
+) -> dict[str, float | None]:
+    defined = _finite(spread)
     low = high = float("nan")
     if resamples and 2 * len(defined) >= resamples:
-        low, high = np.percentile(defined, [tail, 100 - tail])
+        low, high = interval(float(point.mean()), defined, _finite(left_out), people, CONFIDENCE)
     sd = float(np.std(point, ddof=1)) if len(point) > 1 else float("nan")
     numbers = {"value": float(point.mean()), "low": float(low), "high": float(high), "sd": sd}
     return {name: number if np.isfinite(number) else None for name, number in numbers.items()}
+
+
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
 
 
 def _carriers(
