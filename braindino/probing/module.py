@@ -38,7 +38,7 @@ class FrozenProbeModule(LightningModule):
             differ between scans by a millionth of their size: without this a head sees nothing in them.
             False is the paper's probe.
         lr: learning rate of AdamW; the head's own if omitted: 1e-4 (BrainDINO's released code), for
-            segmentation 3e-4.
+            survival 1e-3, for segmentation 3e-4.
         weight_decay: decoupled weight decay; the head's own if omitted: 0, which makes the optimiser plain
             Adam, for segmentation 0.05.
         batch_size: cases per step; the head's own if omitted: 8 (BrainDINO's logs: 2 to 8), for survival all

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from braindino.encoders.features import Level
 from braindino.errors import BraindinoError
 
 Fusion = Literal["mean", "concat", "attention"]
@@ -18,19 +19,25 @@ class Pooling(nn.Module, ABC):
     Args:
         fusion: "mean" over the modalities that are there (BrainDINO, Methods); "concat", where a learnt
             vector, 0 at first, stands for a missing one; "attention", gated, over those that are there.
+        patches: take the mean of a slice's patch tokens beside its CLS token: twice the width.
 
     Attributes:
         trains_on_slices: whether pooling over slices has parameters; if not, it is done once, before
-        training.
+            training.
     """
 
     trains_on_slices: bool
 
-    def __init__(self, fusion: Fusion = "mean") -> None:
+    def __init__(self, fusion: Fusion = "mean", patches: bool = False) -> None:
         super().__init__()
         if fusion not in FUSIONS:
             raise BraindinoError(f"fusion {fusion!r}: expected {', '.join(FUSIONS)}.")
-        self.fusion = fusion
+        self.fusion, self.patches = fusion, patches
+
+    @property
+    def level(self) -> Level:
+        """What of a slice is wanted from the encoder (see `FeatureCache`)."""
+        return "slice_patch" if self.patches else "slice"
 
     def build(self, embed_dim: int, modalities: int) -> int:
         """Make the parameters anew for `embed_dim` features per slice; returns the width of the result."""
@@ -71,13 +78,13 @@ class GatedAttentionPooling(Pooling):
 
     Args:
         hidden: width of the two branches that score a slice.
-        fusion: see `Pooling`.
+        fusion, patches: see `Pooling`.
     """
 
     trains_on_slices = True
 
-    def __init__(self, hidden: int = 128, fusion: Fusion = "mean") -> None:
-        super().__init__(fusion)
+    def __init__(self, hidden: int = 128, fusion: Fusion = "mean", patches: bool = False) -> None:
+        super().__init__(fusion, patches)
         self.hidden = hidden
 
     def build(self, embed_dim: int, modalities: int) -> int:
