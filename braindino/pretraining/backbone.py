@@ -47,7 +47,7 @@ def forward_tokens(
 ) -> tuple[Tensor, Tensor]:
     """CLS and patch tokens after the final norm.
 
-    Without mask and drop path they equal those of timm's `forward_features` bit for bit.
+    Without mask and drop path they equal those of timm's `forward_features` to float precision.
 
     Args:
         images: (N, 1, H, W); repeated when the model has 3 channels.

@@ -43,12 +43,12 @@ class Block(nn.Module):
             return self._wanted(x, sin, cos, first, second, rows)
 
         def attend(y: Tensor) -> Tensor:
-            return _scaled(self.attn.proj(_attention(self.attn, self.norm1(y), sin, cos)), self.gamma_1)
+            return _scaled(self.attn.proj, self.gamma_1, _attention(self.attn, self.norm1(y), sin, cos))
 
-        def think(y: Tensor) -> Tensor:
-            return _scaled(self.mlp(self.norm2(y)), self.gamma_2)
+        return _residual(_residual(x, attend, first), self._think, second)
 
-        return _residual(_residual(x, attend, first), think, second)
+    def _think(self, x: Tensor) -> Tensor:
+        return _scaled(self.mlp.fc2, self.gamma_2, self.mlp.act(self.mlp.fc1(self.norm2(x))))
 
     def _wanted(
         self, x: Tensor, sin: Tensor, cos: Tensor, first: Tensor | None, second: Tensor | None, rows: Tensor
@@ -57,9 +57,9 @@ class Block(nn.Module):
         factors = [_factor(subset, x)[rows // x.shape[1]] for subset in (first, second) if subset is not None]
         attended = _attention(self.attn, self.norm1(x), sin, cos).flatten(0, 1)[rows]
         y = x.flatten(0, 1)[rows]
-        branch = _scaled(self.attn.proj(attended), self.gamma_1)
+        branch = _scaled(self.attn.proj, self.gamma_1, attended)
         y = y + (branch * factors[0] if factors else branch)
-        branch = _scaled(self.mlp(self.norm2(y)), self.gamma_2)
+        branch = self._think(y)
         return y + (branch * factors[1] if factors else branch)
 
 
@@ -78,8 +78,11 @@ def _factor(subset: Tensor, x: Tensor) -> Tensor:
     return x.new_zeros(len(x), 1).index_fill_(0, subset, len(x) / len(subset))
 
 
-def _scaled(x: Tensor, gamma: nn.Parameter | None) -> Tensor:
-    return x if gamma is None else gamma * x
+def _scaled(layer: nn.Linear, gamma: nn.Parameter | None, x: Tensor) -> Tensor:
+    """LayerScale after a linear layer: into its weights, which are fewer than what comes out for a batch."""
+    if gamma is None:
+        return layer(x)  # type: ignore[no-any-return]
+    return F.linear(x, gamma[:, None] * layer.weight, gamma * layer.bias)
 
 
 def _residual(x: Tensor, branch: Callable[[Tensor], Tensor], subset: Tensor | None) -> Tensor:

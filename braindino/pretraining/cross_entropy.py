@@ -57,8 +57,7 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
         compared = prototypes.detach().to(dtype)
         scaled = (points.detach() / temperature).to(dtype)
         space = points.new_empty(crops * min(rows, samples), len(prototypes), dtype=dtype)
-        to_points = torch.empty_like(points)
-        to_prototypes = torch.zeros_like(prototypes) if differentiate else None
+        to_points, to_prototypes = torch.empty_like(points), torch.empty_like(prototypes)
         parts: list[Tensor] = []
         with torch.autocast(points.device.type, enabled=False):
             for start in range(0, samples, rows):
@@ -70,12 +69,15 @@ class _PrototypeCrossEntropy(torch.autograd.Function):
                     for crop, target in enumerate(targets(piece)):
                         part = logits.unflatten(0, (crops, -1))[crop, inner]
                         parts.append(_consume(part, target, weights[crop, piece], differentiate))
-                if to_prototypes is not None:
+                if differentiate:
                     to_points[:, chunk] = (logits @ compared).unflatten(0, (crops, -1)) / temperature
-                    if dtype == to_prototypes.dtype:
-                        to_prototypes.addmm_(logits.T, x)
+                    if dtype == prototypes.dtype:  # the first product writes, later ones add
+                        torch.addmm(to_prototypes, logits.T, x, beta=float(start > 0), out=to_prototypes)
                     else:
-                        to_prototypes += logits.T @ x
+                        product = logits.T @ x
+                        to_prototypes = to_prototypes + product if start else product.to(prototypes.dtype)
+        if not samples:
+            to_prototypes.zero_()
         ctx.gradients = (to_points, to_prototypes)  # type: ignore[attr-defined]
         return torch.stack(parts).sum() if parts else weights.sum()
 
