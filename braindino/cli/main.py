@@ -19,6 +19,7 @@ PLAIN_VERBS = {
     "compare": "test encoders against each other by their probes' predictions",
     "report": "write finished probes as one page, and as tables for a paper",
     "predict": "answer new scans with a finished probe",
+    "maps": "draw what an encoder's patch tokens see in a scan",
     "demo": "run the whole path on a synthetic cohort",
     "doctor": "tell what is installed, what is missing, and what the machine can do",
 }
@@ -40,6 +41,7 @@ ORDER = (
     "probe",
     "embed",
     "predict",
+    "maps",
     "compare",
     "report",
     "demo",

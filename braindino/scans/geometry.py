@@ -187,10 +187,12 @@ def restore_values(values: np.ndarray, held: np.ndarray, geometry: Geometry) -> 
         values: (d, h, w) float32, cells that divide the box of the prepared grid, such as patches.
         held: (d, h, w) bool, which cells count.
     """
-    box = zip(
-        geometry.shape, np.array(values.shape)[np.argsort(geometry.axes)], geometry.stored_field, strict=True
+    cells = np.array(values.shape)[np.argsort(geometry.axes)]
+    sizes = zip(geometry.shape, cells, geometry.stored_windows, strict=True)
+    a, b, c = (
+        (float(-start * count / covered), float(length * count / covered))
+        for length, count, (start, covered) in sizes
     )
-    a, b, c = (length * cells / covered for length, cells, covered in box)
     total, weight = (
         resample(np.ascontiguousarray(geometry.to_stored(part.astype(np.float32))), geometry.shape, (a, b, c))
         for part in (values * held, held)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braindino.scans.geometry import Geometry, mask_to_grid, restore_mask
+from braindino.scans.geometry import Geometry, mask_to_grid, restore_mask, restore_values
 from braindino.scans.preprocessing import Preprocessing, preprocess
 from braindino.scans.reading import Scan, ScanError
 
@@ -110,3 +110,28 @@ def test_restore_refuses_what_is_no_mask_on_the_grid(as_scan: Callable[..., Scan
         restore_mask(np.zeros(geometry.grid), geometry)
     with pytest.raises(ValueError, match="prepared grid"):
         restore_mask(np.zeros(CONTRACT.size), replace(geometry, grid=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "PSR", "LIA"])
+def test_values_of_patches_come_back_to_where_they_were(
+    codes: str,
+    as_scan: Callable[..., Scan],
+    reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> None:
+    data, affine = reoriented(np.ones((24, 30, 20), np.float32), np.eye(4), codes)
+    scan = as_scan(data, affine)
+    geometry = Geometry.of(scan, Preprocessing(depth=20, size=(32, 48)))
+    # What varies linearly in the room stays so: a patch has the mean of its voxels.
+    d, h, w = np.indices((20, 8, 12)).astype(np.float32)
+    held = np.ones((20, 8, 12), bool)
+    held[:, 0] = False
+    back = restore_values(100 + d + 10 * h + 3 * w, held, geometry)
+    assert back.shape == scan.data.shape
+    turned = geometry.to_slices(back)
+    slices, rows, columns = turned.shape
+    middle = turned[slices // 2, rows // 2]
+    assert not turned[:, 0].any()  # the first row of patches was not held
+    inner = middle[4:-4]
+    np.testing.assert_allclose(np.diff(inner), 3 * 12 / columns, atol=1e-3)
+    row = turned[slices // 2, 8:-4, columns // 2]
+    np.testing.assert_allclose(np.diff(row), 10 * 8 / rows, atol=1e-3)

@@ -1,0 +1,78 @@
+"""`braindino maps`: maps lie on the scan they are of, by the anatomy and not by the axes."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from braindino.cli.main import main
+from braindino.datasets.walk import stem
+
+
+@pytest.fixture(scope="module")
+def scan(cohort: Path) -> Path:
+    return cohort / pd.read_csv(cohort / "adni.csv")["path"][0]
+
+
+def maps(scan: Path, encoder: Path, out: Path, *more: str) -> int:
+    return main(["maps", str(scan), "--encoder", str(encoder), "--out", str(out), "--device", "cpu", *more])
+
+
+def test_maps_are_drawn_and_lie_on_the_scan(scan: Path, encoder: Path, tmp_path: Path) -> None:
+    assert maps(scan, encoder, tmp_path, "--slices", "3") == 0
+    own, name = nib.load(scan), stem(scan)
+    for kind, length in (("pca", 3), ("similarity", 1), ("cls", 1)):
+        image = nib.load(tmp_path / f"{name}_{kind}.nii.gz")
+        assert image.shape[:3] == own.shape
+        assert image.shape[3:] == ((3,) if length == 3 else ())
+        np.testing.assert_allclose(image.affine, own.affine, atol=1e-4)
+    similarity = np.asarray(nib.load(tmp_path / f"{name}_similarity.nii.gz").dataobj)
+    assert 0.7 < similarity.max() <= 1 + 1e-5  # 1 in the middle of the reference, where no voxel need be
+    pixels = imread(tmp_path / f"{name}_maps.png")
+    assert pixels[..., :3].std() > 0.1
+
+
+def test_the_reference_is_where_it_was_named(scan: Path, encoder: Path, tmp_path: Path) -> None:
+    own, name = nib.load(scan), stem(scan)
+    voxel = tuple(int(n * f) for n, f in zip(own.shape, (0.4, 0.6, 0.5), strict=True))
+    assert maps(scan, encoder, tmp_path / "a", "--voxel", *map(str, voxel)) == 0
+    mm = own.affine @ [*voxel, 1]
+    assert maps(scan, encoder, tmp_path / "b", "--mm", *(f"{x:.3f}" for x in mm[:3])) == 0
+    one, other = ((tmp_path / k / f"{name}_similarity.nii.gz").read_bytes() for k in "ab")
+    assert one == other
+    similarity = np.asarray(nib.load(tmp_path / "a" / f"{name}_similarity.nii.gz").dataobj)
+    # A patch is a fourth of the field of view wide: the voxel lies in the best patch, next to its centre.
+    best = np.argwhere(similarity > similarity.max() - 1e-4).mean(axis=0)
+    away = np.abs(best - voxel) / np.array(own.shape)
+    assert (away < 0.2).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--voxel", "1", "2", "3", "--mm", "1", "2", "3"], "both name the reference"),
+        (["--mm", "900", "0", "0"], "outside of the prepared slices"),
+        (["--slices", "0"], "expected 1 or more"),
+        (["--encoder", "nowhere"], "encoder 'nowhere'"),
+    ],
+)
+def test_wrong_input_is_told(
+    scan: Path, encoder: Path, tmp_path: Path, more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert maps(scan, encoder, tmp_path, *more) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) <= 3
+
+
+def test_a_scan_that_cannot_be_read_is_told_with_its_reason(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.nii.gz").write_bytes(b"nothing")
+    assert maps(tmp_path / "x.nii.gz", encoder, tmp_path / "out") == 2
+    assert "neither NIfTI, Analyze nor MGH" in capsys.readouterr().err
+    assert maps(tmp_path, encoder, tmp_path / "out") == 2
+    assert "one scan file" in capsys.readouterr().err
