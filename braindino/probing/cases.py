@@ -39,17 +39,24 @@ class ProbeCases:
     folds: int | None = None
 
     @classmethod
-    def of(cls, datamodule: ScanDataModule, head: Head, missing: Missing) -> "ProbeCases":
+    def of(
+        cls,
+        datamodule: ScanDataModule,
+        head: Head,
+        missing: Missing,
+        unusable: Mapping[int, str] | None = None,
+    ) -> "ProbeCases":
         """Take the cases that are in a part of the split and have scans.
 
         Args:
             datamodule: after `setup`.
             head: encodes the targets; raises BraindinoError if it cannot.
             missing: "mask" keeps a case that has any of the modalities, "drop" only one that has all.
+            unusable: row labels of cases that cannot be used for other reasons, and these.
         """
         _check_kind(datamodule, head)
         cases, modalities = datamodule.cases, tuple(datamodule.modalities)
-        reasons = _left_out(cases, modalities, missing)
+        reasons = _left_out(cases, modalities, missing, unusable or {})
         table = cases[reasons == ""].reset_index(drop=True)
         if table.empty:
             raise BraindinoError(f"none of {len(cases)} cases can be used; the first: {reasons.iloc[0]}.")
@@ -109,7 +116,9 @@ def _check_kind(datamodule: ScanDataModule, head: Head) -> None:
         )
 
 
-def _left_out(cases: pd.DataFrame, modalities: tuple[str, ...], missing: Missing) -> pd.Series:
+def _left_out(
+    cases: pd.DataFrame, modalities: tuple[str, ...], missing: Missing, unusable: Mapping[int, str]
+) -> pd.Series:
     """Why a case cannot be used, or nothing."""
     there = cases[[f"key_{name}" for name in modalities]] != ""
     reasons = pd.Series("", index=cases.index)
@@ -118,6 +127,8 @@ def _left_out(cases: pd.DataFrame, modalities: tuple[str, ...], missing: Missing
         for name in modalities:
             reasons[(reasons == "") & ~there[f"key_{name}"]] = f"no {name} (probe.missing: drop)"
     reasons[(reasons == "") & ~there.any(axis=1)] = "no scan"
+    for row, reason in unusable.items():
+        reasons[row] = reasons[row] or reason
     return reasons
 
 

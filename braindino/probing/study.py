@@ -25,6 +25,7 @@ from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
 from braindino.probing.results import add_details, advantage, metrics_table, summarise
+from braindino.probing.segmentation.masks import grid_masks
 from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
 
@@ -73,8 +74,9 @@ def run_study(
     datamodule.use_contract(encoder.preprocessing)
     datamodule.prepare_data()
     datamodule.setup("fit")
-    cases = ProbeCases.of(datamodule, module.head, protocol.missing)
-    masked = MaskedCases(cases, datamodule) if module.head.dense else None
+    masks, unusable = grid_masks(datamodule) if module.head.dense else ({}, {})
+    cases = ProbeCases.of(datamodule, module.head, protocol.missing, unusable)
+    masked = MaskedCases(cases, datamodule, masks) if module.head.dense else None
     leaks = audit(cases.table, cases.modalities, encoder.pretraining_people)
     settings = {
         "encoder": encoder.digest,

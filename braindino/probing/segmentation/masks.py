@@ -4,7 +4,6 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
 from braindino.files import atomic_write
+from braindino.scans.reading import ScanError
 
 LABELS = 256
 _FORMAT = 1
@@ -54,25 +54,34 @@ class GridMask:
         return cls(digest, (labels.shape[1], labels.shape[2]), holds, starts, whole)
 
 
-def grid_masks(datamodule: ScanDataModule, cases: Sequence[int]) -> list[GridMask]:
-    """Masks of cases (row labels of `datamodule.cases`), from `masks` in the store where they are kept.
+def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[int, str]]:
+    """Masks of the cases (by row label of `datamodule.cases`), and why those of others cannot be used.
 
-    An entry is named by what it is made from, so it is never stale; half an entry is never read. New ones are
-    made in `datamodule.jobs` threads.
-
-    Raises:
-        DatasetError, ScanError: see `ScanDataModule.mask_of`.
+    They come from `masks` in the store where they are kept. An entry is named by what it is made from, so it
+    is never stale; half an entry is never read. New ones are made in `datamodule.jobs` threads.
     """
+    cases = datamodule.cases
+    reasons = {int(row): "no mask" for row in cases.index[cases[MASK] == ""]}
+    masks: dict[int, GridMask] = {}
+    rows = [int(row) for row in cases.index if int(row) not in reasons]
     with ThreadPoolExecutor(datamodule.jobs) as threads:
-        return list(threads.map(lambda case: _grid_mask(datamodule, case), cases))
+        for row, found in zip(rows, threads.map(lambda row: _grid_mask(datamodule, row), rows), strict=True):
+            if isinstance(found, GridMask):
+                masks[row] = found
+            else:
+                reasons[row] = f"mask: {found.reason}"
+    return masks, reasons
 
 
-def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask:
+def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask | ScanError:
     digest = _digest(datamodule, case)
     file = datamodule.store.path / "masks" / digest[:2] / f"{digest}.npz"
     kept = _read(file, digest)
     if kept is None:
-        kept = GridMask.of(datamodule.mask_of(case), digest)
+        try:
+            kept = GridMask.of(datamodule.mask_of(case), digest)
+        except ScanError as error:
+            return error
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -91,7 +100,7 @@ def _digest(datamodule: ScanDataModule, case: int) -> str:
     keys = [row[f"key_{name}"] for name in datamodule.modalities]
     rule = datamodule.mask_rule.__name__
     sha = hashlib.sha256(f"{_FORMAT}:{rule}:{next(filter(None, keys))}:".encode())
-    if row[MASK] and Path(row[MASK]).is_file():  # what is wrong with it, `mask_of` says best
+    if Path(row[MASK]).is_file():  # what is wrong with it, `mask_of` says best
         sha.update(Path(row[MASK]).read_bytes())
     return sha.hexdigest()
 

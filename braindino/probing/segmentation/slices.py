@@ -15,7 +15,7 @@ from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing.cases import ProbeCases
 from braindino.probing.segmentation.head import SegmentationHead
-from braindino.probing.segmentation.masks import LABELS, GridMask, grid_masks
+from braindino.probing.segmentation.masks import LABELS, GridMask
 from braindino.scans.store import Store
 
 SAMPLE = 256  # slices over which the moments of patch tokens are taken
@@ -29,18 +29,21 @@ class MaskedCases:
         masks: of each case. membership: (256, R) bool, which label is part of which region.
         spans: (N, 2) first and last slice with anything in any scan of a case.
 
+    Args:
+        masks: by row label of the data module's cases; see `grid_masks`.
+
     Raises:
-        BraindinoError: a case's scans have different numbers of slices, or its mask cannot be used.
+        BraindinoError: a case's scans have different numbers of slices.
     """
 
-    def __init__(self, cases: ProbeCases, datamodule: ScanDataModule) -> None:
+    def __init__(self, cases: ProbeCases, datamodule: ScanDataModule, masks: Mapping[int, GridMask]) -> None:
         self.cases, self.store, self.workers = cases, datamodule.store, datamodule.num_workers
         self.datamodule = datamodule
         self.modalities = cases.modalities
         self.membership = membership(datamodule.regions)
         numbers = pd.Series(datamodule.cases.index, index=datamodule.cases["case"])
         self.rows = [int(row) for row in numbers.loc[cases.table["case"]]]
-        self.masks = grid_masks(datamodule, self.rows)
+        self.masks = [masks[row] for row in self.rows]
         self.keys = cases.table[[f"key_{name}" for name in cases.modalities]].to_numpy(str)
         index = datamodule.store.index().drop_duplicates("key").set_index("key")
         needed = index.loc[sorted({key for key in self.keys.ravel() if key})]

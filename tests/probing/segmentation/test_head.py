@@ -1,6 +1,5 @@
 """The head: which loss follows from the regions, and its Dice, held against MONAI."""
 
-import pandas as pd
 import pytest
 import torch
 from monai.metrics import DiceMetric
@@ -98,5 +97,3 @@ def test_what_cannot_be_is_refused():
         SegmentationHead(foreground=2)
     with pytest.raises(BraindinoError, match="slices_per_case 0"):
         SegmentationHead(slices_per_case=0)
-    with pytest.raises(BraindinoError, match="case b has no mask"):
-        SegmentationHead().encode(pd.DataFrame({"case": ["a", "b"], "mask": ["x.nii", ""]}), ("lesion",))

@@ -1,9 +1,10 @@
 """Masks on the grid: the same whether made or kept, one slice at a time, never stale, never half."""
 
+import nibabel
 import numpy as np
-import pytest
 
-from braindino.errors import BraindinoError
+from braindino.probing import SegmentationHead
+from braindino.probing.cases import ProbeCases
 from braindino.probing.segmentation.masks import GridMask, grid_masks
 
 
@@ -21,9 +22,9 @@ def test_kept_masks_are_read_again_and_damaged_ones_made_anew(lesions, monkeypat
     data = lesions()
     data.prepare_data()
     data.setup()
-    rows = list(data.cases.index[:3])
-    first = grid_masks(data, rows)
-    for row, mask in zip(rows, first, strict=True):
+    first, reasons = grid_masks(data)
+    assert (list(first), reasons) == (list(data.cases.index), {})
+    for row, mask in list(first.items())[:3]:
         assert (np.stack([mask.slice(i) for i in range(len(mask))]) == data.mask_of(row)).all()
     made = []
     mask_of = type(data).mask_of
@@ -31,19 +32,27 @@ def test_kept_masks_are_read_again_and_damaged_ones_made_anew(lesions, monkeypat
     file = data.store.path / "masks" / first[1].digest[:2] / f"{first[1].digest}.npz"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    again = grid_masks(data, rows)
-    assert made == [rows[1]]
-    assert [(a.packed == b.packed).all() for a, b in zip(first, again, strict=True)] == [True] * 3
+    again, _ = grid_masks(data)
+    assert made == [1]
+    assert all((first[row].packed == again[row].packed).all() for row in first)
     assert file.read_bytes() == whole
 
 
-def test_a_mask_of_another_scan_is_refused(lesions):
+def test_masks_that_cannot_be_used_say_why(lesions, tmp_path):
     data = lesions()
     data.prepare_data()
     data.setup()
-    one, other = data.cases.index[:2]
-    data.store.geometry = lambda key: type(geometry)(**{**geometry.__dict__, "shape": (9, 9, 9)})
-    geometry = type(data.store).geometry(data.store, data.cases.loc[other, "key_FLAIR"])
-    data.cases.loc[one, "mask"] = data.cases.loc[other, "mask"]  # its digest is not kept yet
-    with pytest.raises(BraindinoError, match=r"mask of shape \(30, 28, 10\) on a scan of shape \(9, 9, 9\)"):
-        grid_masks(data, [one])
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.uint8), np.eye(4)), tmp_path / "small.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.full((30, 28, 10), 0.5), np.eye(4)), tmp_path / "half.nii.gz")
+    for row, path in enumerate(["small.nii.gz", "half.nii.gz", "gone.nii.gz"]):
+        data.cases.loc[row, "mask"] = str(tmp_path / path)
+    data.cases.loc[3, "mask"] = ""
+    masks, reasons = grid_masks(data)
+    assert list(reasons) == [3, 0, 1, 2]
+    assert reasons[3] == "no mask"
+    assert reasons[0] == "mask: mask of shape (9, 9, 9) on a scan of shape (30, 28, 10)"
+    assert "no labels" in reasons[1]
+    assert "no file" in reasons[2]
+    cases = ProbeCases.of(data, SegmentationHead(), "mask", reasons)
+    assert len(cases.table) == 16 == len(masks)
+    assert cases.left_out["reason"].tolist() == [reasons[row] for row in range(4)]

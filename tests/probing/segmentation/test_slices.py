@@ -7,6 +7,7 @@ import torch
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.cases import ProbeCases
+from braindino.probing.segmentation.masks import grid_masks
 from braindino.probing.segmentation.slices import CaseSlices, Draws, MaskedCases, membership
 from braindino.scans.preprocessing import decode
 
@@ -21,7 +22,7 @@ def data(lesions, encoder):
     head = SegmentationHead(slices_per_case=40, foreground=0.5)
     cases = ProbeCases.of(module, head, "mask")
     assert cases.classes == ("rim", "core")
-    return CaseSlices(MaskedCases(cases, module), encoder, head)
+    return CaseSlices(MaskedCases(cases, module, grid_masks(module)[0]), encoder, head)
 
 
 def test_evaluation_gives_every_slice_with_its_mask(data):
@@ -85,7 +86,7 @@ def test_the_digest_follows_masks_and_regions(data, lesions):
     other.prepare_data()
     other.setup()
     cases = ProbeCases.of(other, SegmentationHead(), "mask")
-    assert MaskedCases(cases, other).digest != before
+    assert MaskedCases(cases, other, grid_masks(other)[0]).digest != before
 
 
 def test_scans_of_different_depth_are_refused(data, monkeypatch):
@@ -94,4 +95,4 @@ def test_scans_of_different_depth_are_refused(data, monkeypatch):
     table.loc[table["key"] == masked.keys[0][1], "depth"] = 9
     monkeypatch.setattr(type(masked.store), "index", lambda self: table)
     with pytest.raises(BraindinoError, match="its scans have 8 and 9 slices; to be segmented"):
-        MaskedCases(masked.cases, masked.datamodule)
+        MaskedCases(masked.cases, masked.datamodule, dict(zip(masked.rows, masked.masks, strict=True)))
