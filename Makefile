@@ -5,7 +5,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(notdir $(CONSTRAINTS))
 
-.PHONY: demo test lint unit format constraints clean
+.PHONY: demo test lint unit docs format constraints clean
 
 demo: $(READY)  ## the whole path on a synthetic cohort, on the CPU, nothing to download
 	$(BIN)/braindino demo --out demo
@@ -21,13 +21,16 @@ lint: $(READY)
 unit: $(READY)
 	$(BIN)/pytest
 
+docs: $(READY)  ## the documentation, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	.ci/venv $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev,docs]'
 	@touch $@
 
 constraints: $(READY)  ## record the versions in use; names and versions only
@@ -35,4 +38,4 @@ constraints: $(READY)  ## record the versions in use; names and versions only
 	  $(BIN)/python -m pip freeze --exclude-editable | grep '^[A-Za-z0-9_.-]*=='; } > constraints.txt
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

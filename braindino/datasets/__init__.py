@@ -52,13 +52,35 @@ _CLASSES = {"ScanDataModule": "datamodule", "SliceDataModule": "slices", "Volume
 
 
 def dataset_class(name: str) -> "type[ScanDataModule]":
-    """The data module called `name` on the command line; an unknown name raises with the nearest ones."""
+    """The data module that is called `name` on the command line, or lies at a dotted path, `my_file.MyStudy`.
+
+    Raises:
+        BraindinoError: neither; the nearest names are told.
+    """
+    if "." in name:
+        return _class_at(name)
     if name not in DATASETS:
         near = get_close_matches(name.lower(), DATASETS, 1, 0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise BraindinoError(f"no dataset {name!r}.{hint} There are: {', '.join(sorted(DATASETS))}.")
     module, _, attribute = DATASETS[name].partition(":")
     found: type[ScanDataModule] = getattr(import_module(f"{__name__}.{module}"), attribute)
+    return found
+
+
+def _class_at(path: str) -> "type[ScanDataModule]":
+    from braindino.datasets.datamodule import ScanDataModule
+
+    module, _, attribute = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        raise BraindinoError(
+            f"dataset {path!r}: {error}.\n"
+            "Put the folder of its file on the PYTHONPATH, such as PYTHONPATH=. before braindino."
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, ScanDataModule)):
+        raise BraindinoError(f"dataset {path!r}: expected a class that derives from ScanDataModule.")
     return found
 
 

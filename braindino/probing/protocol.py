@@ -23,7 +23,7 @@ class Protocol:
             comparison with its figures only: such results are too good, and are marked.
         resamples: draws of people for the confidence intervals; 0 for none.
         missing: a case without one of its modalities is kept and the gap masked ("mask"), or left out
-        ("drop").
+            ("drop").
         baselines: put a model of age, sex and site, and a randomly initialised encoder of the same shape,
             beside every result.
         precision: of the features: "float32", or "bfloat16" (faster on a GPU, kept as float16). With the

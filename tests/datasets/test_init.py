@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,16 @@ def test_the_registry_imports_nothing_heavy() -> None:
     heavy = "any(m in sys.modules for m in ('torch', 'pandas', 'numpy'))"
     code = f"import sys, braindino.datasets; sys.exit({heavy})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_class_of_ones_own_by_its_dotted_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_study.py").write_text(
+        "from braindino.datasets import ScanDataModule\nclass Mine(ScanDataModule): name = 'mine'\n"
+    )
+    with pytest.raises(BraindinoError, match="No module named 'my_study'"):
+        dataset_class("my_study.Mine")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert dataset_class("my_study.Mine").name == "mine"
+    for wrong in ("my_study.Other", "pathlib.Path"):
+        with pytest.raises(BraindinoError, match="expected a class that derives from ScanDataModule"):
+            dataset_class(wrong)

@@ -16,6 +16,8 @@ PYTHON = (3, 11)
 # Not `dicom`: a dcm2niix on the PATH does as well, so it is looked for as a program.
 EXTRAS = {
     "cluster": "`--submit` (SLURM job arrays) is refused",
+    "onnx": "`export --onnx` is refused",
+    "umap": "`space --method umap` is refused",
     "tensorboard": "metrics go to metrics.csv only",
 }
 

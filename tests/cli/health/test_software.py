@@ -1,11 +1,13 @@
 """Packages are judged by their metadata: missing, too old, damaged, optional."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from braindino.cli.health import software
 from braindino.cli.health.checks import Outcome
+from tests.documents import ROOT
 
 
 def only(*requirements: str) -> Outcome:
@@ -18,6 +20,11 @@ def test_what_this_environment_has_passes() -> None:
     assert found["numpy"].status == "PASS"
     assert "pytest" not in found  # of who develops it
     assert [next(iter(software.python())).status, next(iter(software.package())).status] == ["PASS", "PASS"]
+
+
+def test_every_extra_of_users_is_looked_at() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["optional-dependencies"]) - {"dev", "docs", "dicom"} == set(software.EXTRAS)
 
 
 def test_missing() -> None:

@@ -1,0 +1,159 @@
+"""Every command of README and docs is run, page by page, in a folder that holds what a page begins with."""
+
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+
+from braindino.cli.main import ORDER, main
+from braindino.datasets.manifest import Manifest
+from tests.documents import ROOT, SHELL, Block, blocks, inline_commands, pages
+
+CONF = ROOT / "tests" / "conf"
+TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
+
+# What the test adds to a command of a page to make it small, by verb; a later option wins over an earlier.
+ADDED = {
+    "synth": "--people 14 --sessions 1 --shape 12 14 12",
+    "prepare": "--jobs 1",
+    "fit": f"--config {CONF / 'tiny_fit.yaml'}",
+    "probe": "--probe.seeds [0] --probe.max_epochs 1 --probe.resamples 20 --probe.baselines false",
+}
+# Likewise for a config that needs more than its verb.
+ADDED_WITH = {
+    "pretrain_highres.yaml": f"--config {CONF / 'tiny_highres.yaml'}",
+}
+# Words of a page that stand for something larger than a test can make.
+REPLACED = {
+    "--model.encoder scratch": f"--model.encoder {TINY}",
+    "/scratch/": f"/{TINY.replace(':', '-')}/",
+    "--depth 32 --size 64": "--depth 8 --size 16",
+    "--trainer.devices 4": "--trainer.devices 1",
+    "$SLURM_JOB_NUM_NODES": "1",
+}
+# Pages that begin with nothing but an installation.
+FROM_NOTHING = ("docs/first_hour.md",)
+# What is not run, by how it begins, and why.
+NOT_RUN = {
+    "git clone": "needs a network",
+    "sudo apt-get": "needs a network and an administrator",
+    "make demo": "tests/cli/test_demo.py runs it",
+    "make test": "is what runs this test",
+    "source ": "activates an environment; the test runs in one",
+    "cd ": "the test stays in the reader's folder",
+    "braindino doctor": "tests/cli/test_doctor.py runs it; its answer is the machine's",
+}
+
+
+@pytest.fixture(scope="module")
+def ready(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pages begin with, made once: a run of two steps, its encoder, and somebody's own study."""
+    folder = tmp_path_factory.mktemp("ready")
+    runs, tiny = str(folder / "runs"), ("--config", str(CONF / "tiny_fit.yaml"))
+    study, manifest, store = (str(folder / name) for name in ("my_study", "study.csv", "study_store"))
+    for command in (
+        [
+            "fit",
+            "--config",
+            "pretrain.yaml",
+            *tiny,
+            f"--data.store={cohort / 'store'}",
+            "--run.root",
+            runs,
+            "--run.id",
+            "first",
+        ],
+        ["export", f"{runs}/pretrain/first", "--out", str(folder / "encoder")],
+        ["synth", study, "--dataset", "cohort", *shlex.split(ADDED["synth"])],
+        ["index", study, "--dataset", "cohort", "--out", manifest],
+        ["prepare", manifest, "--store", store, "--depth", "8", "--size", "16"],
+    ):
+        assert main(command) == 0
+    return folder
+
+
+@pytest.fixture
+def workplace(cohort: Path, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The reader's folder: scans, manifests, stores, an encoder and the run that it is of."""
+    monkeypatch.chdir(tmp_path)
+    Manifest.read(cohort / "adni.csv").write(tmp_path / "adni.csv")
+    Manifest.read(ready / "study.csv").write(tmp_path / "study.csv")
+    links = {"my_scans": cohort / "ADNI", "store": cohort / "store"}
+    links |= {name: ready / name for name in ("my_study", "study_store", "encoder", "runs/pretrain/first")}
+    for name, target in links.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(target)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_commands_of(page: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page in FROM_NOTHING:
+        (workplace / "empty").mkdir()
+        monkeypatch.chdir(workplace / "empty")
+    for number, block in enumerate(blocks(page)):
+        monkeypatch.setenv("BRAINDINO_RUN_ID", f"block{number}")  # two runs of one second would be one run
+        where = f"{page}, line {block.line}"
+        if block.title:
+            Path(block.title).write_text(block.text)
+        elif block.language == "python":
+            exec(compile(block.text, where, "exec"), {"__name__": "__main__"})
+        elif block.language in SHELL:
+            for command in block.commands():
+                run(command, where, monkeypatch)
+
+
+def run(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line of a shell block, unless it is one of those not run."""
+    if any(command.startswith(start) for start in NOT_RUN):
+        return
+    for told, small in REPLACED.items():
+        command = command.replace(told, small)
+    words = shlex.split(command, comments=True)
+    if words[0] == "srun":
+        words = words[1:]
+    if words[0] == "PYTHONPATH=.":
+        words = words[1:]
+        monkeypatch.syspath_prepend(str(Path.cwd()))
+    if words[0] == "python":
+        runpy.run_path(words[1], run_name="__main__")
+        return
+    if words[0] == "pytest":
+        assert pytest.main([*words[1:], "-p", "no:cacheprovider"]) == 0, f"{where}: {command}"
+        return
+    assert words[0] == "braindino", f"{where}: {command}: neither run nor listed in NOT_RUN"
+    added = shlex.split(ADDED.get(words[1], ""))
+    for config, more in ADDED_WITH.items():
+        added += shlex.split(more) if config in words else []
+    assert main([*words[1:], *added]) == 0, f"{where}: {command}"
+
+
+def test_nothing_is_listed_that_is_not_there() -> None:
+    text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in pages())
+    commands = [command for page in pages() for block in blocks(page) for command in block.commands()]
+    assert [start for start in NOT_RUN if not any(command.startswith(start) for command in commands)] == []
+    assert [told for told in REPLACED if told not in text] == []
+
+
+def test_commands_stand_where_they_are_run() -> None:
+    def hidden(block: Block) -> bool:
+        lines = block.text.splitlines()
+        return block.language not in SHELL and any(line.startswith(("braindino ", "$ ")) for line in lines)
+
+    assert [f"{page}:{block.line}" for page in pages() for block in blocks(page) if hidden(block)] == []
+    indented = [
+        page
+        for page in pages()
+        if any(
+            line.startswith((" ```", "  ```", "    ```", "~~~"))
+            for line in (ROOT / page).read_text().splitlines()
+        )
+    ]
+    assert indented == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_verbs_named_in_the_text(page: str) -> None:
+    for verb, *_ in inline_commands(page):
+        assert verb in ORDER or verb in ("VERB", "--help", "--version"), f"{page}: braindino {verb}"

@@ -1,0 +1,15 @@
+"""The job script of docs/slurm.md asks for the signal that a run listens to, early enough."""
+
+import re
+
+from braindino.cli.ending import NEAR
+from tests.documents import blocks
+
+
+def test_the_signal_is_one_that_is_listened_to_early_enough() -> None:
+    """tests/cli/test_lightning.py sends it to a run, which saves and requeues."""
+    (script,) = (block.text for block in blocks("docs/slurm.md") if block.text.startswith("#!"))
+    (option,) = re.findall(r"^#SBATCH --signal=(\w+)@(\d+)$", script, re.MULTILINE)
+    assert option[0] == "TERM"
+    assert 60 <= int(option[1]) < NEAR
+    assert "#SBATCH --requeue" in script
