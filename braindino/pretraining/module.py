@@ -239,7 +239,8 @@ class DINOModule(pl.LightningModule):
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """One micro-batch; see the class for its contents."""
-        values = self._losses(batch, self.batches, measure=self._step % self.monitor_every == 0)
+        # the last step of each stretch, which is the one that Lightning logs when it logs as often
+        values = self._losses(batch, self.batches, measure=(self._step + 1) % self.monitor_every == 0)
         self.batches += 1
         self._seen = {name: values[name].detach() for name in SEEN if name in values}
         logged = {f"train/{name}": value.detach() for name, value in values.items()}

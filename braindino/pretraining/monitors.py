@@ -57,9 +57,10 @@ class CollapseMonitor(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Judge the last measurement."""
         every: int = trainer.lightning_module.monitor_every  # type: ignore[assignment]
-        if trainer.global_step < self.patience or (trainer.global_step - 1) % every:
-            return
         metrics = trainer.callback_metrics
+        measured = not trainer.global_step % every and "train/rankme" in metrics
+        if trainer.global_step < self.patience or not measured:
+            return
         ratio, rank = metrics["train/dino_over_lnk"].item(), metrics["train/rankme"].item()
         if ratio > self.stuck:
             self._announce(

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from braindino.errors import BraindinoError
@@ -223,7 +225,7 @@ def test_validation_is_deterministic_and_changes_nothing() -> None:
 
 def test_what_is_logged() -> None:
     recorder = Recorder()
-    trainer(3, callbacks=[recorder]).fit(tiny_module(), FakeSlices())
+    trainer(4, callbacks=[recorder]).fit(tiny_module(), FakeSlices())
     losses = "loss dino ibot koleo dino_over_lnk dino_kl teacher_entropy feature_std rankme"
     others = "grad_norm lr weight_decay momentum teacher_temperature slices_per_second data_wait"
     assert {f"train/{name}" for name in f"{losses} {others}".split()} <= recorder.metrics[-1].keys()
@@ -232,6 +234,15 @@ def test_what_is_logged() -> None:
         last["train/dino"] + last["train/ibot"] + 0.1 * last["train/koleo"], rel=1e-5
     )
     assert last["train/slices_per_second"] > 0
+
+
+def test_what_is_measured_now_and_then_is_among_what_is_logged_as_often(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, name="", version="")
+    t = trainer(8, logger=logger, log_every_n_steps=4)
+    t.fit(tiny_module(monitor_every=4), FakeSlices())
+    rows = pd.read_csv(tmp_path / "metrics.csv").dropna(subset="train/rankme")
+    assert list(rows["step"]) == [3, 7]
+    assert rows[["train/teacher_entropy", "train/dino_kl", "train/feature_std"]].notna().all(axis=None)
 
 
 def test_weights_of_the_losses_are_used() -> None:

@@ -46,13 +46,13 @@ def test_a_stuck_and_a_collapsed_run_are_announced_once_and_not_too_early(
 ) -> None:
     monitor = CollapseMonitor(patience=1000)
     with caplog.at_level(logging.WARNING):
-        judge(1.0, 1.0, 951, monitor)
-        judge(0.8, 30.0, 1001, monitor)
-        judge(0.2, 30.0, 1051, monitor)
+        judge(1.0, 1.0, 950, monitor)
+        judge(0.8, 30.0, 1000, monitor)
+        judge(0.2, 30.0, 1050, monitor)
         assert not caplog.records
-        judge(0.99, 30.0, 1101, monitor)
-        judge(0.99, 1.3, 1151, monitor)
-        judge(0.99, 1.3, 1201, monitor)
+        judge(0.99, 30.0, 1100, monitor)
+        judge(0.99, 1.3, 1150, monitor)
+        judge(0.99, 1.3, 1200, monitor)
     assert [("ln K" in r.message, "collapsed" in r.message) for r in caplog.records] == [
         (True, False),
         (False, True),
