@@ -17,6 +17,7 @@ from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.export import export
 from braindino.encoders.features import FeatureCache
 from braindino.errors import BraindinoError
+from braindino.probing.derivatives import write_masks
 from braindino.scans.dicom import convert_series
 from braindino.scans.store import Store
 
@@ -207,9 +208,22 @@ def test_names_in_a_manifest_stay_inside(hostile: Path, cohort: Path, tmp_path: 
     before = tree(tmp_path)
     assert main(["prepare", str(hostile), "--store", str(store), "--depth", "8", "--size", "16"]) == 0
     assert main([*probe(cohort, runs, ENCODER, hostile), "--data.store", str(store)]) == 0
+    (run,) = runs.glob("*/*/*")
+    out = here / "predicted"
+    assert main(["predict", str(hostile), "--probe", str(run), "--out", str(out)]) == 0
     made = tree(tmp_path) - before
     assert made
-    assert [path for path in made if not {store, runs} & set(path.parents)] == []
+    assert [path for path in made if not {store, runs, out} & set(path.parents)] == []
+
+
+@pytest.mark.parametrize("case", ["../../x", "sub-1/../../x", "/x", "..", "sub-1_ses-../x"])
+def test_masks_stay_inside(case: str, tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b" / "out"
+    masks = {"../../lesion": np.ones((2, 2, 2), bool)}
+    for exclusive in (True, False):
+        made = write_masks(out, case, "probe", masks, np.eye(4), exclusive)
+        assert all(out in path.resolve().parents for path in made)
+    assert all(out in path.parents for path in tree(tmp_path))
 
 
 def test_an_encoder_named_by_dots_stays_in_the_runs(
