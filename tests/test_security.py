@@ -30,6 +30,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 
 def faults(path: Path) -> list[str]:
     found = []
+    escapes = "jinja2" in path.read_text()
     for name, call in calls(path):
         given = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}
         if name in FORBIDDEN or name.endswith(".extractall"):
@@ -63,7 +64,7 @@ def test_nothing_runs_what_a_file_says(path: Path) -> None:
         "subprocess.run(words, shell=True)",
         "trainer.fit(model, weights_only=False)",
         "archive.extractall(folder)",
-        "jinja2.Environment()",
+        "from jinja2 import Environment; Environment(loader=None)",
         "eval(text)",
     ],
 )
