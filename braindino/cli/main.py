@@ -20,6 +20,8 @@ PLAIN_VERBS = {
     "report": "write finished probes as one page, and as tables for a paper",
     "predict": "answer new scans with a finished probe",
     "maps": "draw what an encoder's patch tokens see in a scan",
+    "space": "draw features in the plane, or compare encoders by CKA",
+    "knn": "predict a label by nearest neighbours, encoder against encoder",
     "demo": "run the whole path on a synthetic cohort",
     "doctor": "tell what is installed, what is missing, and what the machine can do",
 }
@@ -42,6 +44,8 @@ ORDER = (
     "embed",
     "predict",
     "maps",
+    "space",
+    "knn",
     "compare",
     "report",
     "demo",

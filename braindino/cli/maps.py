@@ -2,9 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from braindino.cli.opening import Device
 from braindino.errors import BraindinoError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def maps(
@@ -108,11 +112,11 @@ def maps(
     return 0
 
 
-def _shown(held: "object", reference: int, count: int) -> list[int]:
+def _shown(held: "np.ndarray", reference: int, count: int) -> list[int]:
     """Slices to draw: evenly spaced over the brain, the reference's among them."""
     import numpy as np
 
-    planes = np.flatnonzero(np.asarray(held).any(axis=(1, 2)))
+    planes = np.flatnonzero(held.any(axis=(1, 2)))
     inner = planes[len(planes) // 10 : len(planes) - len(planes) // 10]
     chosen = inner[np.linspace(0, len(inner) - 1, min(count, len(inner))).round().astype(int)]
     chosen[int(np.abs(chosen - reference).argmin())] = reference

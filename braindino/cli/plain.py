@@ -61,31 +61,37 @@ def normalise(arguments: Sequence[str], function: Callable[..., int]) -> list[st
     and what a list is given one by one, `--encoder a --encoder b`, `--encoder=["a","b"]`.
     """
     parameters = inspect.signature(function).parameters
-    result: list[str] = []
+    options: list[str] = []
+    others: list[str] = []
     lists: dict[str, list[str]] = {}
     words = list(arguments)
     while words:
-        match = re.fullmatch(r"--([a-z][a-z0-9_-]*)(?:=(.*))?", words[0], flags=re.DOTALL)
-        argument = words.pop(0)
+        word = words.pop(0)
+        match = re.fullmatch(r"--([a-z][a-z0-9_-]*)(?:=(.*))?", word, flags=re.DOTALL)
         if match is None:
-            result.append(argument)
+            (options if word == "-h" else others).append(word)
             continue
         name, value = match[1].replace("-", "_"), match[2]
         kind = parameters[name].annotation if name in parameters else None
-        if kind is bool and value is None:
-            given = bool(words) and words[0].lower() in ("true", "false")
-            value = words.pop(0) if given else "true"
-        elif value is None and (length := _tuple_length(kind)):
-            if len(words) >= length and not any(word.startswith(("[", "--")) for word in words[:length]):
-                value = f"[{','.join(words[:length])}]"
-                del words[:length]
-        elif (of := _list_of(kind)) is not None and (value is not None or words):
-            value = words.pop(0) if value is None else value
-            if not value.startswith("["):
-                lists.setdefault(name, []).append(json.dumps(value) if of is str else value)
-                continue
-        result.append(f"--{name}" if value is None else f"--{name}={value}")
-    return result + [f"--{name}=[{','.join(values)}]" for name, values in lists.items()]
+        flag = kind is bool and not (words and words[0].lower() in ("true", "false"))
+        if value is None and flag:
+            value = "true"
+        elif value is None and (length := _tuple_length(kind)) and _are_values(words, length):
+            value = f"[{','.join(words[:length])}]"
+            del words[:length]
+        elif value is None and words and not words[0].startswith("--"):
+            value = words.pop(0)
+        of = _list_of(kind)
+        if of is not None and value is not None and not value.startswith("["):
+            lists.setdefault(name, []).append(json.dumps(value) if of is str else value)
+        else:
+            options.append(f"--{name}" if value is None else f"--{name}={value}")
+    # argparse wants words that are no options in one piece.
+    return [*others, *options, *(f"--{name}=[{','.join(values)}]" for name, values in lists.items())]
+
+
+def _are_values(words: Sequence[str], count: int) -> bool:
+    return len(words) >= count and not any(word.startswith(("[", "--")) for word in words[:count])
 
 
 def _tuple_length(kind: Any) -> int:
@@ -119,8 +125,8 @@ def explain(message: str, verb: str, function: Callable[..., Any]) -> str:
             if parameter.kind is parameter.KEYWORD_ONLY and "are required" in told:
                 told = re.sub(rf"(?<=[ ,]){name}\b", f"--{name}", told)
         return f"{verb}: {with_dashes(told)}\n{hint}"
-    word = unknown[1].split()[0]
+    word = unknown[1].split()[0].partition("=")[0]
     options = [f"--{name}" for name in inspect.signature(function).parameters]
-    near = difflib.get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     meant = f" Did you mean {with_dashes(near[0])}?" if near else ""
     return f"{verb}: no argument {with_dashes(word)}.{meant}\n{hint}"

@@ -74,6 +74,7 @@ def test_arguments(verb: str, arguments: list[str], expected: dict[str, Any]) ->
         (["a", "b c", "--encoder", "x"], {"sources": (Path("a"), Path("b c")), "encoder": ["x"]}),
         (["--encoder", "x", "a", "--encoder", "1"], {"sources": (Path("a"),), "encoder": ["x", "1"]}),
         (["--encoder=[x,y]", "a"], {"encoder": ["x", "y"]}),
+        (["a", "--encoder", "x", "b", "--fast", "c"], {"sources": (Path("a"), Path("b"), Path("c"))}),
         (["a", "--encoder", "x", "--point", "3", "40", "-1"], {"point": (3, 40, -1)}),
         (["--encoder", "x", "--point", "[3,40,52]", "--fast", "a"], {"point": (3, 40, 52), "fast": True}),
     ],
