@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -32,6 +33,9 @@ from braindino.cli.run_folder import FitOptions
 from braindino.encoders.checkpoints import last_checkpoint, read_file
 from braindino.errors import BraindinoError
 
+if TYPE_CHECKING:
+    from braindino.cli.probe import ProbeCLI
+
 _PARSER = {"exit_on_error": False, "allow_abbrev": False}
 
 
@@ -48,15 +52,39 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         finish_wandb()
 
 
+def parse_probe(arguments: Sequence[str]) -> "ProbeCLI":
+    """What `braindino probe` with these arguments is made of; nothing is run, and no data are read."""
+    from braindino.cli.probe import ProbeCLI
+
+    _quieten()
+    resolved = resolve_configs(arguments)
+    check_arguments("probe", resolved)
+    with _readable("probe"):
+        return ProbeCLI(resolved)
+
+
 def _run(verb: str, arguments: Sequence[str]) -> int:
     if not {"-h", "--help"} & set(arguments) and not any(a.startswith("--model.help") for a in arguments):
         check_arguments(verb, arguments)
     try:
-        if verb == "probe":
-            from braindino.cli.probe import run_probe
+        with _readable(verb):
+            if verb == "probe":
+                from braindino.cli.probe import run_probe
 
-            return run_probe(arguments)
-        FitCLI(args=[verb, *arguments])
+                return run_probe(arguments)
+            FitCLI(args=[verb, *arguments])
+    except SIGTERMException:
+        return 143  # ended from outside: a job's time limit, usually
+    except SystemExit as stop:  # --help and --print_config end so
+        return int(stop.code or 0)
+    return 0
+
+
+@contextmanager
+def _readable(verb: str) -> Iterator[None]:
+    """Raise BraindinoError for what jsonargparse makes of a wrong config."""
+    try:
+        yield
     except ArgumentError as error:
         told = readable(str(error))
         hint = (
@@ -70,11 +98,6 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         if cause is None:
             raise
         raise cause from None
-    except SIGTERMException:
-        return 143  # ended from outside: a job's time limit, usually
-    except SystemExit as stop:  # --help and --print_config end so
-        return int(stop.code or 0)
-    return 0
 
 
 class FitCLI(LightningCLI):

@@ -149,6 +149,8 @@ def describe_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], 
             f"{path}: not a checkpoint of `braindino fit` (no entry 'encoder').\n"
             f"Weights of DINOv3 or BrainDINO are read from {', '.join(SUFFIXES[1:])} files."
         )
+    if described.get("architecture") == "swin":
+        raise BraindinoError(f"{path}: holds a 3-D Swin encoder; name it `brainsegfounder:{path}`.")
     prefix = "teacher.backbone."
     weights = {
         name.removeprefix(prefix): value

@@ -22,10 +22,12 @@ NAMES = {
 def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
     """The encoder that `NAME:FILE` names; `NAME:scratch` has the published sizes and random weights.
 
+    The file may also be the folder of a run.
+
     Raises:
         BraindinoError: no such name or file, or a file that holds another network.
     """
-    from braindino.encoders.checkpoints import read_file
+    from braindino.encoders.checkpoints import last_checkpoint, read_file
 
     name, _, where = spec.partition(":")
     module, cls = NAMES[name]
@@ -34,9 +36,12 @@ def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return kind.of(None, spec)
-    if not Path(where).is_file():
+    path = Path(where)
+    if (path / "checkpoints").is_dir():
+        path = last_checkpoint(path)
+    if not path.is_file():
         raise BraindinoError(
             f"encoder {spec!r}: there is no file {where!r}.\n"
             f"Give the path of {kind.published} after `{name}:`, or `{name}:scratch` for random weights."
         )
-    return kind.of(read_file(Path(where)), where)
+    return kind.of(read_file(path), str(path))

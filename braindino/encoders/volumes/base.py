@@ -74,7 +74,9 @@ class VolumeEncoder(Encoder):
         """The same network and contract with random weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return type(self)(self.shape)  # type: ignore[call-arg]  # subclasses know the rest
+            twin = type(self)(self.shape)  # type: ignore[call-arg]  # subclasses know the rest
+        twin.preprocessing = self.preprocessing
+        return twin
 
 
 def weights_of(

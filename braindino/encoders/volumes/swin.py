@@ -16,6 +16,8 @@ from braindino.scans.preprocessing import Preprocessing
 # By number of input channels, as the authors order them: stage 1 (UK Biobank), BrainSegFounder's BraTS folds.
 CHANNELS = {2: ("t1", "flair"), 4: ("flair", "t1ce", "t1", "t2")}
 STRIDE = 32  # voxels that one voxel of the deepest map stands for: patch 2, four mergings
+# BrainSegFounder-Tiny, -Small and -Big: blocks per stage.
+DEPTHS = {"tiny": (2, 2, 2, 2), "small": (2, 2, 6, 2), "big": (2, 2, 18, 2)}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,12 @@ class SwinShape:
     heads: tuple[int, int, int, int] = (3, 6, 12, 24)
     window: int = 7
     legacy_merging: bool = True
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """What a checkpoint holds of it: lists for tuples."""
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**known)
 
 
 class LegacyPatchMerging(nn.Module):
@@ -100,9 +108,9 @@ class SwinEncoder(VolumeEncoder):
 
     published = "BrainSegFounder's model_bestValRMSE.pt, or a run of brainsegfounder_stage1.yaml"
 
-    def __init__(self, shape: SwinShape | None = None) -> None:
+    def __init__(self, shape: SwinShape | None = None, contract: Preprocessing | None = None) -> None:
         shape = shape or SwinShape()
-        contract = Preprocessing(
+        contract = contract or Preprocessing(
             slice_axes=(0, 1, 2), depth=shape.side, size=(shape.side,) * 2, spacing=1.0, centre="scan",
             dtype="float16",
         )  # fmt: skip
@@ -115,12 +123,22 @@ class SwinEncoder(VolumeEncoder):
 
     @classmethod
     def of(cls, content: Mapping[str, Any] | None, source: str) -> Self:
-        """From `{"state_dict": {"module.swinViT.*", ...}}`, as its pretraining and fine-tuning save it."""
+        """From `{"state_dict": {"module.swinViT.*", ...}}`, as its pretraining and fine-tuning save it.
+
+        Also from a checkpoint of this project's own pretraining, which tells shape and contract.
+        """
         if content is None:
             return cls()
-        weights = weights_of(content, ("swinViT.",), source, "Swin encoder of BrainSegFounder")
-        shape = shape_of(weights, source)
-        encoder = cls(shape)
+        described = content.get("encoder")
+        if isinstance(described, Mapping) and described.get("architecture") == "swin":
+            weights = weights_of(content, ("encoder.",), source, "Swin encoder")
+            contract = Preprocessing.from_dict(described["preprocessing"])
+            encoder = cls(SwinShape.from_dict(described["shape"]), contract)
+            people = content.get("pretraining_people")
+            encoder.pretraining_people = None if people is None else frozenset(people)
+        else:
+            weights = weights_of(content, ("swinViT.",), source, "Swin encoder of BrainSegFounder")
+            encoder = cls(shape_of(weights, source))
         fit_weights(encoder.network, weights, source)
         return encoder
 

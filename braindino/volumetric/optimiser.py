@@ -1,0 +1,87 @@
+"""AdamW with a linear warm-up and a cosine to zero, as both stages and the fine-tuning use it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from braindino.errors import BraindinoError
+
+
+@dataclass(frozen=True)
+class SwinOptimiser:
+    """Length and strength of the steps.
+
+    Args:
+        lr: after the warm-up.
+        weight_decay: decoupled.
+        warmup_steps: optimiser steps from 0 to `lr`.
+        clip: largest norm of the gradient.
+    """
+
+    lr: float = 5e-4
+    weight_decay: float = 0.1
+    warmup_steps: int = 500
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise BraindinoError(f"model.optimiser.{name} {getattr(self, name)}: expected more than 0.")
+        for name in ("weight_decay", "warmup_steps"):
+            if not getattr(self, name) >= 0:
+                raise BraindinoError(f"model.optimiser.{name} {getattr(self, name)}: expected 0 or more.")
+
+    def share(self, step: int, total: float) -> float:
+        """The part of `lr` at step `step` (from 0) of `total`; without an end it stays after the warm-up."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if math.isinf(total):
+            return 1.0
+        done = (step - self.warmup_steps) / max(total - self.warmup_steps, 1)
+        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def configure(self, module: LightningModule) -> Any:
+        """What `configure_optimizers` returns. No decay on biases, norms and position tables."""
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        plain = [p for name, p in named if p.ndim < 2 or "position_bias" in name]
+        decayed = [p for name, p in named if not (p.ndim < 2 or "position_bias" in name)]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+        total = float(module.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.share(step, total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Clipping:
+    """Clips, leaves out steps that are not finite, and ends the run after three of them in a row."""
+
+    PATIENCE = 3
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+
+    def __call__(self, module: nn.Module, limit: float, step: int) -> torch.Tensor:
+        """The norm of the gradient before clipping.
+
+        Raises:
+            BraindinoError: the third step in a row that is not finite.
+        """
+        parameters = [p for p in module.parameters() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        if torch.isfinite(norm):
+            self.in_a_row = 0
+            return norm
+        for parameter in parameters:
+            parameter.grad = None
+        self.in_a_row += 1
+        if self.in_a_row == self.PATIENCE:
+            raise BraindinoError(
+                f"step {step}: the gradient was not finite {self.PATIENCE} times in a row.\n"
+                "Lower model.optimiser.lr, or train in 32-true."
+            )
+        return norm
