@@ -39,11 +39,7 @@ def faults(path: Path) -> list[str]:
             found.append(f"line {call.lineno}: {name} without {GUARDED[name][0]}={GUARDED[name][1]}")
         if given.get("shell") or given.get("allow_pickle") or given.get("weights_only") is False:
             found.append(f"line {call.lineno}: {name} with shell, allow_pickle or weights_only=False")
-        if (
-            name.split(".")[-1] == "Environment"
-            and name.startswith("jinja2")
-            and given.get("autoescape") is not True
-        ):
+        if name.endswith("Environment") and escapes and given.get("autoescape") is not True:
             found.append(f"line {call.lineno}: {name} without autoescape=True")
     return found
 
