@@ -3,5 +3,6 @@
 from braindino.pretraining.knn import KNNMonitor
 from braindino.pretraining.module import DINOModule
 from braindino.pretraining.picture_monitors import PatchPictures, ViewPictures
+from braindino.pretraining.sharding import Sharded
 
-__all__ = ["DINOModule", "KNNMonitor", "PatchPictures", "ViewPictures"]
+__all__ = ["DINOModule", "KNNMonitor", "PatchPictures", "Sharded", "ViewPictures"]

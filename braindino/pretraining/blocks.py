@@ -81,7 +81,7 @@ def _factor(subset: Tensor, x: Tensor) -> Tensor:
 def _scaled(layer: nn.Linear, gamma: nn.Parameter | None, x: Tensor) -> Tensor:
     """LayerScale after a linear layer: into its weights, which are fewer than what comes out for a batch."""
     if gamma is None:
-        return layer(x)  # type: ignore[no-any-return]
+        return layer(x)
     return F.linear(x, gamma[:, None] * layer.weight, gamma * layer.bias)
 
 

@@ -28,7 +28,7 @@ class GramTeacher(Trunk):
         return super().train(False)
 
     @torch.no_grad()
-    def features(self, crops: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, crops: Tensor, grid: tuple[int, int]) -> Tensor:
         """Patch tokens after the final norm, resized to `grid`: (N, 1, S, S) -> (N, rows * columns, D).
 
         Bicubic without antialiasing (DINOv3, section 5.1), in float32; not yet normalised.

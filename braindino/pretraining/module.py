@@ -8,11 +8,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from braindino.errors import BraindinoError
 from braindino.pretraining import limits
 from braindino.pretraining.backbone import create_backbone
+from braindino.pretraining.conditions import check_trainer, contract_of
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, say, world_size
 from braindino.pretraining.gram import GramTeacher, check_gram
@@ -26,6 +28,7 @@ from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, cre
 from braindino.pretraining.randomness import Randomness
 from braindino.pretraining.rope import RopeConfig
 from braindino.pretraining.schedules import batch_scale
+from braindino.pretraining.sharding import Sharded, shard
 from braindino.pretraining.start import Start, load_backbone, load_heads, resolve
 from braindino.pretraining.views import Views, ViewsConfig, make_views
 from braindino.scans.preprocessing import Preprocessing
@@ -59,6 +62,8 @@ class DINOModule(pl.LightningModule):
         optimiser: AdamW and its schedules.
         activation_checkpointing: compute the student's blocks again in the backward pass instead of keeping
             them.
+        compile: compile the transformer blocks (`torch.compile`). The first steps take minutes; it is meant
+            for GPUs.
         monitor_every: optimiser steps between the costlier measurements (entropy, effective rank).
         seed: of views, masks and stochastic depth (the weights follow `seed_everything`).
 
@@ -85,11 +90,13 @@ class DINOModule(pl.LightningModule):
         gram: GramConfig = GramConfig(),  # noqa: B008
         optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
         activation_checkpointing: bool = False,
+        compile: bool = False,
         monitor_every: int = 50,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.monitor_every, self.seed, self.drop_path = monitor_every, seed, drop_path
+        self.compile_blocks = compile
         limits.positive(self, "", "monitor_every")
         limits.not_negative(self, "", "seed")
         limits.fraction(self, "", "drop_path")
@@ -98,7 +105,7 @@ class DINOModule(pl.LightningModule):
         check_gram(gram, views, init_from)
         self.init_from, self.init_heads, self.gram = init_from, init_heads, gram
         self.starts: list[Start] = []  # what was loaded: for the backbone, for the Gram teacher
-        self._continued = False
+        self._configured = self._begun = False
         self.architecture = architecture
         self.model_args = {"in_chans": in_chans, **(model_args or {})}
         backbone = create_backbone(architecture, **self.model_args)
@@ -129,29 +136,30 @@ class DINOModule(pl.LightningModule):
         """
         # the teacher is in eval mode on purpose; lightning would warn about each run
         warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
-        contract = getattr(getattr(self.trainer, "datamodule", None), "contract", None)
-        if contract is None:
-            raise BraindinoError(
-                "DINOModule needs a data module with a `contract` (SliceDataModule): it is the preprocessing "
-                "that the exported encoder will ask for."
-            )
-        patch = self.student.backbone.patch_embed.patch_size[0]
-        if any(side % patch for side in contract.size):
-            raise BraindinoError(
-                f"the store's slices of {contract.size[0]} x {contract.size[1]} pixels do not divide into "
-                f"patches of {patch}, so the encoder could not be used on them.\n"
-                f"Prepare the store with a size that is a multiple of {patch}."
-            )
-        self._contract = contract.to_dict()
-        if self.trainer.gradient_clip_val is not None:
-            raise BraindinoError(
-                "trainer.gradient_clip_val: gradients are clipped per submodule; set model.optimiser.clip."
-            )
-        if str(self.trainer.precision) not in ("32-true", "bf16-mixed"):
-            raise BraindinoError(
-                f"trainer.precision: {self.trainer.precision} is not supported, as the moving average "
-                "needs float32 weights.\nUse bf16-mixed or 32-true."
-            )
+        self._contract = contract_of(self.trainer, self.student.backbone.patch_embed.patch_size[0])
+        check_trainer(self.trainer)
+
+    def configure_model(self) -> None:
+        """Compile and shard, once, which change how weights are held.
+
+        Sharded weights cannot be loaded into any more, and Lightning restores a checkpoint only after this:
+        so what the run started from is loaded first, whether it is fresh or continues.
+        """
+        if self._configured:
+            return
+        self._configured = True
+        networks = [n for n in (self.student, self.teacher, self.gram_teacher) if n is not None]
+        if self.compile_blocks:
+            for network in networks:
+                for block in network.backbone.blocks[:-1]:  # the last one takes other tokens every time
+                    block.compile()
+        if isinstance(self.trainer.strategy, Sharded):
+            if self.trainer.state.fn == TrainerFn.FITTING:
+                self._begin()
+                self._begun = True
+            mesh = self.trainer.strategy.device_mesh["data_parallel"]
+            for network in networks:
+                shard(network, mesh)
 
     def _begin(self) -> None:
         """Load what a fresh run starts from; one that continues has it in its checkpoint."""
@@ -188,7 +196,7 @@ class DINOModule(pl.LightningModule):
             BraindinoError: a schedule ends at the last step, and the trainer does not know which that is;
                 or what the run is to start from cannot be loaded.
         """
-        if not self._continued:
+        if not self._begun:
             self._begin()
         self._total_steps = float(self.trainer.estimated_stepping_batches)
         schedules = (
@@ -318,5 +326,5 @@ class DINOModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the count of batches."""
         self.batches = checkpoint["pretraining"]["batches"]
-        self._continued = True
+        self._begun = True
         self.starts = [Start.from_dict(start) for start in checkpoint["pretraining"]["starts"]]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from braindino.pretraining.backbone import forward_tokens
 from braindino.pretraining.heads import HeadConfig, ProjectionHead
 from braindino.pretraining.rope import Rope, RopeConfig
+from braindino.pretraining.sharding import local, put_away
 
 
 class Trunk(nn.Module):
@@ -72,10 +73,31 @@ class Student(Network):
         self.mask_token = nn.Parameter(torch.zeros(1, backbone.embed_dim))
         self.rope, self.drop_path, self.recompute = rope, drop_path, recompute
 
-    def masked_tokens(
+    def forward(
+        self,
+        images: Tensor,
+        mask: Tensor,
+        wanted: Tensor | None,
+        local_images: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """CLS tokens and patches of the masked global crops, and CLS tokens of the local ones.
+
+        In training mode `generator` decides all that is random.
+
+        Args:
+            images: (2 B, 1, H, W). mask: (2 B, patches) bool. wanted: see `forward_tokens`.
+            local_images: (L B, 1, h, w), L may be 0.
+        """
+        cls, patches = self._masked_tokens(images, mask, wanted, generator)
+        if not len(local_images):
+            return cls, patches, cls[:0]
+        nothing = torch.zeros(0, dtype=torch.long, device=images.device)
+        return cls, patches, self._masked_tokens(local_images, None, nothing, generator)[0]
+
+    def _masked_tokens(
         self, images: Tensor, mask: Tensor | None, wanted: Tensor | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """As `tokens`, with masked patches; in training mode `generator` decides all that is random."""
         inputs = (wanted, mask, self.mask_token)
         if not self.training:
             return forward_tokens(self.backbone, images, self._table(images), *inputs)
@@ -108,11 +130,21 @@ class Teacher(Network):
         return super().train(False)
 
     @torch.no_grad()
+    def forward(self, images: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """CLS tokens of (N, 1, H, W), and logits of these and of the `wanted` patches."""
+        cls, patches = self.tokens(images, wanted)
+        return cls, self.dino_head(cls), self.ibot_head(patches)
+
+    @torch.no_grad()
     def follow(self, student: Student, weight: float | Tensor) -> None:
-        """teacher += weight * (student - teacher), on all parameters; `weight` 1 copies the student."""
-        own: list[Tensor] = list(self.parameters())
+        """teacher += weight * (student - teacher), on all parameters; `weight` 1 copies the student.
+
+        Of sharded networks each process moves its own part.
+        """
+        put_away(self)
         theirs = dict(student.named_parameters())
-        others: list[Tensor] = [theirs[name] for name, _ in self.named_parameters()]
+        own = local(list(self.parameters()))
+        others = local([theirs[name] for name, _ in self.named_parameters()])
         if isinstance(weight, Tensor):
             torch._foreach_lerp_(own, others, [weight] * len(own))
         else:

@@ -44,25 +44,20 @@ def distil(
     slices = views.global_crops.shape[1]
     images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
 
-    with torch.no_grad():
-        cls, hidden = teacher.tokens(images, masks.indices)
-        dino_targets = sinkhorn_knopp(teacher.dino_head(cls), temperature, sinkhorn_iterations)
-        ibot_targets = sinkhorn_knopp(teacher.ibot_head(hidden), temperature, sinkhorn_iterations)
+    cls, logits, hidden_logits = teacher(images, masks.indices)
+    dino_targets = sinkhorn_knopp(logits, temperature, sinkhorn_iterations)
+    ibot_targets = sinkhorn_knopp(hidden_logits, temperature, sinkhorn_iterations)
 
     # Gram anchoring looks at every patch of the masked forward pass, so the last block computes them all.
     wanted = masks.indices if gram is None else None
-    student_cls, student_hidden = student.masked_tokens(images, masks.mask, wanted, generator)
+    student_cls, student_hidden, local_cls = student(images, masks.mask, wanted, local_images, generator)
     anchored = None
     if gram is not None:
         assert views.gram_crops is not None
-        reference = gram[0].features(views.gram_crops.flatten(0, 1), student.grid(images))
+        reference = gram[0](views.gram_crops.flatten(0, 1), student.grid(images))
         anchored = gram_loss(student_hidden, reference)
         student_hidden = student_hidden.flatten(0, 1)[masks.indices]
-    every_cls = student_cls
-    if len(local_images):
-        local_cls, _ = student.masked_tokens(local_images, None, masks.indices[:0], generator)
-        every_cls = torch.cat([student_cls, local_cls])
-    points = student.dino_head.project(every_cls).unflatten(0, (-1, slices))
+    points = student.dino_head.project(torch.cat([student_cls, local_cls])).unflatten(0, (-1, slices))
     hidden_points = student.ibot_head.project(student_hidden)
 
     sharpness = config.student_temperature

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from braindino.pretraining import limits
+from braindino.pretraining.distributed import sum_over_processes
 from braindino.pretraining.schedules import Schedule
+from braindino.pretraining.sharding import is_sharded, local
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,17 @@ def create_optimiser(student: nn.Module, depth: int, config: OptimiserConfig) ->
 def clip_gradients(parts: Sequence[Iterable[nn.Parameter]], largest: float) -> Tensor:
     """Scale the gradients of each part so that their norm is at most `largest`; the total norm before that.
 
-    Nothing waits for the device. A non-finite gradient makes the returned norm non-finite.
+    Nothing waits for the device. A non-finite gradient makes the returned norm non-finite. Of sharded
+    gradients each process has a part, and the norm is that of the whole.
     """
     norms = []
     for part in parts:
-        gradients = [p.grad for p in part if p.grad is not None]
+        every = [p.grad for p in part if p.grad is not None]
+        gradients = local(every)
         if gradients:
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            if is_sharded(every):
+                norm = sum_over_processes(norm.square()).sqrt()
             torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
             norms.append(norm)
     return torch.linalg.vector_norm(torch.stack(norms))

@@ -5,12 +5,23 @@ import torch
 from torch import Tensor
 
 from braindino.errors import BraindinoError
+from braindino.pretraining.sharding import Sharded
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
 
 def store_of(trainer: pl.Trainer) -> Store:
-    """The store that is trained on; raises BraindinoError if the data module has none."""
+    """The store that is trained on.
+
+    Raises:
+        BraindinoError: the data module has none, or the teacher is sharded, while monitors run it on the
+            first process.
+    """
+    if isinstance(trainer.strategy, Sharded):
+        raise BraindinoError(
+            "trainer.callbacks: KNNMonitor and PatchPictures need the whole teacher on the first process, "
+            "and trainer.strategy is Sharded.\nLeave them out: --trainer.callbacks null"
+        )
     path = getattr(getattr(trainer, "datamodule", None), "store_path", None)
     if path is None:
         raise BraindinoError(

@@ -1,0 +1,55 @@
+"""What pretraining needs of its trainer and its data; anything else is refused before the first step."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+
+from braindino.errors import BraindinoError
+from braindino.pretraining.sharding import Sharded
+
+
+def check_trainer(trainer: pl.Trainer) -> None:
+    """Refuse trainer settings under which the method would not hold.
+
+    Raises:
+        BraindinoError: clipping by the trainer, a precision that the moving average cannot bear, or a way to
+            shard that does not know the blocks.
+    """
+    if trainer.gradient_clip_val is not None:
+        raise BraindinoError(
+            "trainer.gradient_clip_val: gradients are clipped per submodule; set model.optimiser.clip."
+        )
+    if str(trainer.precision) not in ("32-true", "bf16-mixed"):
+        raise BraindinoError(
+            f"trainer.precision: {trainer.precision} is not supported, as the moving average "
+            "needs float32 weights.\nUse bf16-mixed or 32-true."
+        )
+    strategy = trainer.strategy
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, Sharded):
+        raise BraindinoError(
+            f"trainer.strategy: {type(strategy).__name__} does not know how student and teacher are to be "
+            "split.\nUse --trainer.strategy braindino.pretraining.Sharded, which is FSDP by blocks."
+        )
+
+
+def contract_of(trainer: pl.Trainer, patch_size: int) -> dict[str, Any]:
+    """The data module's contract as plain values.
+
+    Raises:
+        BraindinoError: it has none, or slices that patches do not divide.
+    """
+    contract = getattr(getattr(trainer, "datamodule", None), "contract", None)
+    if contract is None:
+        raise BraindinoError(
+            "DINOModule needs a data module with a `contract` (SliceDataModule): it is the preprocessing "
+            "that the exported encoder will ask for."
+        )
+    if any(side % patch_size for side in contract.size):
+        raise BraindinoError(
+            f"the store's slices of {contract.size[0]} x {contract.size[1]} pixels do not divide into "
+            f"patches of {patch_size}, so the encoder could not be used on them.\n"
+            f"Prepare the store with a size that is a multiple of {patch_size}."
+        )
+    values: dict[str, Any] = contract.to_dict()
+    return values

@@ -1,0 +1,103 @@
+"""FSDP on two processes of the CPU: the run of DDP, with parts of the weights and one checkpoint to read."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from braindino.encoders.checkpoints import load_encoder
+from braindino.errors import BraindinoError
+from braindino.pretraining import Sharded
+from braindino.pretraining.stored_slices import store_of
+from tests.pretraining.data import FakeSlices
+from tests.pretraining.processes import run_processes
+from tests.pretraining.tiny import tiny_module, trainer
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*", "ignore:.*returned a view tensor.*"
+)
+
+
+class Parts(pl.Callback):
+    """How much of the weights this process holds between two steps; saves after the last one."""
+
+    def __init__(self, out: str) -> None:
+        self.out = out
+        self.share: list[float] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        self.losses.append(float(trainer.callback_metrics["train/loss"]))
+        whole = sum(p.numel() for p in pl_module.parameters())
+        own = sum(p.to_local().numel() for p in pl_module.parameters() if isinstance(p, DTensor))
+        self.share.append(own / whole)
+        if trainer.global_step == trainer.max_steps:
+            trainer.save_checkpoint(self.out)
+
+
+def _train(
+    rank: int, world: int, sharded: bool, steps: int, source: str | None, out: str
+) -> tuple[list[float], list[float]]:
+    """Losses, and shares of the weights, of every step; leaves a checkpoint at `out`."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    strategy: Any = Sharded() if sharded else "ddp"
+    parts = Parts(out)
+    t = trainer(
+        steps, devices=world, strategy=strategy, plugins=[TorchElasticEnvironment()], callbacks=[parts]
+    )
+    t.fit(tiny_module(drop_path=0.0), FakeSlices(), ckpt_path=source, weights_only=True)
+    return parts.losses, parts.share
+
+
+def state(path: Path) -> dict[str, Tensor]:
+    values: dict[str, Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    return values
+
+
+def assert_close(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_it_equals_ddp_continues_and_leaves_one_file_that_export_reads(tmp_path: Path) -> None:
+    """Losses, clipped steps, moving average; the checkpoint goes on with either strategy."""
+    plain, half, more, again = (tmp_path / f"{name}.ckpt" for name in ("plain", "half", "more", "again"))
+    expected = run_processes(_train, 2, False, 4, None, str(plain))
+    cut = run_processes(_train, 2, True, 2, None, str(half))
+    rest = run_processes(_train, 2, True, 4, str(half), str(more))
+    run_processes(_train, 2, False, 4, str(half), str(again))
+    for (losses, _), (first, share), (second, _) in zip(expected, cut, rest, strict=True):
+        assert losses == pytest.approx(first + second, rel=1e-4)
+        assert all(s < 0.6 for s in share)
+    assert_close(state(more), state(plain))
+    assert_close(state(again), state(plain))
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            load_encoder(str(more))(x), load_encoder(str(plain))(x), rtol=1e-4, atol=1e-4
+        )
+
+
+def test_strategies_that_do_not_know_the_blocks_are_refused() -> None:
+    from lightning.pytorch.strategies import ModelParallelStrategy
+
+    t = trainer(1, strategy=ModelParallelStrategy(1, 1), devices=1)
+    module = tiny_module()
+    module.trainer = t
+    t.datamodule = FakeSlices()  # type: ignore[attr-defined]
+    with pytest.raises(BraindinoError, match=r"--trainer\.strategy braindino\.pretraining\.Sharded"):
+        module.setup("fit")
+
+
+def test_monitors_that_need_the_whole_teacher_on_one_process_say_so() -> None:
+    t = trainer(1, strategy=Sharded(), devices=1)
+    with pytest.raises(BraindinoError, match=r"--trainer\.callbacks null"):
+        store_of(t)
