@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 
 from braindino.cli.configs import config_files
 from braindino.cli.keys import check_keys, keys_of, nest, read_yaml
-from braindino.cli.run_folder import FitOptions, RunOptions
+from braindino.cli.run_folder import FitOptions, ProbeOptions
 
 
 def check_arguments(verb: str, arguments: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ def known_keys(verb: str) -> dict[str, Any]:
         "trainer": keys_of(Trainer),
         "model": None,
         "data": None,
-        "run": keys_of(RunOptions if verb == "probe" else FitOptions),
+        "run": keys_of(ProbeOptions if verb == "probe" else FitOptions),
         "print_config": None,
         "config": None,
     }

@@ -18,6 +18,8 @@ PLAIN_VERBS = {
     "embed": "write the features of scans as a table",
     "compare": "test encoders against each other by their probes' predictions",
     "report": "write finished probes as one page, and as tables for a paper",
+    "bench": "probe several encoders on several tasks, as one table that is resumed",
+    "status": "show how far a bench or probes are",
     "predict": "answer new scans with a finished probe",
     "maps": "draw what an encoder's patch tokens see in a scan",
     "space": "draw features in the plane, or compare encoders by CKA",
@@ -48,6 +50,8 @@ ORDER = (
     "knn",
     "compare",
     "report",
+    "bench",
+    "status",
     "demo",
     "doctor",
 )

@@ -12,7 +12,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from braindino.cli.callbacks import wandb_logger
-from braindino.cli.run_folder import RunOptions, write_environment
+from braindino.cli.run_folder import ProbeOptions, write_environment
+from braindino.cli.state import recorded
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
@@ -45,7 +46,7 @@ class ProbeCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The groups `run` (where to write) and `probe` (the protocol)."""
-        parser.add_class_arguments(RunOptions, "run")
+        parser.add_class_arguments(ProbeOptions, "run")
         parser.set_defaults({"run.name": "probe"})
         parser.add_class_arguments(Protocol, "probe")
 
@@ -76,7 +77,7 @@ class ProbeCLI(LightningCLI):
 
     def folder(self) -> Path:
         """`runs/<task>/<encoder>/<id>`; the id follows from the config, so that the same probe continues."""
-        options: RunOptions = self.config_init["run"]
+        options: ProbeOptions = self.config_init["run"]
         config = {key: value for key, value in self.config.as_dict().items() if key not in _NOT_IDENTITY}
         protocol = dict(config.pop("probe"))
         for name in ("seeds", "fractions"):
@@ -86,7 +87,7 @@ class ProbeCLI(LightningCLI):
         whole = {**_plain(config), "probe": _plain(protocol), "encoder": self.encoder.digest}
         digest = digest_of_json(whole)[:8]
         encoder = Path(os.path.abspath(self.model.encoder)).name.replace(":", "-")  # noqa: PTH100  # `..`
-        return options.root / options.name / encoder / (options.id or digest)
+        return options.root / options.name / (options.encoder or encoder) / (options.id or digest)
 
 
 def run_probe(arguments: Sequence[str]) -> int:
@@ -98,18 +99,19 @@ def run_probe(arguments: Sequence[str]) -> int:
     known = (folder / "study.json").exists()
     if not known:
         _write_config(cli, folder)
-    results = run_study(
-        cli.model,
-        cli.datamodule,
-        cli.config_init["probe"],
-        cli.instantiate_trainer,
-        folder,
-        encoder=cli.encoder,
-        progress=sys.stderr.isatty(),
-    )
+    with recorded(folder):
+        results = run_study(
+            cli.model,
+            cli.datamodule,
+            cli.config_init["probe"],
+            cli.instantiate_trainer,
+            folder,
+            encoder=cli.encoder,
+            progress=sys.stderr.isatty(),
+        )
     if known:
         _write_config(cli, folder)
-    options: RunOptions = cli.config_init["run"]
+    options: ProbeOptions = cli.config_init["run"]
     if options.wandb != "disabled":
         logger = wandb_logger(options.wandb, folder)
         for summary in results["summary"]:

@@ -47,6 +47,23 @@ class RunOptions:
 
 
 @dataclass
+class ProbeOptions(RunOptions):
+    """Of a probe: `<root>/<name>/<encoder>/<id>/`; the id follows from the config if none is given.
+
+    Args:
+        encoder: name of the encoder's folder; by default the last part of its path.
+    """
+
+    encoder: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse names that are no names of a folder."""
+        super().__post_init__()
+        if self.encoder is not None and (self.encoder in ("", ".", "..") or "/" in self.encoder):
+            raise BraindinoError(f"run.encoder {self.encoder!r}: expected the name of one folder.")
+
+
+@dataclass
 class FitOptions(RunOptions):
     """Of a run that trains, which also keeps checkpoints.
 

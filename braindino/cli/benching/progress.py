@@ -1,0 +1,68 @@
+"""How far studies are: cells that are done, and how long one takes, from what lies in their run folders."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from braindino.cli.state import read_state
+from braindino.errors import BraindinoError
+
+LONGEST_GAP = 10  # times the median, above which the time between two cells was a pause
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of one study: cells done and asked for, its state, and why it failed."""
+
+    name: str
+    folder: Path
+    done: int
+    cells: int
+    state: str
+    reason: str
+
+
+def progress_of(name: str, folder: Path, cells: int) -> Progress:
+    """What a run folder shows of a study of `cells` cells."""
+    known = read_state(folder)
+    done = min(len(finished_cells(folder)), cells)
+    return Progress(name, folder, done, cells, known["state"], known.get("reason", ""))
+
+
+def finished_cells(folder: Path) -> list[Path]:
+    """The `cell.json` of every cell that is done, baselines left out."""
+    return sorted((folder / "cells").glob("*/cell.json"))
+
+
+def asked_cells(folder: Path) -> int:
+    """Number of cells that the config in a run folder asks for.
+
+    Raises:
+        BraindinoError: there is no config, or it is none of a probe.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise BraindinoError(f"{folder}: no run folder (no config.yaml).")
+    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        protocol, data = config["probe"], config["data"].get("init_args", {})
+    except KeyError:
+        raise BraindinoError(f"{path}: not the config of a probe.") from None
+    folds = data.get("folds") if data.get("fold") is None else None
+    return len(protocol["seeds"]) * len(protocol["fractions"]) * (folds or 1)
+
+
+def seconds_per_cell(folders: list[Path]) -> tuple[float, int] | None:
+    """Median time between cells finished one after another, and of how many; None before two are."""
+    gaps: list[float] = []
+    for folder in folders:
+        times = sorted(path.stat().st_mtime for path in finished_cells(folder))
+        gaps += [later - earlier for earlier, later in pairwise(times)]
+    if not gaps:
+        return None
+    usual = [gap for gap in gaps if gap <= LONGEST_GAP * median(gaps)]
+    return median(usual), len(usual)

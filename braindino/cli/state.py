@@ -1,0 +1,68 @@
+"""`state.json` of a run: whether it is running, done or failed, told by the run itself."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from braindino.errors import BraindinoError
+from braindino.files import read_json, write_json
+
+STATE = "state.json"
+
+
+@contextmanager
+def recorded(folder: Path) -> Iterator[None]:
+    """The block is the run in `folder`: running, then done, failed (with the reason) or interrupted."""
+    start = {"host": platform.node(), "pid": os.getpid(), "started": _now()}
+    _write(folder, "running", **start)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _write(folder, "interrupted", **start, ended=_now())
+        raise
+    except Exception as error:
+        told = str(error) if isinstance(error, BraindinoError) else f"{type(error).__name__}: {error}"
+        _write(folder, "failed", **start, ended=_now(), reason=told)
+        raise
+    _write(folder, "done", **start, ended=_now())
+
+
+def record_failure(folder: Path, reason: str) -> None:
+    """A run that ended before it could tell so itself."""
+    _write(folder, "failed", host=platform.node(), ended=_now(), reason=reason)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What is known: `state` is "running", "done", "failed", "interrupted" or "not started".
+
+    A run of this machine whose process is gone counts as interrupted; one of another machine is believed.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return {"state": "not started"}
+    known: dict[str, Any] = read_json(path)
+    if known["state"] == "running" and known["host"] == platform.node() and not _alive(known["pid"]):
+        return {**known, "state": "interrupted"}
+    return known
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write(folder: Path, state: str, **facts: Any) -> None:
+    write_json(folder / STATE, {"state": state, **facts})
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,76 @@
+"""bench.yaml: what it means, and what is refused with its place."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from braindino.cli.benching.plan import Plan, planned
+from braindino.errors import BraindinoError
+
+WHOLE = {
+    "out": "b",
+    "encoders": {"mine": "encoder", "scratch": "scratch"},
+    "tasks": ["adni_cls", {"config": "oasis_cls.yaml", "name": "old", "data": {"root": "my scans"}}],
+    "seeds": [0, 1],
+    "fractions": [0.5, 1],
+}
+
+
+def read(tmp_path: Path, content: object) -> Plan:
+    file = tmp_path / "bench.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return Plan.read(file)
+
+
+def test_studies_are_task_by_task(tmp_path: Path) -> None:
+    plan = read(tmp_path, WHOLE)
+    assert [study.name for study in plan.studies] == [
+        *("adni_cls, mine", "adni_cls, scratch", "old, mine", "old, scratch")
+    ]
+    study = plan.studies[2]
+    assert study.folder == Path("b/old/mine/bench")
+    assert plan.cells == 4
+    assert study.arguments[0] == "--config"
+    assert Path(study.arguments[1]).name == "oasis_cls.yaml"
+    assert {"--data.root=my scans", "--model.encoder=encoder", "--run.encoder=mine"} <= set(study.arguments)
+    assert "--probe.fractions=[0.5, 1.0]" in study.arguments
+
+
+def test_the_snapshot_is_read_again(tmp_path: Path) -> None:
+    plan = read(tmp_path, {**WHOLE, "out": str(tmp_path / "out")})
+    plan.save()
+    found = planned(tmp_path / "out")
+    assert found[0] == ("adni_cls", "mine", tmp_path / "out/adni_cls/mine/bench", 4)
+    assert json.loads((tmp_path / "out" / "bench.json").read_text())["cells"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"encoder": {}}, "no key 'encoder'. Did you mean 'encoders'?"),
+        ({"tasks": []}, "'tasks' is missing"),
+        ({"encoders": ["encoder"]}, "encoders: expected a name and a path"),
+        ({"encoders": {"a/b": "x"}}, "'a/b' is no name for a folder"),
+        ({"tasks": "adni_cls"}, "expected a list of configs"),
+        ({"tasks": ["adni_clss"]}, r"tasks\[0\]: adni_clss: no such file. Did you mean adni_cls.yaml"),
+        ({"tasks": [{"data.root": "x"}]}, r"tasks\[0\]: expected the name of a config"),
+        ({"tasks": ["adni_cls", "adni_cls.yaml"]}, "two tasks are called 'adni_cls'"),
+        (
+            {"tasks": [{"config": "adni_cls", "probe": {"seeds": [1]}}]},
+            "probe.seeds is the bench's to decide",
+        ),
+        ({"seeds": 3}, "seeds: expected a list of numbers"),
+        ({"fractions": ["all"]}, r"fractions: \['all'\] are not all numbers"),
+    ],
+)
+def test_refusals(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    with pytest.raises(BraindinoError, match=told) as caught:
+        read(tmp_path, {**WHOLE, **change})
+    assert "bench.yaml" in str(caught.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(BraindinoError, match="no such file"):
+        Plan.read(tmp_path / "bench.yaml")
