@@ -9,6 +9,7 @@ import pandas as pd
 
 from braindino.analysis.predictions import format_predictions, one_scale
 from braindino.datasets.datamodule import ScanDataModule
+from braindino.datasets.grid_masks import grid_masks
 from braindino.datasets.splits import PARTS
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
@@ -25,7 +26,6 @@ from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
 from braindino.probing.results import add_details, advantage, metrics_table, summarise
-from braindino.probing.segmentation.masks import grid_masks
 from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
 

@@ -171,6 +171,20 @@ def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
     return out
 
 
+def restore_regions(masks: np.ndarray, geometry: Geometry, exclusive: bool) -> np.ndarray:
+    """Masks (R, D, H, W) bool on the prepared grid -> (R, X, Y, Z) bool on the scan's own.
+
+    exclusive: regions compete for each voxel on the way, so that they stay apart.
+    """
+    if not exclusive:
+        return np.stack([restore_mask(mask, geometry) for mask in masks])
+    labels = np.zeros(masks.shape[1:], np.uint8)
+    for number, mask in enumerate(masks, start=1):
+        labels[mask] = number
+    restored = restore_mask(labels, geometry)
+    return np.stack([restored == number for number in range(1, len(masks) + 1)])
+
+
 def _middle(data: np.ndarray, axis: int) -> float:
     """The middle of the nonzero voxels along an axis, in voxels from the edge of the first one."""
     others = tuple(other for other in range(3) if other != axis)

@@ -6,15 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 
+from braindino.analysis.masks import measure
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.segmentation.head import SegmentationHead
 from braindino.probing.segmentation.slices import CaseSlices, MaskedCases
-from braindino.scans.geometry import Geometry, restore_mask
-
-PERCENTILE = 95
+from braindino.scans.geometry import Geometry, restore_regions
 
 
 def case_masks(
@@ -41,60 +39,8 @@ def case_masks(
             batch |= {name: batch[name].expand(len(chunk), -1) for name in ("step", "zero", "present")}
             output = module.answer({name: value.to(module.device) for name, value in batch.items()})
             drawn.append(head.decide(output).cpu())
-    masks = in_scan_space(torch.cat(drawn).transpose(0, 1).numpy(), geometry, head.exclusive)
+    masks = restore_regions(torch.cat(drawn).transpose(0, 1).numpy(), geometry, head.exclusive)
     return dict(zip(head.regions, masks, strict=True))
-
-
-def in_scan_space(masks: np.ndarray, geometry: Geometry, exclusive: bool) -> np.ndarray:
-    """Masks (R, D, H, W) bool on the prepared grid -> (R, X, Y, Z) bool on the scan's own.
-
-    exclusive: regions compete for each voxel on the way, so that they stay apart.
-    """
-    if not exclusive:
-        return np.stack([restore_mask(mask, geometry) for mask in masks])
-    labels = np.zeros(masks.shape[1:], np.uint8)
-    for number, mask in enumerate(masks, start=1):
-        labels[mask] = number
-    restored = restore_mask(labels, geometry)
-    return np.stack([restored == number for number in range(1, len(masks) + 1)])
-
-
-def measure(
-    predicted: np.ndarray, truth: np.ndarray, affine: np.ndarray
-) -> tuple[float, float, float, float]:
-    """Dice, HD95 (mm), true and predicted volume (ml) of two masks (X, Y, Z) bool in one space.
-
-    Where both are empty Dice is 1, where one of them is it is 0; of both HD95 is NaN.
-
-    Args:
-        affine: (4, 4) voxel -> mm.
-    """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    millilitre = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    volumes = int(truth.sum()), int(predicted.sum())
-    total = sum(volumes)
-    dice = 2 * int((predicted & truth).sum()) / total if total else 1.0
-    distance = hausdorff_95(predicted, truth, spacing) if all(volumes) else float("nan")
-    return dice, distance, volumes[0] * millilitre, volumes[1] * millilitre
-
-
-def hausdorff_95(one: np.ndarray, other: np.ndarray, spacing: np.ndarray) -> float:
-    """The larger of both directions' 95th percentile of distances between surfaces, in the unit of `spacing`.
-
-    As MONAI's compute_hausdorff_distance, which works in float32 and warns of itself in every call; neither
-    mask may be empty.
-    """
-    either = np.argwhere(one | other)
-    box = tuple(
-        slice(low, high + 1) for low, high in zip(either.min(axis=0), either.max(axis=0), strict=True)
-    )
-    # Outside of the box both are empty; what touches its side is surface, as at the side of the volume.
-    surfaces = [mask[box] & ~binary_erosion(mask[box]) for mask in (one, other)]
-    directed = []
-    for here, there in (surfaces, surfaces[::-1]):
-        away = distance_transform_edt(~there, sampling=spacing)
-        directed.append(float(np.percentile(away[here], PERCENTILE)))
-    return max(directed)
 
 
 def measure_cases(module: FrozenProbeModule, data: CaseSlices, cases: Tensor) -> Tensor:
@@ -136,7 +82,7 @@ def _measure_case(masked: MaskedCases, case: int, masks: np.ndarray, exclusive: 
     geometry = masked.store.geometry(key)
     drawn = masked.datamodule.labels_of(masked.rows[case])
     truth = masked.membership.numpy()[drawn.data.astype(np.uint8)]
-    predicted = in_scan_space(masks, geometry, exclusive)
+    predicted = restore_regions(masks, geometry, exclusive)
     return np.array(
         [measure(mask, truth[..., region], drawn.affine) for region, mask in enumerate(predicted)]
     )

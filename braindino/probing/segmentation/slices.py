@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from braindino.datasets.datamodule import ScanDataModule
+from braindino.datasets.grid_masks import LABELS, GridMask
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing.cases import ProbeCases
 from braindino.probing.segmentation.head import SegmentationHead
-from braindino.probing.segmentation.masks import LABELS, GridMask
 from braindino.scans.store import Store
 
 SAMPLE = 256  # slices over which the moments of patch tokens are taken

@@ -3,9 +3,9 @@
 import nibabel
 import numpy as np
 
+from braindino.datasets.grid_masks import GridMask, grid_masks
 from braindino.probing import SegmentationHead
 from braindino.probing.cases import ProbeCases
-from braindino.probing.segmentation.masks import GridMask, grid_masks
 
 
 def test_a_mask_is_kept_as_it_is():

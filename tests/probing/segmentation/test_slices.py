@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from braindino.datasets.grid_masks import grid_masks
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.cases import ProbeCases
-from braindino.probing.segmentation.masks import grid_masks
 from braindino.probing.segmentation.slices import CaseSlices, Draws, MaskedCases, membership
 from braindino.scans.preprocessing import decode
 

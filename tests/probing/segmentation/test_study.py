@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from braindino.analysis.masks import measure
 from braindino.analysis.predictions import read_predictions
 from braindino.errors import BraindinoError
 from braindino.files import read_json
@@ -19,7 +20,7 @@ from braindino.probing import (
     results_table,
     run_study,
 )
-from braindino.probing.segmentation.evaluation import case_masks, measure
+from braindino.probing.segmentation.evaluation import case_masks
 
 FAST = {"max_epochs": 8, "patience": 8, "resamples": 50, "baselines": False}
 

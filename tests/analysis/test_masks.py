@@ -1,17 +1,13 @@
-"""Masks back in the scan's own space, and their measures held against MONAI and closed forms."""
+"""Measures of masks held against MONAI and closed forms."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
-from braindino.probing.segmentation.evaluation import hausdorff_95, in_scan_space, measure
-from braindino.scans.geometry import Geometry
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.reading import Scan
+from braindino.analysis.masks import Lesions, hausdorff_95, lesions, measure
 
 AFFINE = np.array([[0, -1.0, 0, 5], [0.9, 0, 0, 2], [0, 0, 2.5, -7], [0, 0, 0, 1]])
 SPACING = (0.9, 1.0, 2.5)
@@ -61,29 +57,32 @@ def test_empty_masks_are_decided():
         assert (true_ml, predicted_ml) == (truth.sum() / 1000, predicted.sum() / 1000)
 
 
-def geometry_of(shape, orientation, depth, size):
-    scan = Scan(np.zeros(shape, np.float32), AFFINE, Path("scan.nii"), "")
-    return Geometry.of(scan, Preprocessing(orientation=orientation, depth=depth, size=size))
+def test_lesions_are_counted_and_matched_by_one_voxel():
+    truth, predicted = np.zeros((2, 12, 12, 12), dtype=bool)
+    truth[1:4, 1:4, 1:4] = True  # found
+    truth[8:10, 8:10, 8:10] = True  # missed
+    truth[5, 5, 5] = truth[6, 6, 6] = True  # touch by a corner: one lesion, found
+    predicted[3:6, 3, 3] = True
+    predicted[6, 6, 6] = True
+    predicted[0, 11, 11] = True  # invented
+    counted = lesions(predicted, truth)
+    assert counted == Lesions(true=3, predicted=3, found=2, right=2)
+    assert counted.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert counted.count_error == 0
 
 
-def test_masks_go_back_whole_where_the_grid_is_the_scans_own():
-    rng = np.random.default_rng(0)
-    scan = rng.random((2, 6, 5, 4)) < 0.4
-    scan[1] &= ~scan[0]
-    geometry = geometry_of((6, 5, 4), "RAS", None, (6, 5))
-    masks = np.stack([np.ascontiguousarray(geometry.to_slices(mask)) for mask in scan])
-    assert masks.shape == (2, 4, 6, 5)  # rows and columns are swapped, columns flipped on the way
-    for exclusive in (True, False):
-        back = in_scan_space(masks, geometry, exclusive)
-        assert back.dtype == bool
-        assert (back == scan).all()
+def test_one_prediction_over_two_lesions_finds_both():
+    truth, predicted = np.zeros((2, 9, 3, 3), dtype=bool)
+    truth[1], truth[5] = True, True
+    predicted[1:6] = True
+    counted = lesions(predicted, truth)
+    assert counted == Lesions(true=2, predicted=1, found=2, right=1)
+    assert counted.f1 == 1
+    assert counted.count_error == 1
 
 
-def test_exclusive_regions_stay_apart_on_a_finer_grid():
-    geometry = geometry_of((9, 9, 9), "native", 4, (4, 4))
-    masks = np.zeros((2, 4, 4, 4), dtype=bool)
-    masks[0, 1:3, 1:3, :2], masks[1, 1:3, 1:3, 2:] = True, True
-    back = in_scan_space(masks, geometry, exclusive=True)
-    assert not (back[0] & back[1]).any()
-    assert back[0].sum() > 0
-    assert back[1].sum() > 0
+def test_without_lesions():
+    nothing, something = np.zeros((2, 4, 4, 4), dtype=bool)
+    something[1, 1, 1] = True
+    assert lesions(nothing, nothing).f1 == 1
+    assert lesions(something, nothing).f1 == lesions(nothing, something).f1 == 0
