@@ -18,6 +18,10 @@ ADDED = {
     "synth": "--people 14 --sessions 1 --shape 12 14 12",
     "prepare": "--jobs 1",
     "fit": f"--config {CONF / 'tiny_fit.yaml'}",
+    "space": "--neighbours 5",
+    "knn": "--resamples 20",
+    "compare": "--resamples 20",
+    "report": "--resamples 20",
     "probe": "--probe.seeds [0] --probe.max_epochs 1 --probe.resamples 20 --probe.baselines false",
 }
 # Likewise for a config that needs more than its verb.
@@ -27,6 +31,7 @@ ADDED_WITH = {
 # Words of a page that stand for something larger than a test can make.
 REPLACED = {
     "--model.encoder scratch": f"--model.encoder {TINY}",
+    "--encoder scratch": f"--encoder {TINY}",
     "/scratch/": f"/{TINY.replace(':', '-')}/",
     "--depth 32 --size 64": "--depth 8 --size 16",
     "--trainer.devices 4": "--trainer.devices 1",
@@ -157,3 +162,10 @@ def test_commands_stand_where_they_are_run() -> None:
 def test_verbs_named_in_the_text(page: str) -> None:
     for verb, *_ in inline_commands(page):
         assert verb in ORDER or verb in ("VERB", "--help", "--version"), f"{page}: braindino {verb}"
+
+
+def test_every_room_is_in_the_reference() -> None:
+    rooms = {path.parent.name for path in (ROOT / "braindino").glob("*/__init__.py")}
+    pages_of = {path.stem: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
+    assert set(pages_of) == rooms
+    assert all(f"::: braindino.{room}\n" in text for room, text in pages_of.items())
