@@ -1,7 +1,6 @@
 """Pictures of a feature space: points coloured by a column, and the likeness of encoders as a table."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,9 +54,9 @@ def space_figure(points: np.ndarray, column: "pd.Series | None", title: str, axi
                 marks = "o^sDvP*"
                 for i, name in enumerate(names):
                     chosen = (text == name).to_numpy() & ~blank
-                    look: dict[str, Any] = {"s": size, "color": colour(i), "marker": marks[i // 7], "linewidths": 0}
+                    x, y = points[chosen].T
                     told = f"{literal(name)} ({int(chosen.sum())})"
-                    axes.scatter(points[chosen, 0], points[chosen, 1], label=told, **look)
+                    axes.scatter(x, y, size, colour(i), marker=marks[i // 7], linewidths=0, label=told)
                 legend(
                     axes,
                     title=literal(column.name),

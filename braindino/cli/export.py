@@ -3,17 +3,34 @@
 from pathlib import Path
 
 
-def export(run: Path, out: Path = Path("encoder")) -> int:
+def export(
+    run: Path,
+    out: Path = Path("encoder"),
+    onnx: bool = False,
+    torch_export: bool = False,
+    license: str | None = None,
+) -> int:
     """Write a pretraining run's encoder (the EMA teacher) as safetensors, contract and model card.
+
+    The folder can be pushed to a model hub as it is. Graphs are compared with the original before they are
+    kept. A checkpoint that would need unpickling is refused.
 
     Args:
         run: a run folder of `braindino fit` (the newest checkpoint is taken) or one `.ckpt` file.
         out: the folder to write.
+        onnx: also as `model.onnx`, of any number and size of slices (needs `pip install 'braindino[onnx]'`).
+        torch_export: also as `model.pt2`, which `torch.export.load` reads.
+        license: of the weights, as a model hub names it, such as `cc-by-nc-4.0`.
     """
     from braindino.encoders.export import export as write
 
-    encoder = write(run, out)
+    encoder = write(run, out, license, onnx, torch_export)
     size = "x".join(map(str, encoder.preprocessing.size))
     print(f"{out}: {encoder.architecture}, {encoder.embed_dim} features per slice of {size}")
+    for name in ("model.onnx", "model.pt2"):
+        if (out / name).is_file():
+            print(f"{out / name}: the same features, checked on three sizes")
     print(f'load it with --model.encoder {out}, or timm.create_model("local-dir:{out}", pretrained=True)')
+    if license is None:
+        print(f"before sharing it, state the licence of the weights in {out / 'LICENSE'} and README.md")
     return 0

@@ -126,6 +126,8 @@ def explain(message: str, verb: str, function: Callable[..., Any]) -> str:
                 told = re.sub(rf"(?<=[ ,]){name}\b", f"--{name}", told)
         return f"{verb}: {with_dashes(told)}\n{hint}"
     word = unknown[1].split()[0].partition("=")[0]
+    if not word.startswith("-"):
+        return f"{verb}: {word!r} is one word too many.\n{hint}"
     options = [f"--{name}" for name in inspect.signature(function).parameters]
     near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
     meant = f" Did you mean {with_dashes(near[0])}?" if near else ""

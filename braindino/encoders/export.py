@@ -8,14 +8,17 @@ import torch
 
 from braindino import __version__
 from braindino.encoders.checkpoints import CONFIG, PEOPLE, WEIGHTS, describe_checkpoint, last_checkpoint
-from braindino.encoders.model_card import model_card
+from braindino.encoders.graphs import ONNX, TORCH, check_onnx, write_graphs
+from braindino.encoders.model_card import licence_notice, model_card
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
 from braindino.scans.preprocessing import Preprocessing
 
 
-def export(run: Path, out: Path) -> ViTEncoder:
+def export(
+    run: Path, out: Path, licence: str | None = None, onnx: bool = False, torch_export: bool = False
+) -> ViTEncoder:
     """Write the EMA teacher of a pretraining run as `model.safetensors`, `config.json` and a model card.
 
     `timm.create_model("local-dir:<out>", pretrained=True)` and `load_encoder(out)` give the same features bit
@@ -24,6 +27,8 @@ def export(run: Path, out: Path) -> ViTEncoder:
     Args:
         run: a run folder of `braindino fit` (its newest checkpoint is taken) or one `.ckpt` file.
         out: the folder to write; files of an earlier export in it are replaced.
+        licence: of the weights, as a model hub names it (`cc-by-nc-4.0`); to be stated later if omitted.
+        onnx, torch_export: also write the network as a graph, see `write_graphs`.
 
     Returns:
         The encoder that was written.
@@ -35,6 +40,8 @@ def export(run: Path, out: Path) -> ViTEncoder:
         raise BraindinoError(f"{out}: exists and is not an earlier export; name a new folder.")
     if not run.exists():
         raise BraindinoError(f"{run}: no such run folder or checkpoint.")
+    if onnx:
+        check_onnx()
     path = last_checkpoint(run) if run.is_dir() else run
     described, weights, content = describe_checkpoint(path)
     contract = Preprocessing.from_dict(described["preprocessing"])
@@ -50,9 +57,15 @@ def export(run: Path, out: Path) -> ViTEncoder:
     state = {name: value.detach().to(torch.float32).contiguous() for name, value in weights.items()}
     with atomic_write(out / WEIGHTS, "wb") as file:
         file.write(safetensors.torch.save(state, metadata={"format": "pt"}))
+    for graph in (ONNX, TORCH):  # of an earlier export: other weights
+        (out / graph).unlink(missing_ok=True)
+    encoder.freeze()
+    graphs = [path.name for path in write_graphs(encoder, out, onnx, torch_export)]
     step = int(content.get("global_step", 0))
-    with atomic_write(out / "README.md") as file:
-        file.write(model_card(encoder, step, None if people is None else len(people)))
+    card = model_card(encoder, step, None if people is None else len(people), licence, graphs)
+    for name, text in (("README.md", card), ("LICENSE", licence_notice(licence))):
+        with atomic_write(out / name) as file:
+            file.write(text)
     write_json(out / CONFIG, _config(encoder, step))  # last: a folder with it is complete
     return encoder
 

@@ -1,12 +1,15 @@
 """The README of an exported encoder: what it is, how to load it, what it was made for, what it is not."""
 
+from collections.abc import Sequence
+
 from braindino import __version__
 from braindino.encoders.vit import ViTEncoder
 
 _CARD = """---
 library_name: timm
+pipeline_tag: image-feature-extraction
 tags: [medical-imaging, brain-mri, self-supervised-learning, dino]
-license: other
+{licence}
 ---
 
 # A brain MRI encoder, pretrained by self-distillation
@@ -40,20 +43,66 @@ With timm alone (you prepare the slices; (N, {channels}, {height}, {width}), flo
 import timm
 model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
 ```
-
+{graphs}
 ## Limits
 
 For research. Not a medical device; no clinical claim is made. Performance on scanners, sequences, ages and
-diseases other than those pretrained on is unknown until measured. The licence of the weights follows the data
-that they were trained on: state it here before sharing them.
+diseases other than those pretrained on is unknown until measured. The licence of the weights (`LICENSE`)
+follows the data that they were trained on. `pretraining_people.txt` holds the identifiers of the people they
+were trained on, so that evaluations can leave them out: whether it may be shared is for the owners of the
+data to say.
+"""
+
+_GRAPHS = """
+Without Python code of a model: {files}. Input `slices` (N, 1, H, W) float32, prepared as above, any N and any
+sides that are multiples of {patch}; outputs `cls` (N, {embed_dim}) and `patches` (N, H/{patch} * W/{patch},
+{embed_dim}), row by row. They were compared with the original when they were written.
+"""
+
+_UNSTATED = """The licence of these weights has not been stated.
+
+Weights follow the terms of the data that they were trained on (`README.md` says how many people, and
+`pretraining_people.txt` of which datasets). Replace this file with the licence under which you share them,
+and the entries `license`, `license_name` and `license_link` at the top of `README.md`.
+"""
+
+_STATED = """These weights are shared under: {licence}
+
+Put the full text of that licence here before you share them. The software braindino is under Apache-2.0.
 """
 
 
-def model_card(encoder: ViTEncoder, steps: int, people: int | None, folder: str = "encoder") -> str:
-    """Markdown with front matter as model hubs read it."""
+def licence_notice(licence: str | None) -> str:
+    """The text of LICENSE."""
+    return _UNSTATED if licence is None else _STATED.format(licence=licence)
+
+
+def model_card(
+    encoder: ViTEncoder,
+    steps: int,
+    people: int | None,
+    licence: str | None = None,
+    graphs: Sequence[str] = (),
+    folder: str = "encoder",
+) -> str:
+    """Markdown with front matter as model hubs read it.
+
+    Args:
+        steps: of the optimiser. people: seen in pretraining, None if not recorded.
+        licence: of the weights, None if not stated. graphs: names of the files that `write_graphs` made.
+    """
     contract = "\n".join(f"- `{key}`: {value}" for key, value in encoder.preprocessing.to_dict().items())
     height, width = encoder.preprocessing.size
+    stated = (
+        f"license: {licence}" if licence else "license: other\nlicense_name: unstated\nlicense_link: LICENSE"
+    )
+    files = ", ".join(f"`{name}`" for name in graphs)
+    shown = (
+        _GRAPHS.format(files=files, patch=encoder.patch_size, embed_dim=encoder.embed_dim) if graphs else ""
+    )
     return _CARD.format(
+        licence=stated,
+        graphs=shown,
         architecture=encoder.architecture,
         parameters=sum(p.numel() for p in encoder.parameters()) / 1e6,
         patch=encoder.patch_size,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+import yaml
 
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.export import export
@@ -42,6 +43,7 @@ def test_folder_is_self_describing(tmp_path: Path, run: Path) -> None:
     out = tmp_path / "encoder"
     export(run, out)
     assert {p.name for p in out.iterdir()} == {
+        "LICENSE",
         "README.md",
         "config.json",
         "model.safetensors",
@@ -51,6 +53,12 @@ def test_folder_is_self_describing(tmp_path: Path, run: Path) -> None:
     assert card.startswith("---\n")
     assert "vit_tiny_patch16_dinov3_qkvb" in card
     assert "`depth`: 8" in card
+    front = yaml.safe_load(card.split("---")[1])
+    assert (front["license"], front["license_link"]) == ("other", "LICENSE")
+    assert front["library_name"] == "timm"
+    assert "has not been stated" in (out / "LICENSE").read_text()
+    export(run, out, licence="cc-by-nc-4.0")
+    assert yaml.safe_load((out / "README.md").read_text().split("---")[1])["license"] == "cc-by-nc-4.0"
     assert json.loads((out / "config.json").read_text())["braindino"]["pretraining_steps"] == 7
 
 
