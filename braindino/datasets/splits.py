@@ -81,7 +81,10 @@ def kfold_people(
 
     people = _people(cases, stratify, "").sort_index()
     strict = stratify is not None and complete
-    fewest = people.groupby("class").size() if strict else pd.Series({"everybody": len(people)})
+    fewest = pd.Series({"everybody": len(people)})
+    if strict:
+        assert stratify is not None
+        fewest = cases.groupby(stratify if isinstance(stratify, str) else stratify[0])["group"].nunique()
     if folds < 2 or fewest.min() < folds:
         raise SplitError(
             f"{folds} folds cannot be made: {fewest.idxmin()!r} has {fewest.min()} people. "

@@ -172,3 +172,12 @@ def test_a_split_by_case_that_divides_a_person_is_refused(tmp_path: Path, cases:
 def test_bins_are_quantiles() -> None:
     assert bins(pd.Series(np.arange(100.0)), 5).value_counts().tolist() == [20] * 5
     assert set(bins(pd.Series([1.0, 1.0, 2.0]), 5)) <= {0, 1}
+
+
+def test_folds_of_people_who_have_every_class_each() -> None:
+    table = pd.DataFrame({"group": np.repeat([f"p{i:02d}" for i in range(12)], 3), "label": list("abc") * 12})
+    fold = kfold_people(table, 3, "label")
+    assert fold.groupby(table["group"]).nunique().eq(1).all()
+    assert table.groupby(fold)["label"].nunique().tolist() == [3, 3, 3]
+    with pytest.raises(SplitError, match="'c' has 2 people"):
+        kfold_people(table[(table["label"] != "c") | (table["group"] < "p02")], 3, "label")
