@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 from lightning.pytorch import Trainer
 
+from braindino.analysis.results import summarise
 from braindino.encoders.features import FeatureCache, Features, extract
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
 from braindino.probing.cases import CaseFeatures, ProbeCases
 from braindino.probing.cell import Cell, train_cell
-from braindino.probing.results import summarise
 from braindino.probing.study import run_cells
 from braindino.scans.preprocessing import Preprocessing, decode
 

@@ -27,6 +27,17 @@ def measure(
     return dice, distance, volumes[0] * millilitre, volumes[1] * millilitre
 
 
+def row_of(predicted: np.ndarray, truth: np.ndarray, affine: np.ndarray) -> tuple[float, ...]:
+    """The numbers of one row of predictions.csv, in the order of `segmentation.MEASURED` and `LESIONS`.
+
+    Args:
+        predicted, truth: (X, Y, Z) bool in one space.
+        affine: (4, 4) voxel -> mm.
+    """
+    counted = lesions(predicted, truth)
+    return (*measure(predicted, truth, affine), float(counted.true), float(counted.predicted), counted.f1)
+
+
 def hausdorff_95(one: np.ndarray, other: np.ndarray, spacing: np.ndarray) -> float:
     """The larger of both directions' 95th percentile of distances between surfaces, in the unit of `spacing`.
 

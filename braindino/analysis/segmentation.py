@@ -10,6 +10,7 @@ from braindino.analysis.metrics import Floats, nanmean, ratio, weights_of
 
 REGION = "region"
 MEASURED = ("dice", "hd95", "true_ml", "predicted_ml")
+LESIONS = ("true_lesions", "predicted_lesions", "lesion_f1")  # beside them, where lesions were counted
 
 
 def regions_of(table: pd.DataFrame) -> tuple[str, ...]:
@@ -21,23 +22,27 @@ def segmentation_metrics(table: pd.DataFrame, weights: ArrayLike | None = None) 
     """Means over cases, of each of R weightings of the same N rows.
 
     Args:
-        table: rows of predictions.csv: `region`, `dice`, `hd95` (mm), `true_ml`, `predicted_ml`. Where truth
-            and prediction are both empty dice is 1, where one of them is it is 0; of both hd95 is blank, and
-            such rows have no part in its mean.
+        table: rows of predictions.csv: `region`, `dice`, `hd95` (mm), `true_ml`, `predicted_ml`, and the
+            counts of lesions where there are any. Where truth and prediction are both empty dice is 1, where
+            one of them is it is 0; of both hd95 is blank, and such rows have no part in its mean.
         weights: (R, N), how often each row counts; one row of ones if not given.
 
     Returns:
-        name -> (R,): `dice`, `hd95`, `volume_error_ml` (mean absolute difference of volumes), each the mean
-        over regions of the mean over cases, and `dice_<region>`, `hd95_<region>`, `volume_error_ml_<region>`.
-        NaN where no row counts.
+        name -> (R,): `dice`, `hd95`, `volume_error_ml` (mean absolute difference of volumes), `lesion_f1` and
+        `lesion_count_error` (mean absolute difference of counts), each the mean over regions of the mean over
+        cases, and the same for each region as `<name>_<region>`. NaN where no row counts.
     """
     weight = weights_of(weights, len(table))
-    numbers = {name: table[name].to_numpy(dtype=np.float64) for name in MEASURED}
+    counted = LESIONS if set(LESIONS) <= set(table) else ()
+    numbers = {name: table[name].to_numpy(dtype=np.float64) for name in (*MEASURED, *counted)}
     measures = {
         "dice": numbers["dice"],
         "hd95": numbers["hd95"],
         "volume_error_ml": np.abs(numbers["predicted_ml"] - numbers["true_ml"]),
     }
+    if counted:
+        measures["lesion_f1"] = numbers["lesion_f1"]
+        measures["lesion_count_error"] = np.abs(numbers["predicted_lesions"] - numbers["true_lesions"])
     found: dict[str, Floats] = {}
     each: dict[str, Floats] = {}
     for name, values in measures.items():

@@ -8,16 +8,18 @@ from typing import Any
 import pandas as pd
 
 from braindino.analysis.predictions import format_predictions, one_scale
+from braindino.analysis.results import add_details, advantage, metrics_table, summarise
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import grid_masks
 from braindino.datasets.splits import PARTS
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
+from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
 from braindino.probing.audit import audit
 from braindino.probing.baselines import known_traits, traits_cell, untrained
 from braindino.probing.cases import ProbeCases
-from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
+from braindino.probing.cell import Cell, CellError, MakeTrainer, device_of, train_cell
 from braindino.probing.conformity import keep_training_scans
 from braindino.probing.data import CaseData
 from braindino.probing.finished import keep_recipe
@@ -25,7 +27,6 @@ from braindino.probing.inputs import case_data, check_way
 from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
-from braindino.probing.results import add_details, advantage, metrics_table, summarise
 from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
 
@@ -149,10 +150,20 @@ def run_cells(
 
     Returns:
         The predictions (`one_scale`) and the facts of every finished cell in `folder`, asked for or not.
+
+    Raises:
+        BraindinoError: some cells cannot be trained; told when all others are done.
     """
+    failed = []
     for cell in asked:
         if not cell.done:
-            run(cell)
+            try:
+                run(cell)
+            except CellError as error:
+                failed.append(error)
+    if failed:
+        others = f"\n{len(failed) - 1} more cells failed." if len(failed) > 1 else ""
+        raise BraindinoError(f"{failed[0]}{others}")
     finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
     predictions = pd.concat([table for table, _ in finished], ignore_index=True)
     with atomic_write(folder / "predictions.csv") as file:

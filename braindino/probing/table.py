@@ -4,8 +4,8 @@ from typing import Any
 
 from braindino.analysis.headlines import headlines
 from braindino.analysis.notes import notes
+from braindino.analysis.results import models
 from braindino.analysis.text import aligned, interval, number
-from braindino.probing.results import models
 
 
 def results_table(results: dict[str, Any]) -> str:

@@ -7,8 +7,8 @@ import pandas as pd
 import yaml
 
 from braindino.analysis.predictions import class_names, format_predictions
+from braindino.analysis.results import add_details, metrics_table, summarise
 from braindino.files import write_json
-from braindino.probing.results import add_details, metrics_table, summarise
 
 CLASSES = ("CN", "MCI", "AD")
 
@@ -113,7 +113,7 @@ def write_run(
     }
     add_details(results, table, resamples)
     if baseline is not None:
-        from braindino.probing.results import advantage
+        from braindino.analysis.results import advantage
 
         results["baselines"]["age_sex_site"] = {
             **summarise(baseline, facts, resamples),

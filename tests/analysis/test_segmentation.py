@@ -128,3 +128,17 @@ def test_headlines_name_the_regions_if_there_are_several():
         "volume_error_ml",
     )
     assert headlines("segmentation", ["lesion"]) == ("dice", "hd95", "volume_error_ml")
+
+
+def test_lesions_are_in_the_metrics_where_they_were_counted():
+    table = pd.DataFrame(
+        {
+            "region": ["a", "a"], "dice": [1.0, 0.0], "hd95": [0.0, np.nan], "true_ml": [1.0, 1.0],
+            "predicted_ml": [1.0, 0.0], "true_lesions": [2.0, 1.0], "predicted_lesions": [2.0, 4.0],
+            "lesion_f1": [1.0, 0.4],
+        }
+    )  # fmt: skip
+    found = segmentation_metrics(table)
+    assert found["lesion_f1"][0] == found["lesion_f1_a"][0] == pytest.approx(0.7)
+    assert found["lesion_count_error"][0] == pytest.approx(1.5)
+    assert "lesion_f1" not in segmentation_metrics(table.drop(columns=["lesion_f1"]))

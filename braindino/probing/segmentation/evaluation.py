@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindino.analysis.masks import measure
+from braindino.analysis.masks import row_of
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.segmentation.head import SegmentationHead
 from braindino.probing.segmentation.slices import CaseSlices, MaskedCases
@@ -44,7 +44,7 @@ def case_masks(
 
 
 def measure_cases(module: FrozenProbeModule, data: CaseSlices, cases: Tensor) -> Tensor:
-    """(N, R, 4) float64: what `measure` says of the regions of the cases numbered `cases` (N,).
+    """(N, R, 7) float64: what `row_of` says of the regions of the cases numbered `cases` (N,).
 
     Masks go back and are compared in `jobs` threads of the data module while the next case is predicted.
     """
@@ -83,6 +83,4 @@ def _measure_case(masked: MaskedCases, case: int, masks: np.ndarray, exclusive: 
     drawn = masked.datamodule.labels_of(masked.rows[case])
     truth = masked.membership.numpy()[drawn.data.astype(np.uint8)]
     predicted = restore_regions(masks, geometry, exclusive)
-    return np.array(
-        [measure(mask, truth[..., region], drawn.affine) for region, mask in enumerate(predicted)]
-    )
+    return np.array([row_of(mask, truth[..., region], drawn.affine) for region, mask in enumerate(predicted)])

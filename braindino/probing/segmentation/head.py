@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braindino.analysis.segmentation import MEASURED, REGION
+from braindino.analysis.segmentation import LESIONS, MEASURED, REGION
 from braindino.errors import BraindinoError
 from braindino.probing.heads import Head, Recipe
 
@@ -113,8 +113,8 @@ class SegmentationHead(Head):
         return {"dice": float(dice.mean()), **each}
 
     def rows(self, output: Tensor, cases: pd.DataFrame) -> pd.DataFrame:
-        """A row per case and region from measures (N, R, 4): dice, hd95, true and predicted volume."""
-        measures = output.reshape(-1, len(MEASURED)).numpy()
-        table = pd.DataFrame(measures, columns=list(MEASURED))
+        """A row per case and region from measures (N, R, 7): see `analysis.masks.row_of`."""
+        columns = [*MEASURED, *LESIONS]
+        table = pd.DataFrame(output.reshape(-1, len(columns)).numpy(), columns=columns)
         table.insert(0, REGION, np.tile(np.array(self.regions, dtype=object), len(cases)))
         return table
