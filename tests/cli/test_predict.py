@@ -177,6 +177,44 @@ def test_a_risk_has_its_curve(cohort: Path, encoder: Path, scans: list[Path], tm
         assert rows.set_index("case").loc[case, "median_time"] == pytest.approx(at_median[0])
 
 
+def test_a_mask_lies_in_the_space_of_the_scan_and_is_that_of_the_study(encoder: Path, tmp_path: Path) -> None:
+    folder, rng = tmp_path / "scans", np.random.default_rng(0)
+    folder.mkdir()
+    rows = []
+    affine = np.array([[0, -2.0, 0, 10], [3, 0, 0, -20], [0, 0, 4, 5], [0, 0, 0, 1]])  # P, R -> L, S: no RAS
+    for i in range(12):
+        data = rng.normal(100, 10, (16, 20, 9)).astype(np.float32)
+        mask = np.zeros(data.shape, np.uint8)
+        mask[5:12, 4 + i % 5 : 14, 3:7] = 1
+        data[mask > 0] += 60
+        nib.save(nib.Nifti1Image(data, affine), folder / f"sub-{i:02d}_T1w.nii.gz")
+        nib.save(nib.Nifti1Image(mask, affine), folder / f"p{i:02d}_mask.nii.gz")
+        rows.append({"id": f"{i:02d}", "t1": f"sub-{i:02d}_T1w.nii.gz", "mask": f"p{i:02d}_mask.nii.gz"})
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    run = run_probe(
+        *(tmp_path, encoder, tmp_path, "lesions", "--data.root", str(folder / "cases.csv")),
+        *("--data.init_args.regions", "{lesion: [1]}", "--data.init_args.path", "{T1w: t1, mask: mask}"),
+        *("--data.init_args.num_workers", "0", "--data.init_args.jobs", "1", "--probe.precision", "float32"),
+        *("--probe.seeds", "[0]", "--model.lr", "0.003"),
+        config="cohort_seg.yaml",
+    )
+    written = read_predictions(run / "predictions.csv").query("split == 'test'").set_index("case")
+    judged = [folder / f"sub-{case.rpartition(':')[2]}_T1w.nii.gz" for case in written.index]
+    assert predict(run, tmp_path / "out", *judged) == 0
+    got = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    np.testing.assert_allclose(got["lesion_ml"], written["predicted_ml"], rtol=1e-6)
+    assert got["lesion_ml"].max() > 0
+    for case, file in zip(got["case"], got["mask"], strict=True):
+        assert file == f"{case}/anat/{case}_desc-lesions_dseg.nii.gz"
+        image = nib.load(tmp_path / "out" / file)
+        assert image.shape == (16, 20, 9)
+        np.testing.assert_allclose(image.affine, affine, atol=1e-5)
+        volume = np.asarray(image.dataobj).sum() * 24 / 1000
+        assert volume == pytest.approx(got.set_index("case").loc[case, "lesion_ml"])
+        names = (tmp_path / "out" / file).with_name(f"{case}_desc-lesions_dseg.tsv").read_text()
+        assert names == "index\tname\n1\tlesion\n"
+
+
 @pytest.mark.parametrize(
     ("scan", "more", "told"),
     [
