@@ -25,7 +25,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     parser = build_parser(verb, function)
     given = normalise(arguments, function)
     if {"-h", "--help"} & set(given):
-        print(with_dashes(parser.format_help()))
+        print(for_people(parser.format_help()))
         return 0
     try:
         parsed = parser.parse_args(given)
@@ -41,10 +41,13 @@ def build_parser(verb: str, function: Callable[..., int]) -> ArgumentParser:
 
     `*scans: Path` takes one word or more.
     """
-    parser = ArgumentParser(prog=f"braindino {verb}", exit_on_error=False, allow_abbrev=False)
+    said = parse_docstring(function.__doc__ or "")
+    parser = ArgumentParser(
+        prog=f"braindino {verb}", description=said.long_description, exit_on_error=False, allow_abbrev=False
+    )
     parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
     if (rest := _rest(function)) is not None:
-        told = {p.arg_name.lstrip("*"): p.description for p in parse_docstring(function.__doc__ or "").params}
+        told = {p.arg_name.lstrip("*"): p.description for p in said.params}
         parser.add_argument(rest.name, nargs="+", type=rest.annotation, help=told.get(rest.name))
     return parser
 
@@ -108,6 +111,12 @@ def _list_of(kind: Any) -> Any:
     if get_origin(kind) is not list and len(members) == 1:
         kind = members[0]
     return get_args(kind)[0] if get_origin(kind) is list else None
+
+
+def for_people(text: str) -> str:
+    """Help without the parser's own words: dashes, types by their names, no second form of an option."""
+    text = re.sub(r", --[a-z_-]+\+( \[ITEM,\.\.\.\]| [A-Z_]+)?", "", text)
+    return with_dashes(re.sub(r"<class '(\w+)'>", r"\1", text).replace("[ITEM,...]", "TEXT"))
 
 
 def with_dashes(text: str) -> str:
