@@ -115,7 +115,7 @@ def test_wrong_arguments(verb: str, arguments: list[str], told: str) -> None:
     assert len(str(caught.value).splitlines()) <= 3
 
 
-@pytest.mark.parametrize("verb", PLAIN_VERBS)
+@pytest.mark.parametrize("verb", sorted(set(PLAIN_VERBS) - {"doctor"}))  # which reads its arguments itself
 def test_every_verb_is_a_documented_function(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     function = getattr(import_module(f"braindino.cli.{verb}"), verb)
     for name in signature(function).parameters:
