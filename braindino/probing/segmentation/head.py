@@ -95,8 +95,8 @@ class SegmentationHead(Head):
 
     def scores(self, evidence: dict[str, Tensor]) -> dict[str, float]:
         """See `Head.scores`; the loss is the mean over slices."""
-        metrics = self.metrics(evidence["output"], evidence["target"])
-        return {"loss": float(evidence["loss"].double().mean()), **metrics}
+        counts, case, loss = (evidence[name].cpu() for name in ("output", "target", "loss"))
+        return {"loss": float(loss.double().mean()), **self.metrics(counts, case)}
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, float]:
         """`dice` and `dice_<region>` on the prepared grid, means over cases; two empty masks count 1.
@@ -105,7 +105,7 @@ class SegmentationHead(Head):
             output: (N, R, 3) pixels of slices, see `evidence`. target: (N,) the case of each slice.
         """
         cases, where = target.unique(return_inverse=True)
-        counts = torch.zeros(len(cases), *output.shape[1:], dtype=torch.float64, device=output.device)
+        counts = torch.zeros(len(cases), *output.shape[1:], dtype=torch.float64)
         both, guess, truth = counts.index_add_(0, where, output.double()).unbind(dim=2)
         total = guess + truth
         dice = torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean(dim=0)
