@@ -160,3 +160,29 @@ def dice_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
         axis.grid(axis="y", color="#e3e6ea", linewidth=0.7)
         legend(axis, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return svg(figure)
+
+
+def examples_figure(examples: Mapping[str, Any]) -> str:
+    """Slices with the outlines of truth (solid) and answer (dashed), a colour per region.
+
+    Args:
+        examples: the arrays of a cell's examples.npz: `place`, `case`, `dice`, `image` (N, H, W), `truth` and
+            `answer` (N, R, H, W), `regions`.
+    """
+    with panels(len(examples["image"]), size=(PANEL[0], PANEL[1] + 0.3)) as (figure, axes):
+        for number, axis in enumerate(axes):
+            axis.imshow(examples["image"][number], cmap="gray", vmin=0, vmax=255, origin="lower")
+            for place, region in enumerate(examples["regions"]):
+                for kind, dashes in (("truth", "-"), ("answer", "--")):
+                    mask = examples[kind][number, place]
+                    if mask.any() and not mask.all():
+                        axis.contour(
+                            mask, [0.5], colors=[colour(place + 1)], linewidths=1.3, linestyles=dashes
+                        )
+                    label = f"{literal(region)}, {kind}"
+                    axis.plot([], [], color=colour(place + 1), linestyle=dashes, label=label)
+            axis.set_axis_off()
+            told = f"{examples['place'][number]}: Dice {examples['dice'][number]:.2f}"
+            axis.set_title(f"{told}\n{literal(examples['case'][number], 36)}")
+        legend(axes[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return svg(figure)

@@ -17,7 +17,7 @@ UNITS = {"age": "years", "brain_age": "years", "days": "days", "survival_days": 
 
 
 class Figure(NamedTuple):
-    """`source`: of an <img>; `told`: the sentence below it."""
+    """`source`: of an <img>, or nothing; `told`: the sentence below it."""
 
     title: str
     source: str
@@ -78,6 +78,24 @@ def figures_of(runs: Runs) -> list[Figure]:
                 "Test cases, mean over seeds; median, quartiles, and whiskers to 1.5 interquartile ranges.",
             )
         )
+        found += _examples(runs)
+    return found
+
+
+def _examples(runs: Runs) -> list[Figure]:
+    """Best, median and worst case of each model, or a sentence in their place."""
+    found = []
+    for name, run in runs.items():
+        line = last_line(run)
+        cell = f"cells/seed{line['seeds'][0]}_fraction{line['fraction']}*/examples.npz"
+        files = sorted(run.path.glob(cell))
+        if not files:
+            found.append(Figure(f"Examples, {name}", "", "The run keeps no slices of test cases to show."))
+            continue
+        with np.load(files[0], allow_pickle=False) as examples:
+            drawn = of_outcomes.examples_figure(examples)
+        told = "Test cases of the first seed by mean Dice, at the slice where truth and answer are largest."
+        found.append(Figure(f"Best, median and worst case, {name}", drawn, told))
     return found
 
 

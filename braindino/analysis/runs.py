@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from braindino.analysis.predictions import read_predictions
+from braindino.analysis.predictions import one_scale, read_predictions
 
 PREDICTIONS = "predictions.csv"
+NEEDED = ("task", "classes", "cases", "audit", "cells", "summary", "baselines", "folds", "asked", "dropped")
 WITHIN = ("cells", "baselines")  # parts of a run that hold predictions of their own
 
 
@@ -24,13 +25,20 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """All rows of predictions.csv, checked."""
-        return read_predictions(self.path / PREDICTIONS)
+        """All rows of predictions.csv, checked, on `one_scale`."""
+        return one_scale(read_predictions(self.path / PREDICTIONS))
 
     @cached_property
     def results(self) -> dict[str, Any]:
-        """results.json; ValueError if it is not there or damaged."""
-        return self._json("results.json")
+        """results.json; ValueError if it is not there, damaged, or of an earlier version."""
+        results: dict[str, Any] = self._json("results.json")
+        absent = [key for key in NEEDED if key not in results]
+        if absent:
+            raise ValueError(
+                f"{self.path}: results.json has no {absent[0]!r}, it is of an earlier version; the same "
+                "`braindino probe` again completes it"
+            )
+        return results
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -54,10 +62,6 @@ class Run:
     def encoder(self) -> str:
         """The encoder's name: that of the folder above."""
         return self.path.resolve().parent.name
-
-    def baseline(self, name: str) -> pd.DataFrame:
-        """Rows of the predictions of a baseline."""
-        return read_predictions(self.path / "baselines" / name / PREDICTIONS)
 
     def _json(self, name: str) -> Any:
         path = self.path / name

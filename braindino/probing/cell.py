@@ -24,6 +24,7 @@ from braindino.probing.data import Batch, CaseData
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
 from braindino.probing.segmentation.evaluation import measure_cases
+from braindino.probing.segmentation.examples import keep_examples
 from braindino.probing.segmentation.slices import CaseSlices
 from braindino.probing.selection import BestEpoch
 
@@ -37,6 +38,10 @@ QUIET = {
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
+
+
+class CellError(BraindinoError):
+    """One cell cannot be trained; the others may."""
 
 
 class Cell:
@@ -148,7 +153,7 @@ def train_cell(
             data.loader(_numbers(cases.part(judge)), steps if in_loop else EVALUATION_BATCH),
         )
     if best.weights is None:
-        raise BraindinoError(
+        raise CellError(
             f"{cell.told}: no epoch had a finite validation loss.\nLower model.lr (now {module.recipe.lr})."
         )
     module.cpu().load_state_dict(best.weights)
@@ -161,6 +166,9 @@ def train_cell(
         "epochs": len(best.history),
         "selected_by": best.selected_by,
     }
+    if keep and isinstance(data, CaseSlices):
+        with _precision(data, protocol):
+            keep_examples(cell.folder, module, data, cases.part("test"), tables[-1])
     probe = kept_probe(module, data, labelled) if keep else None
     cell.write(pd.concat(tables, ignore_index=True), facts, pd.DataFrame(best.history), probe)
 

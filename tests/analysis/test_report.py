@@ -53,6 +53,15 @@ def runs(tmp_path_factory):
             "segmentation",
             "mask",
         )
+    square = np.zeros((3, 2, 16, 16), bool)
+    square[:, :, 4:9, 4:9] = True
+    cell = root / "seg" / "braindino" / "1" / "cells" / "seed0_fraction1.0"
+    cell.mkdir(parents=True)
+    np.savez(
+        cell / "examples.npz", place=["best", "median", "worst"], case=["made:001:0", EVIL, "c"],
+        dice=[0.9, 0.5, 0.1], image=np.zeros((3, 16, 16), np.uint8), truth=square, answer=~square,
+        regions=["whole", EVIL],
+    )  # fmt: skip
     Image.new("RGB", (20, 10), "red").save(root / "age" / "braindino" / "1" / "maps.png")
     return root
 
@@ -81,11 +90,19 @@ def test_everything_is_on_the_page(page, html):
         "adni_cls": ["What labels are worth", "Calibration", "ROC curves", "Confusion"],
         "age": ["Prediction by truth"],
         "cox": ["Kaplan-Meier curves"],
-        "seg": ["Dice of every case"],
+        "seg": ["Dice of every case", "Best, median and worst case, braindino", "Examples, scratch & co"],
     }
     text = html.read_text()
     for wanted in (
-        *("95 % interval", "Leakage audit", "empty file", "torch 2.8.0", "maps.png", "cd /home/somebody"),
+        *(
+            "The run keeps no slices of test cases to show.",
+            "95 % interval",
+            "Leakage audit",
+            "empty file",
+            "torch 2.8.0",
+            "maps.png",
+            "cd /home/somebody",
+        ),
         "braindino probe --config adni_cls.yaml --data.root &#39;my scans&#39;",
     ):
         assert wanted in text, wanted

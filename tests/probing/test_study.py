@@ -17,7 +17,8 @@ from braindino.probing import (
     results_table,
     run_study,
 )
-from braindino.probing.cell import Cell
+from braindino.probing.cell import Cell, CellError
+from braindino.probing.study import run_cells
 
 FAST = {"max_epochs": 30, "patience": 5, "resamples": 200, "baselines": False}
 
@@ -224,3 +225,18 @@ def test_choosing_on_test_is_marked(tmp_path, planted, encoder, make_trainer):
     best = pd.read_csv(Cell(tmp_path / "run" / "cells", 0, 1.0).folder / "epochs.csv")["val/auroc"].max()
     auroc = results["summary"][0]["test"]["metrics"]["auroc"]["value"]
     assert auroc == pytest.approx(best, abs=1e-6)  # what is reported is what was maximised
+
+
+def test_a_cell_that_cannot_be_trained_stops_no_other(tmp_path):
+    cells = [Cell(tmp_path / "cells", seed, 1.0) for seed in range(4)]
+    rows = {"case": ["a"], "group": ["a"], "split": ["test"], "fraction": [1.0]}
+
+    def run(cell):
+        if cell.seed < 2:
+            raise CellError(f"{cell.told}: no epoch had a finite validation loss.")
+        table = pd.DataFrame({**rows, "seed": [cell.seed], "target": [1.0], "prediction": [1.0]})
+        cell.write(table, {"train_cases": 1})
+
+    with pytest.raises(BraindinoError, match=r"seed 0, fraction 1\.0: no epoch .*\n1 more cells failed"):
+        run_cells(tmp_path, cells, run)
+    assert [cell.done for cell in cells] == [False, False, True, True]
