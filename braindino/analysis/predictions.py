@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.segmentation import MEASURED, REGION, first_wrong
+from braindino.analysis.segmentation import LESIONS, MEASURED, REGION, first_wrong
 
 KEYS = ("case", "group", "split", "seed", "fraction")
 FOLD = "fold"  # a further key, of cross-validation only
@@ -23,7 +23,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         task = task_of(table)
         numbers = ["fraction", "age", *probability_columns(table)]
-        numbers += {"regression": PREDICTED, "survival": SURVIVAL, "segmentation": MEASURED}.get(task, ())
+        numbers += {"regression": PREDICTED, "survival": SURVIVAL, "segmentation": (*MEASURED, *LESIONS)}.get(task, ())
         for name in table.columns.intersection(numbers):
             table[name] = table[name].replace("", "nan").astype(float)
         for name in table.columns.intersection(["seed", FOLD]):
