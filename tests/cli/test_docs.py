@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from braindino.cli.configs import shipped_configs
 from braindino.cli.main import ORDER, main
 from braindino.datasets.manifest import Manifest
 from tests.documents import ROOT, SHELL, Block, blocks, inline_commands, pages
@@ -171,6 +172,13 @@ def test_commands_stand_where_they_are_run() -> None:
 def test_verbs_named_in_the_text(page: str) -> None:
     for verb, *_ in inline_commands(page):
         assert verb in ORDER or verb in ("VERB", "--help", "--version"), f"{page}: braindino {verb}"
+
+
+def test_the_readme_names_every_verb_and_config() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [verb for verb in ORDER if f"`{verb}`" not in text] == []
+    told = text.replace("`_", "`brainsegfounder_")
+    assert [name for name in shipped_configs() if f"`{name}`" not in told] == []
 
 
 def test_every_room_is_in_the_reference() -> None:
