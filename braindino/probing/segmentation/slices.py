@@ -66,9 +66,18 @@ class MaskedCases:
 
 
 def membership(regions: Mapping[str, tuple[int, ...]]) -> Tensor:
-    """(256, R) bool: which label is part of which region."""
+    """(256, R) bool: which label is part of which region.
+
+    Raises:
+        BraindinoError: a region without labels, or a label that no mask can hold or that is the background.
+    """
     table = torch.zeros(LABELS, len(regions), dtype=torch.bool)
-    for column, labels in enumerate(regions.values()):
+    for column, (name, labels) in enumerate(regions.items()):
+        if not labels or min(labels) < 1 or max(labels) >= LABELS:
+            raise BraindinoError(
+                f"region {name!r}: {list(labels)}; expected numbers in a mask, from 1 to {LABELS - 1}; 0 is "
+                "the background."
+            )
         table[list(labels), column] = True
     return table
 

@@ -80,6 +80,12 @@ def test_what_labels_mean():
     assert table.nonzero().tolist() == [[1, 0], [2, 0], [3, 0], [3, 1]]
 
 
+@pytest.mark.parametrize("labels", [(), (0, 1), (300,)])
+def test_regions_that_no_mask_can_show_are_refused(labels):
+    with pytest.raises(BraindinoError, match=r"region 'lesion': .* from 1 to 255"):
+        membership({"lesion": labels})
+
+
 def test_the_digest_follows_masks_and_regions(data, lesions):
     before = data.masked.digest
     other = lesions({"rim": [2], "core": [1]}, ("T1w", "FLAIR"))
