@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from braindino.analysis.headlines import headlines
 from braindino.analysis.statistics import MOST_REDRAWN
-from braindino.analysis.text import interval
+from braindino.analysis.subgroups import FEWEST
+from braindino.analysis.text import UNDEFINED, interval, p_value
+
+MOST_GROUPS = 6
 
 
 def notes(results: dict[str, Any]) -> list[str]:
@@ -40,6 +44,47 @@ def notes(results: dict[str, Any]) -> list[str]:
                     f"difference in test/{line['metric']} {interval(line)}."
                 )
     return said
+
+
+def details(results: dict[str, Any]) -> list[str]:
+    """The first headline by sex, age band, site and dataset at the most labels; what belongs to the task."""
+    line = results["summary"][-1]
+    name = headlines(results["task"], results["classes"])[0]
+    said = [
+        told
+        for trait, groups in line["subgroups"].items()
+        if (told := _groups(f"test/{name}", trait, groups))
+    ]
+    if corrected := line.get("without_age_bias"):
+        said.append(
+            f"Without the bias towards the mean age, as fitted on validation: test/mae "
+            f"{interval(corrected['metrics']['mae'])}."
+        )
+    curves = [
+        cell["kaplan_meier"]["logrank"]
+        for cell in line.get("pooled", results["cells"])
+        if cell.get("fraction", line["fraction"]) == line["fraction"] and "kaplan_meier" in cell
+    ]
+    if curves:
+        values = ", ".join(p_value(curve["p"]) if curve else UNDEFINED for curve in curves)
+        said.append(f"Above and below the training median risk: log-rank p {values} (each seed).")
+    return said
+
+
+def _groups(metric: str, trait: str, groups: list[dict[str, Any]]) -> str:
+    """One line for a trait, or nothing where all cases are alike or no group has people enough."""
+    told = [
+        f"{group['group']} {interval(next(iter(group['metrics'].values())))} of {group['people']}"
+        for group in groups
+        if group["metrics"] is not None
+    ]
+    if len(groups) < 2 or not told:
+        return ""
+    small = sum(group["too_small"] for group in groups)
+    told, more = told[:MOST_GROUPS], len(told) - MOST_GROUPS
+    rest = [f"{more} more in results.json"] if more > 0 else []
+    rest += [f"{small} groups of fewer than {FEWEST} people"] if small else []
+    return f"{metric} by {trait}: {'; '.join([*told, *rest])}."
 
 
 def _repeats(results: dict[str, Any]) -> list[str]:

@@ -68,6 +68,17 @@ class ProbeCLI(LightningCLI):
                     f"Of the trainer's settings a probe takes {', '.join(_MACHINE)}."
                 )
 
+    def refuse_what_has_no_effect(self) -> None:
+        """Raise BraindinoError for a setting of loaders that the probe does not use."""
+        given, defaults = self.config["data"]["init_args"].as_dict(), {"batch_size": 4, "num_workers": 0}
+        in_loop = self.model.head.dense or self.config_init["probe"].cache is False
+        for key in ("batch_size", *(() if in_loop else ("num_workers",))):
+            if given[key] != defaults[key]:
+                instead = "model.batch_size" if key == "batch_size" else "probe.extraction_batch"
+                raise BraindinoError(
+                    f"data.{key}: a probe does not use it, so it cannot be set.\nYou may want {instead}."
+                )
+
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder; weights that carry no contract of their own take the store's, if there is one."""
@@ -94,6 +105,7 @@ def run_probe(arguments: Sequence[str]) -> int:
     """Run the study that the config describes, print its table and where it is."""
     cli = ProbeCLI(arguments)
     cli.refuse_what_the_study_decides()
+    cli.refuse_what_has_no_effect()
     folder = cli.folder()
     # A folder that holds a study keeps its config until the study has accepted this one as the same.
     known = (folder / "study.json").exists()

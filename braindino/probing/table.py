@@ -3,13 +3,13 @@
 from typing import Any
 
 from braindino.analysis.headlines import headlines
-from braindino.analysis.notes import notes
+from braindino.analysis.notes import details, notes
 from braindino.analysis.results import models
 from braindino.analysis.text import aligned, interval, number
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """A line per label fraction and model, a metric as `0.871 [0.792, 0.943]`, then `notes`.
+    """A line per label fraction and model, a metric as `0.871 [0.792, 0.943]`, then `details` and `notes`.
 
     Args:
         results: what `run_study` returns.
@@ -27,4 +27,4 @@ def results_table(results: dict[str, Any]) -> str:
             line = [f"{summary['fraction']:.0%}", model, *(interval(metrics[name]) for name in names)]
             spread = (shown["folds"] if over == "folds" else metrics)[names[0]]["sd"]
             lines.append([*line, number(spread)] if repeated else line)
-    return "\n".join(aligned(lines) + notes(results))
+    return "\n".join(aligned(lines) + details(results) + notes(results))

@@ -63,6 +63,8 @@ def test_a_refused_study_keeps_the_config_of_the_one_that_is_there(
         (["--trainer.max_epochs", "3"], "Set probe.max_epochs"),
         (["--trainer.limit_train_batches", "1"], "the protocol of a probe decides it"),
         (["--trainer.accelerator", "gpuu"], "gpuu"),
+        (["--data.batch_size", "8"], "You may want model.batch_size"),
+        (["--data.num_workers", "2"], "data.num_workers: a probe does not use it"),
         (["--run.id", "a/b"], "the name of one folder"),
         (["--run.checkpoint_every", "3"], "no key 'run.checkpoint_every'"),
         (["--model.head.class_path", "braindino.probing.Classification"], "ClassificationHead"),

@@ -11,6 +11,7 @@ def results(**changes):
         {
             "fraction": 0.25,
             "seeds": [0],
+            "subgroups": {},
             "test": {"cases": 40, "people": 30, "resamples": 1000, "redrawn": 0, "metrics": metrics},
         }
     ]
@@ -19,6 +20,7 @@ def results(**changes):
         "task": "classification",
         "classes": ["CN", "AD"],
         "summary": summary,
+        "cells": [],
         "folds": None,
         "asked": {"seeds": [0], "fractions": [0.25]},
         "dropped": {"scans": 0, "cases": 0, "reasons": {}},
@@ -74,3 +76,23 @@ def test_seeds_baselines_and_caveats():
     assert "WARNING: the encoder was pretrained on 7 of these people, 1 in test." in text
     assert "does not beat age_sex_site: difference in test/auroc 0.010 [-0.100, 0.100]." in text
     assert "25%     age_sex_site" in text
+
+
+def test_groups_are_told_in_a_line_each():
+    group = {"people": 20, "cases": 25, "too_small": False, "metrics": {"auroc": ESTIMATE}}
+    found = results()
+    few = {**group, "group": "few", "people": 3, "too_small": True, "metrics": None}
+    sites = [{**group, "group": f"s{number}"} for number in range(8)]
+    alone = [{**group, "group": "made"}]
+    sexes = [{**group, "group": "F"}, {**group, "group": "M"}]
+    found["summary"][0]["subgroups"] = {"sex": sexes, "site": [*sites, few], "dataset": alone}
+    found["summary"][0]["without_age_bias"] = {"metrics": {"mae": ESTIMATE}}
+    found["cells"] = [{"fraction": 0.25, "kaplan_meier": {"logrank": test}} for test in ({"p": 0.0123}, None)]
+    text = results_table(found)
+    assert "test/auroc by sex: F 0.871 [0.700, 0.950] of 20; M 0.871 [0.700, 0.950] of 20.\n" in text
+    assert (
+        "s5 0.871 [0.700, 0.950] of 20; 2 more in results.json; 1 groups of fewer than 10 people.\n" in text
+    )
+    assert "by dataset" not in text
+    assert "as fitted on validation: test/mae 0.871 [0.700, 0.950].\n" in text
+    assert "Above and below the training median risk: log-rank p 0.012, undefined (each seed).\n" in text
