@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from braindino.files import write_json
-from braindino.scans.measures import QUANTILES, measure, more_than_brain
+from braindino.scans.measures import measure, more_than_brain
 from braindino.scans.store import Store
 
 TRAINING_SCANS = "training_scans.json"
@@ -19,7 +19,7 @@ COVERED = (0.1, 99.9)  # percentiles of the training scans that make the range
 SLACK = (0.1, 0.25)  # the range is widened by so much of its larger end and of its length
 AGREE = 0.9  # of the training scans, for skull stripping to be a rule of theirs
 MOST_OBLIQUE = 30.0  # degrees; slices then run half way between two planes
-_UNITS = {"spacing": " mm", "shape": "", "foreground": "", "extent": " mm", "volume": " ml"}
+_UNITS = {"spacing": " mm", "shape": " voxels"}
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,10 @@ def check_scan(found: Mapping[str, Any], reference: Mapping[str, Any], native: b
         told.append(Finding("stripped", f"not skull-stripped, as the training scans were: {why}", True))
     if not why and reference["stripped"] <= 1 - AGREE:
         told.append(Finding("stripped", "skull-stripped, as hardly any training scan was", True))
-    for check in ("spacing", "shape", "foreground"):
-        told += [Finding(check, line, False) for line in _outside(check, found, reference)]
-    odd = _outside("intensity", found, reference)
-    if odd:
-        more = f" (and {len(odd) - 1} of {len(QUANTILES)} percentiles more)" if len(odd) > 1 else ""
-        told.append(Finding("intensity", odd[0] + more, False))
+    for check in ("spacing", "shape", "foreground", "intensity"):
+        if odd := _outside(check, found, reference):
+            training = f"training: {reference['scans']} scans"
+            told.append(Finding(check, f"{'; '.join(odd)} ({training})", False))
     return told
 
 
@@ -109,7 +107,7 @@ def _orientation(found: Mapping[str, Any], reference: Mapping[str, Any], native:
 
 
 def _outside(check: str, found: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
-    """A sentence for every measure of a check that lies outside the widened range of training."""
+    """A few words on every measure of a check that lies outside the widened range of training."""
     told = []
     for name, (low, high) in reference["range"].items():
         kind, _, part = name.partition("/")
@@ -118,8 +116,6 @@ def _outside(check: str, found: Mapping[str, Any], reference: Mapping[str, Any])
         slack = SLACK[0] * max(abs(low), abs(high)) + SLACK[1] * (high - low)
         if low - slack <= found[name] <= high + slack:
             continue
-        where = f" ({part}{'th percentile' if kind == 'intensity' else ''})" if part else ""
-        unit = _UNITS.get(kind, "")
-        range_there = f"{low:.3g} to {high:.3g} in {reference['scans']} training scans"
-        told.append(f"{kind}{where} {found[name]:.3g}{unit}, {range_there}")
+        what = f"{part}th percentile" if kind == "intensity" else part or "share of voxels"
+        told.append(f"{what} {found[name]:.3g}{_UNITS.get(kind, '')}, not {low:.3g} to {high:.3g}")
     return told

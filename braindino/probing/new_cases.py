@@ -56,7 +56,7 @@ def find_cases(
         converted: folder that DICOM series are converted into.
 
     Raises:
-        BraindinoError: nothing of that name, or a table that is no manifest.
+        BraindinoError: nothing of that name, a table that is no manifest, or DICOM without dcm2niix.
     """
     scans: list[NewScan] = []
     refused: list[Refused] = []
@@ -160,9 +160,10 @@ def _of_folder(
         Refused(Path(row["path"]).name, row["path"], "readable", row["reason"])
         for row in rows.build().dropped.to_dict("records")
     ]
-    if not wanted and not refused:
+    if not wanted:
         there = f"; there are {', '.join(sorted({scan.modality for scan in scans}))}" if scans else ""
-        raise BraindinoError(f"{folder}: no {' or '.join(modalities)} in it{there}.")
+        told = f"no {' or '.join(modalities)} in it{there}"
+        refused.append(Refused(folder.absolute().name, str(folder), "modality", told))
     return wanted, refused
 
 

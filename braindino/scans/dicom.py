@@ -60,7 +60,7 @@ def find_converter() -> str:
     if found is None:
         raise BraindinoError(
             "there are DICOM series, and no dcm2niix to convert them.\nInstall it with "
-            "`pip install 'braindino[dicom]'`, or leave them out with `--options.dicom null`."
+            "`pip install 'braindino[dicom]'`; `braindino index` leaves them out with `--options.dicom null`."
         )
     return found
 

@@ -98,7 +98,7 @@ def test_one_bad_scan_does_not_stop_the_others(
     got = pd.read_csv(tmp_path / "out" / "predictions.csv", keep_default_na=False).set_index("case")
     assert sorted(got.index) == ["sub-0", "sub-8"]
     assert got.loc["sub-0", "warnings"] == ""
-    assert "spacing (columns) 16 mm, 4 to 4 in" in got.loc["sub-8", "warnings"]
+    assert "spacing: columns 16 mm, not 4 to 4 (training: 18 scans)" in got.loc["sub-8", "warnings"]
     rejects = pd.read_csv(tmp_path / "out" / "rejects.csv").set_index("case")
     assert rejects["check"].to_dict() == {
         "sub-1": "readable", "sub-2": "stripped", "sub-3": "orientation", "sub-9": "modality"
@@ -122,6 +122,12 @@ def test_a_folder_gives_the_scans_in_it(run: Path, scans: list[Path], tmp_path: 
     assert predict(run, tmp_path / "out", folder) == 0
     got = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert got["case"].tolist() == ["a_brain", "b_brain"]
+    (tmp_path / "t2").mkdir()
+    shutil.copy(scans[1], tmp_path / "t2" / "brain_T2w.nii.gz")
+    assert predict(run, tmp_path / "out", tmp_path / "t2", folder) == 1
+    (lost,) = pd.read_csv(tmp_path / "out" / "rejects.csv").to_dict("records")
+    assert (lost["case"], lost["check"], lost["reason"]) == ("t2", "modality", "no T1w in it; there are T2w")
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 2
 
 
 def test_a_number_has_its_deviation_over_the_seeds(

@@ -63,8 +63,8 @@ def test_what_differs_is_named(reference, changes, expected):
 
 
 def test_a_warning_tells_both_numbers(reference):
-    (finding,) = check_scan({**PLAIN, "spacing/slices": 5.0}, reference, native=False)
-    assert finding.told == "spacing (slices) 5 mm, 1 to 1.19 in 20 training scans"
+    (finding,) = check_scan({**PLAIN, "spacing/slices": 5.0, "spacing/rows": 2.0}, reference, native=False)
+    assert finding.told == "slices 5 mm, not 1 to 1.19; rows 2 mm, not 1 to 1 (training: 20 scans)"
 
 
 def test_axes_matter_where_the_encoder_takes_them_as_they_are(reference):
