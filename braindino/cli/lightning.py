@@ -36,6 +36,7 @@ from braindino.errors import BraindinoError
 if TYPE_CHECKING:
     from braindino.cli.probe import ProbeCLI
 
+BEST = "best.ckpt"  # in the run folder of a module that chooses weights on validation
 _PARSER = {"exit_on_error": False, "allow_abbrev": False}
 
 
@@ -165,12 +166,14 @@ class FitCLI(LightningCLI):
             raise BraindinoError(f"trainer: {error}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        """Continue from the run's newest checkpoint unless another was named."""
+        """The run's newest checkpoint, for an evaluation the best if one is kept, unless another is named."""
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         options: FitOptions = self._get(self.config_init, "run")
         if kwargs.get("ckpt_path") is None:
             if subcommand != "fit" or any(options.checkpoints.glob("*.ckpt")):
-                found = last_checkpoint(options.folder)
+                best = options.folder / BEST
+                evaluated = subcommand != "fit" and best.is_file()
+                found = best if evaluated else last_checkpoint(options.folder)
                 kwargs["ckpt_path"] = str(found)
                 _tell(f"continuing from {found}" if subcommand == "fit" else f"weights of {found}")
                 if subcommand == "fit":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from braindino.datasets.slices import SliceDataModule as SliceDataModule
     from braindino.datasets.ucsf_pdgm import UCSFPDGM as UCSFPDGM
     from braindino.datasets.upenn_gbm import UPENNGBM as UPENNGBM
+    from braindino.datasets.volume_cases import VolumeCases as VolumeCases
     from braindino.datasets.volumes import VolumeDataModule as VolumeDataModule
 
 # Name on the command line -> "module:Class", imported when it is asked for.
@@ -46,9 +47,12 @@ DATASETS = {
     "ucsf_pdgm": "ucsf_pdgm:UCSFPDGM",
     "upenn_gbm": "upenn_gbm:UPENNGBM",
 }
-_CLASSES = {"ScanDataModule": "datamodule", "SliceDataModule": "slices", "VolumeDataModule": "volumes"} | {
-    place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()
-}
+_CLASSES = {
+    "ScanDataModule": "datamodule",
+    "SliceDataModule": "slices",
+    "VolumeCases": "volume_cases",
+    "VolumeDataModule": "volumes",
+} | {place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()}
 
 
 def dataset_class(name: str) -> "type[ScanDataModule]":

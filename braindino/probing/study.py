@@ -9,6 +9,7 @@ import pandas as pd
 
 from braindino.analysis.predictions import format_predictions, one_scale
 from braindino.analysis.results import add_details, advantage, metrics_table, summarise
+from braindino.datasets.audit import audit
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import grid_masks
 from braindino.datasets.splits import PARTS
@@ -16,7 +17,6 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
-from braindino.probing.audit import audit
 from braindino.probing.baselines import known_traits, traits_cell, untrained
 from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, CellError, MakeTrainer, device_of, train_cell

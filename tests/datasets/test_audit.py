@@ -2,8 +2,8 @@
 
 import pytest
 
+from braindino.datasets.audit import audit
 from braindino.errors import BraindinoError
-from braindino.probing.audit import audit
 
 MODALITIES = ("T1w", "T2w")
 

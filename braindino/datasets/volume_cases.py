@@ -1,0 +1,250 @@
+"""3-D cases with masks, of any labelled dataset: random crops to train on, whole cases to evaluate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from braindino.datasets.datamodule import ScanDataModule
+from braindino.datasets.drawing import DrawnBatches, DrawnDataModule
+from braindino.datasets.grid_masks import GridMask, grid_masks
+from braindino.datasets.splits import nested_fraction
+from braindino.datasets.volumes import cut
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing
+
+CHANNEL = ("key", "step", "zero")  # columns per modality
+
+
+class VolumeCases(DrawnDataModule):
+    """Batches for 3-D segmentation from a dataset whose cases have masks; split by person, as it splits.
+
+    Training crops are drawn by the rule of `DrawnDataModule`: "volumes" (B, M, c, c, c) as stored, "step",
+    "zero" (B, M), "present" (B, M) bool, "labels" (B, c, c, c) uint8, "case" (B,) row labels of the dataset's
+    `cases`.
+    Validation and test hold one whole case each: "volumes" (1, M, D, H, W), and "labels" on the same grid.
+
+    A store is made by the contract `volume` if there is none; one without a spacing is refused, because in
+    it the voxels of two scans are of different size.
+    """
+
+    def __init__(
+        self,
+        cases: ScanDataModule,
+        crop: int = 128,
+        crops_per_case: int = 1,
+        foreground: float = 0.5,
+        fraction: float = 1.0,
+        fraction_seed: int = 0,
+        missing: Literal["mask", "drop"] = "mask",
+        batch_size: int = 1,
+        num_workers: int = 2,
+        seed: int = 0,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            cases: the dataset, e.g. `{class_path: braindino.datasets.BraTS2021, init_args: {root: ...}}`.
+            crop: side of a training crop in voxels.
+            crops_per_case: crops of each case that is drawn.
+            foreground: part of the crops whose middle lies in the mask, where there is one.
+            fraction: of the training people, stratified and nested: 10 % lie inside 25 %.
+            fraction_seed: another seed, other people.
+            missing: `mask` shows a case that lacks a modality with an empty channel, `drop` leaves it out.
+            batch_size: cases per training batch and process.
+            num_workers: processes that load batches.
+            seed: of the draws.
+            steps_per_epoch: training batches per epoch; by default as many as draw each case once.
+        """
+        super().__init__(cases.store_path, batch_size, num_workers, seed, steps_per_epoch)
+        for name, value in (("crop", crop), ("crops_per_case", crops_per_case)):
+            if value < 1:
+                raise BraindinoError(f"data: {name} {value}: expected 1 or more.")
+        if not 0 <= foreground <= 1:
+            raise BraindinoError(f"data: foreground {foreground}: expected 0 to 1.")
+        if not cases.regions:
+            raise BraindinoError(f"data.cases: the masks of {cases.name!r} have no regions to segment.")
+        self.cases, self.crop, self.crops_per_case, self.foreground = cases, crop, crops_per_case, foreground
+        self.fraction, self.fraction_seed, self.missing = fraction, fraction_seed, missing
+        self.modalities = tuple(cases.modalities)
+        self.masks: dict[int, GridMask] = {}
+        self.left_out = pd.DataFrame(columns=["case", "reason"])
+
+    def prepare_data(self) -> None:
+        """Index, and put into the store what it does not hold yet."""
+        if not (Path(self.store_path) / "contract.json").exists():
+            self.cases.use_contract(Preprocessing.preset("volume"))
+        self.cases.prepare_data()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Split, read or make the masks on the grid, and choose the labelled fraction; once.
+
+        Raises:
+            BraindinoError: a store without a spacing, or nobody left in a part of the split.
+        """
+        if len(self.scans):
+            return
+        if self.contract.spacing is None:
+            raise BraindinoError(
+                f"{self.store_path}: prepared without a spacing; volumes need one size of voxel.\n"
+                "Name another folder: `braindino prepare MANIFEST --store FOLDER --contract volume`."
+            )
+        self.cases.setup(stage)
+        self.store = self.cases.store
+        self.masks, reasons = grid_masks(self.cases)
+        table = self._table()
+        if self.missing == "drop":
+            lacking = (table[[f"key_{name}" for name in self.modalities]] == "").any(axis=1)
+            reasons |= {int(row): "lacks a modality" for row in table.index[lacking]}
+        self.left_out = pd.DataFrame(
+            [(self.cases.cases.loc[row, "case"], reason) for row, reason in sorted(reasons.items())],
+            columns=["case", "reason"],
+        )
+        table = table.drop(index=[row for row in reasons if row in table.index])
+        train = table[table["split"] == "train"]
+        chosen = nested_fraction(
+            train.assign(stratum=self.cases.strata(self.cases.cases).loc[train.index]),
+            self.fraction, self.fraction_seed, "stratum",
+        )  # fmt: skip
+        table = table[(table["split"] != "train") | table.index.isin(chosen.index)]
+        for part in ("train", "val", "test"):
+            if not (table["split"] == part).any():
+                raise BraindinoError(f"data.cases: nobody with a usable mask is in the part {part}.")
+        self.scans = table.rename_axis("case").reset_index()
+        self._compare_with_checkpoint()
+
+    def _table(self) -> pd.DataFrame:
+        """Cases by row label: dataset, group, split, key, weight and the columns per modality."""
+        cases = self.cases.cases
+        index = self.store.index().drop_duplicates("key").set_index("key")
+        keys = cases[[f"key_{name}" for name in self.modalities]]
+        table = cases[["dataset", "group", "split"]].assign(weight=1.0, key=keys.agg(" ".join, axis=1))
+        for name in self.modalities:
+            own = index.reindex(keys[f"key_{name}"])
+            table[f"key_{name}"] = keys[f"key_{name}"]
+            table[f"step_{name}"] = own["step"].fillna(1.0).to_numpy()
+            table[f"zero_{name}"] = own["zero"].fillna(0.0).to_numpy()
+        return table
+
+    def batches_of(self, split: str, rank: int, world: int) -> "MaskedCrops":
+        """See `DrawnDataModule.batches_of`."""
+        return MaskedCrops(self, split, rank, world)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Whole validation cases, this process's share."""
+        return self._whole(["val"])
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Whole validation and test cases: of both, predictions are written."""
+        return self._whole(["val", "test"])
+
+    def _whole(self, splits: Sequence[str]) -> DataLoader[Any]:
+        rank, world = self._world()
+        chosen = self.scans[self.scans["split"].isin(splits)].iloc[rank::world]
+        options = {**self._options(), "num_workers": min(self.num_workers, 2)}
+        options["persistent_workers"] = options["num_workers"] > 0
+        return DataLoader(WholeCases(self, chosen), shuffle=False, **options)
+
+
+class MaskedCrops(DrawnBatches):
+    """Whole batches of crops with their labels."""
+
+    def __init__(self, module: VolumeCases, split: str, rank: int, world: int) -> None:
+        """See `DrawnBatches`."""
+        super().__init__(module, split, rank, world)
+        table = module.scans.iloc[self.rows]
+        self.crop, self.crops, self.foreground = module.crop, module.crops_per_case, module.foreground
+        self.cases = table["case"].to_numpy(np.int64)
+        self.masks = [module.masks[int(case)] for case in self.cases]
+        self.keys, self.step, self.zero = by_modality(table, module.modalities)
+
+    def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
+        """The batch whose first sample, of all ranks, is `start`."""
+        number, drawn = self.draw(start)
+        case = drawn.repeat(self.crops)
+        side = (self.crop,) * 3
+        volumes = np.empty((len(case), self.keys.shape[1], *side), self.store.contract.dtype)
+        labels = np.zeros((len(case), *side), np.uint8)
+        for b, k in enumerate(case.tolist()):
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, int(number[b // self.crops])]))
+            corner = self._corner(rng, k, b % self.crops)
+            for m in range(self.keys.shape[1]):
+                cut(self.store, self.keys[k, m].decode(), corner, self.zero[k, m], out=volumes[b, m])
+            cut_labels(self.masks[k], corner, out=labels[b])
+        return {
+            "volumes": torch.from_numpy(volumes),
+            "step": torch.from_numpy(self.step[case]),
+            "zero": torch.from_numpy(self.zero[case]),
+            "present": torch.from_numpy(self.keys[case] != b""),
+            "labels": torch.from_numpy(labels),
+            "case": torch.from_numpy(self.cases[case]),
+        }
+
+    def _corner(self, rng: np.random.Generator, case: int, which: int) -> tuple[int, int, int]:
+        """The first voxel of the `which`-th crop of a sample, within the grid where it is large enough."""
+        mask = self.masks[case]
+        grid = np.array([len(mask), *mask.size])
+        room = np.maximum(grid - self.crop, 0)
+        held = np.flatnonzero(mask.holds[:, 1:].any(axis=1))
+        for _ in range(which + 1):  # the same draws whichever crop is asked for
+            inside, share = rng.random(), rng.random(3)
+        if inside >= self.foreground or not len(held):
+            corner = np.floor(share * (room + 1)).astype(int)
+        else:
+            plane = int(held[int(share[0] * len(held))])
+            rows, columns = np.nonzero(mask.slice(plane))
+            at = int(share[1] * len(rows))
+            corner = np.clip(np.array([plane, rows[at], columns[at]]) - self.crop // 2, 0, room)
+        return int(corner[0]), int(corner[1]), int(corner[2])
+
+
+class WholeCases(Dataset[dict[str, torch.Tensor]]):
+    """One whole case per item, with its labels."""
+
+    def __init__(self, module: VolumeCases, table: pd.DataFrame) -> None:
+        """The cases of some rows of `module.scans`."""
+        self.store, self.cases = module.store, table["case"].to_numpy(np.int64)
+        self.masks = [module.masks[int(case)] for case in self.cases]
+        self.keys, self.step, self.zero = by_modality(table, module.modalities)
+
+    def __len__(self) -> int:
+        """Number of cases."""
+        return len(self.cases)
+
+    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
+        """Case `i`; see `VolumeCases`."""
+        mask = self.masks[i]
+        shape = (len(mask), *mask.size)
+        volumes = np.empty((1, self.keys.shape[1], *shape), self.store.contract.dtype)
+        for m in range(self.keys.shape[1]):
+            cut(self.store, self.keys[i, m].decode(), (0, 0, 0), self.zero[i, m], out=volumes[0, m])
+        labels = np.empty((1, *shape), np.uint8)
+        cut_labels(mask, (0, 0, 0), out=labels[0])
+        return {
+            "volumes": torch.from_numpy(volumes),
+            "step": torch.from_numpy(self.step[[i]]),
+            "zero": torch.from_numpy(self.zero[[i]]),
+            "present": torch.from_numpy(self.keys[[i]] != b""),
+            "labels": torch.from_numpy(labels),
+            "case": torch.from_numpy(self.cases[[i]]),
+        }
+
+
+def by_modality(table: pd.DataFrame, modalities: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keys (N, M) bytes, steps and zeros (N, M) float32 of a table's cases."""
+    keys, steps, zeros = (table[[f"{column}_{name}" for name in modalities]] for column in CHANNEL)
+    return keys.to_numpy(str).astype("S"), steps.to_numpy(np.float32), zeros.to_numpy(np.float32)
+
+
+def cut_labels(mask: GridMask, corner: tuple[int, int, int], out: np.ndarray) -> None:
+    """Copy a box of labels into `out` (c, c, c); what lies outside of the grid becomes 0."""
+    out[...] = 0
+    first, row, column = corner
+    for i in range(min(out.shape[0], len(mask) - first)):
+        plane = mask.slice(first + i)[row : row + out.shape[1], column : column + out.shape[2]]
+        out[i, : plane.shape[0], : plane.shape[1]] = plane

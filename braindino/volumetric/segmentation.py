@@ -1,0 +1,248 @@
+"""SwinUNETRModule, a LightningModule: SwinUNETR on tumours and lesions, evaluated case by case."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from braindino.datasets.volume_cases import VolumeCases
+from braindino.encoders.volumes.swin import DEPTHS, STRIDE, LegacyPatchMerging
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import decode
+from braindino.volumetric.corruption import Randomness
+from braindino.volumetric.module import shape_for
+from braindino.volumetric.optimiser import Clipping, SwinOptimiser
+from braindino.volumetric.results import CaseRows, write_results
+from braindino.volumetric.transfer import Transfer, channel_names, read_source, transfer
+
+OVERLAP = 0.5  # of sliding windows (the authors' code)
+CHANGE = 0.1  # how far intensities are scaled and shifted in training (the authors' code)
+
+
+class SwinUNETRModule(LightningModule):
+    """SwinUNETR on crops, one sigmoid per region, Dice loss (arXiv 2406.10395, "Fine-tuning").
+
+    Batches are those of `VolumeCases`. Validation slides windows of the crop's size over whole cases; the
+    weights of the best mean Dice are kept as `best.ckpt` in the run folder. `braindino test` evaluates them
+    once, in each scan's own space, and writes predictions.csv and results.json as a probe does.
+
+    Args:
+        depth: blocks per stage: `tiny` 2-2-2-2, `small` 2-2-6-2, `big` 2-2-18-2, or four numbers.
+        width: features of the first stage, a multiple of 12.
+        heads: attention heads per stage.
+        window: side of the attention windows.
+        norm: of the convolutions; `instance` as published, `group` where the deepest map is a single voxel.
+        init_from: start the encoder from a pretraining run (folder or `.ckpt`) or a published BrainSegFounder
+            file. Channels are matched by the names of the sequences.
+        optimiser: AdamW and its schedule.
+        activation_checkpointing: compute blocks again in the backward pass instead of keeping them.
+        resamples: draws of people for the intervals of a test.
+        seed: of flips and intensity changes (the weights follow `seed_everything`).
+    """
+
+    next_command = "braindino test --config {run}/config.yaml --run.id ID"
+
+    def __init__(
+        self,
+        depth: Literal["tiny", "small", "big"] | tuple[int, int, int, int] = "tiny",
+        width: int = 48,
+        heads: tuple[int, int, int, int] = (3, 6, 12, 24),
+        window: int = 7,
+        norm: Literal["instance", "group"] = "instance",
+        init_from: str | None = None,
+        optimiser: SwinOptimiser = SwinOptimiser(lr=1e-4, weight_decay=1e-5),  # noqa: B008 - frozen
+        activation_checkpointing: bool = False,
+        resamples: int = 2000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if seed < 0:
+            raise BraindinoError(f"model.seed {seed}: must not be negative.")
+        if resamples < 0:
+            raise BraindinoError(f"model.resamples {resamples}: expected 0 or more.")
+        self.depths = DEPTHS[depth] if isinstance(depth, str) else tuple(depth)
+        self.width, self.heads_per_stage, self.window, self.norm = width, tuple(heads), window, norm
+        self.init_from, self.optimiser_config = init_from, optimiser
+        self.activation_checkpointing, self.resamples, self.seed = activation_checkpointing, resamples, seed
+        self.step = 0  # at which the weights were saved that were loaded
+        self.batches = 0  # trained on by this process since the start of the run, interruptions left out
+        self.start = ""
+        self.people: frozenset[str] | None = None  # whom the start's weights had seen
+        self._clip = Clipping()
+        self._dice: list[Tensor] = []
+        self._rows: CaseRows | None = None
+
+    # ----------------------------------------------------------------------------------------------- set-up
+
+    @property
+    def data(self) -> VolumeCases:
+        """The data module of the run."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, VolumeCases):
+            raise BraindinoError("SwinUNETRModule needs cases with masks: data of VolumeCases.")
+        return data
+
+    def configure_model(self) -> None:
+        """Build the network for the data's modalities and regions, and load what it starts from."""
+        if hasattr(self, "network"):
+            return
+        data = self.data
+        if data.crop % STRIDE:
+            raise BraindinoError(
+                f"data.crop {data.crop}: the network halves crops five times; give a multiple of {STRIDE}."
+            )
+        self.regions = tuple(data.cases.regions)
+        members = torch.zeros(256, len(self.regions), dtype=torch.bool)
+        for column, labels in enumerate(data.cases.regions.values()):
+            members[list(labels), column] = True
+        self.register_buffer("membership", members, persistent=False)
+        source = None if self.init_from is None else read_source(self.init_from)
+        channels = channel_names(data.modalities)
+        self.shape = shape_for(
+            channels, self.depths, self.width, self.heads_per_stage, self.window,
+            legacy=source is not None and source.shape.legacy_merging,
+        )  # fmt: skip
+        self.network = self._swin_unetr(len(channels))
+        if source is not None:
+            report: Transfer = transfer(self.network.get_submodule("swinViT"), channels, source)
+            self.start, self.people = f"{source.path}: {report}", source.people
+            rank_zero_info(f"model.init_from {self.start}")
+
+    def _swin_unetr(self, channels: int) -> torch.nn.Module:
+        from monai.networks.nets import SwinUNETR
+
+        return SwinUNETR(
+            in_channels=channels, out_channels=len(self.regions), depths=self.shape.depths,
+            num_heads=self.shape.heads, window_size=self.window, feature_size=self.width,
+            norm_name=("group", {"num_groups": 4}) if self.norm == "group" else "instance",
+            use_checkpoint=self.activation_checkpointing,
+            downsample=LegacyPatchMerging if self.shape.legacy_merging else "mergingv2",
+        )  # fmt: skip
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Keeps the weights of the best validation Dice."""
+        return [
+            ModelCheckpoint(
+                dirpath=self.trainer.default_root_dir, filename="best", monitor="val/dice", mode="max",
+                save_top_k=1, save_weights_only=True, enable_version_counter=False,
+            )
+        ]  # fmt: skip
+
+    def configure_optimizers(self) -> Any:
+        """See `SwinOptimiser`."""
+        return self.optimiser_config.configure(self)
+
+    # --------------------------------------------------------------------------------------------- training
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """(B, M, D, H, W) z-scored -> one logit per region and voxel (B, R, D, H, W)."""
+        return self.network(volumes)
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Dice loss of flipped and intensity-changed crops."""
+        from monai.losses import DiceLoss
+
+        volumes, labels = self._changed(batch, self.batches)
+        self.batches += 1
+        loss: Tensor = DiceLoss(sigmoid=True, squared_pred=True, smooth_nr=0.0, smooth_dr=1e-6)(
+            self(volumes).float(), self._members(labels).float()
+        )
+        self.log("train/loss", loss.detach(), batch_size=len(labels))
+        return loss
+
+    def _changed(self, batch: Mapping[str, Tensor], number: int) -> tuple[Tensor, Tensor]:
+        volumes = decode(batch["volumes"], batch["step"], batch["zero"])
+        random = Randomness.of(self.seed, number, self.global_rank, volumes.device).host
+        flipped, mirrored = [], []
+        for volume, label in zip(volumes, batch["labels"], strict=True):
+            axes = [axis for axis in (-3, -2, -1) if random.random() < 0.5]
+            flipped.append(volume.flip(axes))
+            mirrored.append(label.flip(axes))
+        volumes, labels = torch.stack(flipped), torch.stack(mirrored)
+        shape = (2, *volumes.shape[:2], 1, 1, 1)
+        scale, shift = volumes.new_tensor(random.uniform(-CHANGE, CHANGE, shape))
+        return torch.where(volumes == 0, volumes, volumes * (1 + scale) + shift), labels
+
+    def _members(self, labels: Tensor) -> Tensor:
+        """Labels (B, D, H, W) -> (B, R, D, H, W) bool."""
+        table = self.get_buffer("membership")
+        return table[labels.long()].movedim(-1, 1)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip; leave out a step that is not finite."""
+        norm = self._clip(self, self.optimiser_config.clip, self.trainer.global_step)
+        self.log_dict({"train/grad_norm": norm, "train/lr": optimizer.param_groups[0]["lr"]})
+
+    # ------------------------------------------------------------------------------------------- evaluation
+
+    def masks(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The masks (B, R, D, H, W) bool of whole cases, by windows of the crop's size that half overlap."""
+        from monai.inferers import sliding_window_inference
+
+        volumes = decode(batch["volumes"], batch["step"], batch["zero"])
+        side = (self.data.crop,) * 3
+        logits = sliding_window_inference(volumes, side, 1, self, OVERLAP, mode="gaussian")
+        return torch.as_tensor(logits) > 0
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Dice per region of one case on the store's grid."""
+        self._dice.append(grid_dice(self.masks(batch), self._members(batch["labels"])))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean Dice over cases, of all processes, and per region."""
+        found = torch.cat([*self._dice, torch.zeros(0, len(self.regions), device=self.device)])
+        self._dice.clear()
+        sums = self.all_gather(torch.cat([found.sum(dim=0), found.new_tensor([len(found)])]))
+        sums = torch.as_tensor(sums).reshape(-1, len(self.regions) + 1).sum(dim=0)
+        mean = sums[:-1] / sums[-1]
+        self.log("val/dice", mean.mean())
+        for name, value in zip(self.regions, mean, strict=True):
+            self.log(f"val/dice_{name}", value)
+
+    def on_test_start(self) -> None:
+        """One process writes one table."""
+        if self.trainer.world_size > 1:
+            raise BraindinoError("test: every case is evaluated once; give --trainer.devices 1.")
+        self._rows = CaseRows(self.data, int(os.environ.get("PL_GLOBAL_SEED", "0")))
+
+    def test_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Compare one case's masks with those that were drawn, in the scan's own space."""
+        assert self._rows is not None
+        self._rows.add(int(batch["case"][0]), self.masks(batch)[0].cpu().numpy())
+
+    def on_test_epoch_end(self) -> None:
+        """Write predictions.csv, results.json, metrics.csv, cases.csv into the run folder."""
+        assert self._rows is not None
+        folder = Path(self.trainer.default_root_dir)
+        name = self.init_from or "scratch"
+        results = write_results(folder, self._rows, name, self.people, self.step, self.resamples)
+        for metric, found in results["summary"][0]["test"]["metrics"].items():
+            if np.isfinite(found["value"]):
+                self.log(f"test/{metric}", float(found["value"]))
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the number of batches seen and where the weights came from."""
+        checkpoint["segmentation"] = {
+            "batches": self.batches, "seed": self.seed, "start": self.start, "regions": list(self.regions),
+        }  # fmt: skip
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the next batch."""
+        self.batches = int(checkpoint["segmentation"]["batches"])
+        self.step = int(checkpoint["global_step"])
+
+
+def grid_dice(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Dice (B, R) of masks (B, R, D, H, W) bool; 1 where both are empty."""
+    both, sizes = (predicted & truth).flatten(2).sum(-1), [m.flatten(2).sum(-1) for m in (predicted, truth)]
+    whole = sizes[0] + sizes[1]
+    return torch.where(whole > 0, 2 * both / whole.clamp(min=1), 1.0)
