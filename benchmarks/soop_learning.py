@@ -123,6 +123,7 @@ def pretrained(seed: int, given: argparse.Namespace, cohort: pd.DataFrame, parts
     held_out = given.work / f"held_out_{seed}.txt"
     people = cohort["group"][parts.isin(HELD_OUT[seed]).to_numpy()]
     held_out.write_text("".join(f"{person}\n" for person in people))
+    continued = (given.work / "runs" / f"seed{seed}").exists()
     run = ["--run.root", given.work / "runs", "--run.name", f"seed{seed}", "--run.id", f"seed{seed}"]
     configs = [part for config in given.config for part in ("--config", config)]
     data = ["--data.store", given.work / "store", "--data.exclude", held_out]
@@ -130,6 +131,7 @@ def pretrained(seed: int, given: argparse.Namespace, cohort: pd.DataFrame, parts
     began = time.time(), time.process_time()
     command("fit", *configs, *data, *run, *seeds)
     spent = {"minutes": (time.time() - began[0]) / 60, "cpu_minutes": (time.process_time() - began[1]) / 60}
+    spent["continued"] = continued
     command("export", given.work / "runs" / f"seed{seed}" / f"seed{seed}", "--out", encoder)
     write_json(given.work / f"time_{seed}.json", spent)
     return encoder
@@ -142,6 +144,12 @@ def cell(seed: int, given: argparse.Namespace, cohort: pd.DataFrame, parts: pd.S
         return pd.read_csv(kept)
     encoder = load_encoder(str(pretrained(seed, given, cohort, parts)))
     assert isinstance(encoder, ViTEncoder)
+    assert encoder.pretraining_people is not None
+    held_out = cohort["group"][parts.isin(HELD_OUT[seed]).to_numpy()]
+    if seen := sorted(encoder.pretraining_people & set(held_out)):
+        raise SystemExit(
+            f"seed {seed}: {len(seen)} held-out people were seen in pretraining, {seen[0]} first"
+        )
     slices = slices_of(given.work / "store", cohort)
     fine = slices_of(given.work / "store_pixels", cohort)
     pixels = torch.nn.functional.avg_pool2d(fine, 4).flatten(1).double().numpy()
@@ -183,9 +191,7 @@ class Resampling:
     def __init__(self, table: pd.DataFrame, task: str, draws: int = 2000) -> None:
         self.seeds: list[int] = []
         self.people: list[int] = []
-        self.scores: dict[
-            str, list[np.ndarray]
-        ] = {}  # by method and seed: (1 + draws,), the first unweighted
+        self.scores: dict[str, list[np.ndarray]] = {}  # method -> by seed (1 + draws,), the first unweighted
         generator = np.random.default_rng(0)
         for seed, rows in table[table["task"] == task].groupby("seed"):
             wide = rows.pivot_table("predicted", "subject", "method")
@@ -239,8 +245,7 @@ def main() -> None:
         columns = ["--options.path", "flair", "--options.id", "subject"]
         command("index", given.data / "cohort.csv", "--dataset", "cohort", "--out", manifest, *columns)
     for store, size in (("store", given.size), ("store_pixels", "[192, 160]")):
-        if not (given.work / store / "index.csv").is_file():
-            command("prepare", manifest, "--store", given.work / store, "--depth", "none", "--size", size)
+        command("prepare", manifest, "--store", given.work / store, "--depth", "none", "--size", size)
     cohort = pd.read_csv(manifest)
     parts = parts_of(cohort)
     tables = []
@@ -268,7 +273,8 @@ def report(table: pd.DataFrame, given: argparse.Namespace) -> None:
             print(f"pretrained: chosen - {other}: {scores.difference('pretrained: chosen', other)}")
     for path in sorted(given.work.glob("time_*.json")):
         spent = json.loads(path.read_text())
-        print(f"{path.stem}: {spent['minutes']:.1f} minutes, {spent['cpu_minutes']:.1f} of one core")
+        part = ", the last part of an interrupted run" if spent.get("continued") else ""
+        print(f"{path.stem}: {spent['minutes']:.1f} minutes, {spent['cpu_minutes']:.1f} of one core{part}")
 
 
 if __name__ == "__main__":
