@@ -1,0 +1,276 @@
+"""Probes on 716 real slices against PCA with a linear model and against a network trained from scratch.
+
+Age, sex, prior stroke and mRS >= 3 from one FLAIR slice of each stroke patient, at 10, 25, 50 and 100 % of
+the labels; and the lesion's outline against a U-Net (`--tasks lesion`). For each of three seeds a part of the
+people is held out: they are in neither the pretraining of the encoder nor any training. Encoders are those of
+`soop_learning.py` in the same work folder, pretrained here if they are not there yet. The labelled people of
+every fraction are the same for every method:
+
+- probe: `RidgeHead` or `LogisticHead` on the frozen encoder's CLS and mean patch token, tuned on validation;
+- the same on the encoder's shape with random weights, and a model of age, sex and site (`probe.baselines`);
+- PCA of pixels reduced four times, then ridge or logistic regression, tuned on validation;
+- a residual CNN (MONAI's `Regressor`, 8 to 64 channels) trained on the slices, flipped at random; its epoch
+  chosen on validation.
+
+    python benchmarks/soop_probes.py ../shared/data/soop --work soop_work
+
+Writes `benchmarks/results/soop_probes.md`. A run that is interrupted is continued by the same command.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from hippocampus import UNetMaps, trainer
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from soop_learning import HELD_OUT, HERE, command, parts_of, pretrained, slices_of
+from torch.nn import functional
+
+from braindino.analysis.headlines import headlines
+from braindino.analysis.results import summarise
+from braindino.datasets import Cohort
+from braindino.encoders.checkpoints import load_encoder
+from braindino.probing import (
+    FrozenProbeModule,
+    LogisticHead,
+    MeanPooling,
+    Protocol,
+    RidgeHead,
+    SegmentationHead,
+    run_study,
+)
+from braindino.probing.cases import ProbeCases
+from braindino.probing.cell import Cell, prediction_rows, shown_parts
+from braindino.probing.heads import Head, classification_rows, regression_rows
+from braindino.probing.study import run_cells
+
+TASKS = {"age": "age", "sex": "sex", "prior_stroke": "prior stroke", "poor": "mRS >= 3"}
+RESULTS = HERE / "results" / "soop_probes.md"
+STRENGTHS = 10.0 ** np.arange(-3, 5)
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def table_of(data: Path, work: Path) -> Path:
+    """The cohort's table with absolute paths and mRS as a class."""
+    table = pd.read_csv(data / "cohort.csv")
+    table["poor"] = np.where(table["mrs"].isna(), "", (table["mrs"] >= 3).astype(int).astype(str))
+    for column in ("flair", "lesion_mask"):
+        table[column] = [str((data / name).resolve()) for name in table[column]]
+    table.to_csv(work / "probes.csv", index=False)
+    return work / "probes.csv"
+
+
+def split_of(seed: int, work: Path) -> Path:
+    """The people held out are tested on; a fifth of the others is for validation."""
+    cohort = pd.read_csv(work / "soop.csv")
+    parts = parts_of(cohort).to_numpy()
+    test = np.isin(parts, HELD_OUT[seed])
+    val = ~test & (np.random.default_rng(seed).random(len(cohort)) < 0.2)
+    file = work / f"split_{seed}.csv"
+    split = np.where(test, "test", np.where(val, "val", "train"))
+    pd.DataFrame({"group": "cohort:" + cohort["subject"], "split": split}).to_csv(file, index=False)
+    return file
+
+
+def data_of(task: str, seed: int, work: Path) -> Cohort:
+    """The slices with one of the labels; people without it are left out."""
+    options: dict[str, Any] = {"task": "regression" if task == "age" else "classification", "target": task}
+    if task == "lesion":
+        options = {"task": "segmentation", "regions": {"lesion": [1]}}
+    path = {"FLAIR": "flair"} | ({"mask": "lesion_mask"} if task == "lesion" else {})
+    return Cohort(
+        work / "probes.csv", work / "store", **options, path=path, id="subject", dataset="cohort",
+        split_file=split_of(seed, work),
+    )  # fmt: skip
+
+
+def best(fits: list[Predict], x: np.ndarray, y: np.ndarray, classes: bool) -> Predict:
+    """The one that is best on the validation part, by AUROC or mean absolute error."""
+
+    def quality(predict: Predict) -> float:
+        return float(roc_auc_score(y, predict(x)) if classes else -np.abs(predict(x) - y).mean())
+
+    return max(fits, key=quality)
+
+
+def pca(x: np.ndarray, y: np.ndarray, xv: np.ndarray, yv: np.ndarray, classes: bool, seed: int) -> Predict:
+    """PCA of pixels and a linear model, its size and penalty chosen on validation."""
+    flat = functional.avg_pool2d(torch.from_numpy(x), 2).flatten(1).numpy()
+    fits = []
+    for size in (20, 50):
+        for strength in STRENGTHS:
+            model = LogisticRegression(C=1 / strength, max_iter=2000) if classes else Ridge(strength)
+            found = make_pipeline(PCA(min(size, len(flat) - 1), random_state=0), StandardScaler(), model).fit(
+                flat, y
+            )
+
+            def predict(images: np.ndarray, found: Any = found) -> np.ndarray:
+                rows = functional.avg_pool2d(torch.from_numpy(images), 2).flatten(1).numpy()
+                return found.predict_proba(rows)[:, 1] if classes else found.predict(rows)
+
+            fits.append(predict)
+    return best(fits, xv, yv, classes)
+
+
+def cnn(x: np.ndarray, y: np.ndarray, xv: np.ndarray, yv: np.ndarray, classes: bool, seed: int) -> Predict:
+    """A residual network from scratch: Adam, 40 epochs at most, the best epoch on validation."""
+    from monai.networks.nets import Regressor
+
+    torch.manual_seed(seed)
+    net = Regressor(x.shape[1:], (1,), channels=(8, 16, 32, 64), strides=(2, 2, 2, 2), dropout=0.2)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
+    mean, spread = (0.0, 1.0) if classes else (float(y.mean()), float(y.std()))
+    images, target = torch.from_numpy(x), torch.from_numpy((y - mean) / spread).float()
+
+    def predict(values: np.ndarray) -> np.ndarray:
+        net.eval()
+        with torch.inference_mode():
+            given = torch.from_numpy(values)
+            output = torch.cat([net(part) for part in given.split(128)])[:, 0].double()
+        return (torch.sigmoid(output) if classes else output * spread + mean).numpy()
+
+    kept, top, waited = None, -np.inf, 0
+    for _ in range(40):
+        net.train()
+        for rows in torch.randperm(len(images)).split(16):
+            batch = images[rows]
+            flip = torch.rand(len(batch)) < 0.5
+            batch = torch.where(flip[:, None, None, None], batch.flip(3), batch)
+            output = net(batch)[:, 0]
+            loss = functional.binary_cross_entropy_with_logits if classes else functional.mse_loss
+            optimiser.zero_grad()
+            loss(output, target[rows]).backward()
+            optimiser.step()
+        now = predict(xv)
+        quality = roc_auc_score(yv, now) if classes else -np.abs(now - yv).mean()
+        waited += 1
+        if quality > top:
+            kept, top, waited = {k: v.clone() for k, v in net.state_dict().items()}, quality, 0
+        if waited == 8:
+            break
+    assert kept is not None
+    net.load_state_dict(kept)
+    return predict
+
+
+def supervised(how: Any, cases: ProbeCases, images: np.ndarray, head: Head) -> Callable[[Cell], None]:
+    """A cell of a study by `how`, on the people and with the files of every other cell."""
+
+    def run(cell: Cell) -> None:
+        train, val = cases.labelled(cell.fraction, cell.seed), cases.part("val")
+        shown = pd.concat(shown_parts(cases, train, head.task))
+        target = cases.target.numpy().astype(np.float64)
+        (x, y), (xv, yv) = ((images[part.index], target[part.index]) for part in (train, val))
+        made = how(x, y, xv, yv, bool(cases.classes), cell.seed)(images[shown.index])
+        both = np.column_stack([1 - made, made])
+        rows = (
+            classification_rows(both, shown, cases.classes) if cases.classes else regression_rows(made, shown)
+        )
+        facts = {"train_cases": len(train), "train_people": int(train["group"].nunique())}
+        cell.write(prediction_rows(shown, rows, cell), facts)
+
+    return run
+
+
+def one_seed(task: str, seed: int, encoder: Any, given: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Results of every method on one task, with one seed and its held-out people."""
+    data, folder = data_of(task, seed, given.work), given.work / "probes" / task / f"seed{seed}"
+    protocol = Protocol(seeds=[seed], fractions=given.fractions, resamples=0, max_epochs=given.epochs)
+    if task == "lesion":
+        module = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1), lr=1e-3)
+        found = run_study(module, data, protocol, trainer, folder / "probe", encoder)
+        unet = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1), lr=1e-3, standardise=False)
+        unet.pooling = UNetMaps()
+        how = Protocol(**{**vars(protocol), "baselines": False})
+        other = run_study(unet, data, how, trainer, folder / "unet", encoder)
+        return {"probe": found, **found["baselines"], "U-Net from scratch": other}
+    head = RidgeHead() if task == "age" else LogisticHead(class_weights="balanced")
+    module = FrozenProbeModule("soop", head, MeanPooling(patches=True))
+    found = run_study(module, data, protocol, trainer, folder / "probe", encoder)
+    cases = ProbeCases.of(data, head, "mask")
+    table = cases.table.assign(subject=cases.table["case"].str.split(":").str[1])
+    images = slices_of(given.work / "store", table).numpy()
+    methods = {"probe": found, **found["baselines"]}
+    for name, how in (("PCA + linear", pca), ("CNN from scratch", cnn)):
+        place = folder / name.split()[0].lower()
+        asked = [Cell(place / "cells", seed, fraction) for fraction in given.fractions]
+        predictions, facts = run_cells(place, asked, supervised(how, cases, images, head))
+        methods[name] = summarise(predictions, facts, 0)
+    return methods
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="the folder with cohort.csv and nifti/")
+    parser.add_argument("--work", type=Path, default=Path("soop_work"), help="folder that is continued in")
+    parser.add_argument("--config", nargs="+", default=["pretrain_small.yaml", HERE / "soop_cpu.yaml"])
+    parser.add_argument("--size", default="[64, 56]", help="rows and columns of the slices")
+    parser.add_argument("--seeds", nargs="+", type=int, default=sorted(HELD_OUT), choices=sorted(HELD_OUT))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=[*TASKS, "lesion"])
+    parser.add_argument("--fractions", nargs="+", type=float, default=[0.1, 0.25, 0.5, 1.0])
+    parser.add_argument("--epochs", type=int, default=30, help="of segmentation")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    manifest = given.work / "soop.csv"
+    if not manifest.is_file():
+        columns = ["--options.path", "flair", "--options.id", "subject"]
+        command("index", given.data / "cohort.csv", "--dataset", "cohort", "--out", manifest, *columns)
+    store = given.work / "store"
+    if not (store / "index.csv").is_file():
+        command("prepare", manifest, "--store", store, "--depth", "none", "--size", given.size)
+    table_of(given.data, given.work)
+    cohort = pd.read_csv(manifest)
+    encoders = {
+        seed: load_encoder(str(pretrained(seed, given, cohort, parts_of(cohort)))) for seed in given.seeds
+    }
+    lines = ["| task | labels | method | mean over seeds | sd | seeds |", "|---" * 6 + "|"]
+    for task in given.tasks:
+        seeds = [one_seed(task, seed, encoders[seed], given) for seed in given.seeds]
+        kind, classes = seeds[0]["probe"]["task"], seeds[0]["probe"]["classes"]
+        metric = headlines(kind, classes)[0]
+        for number, fraction in enumerate(given.fractions):
+            for method in seeds[0]:
+                values = np.array(
+                    [each[method]["summary"][number]["test"]["metrics"][metric]["value"] for each in seeds],
+                    dtype=float,
+                )
+                told = ", ".join(f"{value:.3f}" for value in values)
+                sd = f"{values.std(ddof=1):.3f}" if len(values) > 1 else ""
+                lines.append(
+                    f"| {TASKS.get(task, task)}, {metric} | {fraction:.0%} | {method} "
+                    f"| {values.mean():.3f} | {sd} | {told} |"
+                )
+    told = [
+        "# Probes on SOOP",
+        "",
+        f"`python benchmarks/soop_probes.py DATA --work soop_work --tasks {' '.join(given.tasks)}` on "
+        f"{date.today()}, {torch.get_num_threads()} thread(s) of a CPU of {os.cpu_count()} cores shared with "
+        f"other work (load {os.getloadavg()[0]:.1f}); this call took "
+        f"{(time.perf_counter() - started) / 60:.1f} min.",
+        "",
+        "Each seed has held-out people and labelled people of its own, the same for every method.",
+        "",
+        *lines,
+    ]
+    given.out.parent.mkdir(exist_ok=True)
+    given.out.write_text("\n".join(told) + "\n")
+    print(*told, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
