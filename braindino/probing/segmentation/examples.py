@@ -37,7 +37,7 @@ def keep_examples(
         answer, truth = _answer(module, head, data, number), _truth(data, number)
         middle = int((answer.any(axis=0) | truth.any(axis=0)).sum(axis=(1, 2)).argmax())
         key = next(key for key in data.masked.keys[number] if key)
-        images.append(_grey(data.masked.store.slice(key, middle)))
+        images.append(_grey(data.masked.store.slice(key, middle), data.masked.scales[key][1]))
         truths.append(truth[:, middle])
         answers.append(answer[:, middle])
     buffer = io.BytesIO()
@@ -81,7 +81,11 @@ def _truth(data: CaseSlices, number: int) -> np.ndarray:
     return np.moveaxis(data.masked.membership.numpy()[labels], -1, 0)
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    values = image.astype(np.float32)
-    low, high = np.percentile(values, (0.5, 99.5))
-    return (255 * np.clip((values - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+def _grey(image: np.ndarray, zero: float) -> np.ndarray:
+    """(H, W) uint8: background, stored as `zero`, black; all else by its own range, never quite black."""
+    values, there = image.astype(np.float32), image != zero
+    if not there.any():
+        return np.zeros(image.shape, np.uint8)
+    low, high = np.percentile(values[there], (0.5, 99.5))
+    shade = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+    return np.where(there, 30 + 225 * shade, 0).astype(np.uint8)
