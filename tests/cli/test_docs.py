@@ -57,6 +57,7 @@ NOT_RUN = {
     "make test": "is what runs this test",
     "source ": "activates an environment; the test runs in one",
     "cd ": "the test stays in the reader's folder",
+    "braindino prepare adni.csv --store store --jobs 8 --submit": "tests/cli/test_prepare.py does",
     "braindino doctor": "tests/cli/test_doctor.py runs it; its answer is the machine's",
 }
 
