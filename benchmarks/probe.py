@@ -18,7 +18,8 @@ import torch
 from lightning.pytorch import Trainer
 
 from braindino.analysis.results import summarise
-from braindino.encoders.features import FeatureCache, Features, extract
+from braindino.encoders.feature_cache import FeatureCache, Features
+from braindino.encoders.features import extract
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
 from braindino.probing.cases import CaseFeatures, ProbeCases

@@ -118,7 +118,7 @@ def embed(
 
 
 def _grid(encoder: "Encoder") -> tuple[int, int]:
-    from braindino.encoders.features import patch_grid
+    from braindino.encoders.feature_cache import patch_grid
 
     return patch_grid(encoder)
 

@@ -1,15 +1,14 @@
-"""Features of whole scans, extracted once and kept: content-addressed, safe to fill by several processes."""
+"""Extraction of the features of whole scans into the cache, reading and writing beside the encoder."""
 
-import io
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from braindino.encoders.base import Encoder
+from braindino.encoders.feature_cache import FeatureCache, Features, Level, Precision
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
-Precision = Literal["float32", "bfloat16"]
-Level = Literal["slice", "slice_patch", "patch", "scan"]
-STORED = {"float32": np.float32, "bfloat16": np.float16}
 BATCHES_AHEAD = 3  # read while the encoder works
 SCANS_BEHIND = {
     "scan": 16,
@@ -34,92 +30,6 @@ SCANS_BEHIND = {
 }  # written while the encoder works; a patch level has 100 MB a scan
 
 Item = TypeVar("Item")
-
-
-class FeatureCache:
-    """Features on disk: `root/<encoder>/<level>-<precision>/<xx>/<scan key>.npy`, each (D, width).
-
-    The encoder's part of the path is a digest of its weights and preprocessing, the scan's is one of its
-    content and contract: an entry is never stale, and two processes that write the same one write the same
-    numbers. An entry takes its name once it is complete; whatever does not read as one counts as absent.
-
-    Args:
-        root: folder of the cache, shared by all encoders.
-        precision: "float32" computes and keeps float32; "bfloat16" computes under autocast and keeps float16
-            (half the space, three significant digits).
-        level: "slice" keeps a slice's CLS token, width embed_dim; "slice_patch" the mean of its patch tokens
-            beside it, width 2 * embed_dim; "patch" all its patch tokens after the last norm, width rows *
-            columns * embed_dim (`patch_grid`), features of a patch side by side. A 3-D encoder keeps its one
-            vector per scan as level "scan", D = 1, where "slice" or "patch" is asked.
-    """
-
-    def __init__(
-        self,
-        root: Path | str,
-        encoder: Encoder,
-        precision: Precision = "float32",
-        level: Level = "slice",
-    ) -> None:
-        if precision not in STORED:
-            raise BraindinoError(f"precision {precision!r}: expected {' or '.join(STORED)}.")
-        if level == "slice_patch" and encoder.patch_size is None:
-            raise BraindinoError(f"{type(encoder).__name__} has no patch tokens beside its CLS token.")
-        self.level: Level = level if encoder.dimensions == 2 else "scan"
-        self.folder = Path(root) / encoder.digest[:32] / f"{self.level}-{precision}"
-        self.dtype = STORED[precision]
-        rows, columns = patch_grid(encoder) if level == "patch" else (1, 2 if level == "slice_patch" else 1)
-        self.width = rows * columns * encoder.embed_dim
-
-    def path(self, key: str) -> Path:
-        """Where the entry of a scan is, or would be."""
-        return self.folder / key[:2] / f"{key}.npy"
-
-    def read(self, key: str) -> np.ndarray | None:
-        """(D, width), mapped from disk, or None if there is no usable entry."""
-        try:
-            values = np.load(self.path(key), mmap_mode="c", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        usable = values.ndim == 2 and values.shape[1] == self.width and values.dtype == self.dtype
-        return values if usable else None
-
-    def write(self, key: str, values: np.ndarray) -> None:
-        """Keep (D, width) under `key`, atomically; non-finite features are refused."""
-        kept = values.astype(self.dtype, copy=False)
-        if not np.isfinite(kept).all():
-            raise BraindinoError(
-                f"the encoder's features of scan {key} are not finite as {kept.dtype}.\n"
-                "Use precision float32; if that does not help, its weights are damaged."
-            )
-        buffer = io.BytesIO()
-        np.save(buffer, kept)
-        with atomic_write(self.path(key), "wb") as file:
-            file.write(buffer.getbuffer())
-
-
-class Features(Mapping[str, Tensor]):
-    """Scan key -> (D, width), mapped from the cache when asked for."""
-
-    def __init__(self, cache: FeatureCache, keys: Sequence[str]) -> None:
-        self.cache = cache
-        self._keys = dict.fromkeys(keys)
-
-    def __getitem__(self, key: str) -> Tensor:
-        """Features of one scan in the cache's precision; KeyError for a scan that was not asked for."""
-        if key not in self._keys:
-            raise KeyError(key)
-        values = self.cache.read(key)
-        if values is None:
-            raise BraindinoError(f"{self.cache.path(key)} was deleted or damaged since; start again.")
-        return torch.from_numpy(values)
-
-    def __iter__(self) -> Iterator[str]:
-        """Keys in the order in which they were asked for."""
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        """Number of scans."""
-        return len(self._keys)
 
 
 def extract(
@@ -266,14 +176,6 @@ def _assemble(pieces: list[_Piece], pinned: bool) -> _Batch:
     zero = torch.tensor([piece.zero for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
     spans = [(piece.key, count, piece.depth) for piece, count in zip(pieces, counts, strict=True)]
     return _Batch(slices, step, zero, spans, [piece.modality for piece in pieces])
-
-
-def patch_grid(encoder: Encoder) -> tuple[int, int]:
-    """Rows and columns of patches in a slice. Raises BraindinoError if the encoder has no patches."""
-    if encoder.patch_size is None:
-        raise BraindinoError(f"{type(encoder).__name__} has no patch tokens; use a vision transformer.")
-    height, width = encoder.preprocessing.size
-    return height // encoder.patch_size, width // encoder.patch_size
 
 
 def _forward(encoder: Encoder, batch: _Batch, device: torch.device, level: Level) -> _Output:

@@ -7,7 +7,8 @@ import numpy as np
 from braindino.analysis.components import principal_components
 from braindino.analysis.similarity import cosine_to
 from braindino.encoders.base import Encoder
-from braindino.encoders.features import extract, patch_grid
+from braindino.encoders.feature_cache import patch_grid
+from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store

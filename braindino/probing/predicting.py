@@ -11,7 +11,8 @@ from torch import Tensor
 
 from braindino.analysis.predictions import PROBABILITY
 from braindino.analysis.survival import survival_curves
-from braindino.encoders.features import Precision, extract
+from braindino.encoders.feature_cache import Precision
+from braindino.encoders.features import extract
 from braindino.files import read_json
 from braindino.probing.finished import FinishedProbe
 from braindino.probing.module import FrozenProbeModule

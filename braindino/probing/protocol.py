@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from braindino.encoders.features import Precision
+from braindino.encoders.feature_cache import Precision
 from braindino.errors import BraindinoError
 from braindino.probing.cases import Missing
 

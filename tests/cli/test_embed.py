@@ -11,7 +11,7 @@ import torch
 from braindino.cli.main import main
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.embedding_files import read_embedding
-from braindino.encoders.features import FeatureCache
+from braindino.encoders.feature_cache import FeatureCache
 from braindino.files import read_json
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store

@@ -15,7 +15,7 @@ import torch
 from braindino.cli.main import main
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.export import export
-from braindino.encoders.features import FeatureCache
+from braindino.encoders.feature_cache import FeatureCache
 from braindino.errors import BraindinoError
 from braindino.probing.derivatives import write_masks
 from braindino.scans.dicom import convert_series

@@ -13,7 +13,7 @@ from braindino.cli.benching.progress import progress_of, seconds_per_cell
 from braindino.cli.lightning import parse_probe
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
-from braindino.encoders.features import FeatureCache
+from braindino.encoders.feature_cache import FeatureCache
 from braindino.errors import BraindinoError
 from braindino.probing import Protocol
 from braindino.probing.baselines import untrained
