@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("hippocampus_work"))
     parser.add_argument("--steps", type=int, default=400, help="of pretraining")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--fractions", type=float, nargs="+", default=[1.0])
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def main() -> None:
     protocol = {"seeds": [0, 1, 2], "fractions": options.fractions, "max_epochs": options.epochs}
 
     def study(name: str, network: Encoder, baselines: bool, unet: bool = False) -> dict[str, Any]:
-        module = FrozenProbeModule(name, SegmentationHead(slices_per_case=8), lr=1e-3, standardise=not unet)
+        module = FrozenProbeModule(name, SegmentationHead(), lr=1e-3, standardise=not unet)
         if unet:
             module.pooling = UNetMaps()
         how = Protocol(**protocol, patience=options.epochs, baselines=baselines)
