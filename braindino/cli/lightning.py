@@ -76,7 +76,9 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
             FitCLI(args=[verb, *arguments])
     except SIGTERMException:
         return 143  # ended from outside: a job's time limit, usually
-    except SystemExit as stop:  # --help and --print_config end so
+    except SystemExit as stop:  # --help and --print_config end so, and Lightning's trainer on Ctrl-C
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         return int(stop.code or 0)
     return 0
 

@@ -21,7 +21,7 @@ def recorded(folder: Path) -> Iterator[None]:
     _write(folder, "running", **start)
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Lightning ends the process on Ctrl-C
         _write(folder, "interrupted", **start, ended=_now())
         raise
     except Exception as error:

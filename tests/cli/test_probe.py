@@ -77,3 +77,19 @@ def test_wrong_input_is_one_readable_error(
     shown = capsys.readouterr().err
     assert told in shown
     assert len(shown.strip().splitlines()) <= 3
+
+
+def test_interrupted_while_training(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("braindino.probing.module.FrozenProbeModule.training_step", interrupt)
+        assert probe(cohort, tmp_path) == 130
+    assert "the same command again goes on" in capsys.readouterr().err
+    (state,) = tmp_path.glob("adni_cls/*/*/state.json")
+    assert read_json(state)["state"] == "interrupted"
+    assert probe(cohort, tmp_path) == 0
+    assert read_json(state)["state"] == "done"

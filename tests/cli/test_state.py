@@ -18,6 +18,7 @@ def test_a_run_tells_its_end(tmp_path: Path) -> None:
         (BraindinoError("no such folder"), "failed", "no such folder"),
         (ZeroDivisionError("by 0"), "failed", "ZeroDivisionError: by 0"),
         (KeyboardInterrupt(), "interrupted", None),
+        (SystemExit(1), "interrupted", None),
     ):
         with pytest.raises(type(error)), recorded(tmp_path):
             raise error
