@@ -14,6 +14,7 @@ import torch
 
 from braindino.cli.main import main
 from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.embedding_files import ids_file
 from braindino.encoders.export import export
 from braindino.encoders.feature_cache import FeatureCache
 from braindino.errors import BraindinoError
@@ -170,6 +171,10 @@ def test_arrays_with_code(tmp_path: Path, mark: Path) -> None:
     cache.path(key).parent.mkdir(parents=True)
     np.save(cache.path(key), np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
     assert cache.read(key) is None  # as if there were none: it is computed again
+    embedding = tmp_path / "evil.npy"
+    np.save(embedding, np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
+    ids_file(embedding).write_text("case\na\n")
+    assert main(["space", str(embedding), "--out", str(tmp_path / "space.png")]) == 2
     assert not mark.exists()
 
 
@@ -202,7 +207,9 @@ def hostile(cohort: Path, tmp_path: Path) -> Path:
     return folder / "hostile.csv"
 
 
-def test_names_in_a_manifest_stay_inside(hostile: Path, cohort: Path, tmp_path: Path) -> None:
+def test_names_in_a_manifest_stay_inside(
+    hostile: Path, cohort: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     here = hostile.parent
     store, runs = here / "store", here / "runs"
     before = tree(tmp_path)
@@ -214,6 +221,12 @@ def test_names_in_a_manifest_stay_inside(hostile: Path, cohort: Path, tmp_path: 
     made = tree(tmp_path) - before
     assert made
     assert [path for path in made if not {store, runs, out} & set(path.parents)] == []
+
+    (probe_file,) = run.glob("cells/*/probe.pt")
+    booby_trapped(probe_file, probe_file, mark)
+    assert main(["predict", str(hostile), "--probe", str(run), "--out", str(out)]) == 2
+    assert "unpickl" in capsys.readouterr().err
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("case", ["../../x", "sub-1/../../x", "/x", "..", "sub-1_ses-../x"])
