@@ -1,5 +1,6 @@
 """Every command of README and docs is run, page by page, in a folder that holds what a page begins with."""
 
+import re
 import runpy
 import shlex
 from pathlib import Path
@@ -187,6 +188,14 @@ def test_the_readme_names_every_verb_and_config() -> None:
     assert [verb for verb in ORDER if f"`{verb}`" not in text] == []
     told = text.replace("`_", "`brainsegfounder_")
     assert [name for name in shipped_configs() if f"`{name}`" not in told] == [], "add it to README.md"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_files_named_in_the_text_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:braindino|tests|benchmarks|configs|docs)/[\w./]+)`", text))
+    made_up = {name for name in named if "clinic" in name}  # what the page tells the reader to write
+    assert [name for name in named - made_up if not (ROOT / name).exists()] == []
 
 
 def test_every_room_is_in_the_reference() -> None:
