@@ -67,17 +67,14 @@ class VolumeCases(DrawnDataModule):
                 raise BraindinoError(f"data: {name} {value}: expected 1 or more.")
         if not 0 <= foreground <= 1:
             raise BraindinoError(f"data: foreground {foreground}: expected 0 to 1.")
-        if not cases.regions:
-            raise BraindinoError(f"data.cases: the masks of {cases.name!r} have no regions to segment.")
         self.cases, self.crop, self.crops_per_case, self.foreground = cases, crop, crops_per_case, foreground
         self.fraction, self.fraction_seed, self.missing = fraction, fraction_seed, missing
-        self.modalities = tuple(cases.modalities)
         self.masks: dict[int, GridMask] = {}
         self.left_out = pd.DataFrame(columns=["case", "reason"])
 
     def prepare_data(self) -> None:
         """Index, and put into the store what it does not hold yet."""
-        if not (Path(self.store_path) / "contract.json").exists():
+        if self.cases.contract is None and not (Path(self.store_path) / "contract.json").exists():
             self.cases.use_contract(Preprocessing.preset("volume"))
         self.cases.prepare_data()
 
@@ -95,7 +92,9 @@ class VolumeCases(DrawnDataModule):
                 "Name another folder: `braindino prepare MANIFEST --store FOLDER --contract volume`."
             )
         self.cases.setup(stage)
-        self.store = self.cases.store
+        if not self.cases.regions:
+            raise BraindinoError(f"data.cases: the masks of {self.cases.name!r} have no regions to segment.")
+        self.store, self.modalities = self.cases.store, tuple(self.cases.modalities)  # a table may name them
         self.masks, reasons = grid_masks(self.cases)
         table = self._table()
         if self.missing == "drop":

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -131,7 +130,7 @@ class SwinUNETRModule(LightningModule):
         return [
             ModelCheckpoint(
                 dirpath=self.trainer.default_root_dir, filename="best", monitor="val/dice", mode="max",
-                save_top_k=1, save_weights_only=True, enable_version_counter=False,
+                save_top_k=1, save_weights_only=True, save_on_train_epoch_end=False, enable_version_counter=False,
             )
         ]  # fmt: skip
 
@@ -224,7 +223,7 @@ class SwinUNETRModule(LightningModule):
         name = self.init_from or "scratch"
         results = write_results(folder, self._rows, name, self.people, self.step, self.resamples)
         for metric, found in results["summary"][0]["test"]["metrics"].items():
-            if np.isfinite(found["value"]):
+            if found["value"] is not None:  # nothing to measure a distance to
                 self.log(f"test/{metric}", float(found["value"]))
 
     # ------------------------------------------------------------------------------------------ checkpoints

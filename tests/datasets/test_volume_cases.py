@@ -1,0 +1,133 @@
+"""3-D cases with masks: labels lie where their voxels do, parts are people's, fractions are nested."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from braindino.datasets import Cohort, VolumeCases
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing, decode
+
+VOLUME = Preprocessing.preset("volume", depth=24, size=(24, 24))
+
+
+@pytest.fixture(scope="session")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `cases.csv`: fifteen heads with a bright ball, two without one; one lacks its FLAIR."""
+    folder = tmp_path_factory.mktemp("balls")
+    grid = np.stack(np.meshgrid(*[np.arange(24)] * 3, indexing="ij"))
+    rows = []
+    for i in range(17):
+        rng = np.random.default_rng(i)
+        away = np.sqrt(((grid - rng.uniform(7, 17, 3)[:, None, None, None]) ** 2).sum(axis=0))
+        ball = (away < rng.uniform(3, 5)) & (i < 15)
+        row = {"id": f"p{i:02d}"}
+        for name, bright in (("t1", 3.0), ("flair", -2.0)):
+            image = (rng.normal(10, 0.5, ball.shape) + bright * ball).astype(np.float32)
+            nib.save(nib.Nifti1Image(image, np.eye(4)), folder / f"p{i:02d}_{name}.nii")
+            row[name] = f"p{i:02d}_{name}.nii" if (i, name) != (3, "flair") else ""
+        nib.save(nib.Nifti1Image(ball.astype(np.uint8), np.eye(4)), folder / f"p{i:02d}_mask.nii")
+        rows.append({**row, "mask": f"p{i:02d}_mask.nii"})
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    return folder
+
+
+def cohort(folder: Path, store: str = "store", contract: Preprocessing = VOLUME) -> Cohort:
+    data = Cohort(
+        folder / "cases.csv", folder / store, task="segmentation", regions={"ball": [1]}, dataset="balls",
+        path={"T1w": "t1", "FLAIR": "flair", "mask": "mask"},
+    )  # fmt: skip
+    data.use_contract(contract)
+    return data
+
+
+def module(folder: Path, **options: Any) -> VolumeCases:
+    usual = {"crop": 16, "batch_size": 2, "num_workers": 0}
+    built = VolumeCases(cohort(folder), **(usual | options))
+    built.cases.prepare_data()
+    built.setup()
+    return built
+
+
+def test_labels_lie_where_their_voxels_do(masked: Path) -> None:
+    data = module(masked, crops_per_case=2)
+    for batch in data.train_dataloader():
+        values = decode(batch["volumes"], batch["step"], batch["zero"])
+        assert values.shape == (4, 2, 16, 16, 16)
+        assert batch["labels"].shape == (4, 16, 16, 16)
+        for b in range(4):
+            inside = batch["labels"][b] == 1
+            if not inside.any():
+                continue
+            for name, sign in (("T1w", 1), ("FLAIR", -1)):
+                channel = data.modalities.index(name)
+                if batch["present"][b, channel]:
+                    contrast = values[b, channel][inside].mean() - values[b, channel][~inside].mean()
+                    assert sign * contrast > 1
+                else:
+                    assert (name, int(batch["case"][b])) == ("FLAIR", 3)
+                    assert (values[b, channel] == 0).all()
+
+
+def test_whole_cases_hold_their_masks_and_say_whose_they_are(masked: Path) -> None:
+    data = module(masked)
+    seen = []
+    for batch in data.test_dataloader():
+        case = int(batch["case"][0])
+        seen.append(data.cases.cases.loc[case, "split"])
+        np.testing.assert_array_equal(batch["labels"][0].numpy(), data.cases.mask_of(case))
+        assert batch["volumes"].shape == (1, 2, 24, 24, 24)
+    assert set(seen) == {"val", "test"}
+    assert len(list(data.val_dataloader())) == seen.count("val")
+
+
+def test_crops_about_the_mask_hold_it(masked: Path) -> None:
+    def share(foreground: float) -> float:
+        data = module(masked, crop=6, foreground=foreground, steps_per_epoch=30)
+        held = [batch["labels"].flatten(1).any(dim=1).float().mean() for batch in data.train_dataloader()]
+        return float(torch.stack(held).mean())
+
+    assert share(1.0) > 0.8 > 0.6 > share(0.0)
+
+
+def test_draws_go_on_where_they_stood(masked: Path) -> None:
+    whole = list(module(masked, steps_per_epoch=4).train_dataloader())
+    begun = module(masked, steps_per_epoch=4)
+    loader = iter(begun.train_dataloader())
+    next(loader)
+    rest = module(masked, steps_per_epoch=4)
+    rest.load_state_dict(begun.state_dict())
+    for expected, batch in zip(whole[1:], rest.train_dataloader(), strict=True):
+        for name, value in expected.items():
+            assert torch.equal(value, batch[name]), name
+
+
+def test_fractions_are_nested_and_leave_validation_and_test(masked: Path) -> None:
+    def people(fraction: float) -> dict[str, set[str]]:
+        scans = module(masked, fraction=fraction).scans
+        return {str(part): set(rows["group"]) for part, rows in scans.groupby("split")}
+
+    small, half, all_ = (people(fraction) for fraction in (0.2, 0.5, 1.0))
+    assert small["train"] < half["train"] < all_["train"]
+    assert small["test"] == half["test"] == all_["test"]
+    assert small["val"] == all_["val"]
+
+
+def test_a_case_that_lacks_a_modality_can_be_left_out_with_the_reason(masked: Path) -> None:
+    data = module(masked, missing="drop")
+    assert data.left_out["reason"].tolist() == ["lacks a modality"]
+    assert len(data.scans) == len(module(masked).scans) - 1
+
+
+def test_refused(masked: Path) -> None:
+    flat = VolumeCases(cohort(masked, "flat", Preprocessing(depth=4, size=(8, 8))), num_workers=0)
+    flat.cases.prepare_data()
+    with pytest.raises(BraindinoError, match="prepared without a spacing"):
+        flat.setup()
+    with pytest.raises(BraindinoError, match=r"foreground 2: expected 0 to 1"):
+        VolumeCases(cohort(masked), foreground=2)

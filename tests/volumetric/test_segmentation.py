@@ -1,0 +1,111 @@
+"""SwinUNETR: it finds what there is to find, a perfect mask scores 1, and its test is a probe's."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from braindino.analysis.predictions import read_predictions
+from braindino.analysis.runs import Run
+from braindino.datasets import VolumeCases
+from braindino.errors import BraindinoError
+from braindino.volumetric import SwinSSLModule, SwinUNETRModule
+from braindino.volumetric.optimiser import SwinOptimiser
+from braindino.volumetric.segmentation import grid_dice
+from tests.datasets.test_volume_cases import cohort, masked
+from tests.volumetric.conftest import TINY
+from tests.volumetric.test_module import data_of, train
+
+__all__ = ["masked"]  # the fixture
+
+
+def cases(folder: Path, **options: Any) -> VolumeCases:
+    return VolumeCases(cohort(folder), **({"crop": 32, "batch_size": 2, "num_workers": 0} | options))
+
+
+def trainer_of(folder: Path, steps: int, **options: Any) -> Trainer:
+    return Trainer(
+        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+
+
+def test_lesions_are_found_and_the_test_reads_as_a_probes(masked: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = SwinUNETRModule(
+        **TINY, norm="group", resamples=50, optimiser=SwinOptimiser(lr=5e-3, weight_decay=0.0, warmup_steps=3)
+    )
+    data = cases(masked)
+    trainer = trainer_of(tmp_path, 45, check_val_every_n_epoch=5)
+    trainer.fit(module, data)
+    assert (tmp_path / "best.ckpt").is_file()
+    (scores,) = trainer.test(
+        module, data, ckpt_path=str(tmp_path / "best.ckpt"), weights_only=True, verbose=False
+    )
+    assert scores["test/dice_ball"] > 0.6  # all voxels: below 0.1
+    rows = read_predictions(tmp_path / "predictions.csv")
+    assert set(rows["split"]) == {"val", "test"}
+    assert {"lesion_f1", "hd95", "true_ml"} <= set(rows)
+    run = Run(tmp_path)
+    assert run.results["task"] == "segmentation"
+    assert run.results["cases"]["train"]["cases"] == len(data.scans[data.scans["split"] == "train"])
+    assert run.results["summary"][0]["test"]["metrics"]["dice"]["value"] == pytest.approx(
+        scores["test/dice"], abs=1e-6
+    )
+
+
+def test_a_perfect_mask_scores_one_and_a_missing_one_nothing(masked: Path, tmp_path: Path) -> None:
+    module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
+    truth = {}
+
+    def perfect(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        truth[int(batch["case"][0])] = batch["labels"]
+        return batch["labels"][:, None] == 1
+
+    module.masks = perfect  # type: ignore[method-assign]
+    trainer = trainer_of(tmp_path, 1)
+    (scores,) = trainer.test(module, data, verbose=False)
+    assert scores["test/dice_ball"] == scores["test/lesion_f1_ball"] == 1
+    assert scores["test/hd95_ball"] == scores["test/volume_error_ml_ball"] == 0
+    module.masks = lambda batch: torch.zeros_like(perfect(batch))  # type: ignore[method-assign]
+    (scores,) = trainer.test(module, data, verbose=False)
+    rows = pd.read_csv(tmp_path / "predictions.csv")
+    np.testing.assert_array_equal(rows["dice"], (rows["true_ml"] == 0).astype(float))
+    assert scores["test/dice_ball"] < 0.5
+
+
+def test_dice_on_the_grid() -> None:
+    truth = torch.zeros(1, 3, 2, 2, 2, dtype=torch.bool)
+    guess = truth.clone()
+    truth[0, 0, 0], guess[0, 0, 0, 0] = True, True  # four voxels, two of them found
+    truth[0, 1] = True  # missed
+    torch.testing.assert_close(grid_dice(guess, truth), torch.tensor([[2 * 2 / 6, 0.0, 1.0]]))
+
+
+def test_stages_flow_into_the_segmentation(masked: Path, volumes: Path, tmp_path: Path) -> None:
+    first = SwinSSLModule(**TINY, optimiser=SwinOptimiser(warmup_steps=0))
+    train(first, data_of(volumes, modalities=("T1w",)), 1, tmp_path).save_checkpoint(tmp_path / "one.ckpt")
+    second = SwinSSLModule(**TINY, init_from=str(tmp_path / "one.ckpt"))
+    trainer = train(second, data_of(volumes, modalities=("T1w", "FLAIR")), 1, tmp_path)
+    assert "1 inflated (patch_embed.proj.weight), 0 missing, 0 unexpected" in second.start
+    trainer.save_checkpoint(tmp_path / "two.ckpt")
+    third = SwinUNETRModule(**TINY, norm="group", init_from=str(tmp_path / "two.ckpt"), resamples=0)
+    trainer = trainer_of(tmp_path, 1, limit_val_batches=1)
+    trainer.fit(third, cases(masked))
+    assert ", 0 inflated, 0 missing, 0 unexpected" in third.start
+    moved = [
+        float((value - third.network.swinViT.state_dict()[name]).abs().max())
+        for name, value in second.encoder.state_dict().items()
+    ]
+    assert max(moved) < 1e-3  # one step away from stage 2
+
+
+def test_what_cannot_be_segmented(masked: Path, volumes: Path, tmp_path: Path) -> None:
+    with pytest.raises(BraindinoError, match="crop 16: the network halves crops five times"):
+        trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), cases(masked, crop=16))
+    with pytest.raises(BraindinoError, match="needs cases with masks: data of VolumeCases"):
+        trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), data_of(volumes))
