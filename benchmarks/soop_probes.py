@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder with cohort.csv and nifti/")
     parser.add_argument("--work", type=Path, default=Path("soop_work"), help="folder that is continued in")
     parser.add_argument("--config", nargs="+", default=["pretrain_small.yaml", HERE / "soop_cpu.yaml"])
-    parser.add_argument("--size", default="[64, 56]", help="rows and columns of the slices")
+    parser.add_argument("--size", default="[48, 40]", help="rows and columns of the slices")
     parser.add_argument("--seeds", nargs="+", type=int, default=sorted(HELD_OUT), choices=sorted(HELD_OUT))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=[*TASKS, "lesion"])
     parser.add_argument("--fractions", nargs="+", type=float, default=[0.1, 0.25, 0.5, 1.0])
