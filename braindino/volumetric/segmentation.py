@@ -127,12 +127,7 @@ class SwinUNETRModule(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """Keeps the weights of the best validation Dice."""
-        return [
-            ModelCheckpoint(
-                dirpath=self.trainer.default_root_dir, filename="best", monitor="val/dice", mode="max",
-                save_top_k=1, save_weights_only=True, save_on_train_epoch_end=False, enable_version_counter=False,
-            )
-        ]  # fmt: skip
+        return [BestWeights(self.trainer.default_root_dir)]
 
     def configure_optimizers(self) -> Any:
         """See `SwinOptimiser`."""
@@ -238,6 +233,19 @@ class SwinUNETRModule(LightningModule):
         """Go on with the next batch."""
         self.batches = int(checkpoint["segmentation"]["batches"])
         self.step = int(checkpoint["global_step"])
+
+
+class BestWeights(ModelCheckpoint):
+    """`best.ckpt`, the weights of the highest `val/dice`.
+
+    A class of its own, because Lightning lets a module's callback replace the trainer's of the same class.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            dirpath=folder, filename="best", monitor="val/dice", mode="max", save_top_k=1,
+            save_weights_only=True, save_on_train_epoch_end=False, enable_version_counter=False,
+        )  # fmt: skip
 
 
 def grid_dice(predicted: Tensor, truth: Tensor) -> Tensor:

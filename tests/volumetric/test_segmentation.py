@@ -90,7 +90,7 @@ def test_stages_flow_into_the_segmentation(masked: Path, volumes: Path, tmp_path
     first = SwinSSLModule(**TINY, optimiser=SwinOptimiser(warmup_steps=0))
     train(first, data_of(volumes, modalities=("T1w",)), 1, tmp_path).save_checkpoint(tmp_path / "one.ckpt")
     second = SwinSSLModule(**TINY, init_from=str(tmp_path / "one.ckpt"))
-    trainer = train(second, data_of(volumes, modalities=("T1w", "FLAIR")), 1, tmp_path)
+    trainer = train(second, data_of(volumes, modalities=("FLAIR", "T1w")), 1, tmp_path)
     assert "1 inflated (patch_embed.proj.weight), 0 missing, 0 unexpected" in second.start
     trainer.save_checkpoint(tmp_path / "two.ckpt")
     third = SwinUNETRModule(**TINY, norm="group", init_from=str(tmp_path / "two.ckpt"), resamples=0)
