@@ -23,7 +23,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         task = task_of(table)
         numbers = ["fraction", "age", *probability_columns(table)]
-        numbers += {"regression": PREDICTED, "survival": SURVIVAL, "segmentation": (*MEASURED, *LESIONS)}.get(task, ())
+        measured = (*MEASURED, *LESIONS)
+        numbers += {"regression": PREDICTED, "survival": SURVIVAL, "segmentation": measured}.get(task, ())
         for name in table.columns.intersection(numbers):
             table[name] = table[name].replace("", "nan").astype(float)
         for name in table.columns.intersection(["seed", FOLD]):

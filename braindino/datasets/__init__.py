@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from braindino.datasets.brats import BraTS2021 as BraTS2021
     from braindino.datasets.brats import BraTS2023 as BraTS2023
     from braindino.datasets.brats import BraTS2024GoAT as BraTS2024GoAT
+    from braindino.datasets.brats_folds import BraTSFolds as BraTSFolds
     from braindino.datasets.cohort import Cohort as Cohort
     from braindino.datasets.datamodule import ScanDataModule as ScanDataModule
     from braindino.datasets.folder import Folder as Folder
@@ -48,6 +49,7 @@ DATASETS = {
     "upenn_gbm": "upenn_gbm:UPENNGBM",
 }
 _CLASSES = {
+    "BraTSFolds": "brats_folds",
     "ScanDataModule": "datamodule",
     "SliceDataModule": "slices",
     "VolumeCases": "volume_cases",

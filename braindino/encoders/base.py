@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -68,9 +68,14 @@ class Encoder(nn.Module, ABC):
     def digest(self) -> str:
         """Hex SHA-256 of weights, architecture and contract: features kept under it can never be stale."""
         made_of = {"preprocessing": self.preprocessing.to_dict(), "architecture": self.description()}
-        sha = hashlib.sha256(f"{type(self).__name__}:{digest_of_json(made_of)}".encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            values = tensor.detach().cpu().contiguous()
-            sha.update(f"{name}:{values.dtype}:{tuple(values.shape)}".encode())
-            sha.update(values.reshape(-1).view(torch.uint8).numpy().data)
-        return sha.hexdigest()
+        return digest_of_weights(self.state_dict(), f"{type(self).__name__}:{digest_of_json(made_of)}")
+
+
+def digest_of_weights(weights: Mapping[str, Tensor], prefix: str = "") -> str:
+    """Hex SHA-256 of a prefix and of names, types, shapes and values of tensors."""
+    sha = hashlib.sha256(prefix.encode())
+    for name, tensor in sorted(weights.items()):
+        values = tensor.detach().cpu().contiguous()
+        sha.update(f"{name}:{values.dtype}:{tuple(values.shape)}".encode())
+        sha.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()

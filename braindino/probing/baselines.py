@@ -2,11 +2,8 @@
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from braindino.encoders.base import Encoder
-from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, prediction_rows, shown_parts
 from braindino.probing.cox_net import fit_cox_net
@@ -51,16 +48,6 @@ def traits_cell(cell: Cell, cases: ProbeCases, task: str) -> None:
         rows = regression_rows(Ridge().fit(x, train["target"]).predict(x_shown), shown)
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique())}
     cell.write(prediction_rows(shown, rows, cell), facts)
-
-
-def untrained(encoder: Encoder, seed: int = 0) -> Encoder | None:
-    """The same architecture and contract with random weights; None if `encoder` is none of timm's ViTs."""
-    if not isinstance(encoder, ViTEncoder):
-        return None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = create_vit(encoder.architecture, **encoder.model_args)
-    return ViTEncoder(model, encoder.preprocessing, encoder.architecture, encoder.model_args)
 
 
 def _design(train: pd.DataFrame, cases: pd.DataFrame, names: list[str]) -> np.ndarray:

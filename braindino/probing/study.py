@@ -17,7 +17,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
-from braindino.probing.baselines import known_traits, traits_cell, untrained
+from braindino.probing.baselines import known_traits, traits_cell
 from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, CellError, MakeTrainer, device_of, train_cell
 from braindino.probing.conformity import keep_training_scans
@@ -111,7 +111,7 @@ def run_study(
     if protocol.baselines:
         if known_traits(cases) and not module.head.dense:
             baselines["age_sex_site"] = lambda cell: traits_cell(cell, cases, module.head.task)
-        twin = untrained(encoder)
+        twin = encoder.untrained()
         if twin is not None and twin.digest != encoder.digest:
             baselines["untrained_encoder"] = probe(twin, keep=False)
     results: dict[str, Any] = {

@@ -25,7 +25,7 @@ class SurvivalHead(Head):
     task = "survival"
     metric, mode = "c_index", "max"
     batch_size = None
-    # An epoch is one step of all cases, so 1e-4 would be stopped before it has left the start: on the synthetic
+    # An epoch is one step of all cases, so 1e-4 would be stopped before it has left the start: on a synthetic
     # UPENN-GBM four folds gave a C-index of 0.59 with it, 0.64 with 1e-3 (0.64 to 0.66 from 3e-4 to 3e-3).
     recipe = Recipe(lr=1e-3)
 

@@ -51,13 +51,18 @@ class CaseRows:
 
 
 def write_results(
-    folder: Path, rows: CaseRows, start: str, people: frozenset[str] | None, step: int, resamples: int
+    folder: Path,
+    rows: CaseRows,
+    encoder: dict[str, str],
+    people: frozenset[str] | None,
+    step: int,
+    resamples: int,
 ) -> dict[str, Any]:
     """Write predictions.csv, cases.csv, dropped.csv, results.json and metrics.csv.
 
     Args:
         folder: of the run.
-        start: what the encoder started from.
+        encoder: `name`, what it started from, and `digest` of the weights.
         people: `"<dataset>:<person>"` seen in pretraining, or None if that is not known.
         step: optimiser step of the weights.
         resamples: draws of people for the intervals.
@@ -86,7 +91,7 @@ def write_results(
         "task": "segmentation",
         "target": ["mask"],
         "classes": list(data.cases.regions),
-        "encoder": {"name": start, "digest": None},
+        "encoder": encoder,
         "selection": SELECTION,
         "folds": None,
         "asked": {"seeds": [rows.seed], "fractions": [data.fraction]},

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from braindino.datasets.volume_cases import VolumeCases
+from braindino.encoders.base import digest_of_weights
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, LegacyPatchMerging
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
@@ -215,8 +216,11 @@ class SwinUNETRModule(LightningModule):
         """Write predictions.csv, results.json, metrics.csv, cases.csv into the run folder."""
         assert self._rows is not None
         folder = Path(self.trainer.default_root_dir)
-        name = self.init_from or "scratch"
-        results = write_results(folder, self._rows, name, self.people, self.step, self.resamples)
+        encoder = {
+            "name": self.init_from or "scratch",
+            "digest": digest_of_weights(self.network.state_dict()),
+        }
+        results = write_results(folder, self._rows, encoder, self.people, self.step, self.resamples)
         for metric, found in results["summary"][0]["test"]["metrics"].items():
             if found["value"] is not None:  # nothing to measure a distance to
                 self.log(f"test/{metric}", float(found["value"]))

@@ -13,7 +13,7 @@ from braindino.probing import (
     results_table,
     run_study,
 )
-from braindino.probing.baselines import known_traits, traits_cell, untrained
+from braindino.probing.baselines import known_traits, traits_cell
 from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell
 from braindino.scans.preprocessing import Preprocessing
@@ -63,13 +63,13 @@ def test_the_untrained_twin_has_the_shape_and_other_weights():
     contract = Preprocessing(depth=3, size=(16, 16))
     name = "vit_tiny_patch16_dinov3_qkvb"
     encoder = ViTEncoder(create_vit(name, **ARCHITECTURE), contract, name, ARCHITECTURE)
-    twin = untrained(encoder)
+    twin = encoder.untrained()
     assert twin.preprocessing == contract
     assert {k: v.shape for k, v in twin.state_dict().items()} == {
         k: v.shape for k, v in encoder.state_dict().items()
     }
     assert twin.digest != encoder.digest
-    assert twin.digest == untrained(encoder).digest
+    assert twin.digest == encoder.untrained().digest
     assert not twin.training
 
 

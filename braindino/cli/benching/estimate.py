@@ -16,7 +16,6 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.feature_cache import FeatureCache
 from braindino.errors import BraindinoError
 from braindino.probing import Protocol
-from braindino.probing.baselines import untrained
 from braindino.probing.cell import device_of
 from braindino.scans.store import Store
 
@@ -108,7 +107,7 @@ def _look(study: Study, found: dict[str, Extraction]) -> bool:
         return False
     device = device_of(cli.instantiate_trainer)
     networks = {study.encoder: cli.encoder}
-    twin = untrained(cli.encoder) if protocol.baselines else None
+    twin = cli.encoder.untrained() if protocol.baselines else None
     if twin is not None and twin.digest != cli.encoder.digest:
         networks[f"{study.encoder}, untrained"] = twin
     for name, network in networks.items():
