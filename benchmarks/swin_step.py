@@ -60,10 +60,8 @@ def main() -> None:
             if number:  # the first of each warms up
                 times[name].append(time.perf_counter() - before)
     ratios = [step / bound for step, bound in zip(times["step"], times["bound"], strict=True)]
-    print(
-        f"{args.crops} crops of {args.crop}^3, 2 channels, width {args.width}, {torch.get_num_threads()} threads,"
-    )
-    print(f"load {os.getloadavg()[0]:.1f}")
+    print(f"{args.crops} crops of {args.crop}^3, 2 channels, width {args.width}")
+    print(f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
     print(f"bound  {statistics.median(times['bound']):8.2f} s")
     print(f"step   {statistics.median(times['step']):8.2f} s")
     print(f"ratio  {statistics.median(ratios):8.3f} (from {min(ratios):.3f} to {max(ratios):.3f}; aim: 1.15)")

@@ -163,8 +163,13 @@ def describe_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], 
 def _from_scratch(architecture: str, contract: Preprocessing | None, seed: int) -> ViTEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = create_vit(architecture)
-    return ViTEncoder(model, contract or Preprocessing(), architecture, {})
+        model = create_vit(architecture, **_any_size(architecture))
+    return ViTEncoder(model, contract or Preprocessing(), architecture, _any_size(architecture))
+
+
+def _any_size(architecture: str) -> dict[str, Any]:
+    """What timm must be told so that a ViT takes slices of any size; those of DINOv3 do of themselves."""
+    return {} if "dinov3" in architecture else {"dynamic_img_size": True}
 
 
 def _build(described: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> ViTEncoder:
@@ -233,10 +238,12 @@ def _from_weights(path: Path, contract: Preprocessing | None) -> ViTEncoder:
 
 def _from_timm(name: str, contract: Preprocessing | None) -> ViTEncoder:
     try:
-        model = timm.create_model(name, pretrained=True, num_classes=0, global_pool="token")
+        model = timm.create_model(
+            name, pretrained=True, num_classes=0, global_pool="token", **_any_size(name)
+        )
     except Exception as error:  # timm and its hub client raise anything from OSError to RuntimeError here
         raise BraindinoError(
             f"timm's weights of {name!r} could not be loaded ({str(error).splitlines()[0]}).\n"
             f"Download the file and give its path, or use `scratch:{name}` for a random initialisation."
         ) from error
-    return ViTEncoder(model, contract or Preprocessing(), name, {})
+    return ViTEncoder(model, contract or Preprocessing(), name, _any_size(name))

@@ -104,3 +104,14 @@ def test_run_without_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(BraindinoError, match="saved nothing"):
         load_encoder(str(tmp_path))
+
+
+def test_a_vit_of_a_fixed_size_takes_slices_of_another(contract: Preprocessing) -> None:
+    encoder = load_encoder("scratch:vit_tiny_patch16_224", contract.replace(size=(48, 32)))
+    slices = torch.randn(2, 1, 48, 32)
+    with torch.inference_mode():
+        assert encoder(slices).shape == (2, 192)
+        assert encoder.patch_maps(slices, [-1])[0].shape == (2, 192, 3, 2)
+    twin = encoder.untrained()
+    assert twin is not None
+    assert twin(slices).shape == (2, 192)
