@@ -18,8 +18,8 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(READY)
-	$(BIN)/pytest
+unit: $(READY)  ## the suite, file by file in two processes
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(READY)  ## the documentation, in site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
