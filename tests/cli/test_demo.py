@@ -17,10 +17,10 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """In a process of its own, with two threads: here they would outlive it, into tests that fork."""
+    """In a process of its own, with one thread: beside another worker of the suite two only wait."""
     out = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "braindino", "demo", "--out", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return out
 
