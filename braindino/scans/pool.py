@@ -30,10 +30,13 @@ def prepare_all(layout: StoreLayout, tasks: Sequence[Task], jobs: int) -> Iterat
                 yield worker.prepare(path, identity)
             return
         waiting = list(reversed(tasks))
-        _check_that_processes_start(layout)
+        started = False
         while waiting:
             batch = [waiting.pop() for _ in range(min(len(waiting), jobs * TASKS_PER_PROCESS))][::-1]
             with _pool(layout, min(jobs, len(batch))) as pool:
+                if not started:
+                    _check_that_processes_start(pool)
+                    started = True
                 suspects = yield from _drain(pool, batch, 2 * jobs)
             waiting += batch  # those that were not handed out when a process died
             for task in suspects:
@@ -42,15 +45,14 @@ def prepare_all(layout: StoreLayout, tasks: Sequence[Task], jobs: int) -> Iterat
         worker.close()
 
 
-def _check_that_processes_start(layout: StoreLayout) -> None:
-    with _pool(layout, 1) as pool:
-        try:
-            pool.submit(os.getpid).result()
-        except BrokenProcessPool:
-            raise BraindinoError(
-                "no worker process could be started (its own message is above).\n"
-                'A script that calls fill with several jobs must do so under `if __name__ == "__main__":`'
-            ) from None
+def _check_that_processes_start(pool: ProcessPoolExecutor) -> None:
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool:
+        raise BraindinoError(
+            "no worker process could be started (its own message is above).\n"
+            'A script that calls fill with several jobs must do so under `if __name__ == "__main__":`'
+        ) from None
 
 
 def _pool(layout: StoreLayout, processes: int) -> ProcessPoolExecutor:
