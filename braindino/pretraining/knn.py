@@ -15,7 +15,7 @@ from braindino.datasets.manifest import Manifest, is_missing
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 from braindino.pretraining.module import DINOModule
-from braindino.pretraining.stored_slices import store_of, stored_slice
+from braindino.pretraining.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
 from braindino.scans.store import Store
 
 BATCH = 64  # slices that go through the teacher at once
@@ -26,7 +26,8 @@ class KNNMonitor(pl.Callback):
 
     A scan's feature is the mean CLS token of some of its slices; neighbours are found by cosine similarity
     among other people's scans (method.md "Probes"). Labels serve this number only, never the training. It is
-    computed by the first process while the others wait, so it is kept small by `scans` and `slices`.
+    computed by the first process while the others wait (by all where weights are spread), so it is kept small
+    by `scans` and `slices`.
 
     Args:
         manifest: CSV of `braindino index`. With a column `split` in it, `train` is searched for neighbours of
@@ -70,12 +71,13 @@ class KNNMonitor(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Measure, on the first process."""
         step = trainer.global_step
-        if step % self.every or step == self._measured or not trainer.is_global_zero:
+        if step % self.every or step == self._measured or not must_ask(trainer):
             return
         self._measured = step
         assert isinstance(pl_module, DINOModule)
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            features = self._features(pl_module, store_of(trainer))
+        features = self._features(trainer, pl_module)
+        if not trainer.is_global_zero:
+            return
         name, value = self.score(features)
         for logger in trainer.loggers:
             logger.log_metrics({f"knn/{name}": value}, step - 1)  # rows count from 0, as Lightning's do
@@ -132,14 +134,15 @@ class KNNMonitor(pl.Callback):
                 "set KNNMonitor's task: classification."
             ) from None
 
-    def _features(self, module: DINOModule, store: Store) -> npt.NDArray[np.float32]:
+    def _features(self, trainer: pl.Trainer, module: DINOModule) -> npt.NDArray[np.float32]:
         """(scans, D): the mean CLS token of each scan."""
+        store = store_of(trainer)
         index = store.index().drop_duplicates("key").set_index("key").loc[self.cases["key"]]
         every = list(self._every_slice(store, index))
         cls = []
         for start in range(0, len(every), BATCH):
-            batch = torch.stack(every[start : start + BATCH])[:, None].to(module.device)
-            cls.append(module.teacher.tokens(batch)[0].float())
+            batch = torch.stack(every[start : start + BATCH])[:, None]
+            cls.append(teacher_tokens(trainer, module, batch)[0])
         return torch.cat(cls).unflatten(0, (-1, self.slices)).mean(dim=1).cpu().numpy()
 
     def _every_slice(self, store: Store, index: pd.DataFrame) -> Iterator[torch.Tensor]:

@@ -11,7 +11,7 @@ from braindino.analysis.components import principal_colours
 from braindino.errors import BraindinoError
 from braindino.pretraining.module import DINOModule
 from braindino.pretraining.pictures import draw_patches, draw_views, grey, with_mask
-from braindino.pretraining.stored_slices import store_of, stored_slice
+from braindino.pretraining.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
@@ -41,15 +41,15 @@ class PatchPictures(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Draw, on the first process."""
         step = trainer.global_step
-        if step % self.every or step == self._drawn or not trainer.is_global_zero:
+        if step % self.every or step == self._drawn or not must_ask(trainer):
             return
         self._drawn = step
         assert isinstance(pl_module, DINOModule)
         slices = self._fixed_slices(store_of(trainer))
         rows, columns = grid = pl_module.teacher.grid(slices)
-        images = slices[:, None].to(pl_module.device)
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            tokens = pl_module.teacher.tokens(images)[1].float().unflatten(1, grid)
+        tokens = teacher_tokens(trainer, pl_module, slices[:, None])[1].unflatten(1, grid)
+        if not trainer.is_global_zero:
+            return
         in_patches = (slices != 0).float().unfold(1, slices.shape[1] // rows, slices.shape[1] // rows)
         in_patches = in_patches.unfold(2, slices.shape[2] // columns, slices.shape[2] // columns)
         foreground = in_patches.mean(dim=(3, 4)).numpy() > 0.5

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from braindino.errors import BraindinoError
-from braindino.pretraining.sharding import Sharded
+from braindino.pretraining.module import DINOModule
+from braindino.pretraining.sharding import Sharded, put_away
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
@@ -14,14 +15,8 @@ def store_of(trainer: pl.Trainer) -> Store:
     """The store that is trained on.
 
     Raises:
-        BraindinoError: the data module has none, or the teacher is sharded, while monitors run it on the
-            first process.
+        BraindinoError: the data module has none.
     """
-    if isinstance(trainer.strategy, Sharded):
-        raise BraindinoError(
-            "trainer.callbacks: KNNMonitor and PatchPictures need the whole teacher on the first process, "
-            "and trainer.strategy is Sharded.\nLeave them out: --trainer.callbacks null"
-        )
     path = getattr(getattr(trainer, "datamodule", None), "store_path", None)
     if path is None:
         raise BraindinoError(
@@ -29,6 +24,22 @@ def store_of(trainer: pl.Trainer) -> Store:
             "with another data module leave them out."
         )
     return Store.open(path)
+
+
+def teacher_tokens(trainer: pl.Trainer, module: DINOModule, images: Tensor) -> tuple[Tensor, Tensor]:
+    """CLS (N, D) and patches (N, patches, D) in float32 of (N, 1, H, W), in the trainer's precision.
+
+    Where the teacher's weights are spread over the processes, all of them must ask.
+    """
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        cls, patches = module.teacher.tokens(images.to(module.device))
+    put_away(module.teacher)
+    return cls.float(), patches.float()
+
+
+def must_ask(trainer: pl.Trainer) -> bool:
+    """Whether this process has to take part in `teacher_tokens`: the first one, or all when it is sharded."""
+    return trainer.is_global_zero or isinstance(trainer.strategy, Sharded)
 
 
 def stored_slice(store: Store, key: str, i: int, step: float, zero: float) -> Tensor:

@@ -5,18 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from lightning.fabric.plugins.environments import TorchElasticEnvironment
+from matplotlib.image import imread
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from braindino.datasets.slices import SliceDataModule
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
-from braindino.pretraining import Sharded
-from braindino.pretraining.stored_slices import store_of
+from braindino.pretraining import KNNMonitor, PatchPictures, Sharded
 from tests.pretraining.data import FakeSlices
 from tests.pretraining.processes import run_processes
+from tests.pretraining.stores import make_store
+from tests.pretraining.test_knn import Logged
 from tests.pretraining.tiny import tiny_module, trainer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -25,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 class Parts(pl.Callback):
-    """How much of the weights this process holds between two steps; saves after the last one."""
+    """How much of the weights this process holds between two steps; saves at the end, if told where."""
 
     def __init__(self, out: str) -> None:
         self.out = out
@@ -37,7 +41,7 @@ class Parts(pl.Callback):
         whole = sum(p.numel() for p in pl_module.parameters())
         own = sum(p.to_local().numel() for p in pl_module.parameters() if isinstance(p, DTensor))
         self.share.append(own / whole)
-        if trainer.global_step == trainer.max_steps:
+        if self.out and trainer.global_step == trainer.max_steps:
             trainer.save_checkpoint(self.out)
 
 
@@ -97,7 +101,36 @@ def test_strategies_that_do_not_know_the_blocks_are_refused() -> None:
         module.setup("fit")
 
 
-def test_monitors_that_need_the_whole_teacher_on_one_process_say_so() -> None:
-    t = trainer(1, strategy=Sharded(), devices=1)
-    with pytest.raises(BraindinoError, match=r"--trainer\.callbacks null"):
-        store_of(t)
+def _watch(rank: int, world: int, sharded: bool, folder: str) -> tuple[list[float], list[float]]:
+    """kNN accuracies that this process logged, and the losses beside the monitors."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    logged, parts = Logged(), Parts("")
+    monitors = [KNNMonitor(Path(folder, "all.csv"), "shape", every=2, slices=2), PatchPictures(every=3)]
+    t = trainer(
+        5,
+        devices=world,
+        strategy=Sharded() if sharded else "ddp",
+        plugins=[TorchElasticEnvironment()],
+        callbacks=[*monitors, parts],
+        logger=logged,
+        default_root_dir=str(Path(folder, "sharded" if sharded else "ddp")),
+    )
+    t.fit(tiny_module(drop_path=0.0), SliceDataModule(Path(folder, "store"), batch_size=4, num_workers=0))
+    return [row["knn/accuracy"] for _, row in logged.rows if "knn/accuracy" in row], parts.losses
+
+
+def test_monitors_see_the_whole_teacher(tmp_path: Path) -> None:
+    """The first process logs and draws what it does without sharding, and the training goes on as before."""
+    folder = make_store(tmp_path, 20)
+    plain = run_processes(_watch, 2, False, str(folder))
+    spread = run_processes(_watch, 2, True, str(folder))
+    for (seen, losses), (expected, expected_losses) in zip(spread, plain, strict=True):
+        assert seen == expected
+        assert losses == pytest.approx(expected_losses, rel=1e-4)
+    assert len(plain[0][0]) == 2
+    assert not plain[1][0]
+    first, second = (
+        imread(folder / name / "pictures" / "patches_step0000003.png") for name in ("ddp", "sharded")
+    )
+    np.testing.assert_allclose(second, first, atol=0.05)
