@@ -25,8 +25,13 @@ def readable(message: str) -> str:
         told = re.sub(r".*?Expected an? ", "", expected[-1]).partition(". Got value")[0]
         for pattern, replacement in _TYPES:
             told = re.sub(pattern, replacement, told)
-        given = "" if value is None else f", got {(value[1] or value[2] or '').strip()[:80]!r}"
-        return f"{_dotted(keys)}: expected {told}{given}."
+        got = None if value is None else (value[1] or value[2] or "").strip()[:80]
+        key = _dotted(keys)
+        if got == "None" and "Expected a <class 'NoneType'>" in message and "." in key:
+            # jsonargparse 4.53 turns null into text where an argument belongs to a dataclass inside a class
+            parent, _, last = key.rpartition(".")
+            return f"{key}: null is understood as --{parent} '{{{last}: null}}', or in a config."
+        return f"{key}: expected {told}" + ("." if got is None else f", got {got!r}.")
     if keys and problem is not None and "Parser key" not in problem[1]:
         return f"{_dotted(keys)}: {problem[1].strip()}."
     text = " ".join(line.strip() for line in message.splitlines() if line.strip())
