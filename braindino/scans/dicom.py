@@ -21,6 +21,10 @@ from braindino.scans.progress import track
 TABLE = "series.csv"
 TIMEOUT_S = 1800  # a folder of thousands of slices takes a minute
 _SUFFIX = re.compile(r"\.(dcm|ima)$", re.IGNORECASE)
+_CORRECTED = re.compile(
+    r"(_(Eq|Tilt)(_\d+)?)+(?=\.nii\.gz$)"
+)  # uneven slices, or a tilted gantry, made straight
+_CONVERTED = re.compile(r"Convert \d+ DICOM as (.*) \(\d")
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,9 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
     """Convert the series in each of `folders` (not below them) into `out`, and write `out/series.csv`.
 
     A volume lies in `out` as its folder does in `root`, named by description, number and a digest of the
-    series. Of several volumes of a series (echoes, phases) the one with most bytes is taken. What was
-    converted and has not changed is not converted again; interrupting it is safe.
+    series. Of several volumes of a series (echoes, phases) the one with most bytes is taken; where slices are
+    missing, the one that dcm2niix has interpolated to even distances. What was converted and has not changed
+    is not converted again; interrupting it is safe.
 
     Raises:
         BraindinoError: there is no dcm2niix.
@@ -125,16 +130,25 @@ def _convert(converter: str, folder: Path, out: Path, inside: Path) -> list[Seri
         volumes = sorted(made.glob("*.nii.gz"))
         if not volumes:
             return [_refused(folder, f"dcm2niix made no volume: {_last_word(done)}")]
-        warnings = [line for line in _lines(done) if re.match(r"(warning|error)", line, re.IGNORECASE)]
-        said = "; ".join(dict.fromkeys(warnings))
+        said = "; ".join(dict.fromkeys(_warnings(done)))
+        uneven = _uneven(done)
         by_series: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
         for volume in volumes:
             facts = _facts(volume)
-            by_series.setdefault(facts.get("SeriesInstanceUID") or volume.name, []).append((volume, facts))
+            uid = facts.get("SeriesInstanceUID") or volume.name.removesuffix(".nii.gz")
+            by_series.setdefault(uid, []).append((volume, facts))
         found = []
         for uid, candidates in by_series.items():
-            volume, facts = max(candidates, key=lambda pair: pair[0].stat().st_size)
+            volume, facts = max(
+                candidates, key=lambda pair: (bool(_CORRECTED.search(pair[0].name)), pair[0].stat().st_size)
+            )
             row = _row(folder, uid, facts, said)
+            if volume.name in uneven:
+                found.append(replace(row, reason="slices are missing or unevenly spaced"))
+                continue
+            if not facts:
+                found.append(replace(row, reason=f"dcm2niix did not finish it: {_last_word(done)}"))
+                continue
             if len(candidates) > 1:
                 note = f"{len(candidates)} volumes in the series, the largest taken"
                 row = replace(row, message="; ".join(filter(None, [row.message, note])))
@@ -189,11 +203,12 @@ def _stamp(folder: Path) -> list[int]:
 
 
 def _facts(volume: Path) -> dict[str, Any]:
-    file = volume.with_name(volume.name.removesuffix(".nii.gz") + ".json")
+    """What dcm2niix tells of a volume, or nothing: it writes that last, and only beside the uncorrected."""
+    file = volume.with_name(_CORRECTED.sub("", volume.name).removesuffix(".nii.gz") + ".json")
     try:
         content = json.loads(file.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
-        return {}  # an older dcm2niix may write none; the file's name is the series then
+        return {}
     return content if isinstance(content, dict) else {}
 
 
@@ -202,11 +217,27 @@ def _refused(folder: Path, reason: str) -> Series:
 
 
 def _lines(done: "subprocess.CompletedProcess[str]") -> list[str]:
-    return [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+    """What dcm2niix said; its error stream first, which but sums up."""
+    return [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
+
+
+def _warnings(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    return [line for line in _lines(done) if re.match(r"(error|warning|unable)", line, re.IGNORECASE)]
 
 
 def _last_word(done: "subprocess.CompletedProcess[str]") -> str:
     """The line that tells what went wrong: the last error or warning, else the last line."""
-    lines = _lines(done)
-    told = [line for line in lines if re.match(r"(error|warning|unable)", line, re.IGNORECASE)]
-    return (told or lines or [f"exit code {done.returncode}"])[-1]
+    return (_warnings(done) or _lines(done) or [f"exit code {done.returncode}"])[-1]
+
+
+def _uneven(done: "subprocess.CompletedProcess[str]") -> set[str]:
+    """Names of the volumes that NIfTI cannot hold: dcm2niix warns just before it tells the name."""
+    names, warned = set(), False
+    for line in done.stdout.splitlines():
+        if "Interslice distance varies" in line:
+            warned = True
+        elif match := _CONVERTED.match(line.strip()):
+            if warned:
+                names.add(f"{Path(match[1]).name}.nii.gz")
+            warned = False
+    return names

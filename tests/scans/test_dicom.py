@@ -28,6 +28,13 @@ for file in sorted(folder.iterdir()):
     found.setdefault(told["SeriesInstanceUID"] + told.pop("echo", ""), []).append(told)
 for name, slices in found.items():
     (out / (name + ".nii.gz")).write_bytes(bytes(100 * len(slices)))
+    if slices[0].get("uneven"):
+        print("Warning: Interslice distance varies in this volume (incompatible with NIfTI format).")
+    print("Convert 3 DICOM as " + str(out / name) + " (4x4x3x1)")
+    if slices[0].get("uneven") == "mended":
+        (out / (name + "_Eq_1.nii.gz")).write_bytes(bytes(50))
+    if slices[0].get("uneven") == "died":
+        sys.exit(1)
     (out / (name + ".json")).write_text(json.dumps(slices[0]))
 print("Warning: made up")
 print("Warning: made up")
@@ -104,6 +111,27 @@ def test_only_what_is_new_changed_lost_or_failed_is_converted_again(tmp_path: Pa
     again = convert_series([root / name for name in names], root, out, False)
     assert log.read_text().split() == ["changed", "failed", "lost"]
     assert [row.output for row in again] == [row.output for row in first]
+
+
+def test_missing_slices_are_interpolated_or_the_series_is_refused(tmp_path: Path, log: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    for number, fate in enumerate(("", "mended", "left", "died")):
+        series(root / "a", f"1.{number}", f"T1 {fate}", uneven=fate)
+    rows = {row.series: row for row in convert_series([root / "a"], root, out, False)}
+    assert (out / rows["1.0"].output).stat().st_size == 300
+    assert (out / rows["1.1"].output).stat().st_size == 50
+    assert rows["1.1"].output.startswith("a/T1-mended_2_")
+    assert [rows[uid].output for uid in ("1.2", "1.3")] == ["", ""]
+    assert {rows[uid].reason for uid in ("1.2", "1.3")} == {"slices are missing or unevenly spaced"}
+
+
+def test_what_dcm2niix_left_half_done_is_refused(tmp_path: Path, log: Path) -> None:
+    series(tmp_path / "in", "1.2", "T1")
+    program = tmp_path / "bin" / "dcm2niix"
+    program.write_text(program.read_text().replace('    (out / (name + ".json"))', "    sys.exit(9)  #"))
+    (row,) = convert_series([tmp_path / "in"], tmp_path, tmp_path / "out", False)
+    assert (row.output, row.series) == ("", "1.2")
+    assert row.reason.startswith("dcm2niix did not finish it: Convert 3 DICOM")
 
 
 def test_without_a_converter_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
