@@ -5,7 +5,7 @@ from typing import Any
 from braindino.analysis.headlines import headlines
 from braindino.analysis.statistics import MOST_REDRAWN
 from braindino.analysis.subgroups import FEWEST
-from braindino.analysis.text import UNDEFINED, interval, p_value
+from braindino.analysis.text import UNDEFINED, interval, number, p_value
 
 MOST_GROUPS = 6
 
@@ -68,6 +68,26 @@ def details(results: dict[str, Any]) -> list[str]:
     if curves:
         values = ", ".join(p_value(curve["p"]) if curve else UNDEFINED for curve in curves)
         said.append(f"Above and below the training median risk: log-rank p {values} (each seed).")
+    return said + _tried([cell for cell in results["cells"] if cell["fraction"] == line["fraction"]])
+
+
+def _tried(cells: list[dict[str, Any]]) -> list[str]:
+    """Of a closed-form head: what each option gave on validation (mean over cells), and which were taken."""
+    chosen = [cell["chosen"] for cell in cells if "chosen" in cell]
+    found: dict[str, dict[str, list[float]]] = {}
+    for each in chosen:
+        for metric in (name for name in each if name.startswith("val/")):
+            for option, value in each[metric].items():
+                found.setdefault(metric, {}).setdefault(option, []).extend([] if value is None else [value])
+    said = []
+    for metric, options in found.items():
+        (name,) = (key for key in chosen[0] if not key.startswith("val/"))
+        values = ", ".join(
+            f"{option} {number(sum(each) / len(each)) if each else UNDEFINED}"
+            for option, each in sorted(options.items(), key=lambda item: float(item[0]))
+        )
+        taken = ", ".join(f"{each[name]:g}" for each in chosen)
+        said.append(f"{metric} by {name}: {values}; taken {taken}.")
     return said
 
 

@@ -41,21 +41,29 @@ class ClosedForm(Head):
         outputs, width = state["layers.weight"].shape
         self.layers = nn.Linear(width, outputs)
 
-    def choose(self, candidates: Iterable[tuple[float, nn.Module]], val: Tensor, target: Tensor) -> float:
-        """Keep as `layers` the candidate that is best on validation, the first of equals; its option."""
+    def choose(
+        self, name: str, candidates: Iterable[tuple[float, nn.Module]], val: Tensor, target: Tensor
+    ) -> dict[str, Any]:
+        """Keep as `layers` the candidate that is best on validation, the first of equals.
+
+        Returns:
+            {name: its option}; of several candidates also {"val/<metric>": {option: value, or None}}.
+        """
         sign = 1.0 if self.mode == "max" else -1.0
         best, chosen, kept = (-math.inf, -math.inf), math.nan, None
+        tried: dict[str, float | None] = {}
         for option, layers in candidates:
             self.layers = layers
             with torch.inference_mode():
                 output = self(val)
                 quality = self.metrics(output, target)[self.metric]
                 score = (0.0 if math.isnan(quality) else sign * quality, -float(self.loss(output, target)))
+            tried[f"{option:g}"] = None if math.isnan(quality) else quality
             if kept is None or score > best:
                 best, chosen, kept = score, option, layers
         assert kept is not None
         self.layers = kept
-        return chosen
+        return {name: chosen, **({f"val/{self.metric}": tried} if len(tried) > 1 else {})}
 
 
 class LogisticHead(ClosedForm, ClassificationHead):
@@ -73,7 +81,7 @@ class LogisticHead(ClosedForm, ClassificationHead):
         self.strength = strength
 
     def solve(self, pooled: Tensor, target: Tensor, val: Tensor, val_target: Tensor) -> dict[str, Any]:
-        """See `ClosedForm`; {"strength"}."""
+        """See `ClosedForm`; `choose` of "strength"."""
         x, y = pooled.double().numpy(), target.numpy()
         present = np.unique(y)
         if len(present) < 2:
@@ -90,7 +98,7 @@ class LogisticHead(ClosedForm, ClassificationHead):
             return linear(coefficients, bias)
 
         options = STRENGTHS if self.strength is None else (self.strength,)
-        return {"strength": self.choose(((s, fit(s)) for s in reversed(options)), val, val_target)}
+        return self.choose("strength", ((s, fit(s)) for s in reversed(options)), val, val_target)
 
 
 class RidgeHead(ClosedForm, RegressionHead):
@@ -105,7 +113,7 @@ class RidgeHead(ClosedForm, RegressionHead):
         self.strength = strength
 
     def solve(self, pooled: Tensor, target: Tensor, val: Tensor, val_target: Tensor) -> dict[str, Any]:
-        """See `ClosedForm`; {"strength"}."""
+        """See `ClosedForm`; `choose` of "strength"."""
         x, y = pooled.double().numpy(), ((target - self.mean) / self.spread).double().numpy()
 
         def fit(strength: float) -> nn.Module:
@@ -113,7 +121,7 @@ class RidgeHead(ClosedForm, RegressionHead):
             return linear(found.coef_[None], np.array([found.intercept_]))
 
         options = STRENGTHS if self.strength is None else (self.strength,)
-        return {"strength": self.choose(((s, fit(s)) for s in reversed(options)), val, val_target)}
+        return self.choose("strength", ((s, fit(s)) for s in reversed(options)), val, val_target)
 
 
 class CoxNetHead(ClosedForm, SurvivalHead):
@@ -145,12 +153,12 @@ class KNNHead(ClosedForm, ClassificationHead):
         self.k = k
 
     def solve(self, pooled: Tensor, target: Tensor, val: Tensor, val_target: Tensor) -> dict[str, Any]:
-        """See `ClosedForm`; {"k"}."""
+        """See `ClosedForm`; `choose` of "k"."""
         onehot = functional.one_hot(target, len(self.classes)).float()
         options = NEIGHBOURS if self.k is None else (self.k,)
         allowed = sorted({min(k, len(pooled)) for k in options})
-        candidates = ((float(k), Neighbours(pooled, onehot, k)) for k in allowed)
-        return {"k": int(self.choose(candidates, val, val_target))}
+        candidates = ((k, Neighbours(pooled, onehot, k)) for k in allowed)
+        return self.choose("k", candidates, val, val_target)
 
     def reserve(self, state: Mapping[str, Tensor]) -> None:
         """See `ClosedForm.reserve`: as many neighbours as there were labelled cases."""

@@ -71,7 +71,7 @@ def test_nearest_neighbours(k):
 def test_more_neighbours_than_cases():
     x, y = points(count=6)
     facts, output = solved(KNNHead(50), x, y, ("a", "b", "c"))
-    assert facts == {"k": 6}
+    assert facts == {"k": 6}  # alone: nothing was chosen
     np.testing.assert_allclose(output.softmax(1), 1 / 3, atol=1e-6)
     with pytest.raises(BraindinoError, match="k 0"):
         KNNHead(0)
@@ -82,8 +82,13 @@ def test_the_option_is_chosen_on_validation():
     far = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
     head = KNNHead()
     head.build(6, y, ("a", "b", "c"))
-    assert head.solve(x, y, x, y) == {"k": 1}  # each is its own neighbour
-    assert head.solve(x + 0.5 * far, y, points(count=90)[0], points(count=90)[1])["k"] > 1
+    facts = head.solve(x, y, x, y)
+    assert facts["k"] == 1  # each is its own neighbour
+    assert list(facts["val/auroc"]) == ["1", "3", "5", "10", "20", "50"]
+    assert facts["val/auroc"]["1"] == 1.0
+    facts = head.solve(x + 0.5 * far, y, points(count=90)[0], points(count=90)[1])
+    assert facts["k"] > 1
+    assert facts["val/auroc"][str(facts["k"])] == max(facts["val/auroc"].values())
 
 
 @pytest.mark.parametrize("head", [LogisticHead, RidgeHead, KNNHead, CoxNetHead])
@@ -109,8 +114,14 @@ def test_in_the_study(tmp_path, planted, planted_survival, encoder, make_trainer
     first, second = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("first", "second"))
     assert first == second
     assert results["summary"][0]["test"]["metrics"][metric]["value"] > found
-    assert results["cells"][0]["chosen"]
-    assert f"test/{metric}" in results_table(results)
+    printed, chosen = results_table(results), results["cells"][0]["chosen"]
+    assert f"test/{metric}" in printed
+    if head is CoxNetHead:
+        assert chosen["alpha"] > 0
+    else:
+        (name, option), (tried, values) = chosen.items()
+        assert f"{tried} by {name}: {min(values, key=float)} " in printed
+        assert f"; taken {option:g}." in printed
     # Of thirty test cases one order in ten excludes chance by luck: the mean of several does not.
     orders = [np.random.default_rng(seed).permutation(150) for seed in range(8)]
     shuffled = [run(f"shuffled{index}", order) for index, order in enumerate(orders)]
