@@ -36,7 +36,8 @@ def predict(
     A class has its probabilities; a number, of several seeds, its deviation over them; a risk its survival
     curve in survival.csv; a segmentation its mask in the scan's own space, named as BIDS derivatives are.
     What the probe was not made for is refused (rejects.csv) or warned about (column `warnings`) by name:
-    readable, modality, orientation, stripped, spacing, shape, foreground, intensity. The same command again
+    readable, modality, orientation, stripped, spacing, shape, foreground, intensity; and refused if what the
+    encoder or the probe makes of it is not finite. The same command again
     goes on where it was interrupted.
 
     Args:
@@ -44,7 +45,8 @@ def predict(
         probe: run folder of `braindino probe`.
         out: folder to write into.
         encoder: where the probe's encoder is now, if it has moved.
-        seed: of the probe; by default the mean over all its seeds.
+        seed: of the probe; by default the mean over all its seeds. Of a cross-validation the probes of all
+            folds answer together in any case.
         fraction: of the labels it was trained on; by default the largest there is.
         accept: checks whose refusals become warnings: modality, orientation, stripped; once or several times.
         strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`; by default the one that the
@@ -73,10 +75,13 @@ def predict(
     keys, warnings = _admit(finished, cases, prepared, jobs, set(accept or ()), refused)
     name = finished.run.absolute().parent.parent.name
     describe_derivatives(out, f"{name} by braindino", finished.run, finished.facts["encoder"]["spec"])
-    rows = _predict(finished, cases, keys, warnings, prepared, out, plain_label(name), target, batch_size)
+    rows, failed = _predict(
+        finished, cases, keys, warnings, prepared, out, plain_label(name), target, batch_size
+    )
+    refused += failed
     write_table(out / "predictions.csv", rows, ["case", "scans"])
     write_table(out / "rejects.csv", [asdict(each) for each in refused], ["case", "path", "check", "reason"])
-    _tell(rows, refused, out)
+    _tell(rows, refused, out, finished.told)
     return 1 if refused else 0
 
 
@@ -155,18 +160,22 @@ def _predict(
     desc: str,
     device: Any,
     batch_size: int,
-) -> list[dict[str, Any]]:
-    """Rows of predictions.csv; survival curves and masks are written on the way."""
+) -> "tuple[list[dict[str, Any]], list[Refused]]":
+    """Rows of predictions.csv, and what came to nothing; survival curves and masks are written on the way."""
     import numpy as np
     import pandas as pd
 
     from braindino.probing.derivatives import write_masks, write_table
+    from braindino.probing.new_cases import Refused
     from braindino.probing.predicting import predict_cases
     from braindino.scans.progress import track
 
-    rows, curves = [], []
+    rows, curves, failed = [], [], []
     answers = predict_cases(probe, keys, store, device, batch_size, progress=sys.stderr.isatty())
-    for name, answer in track(answers, len(keys), "predict"):
+    for name, answer in track(answers, len(keys), "predict", unit="case"):
+        if isinstance(answer, Refused):
+            failed.append(answer)
+            continue
         sources = ";".join(
             str(cases[name][modality].source) for modality in keys[name] if modality in cases[name]
         )
@@ -184,11 +193,11 @@ def _predict(
     if curves:
         table = pd.concat(curves)
         write_table(out / "survival.csv", table.to_dict("records"), ["case", "time", "survival"])  # type: ignore[arg-type]
-    return rows
+    return rows, failed
 
 
-def _tell(rows: list[dict[str, Any]], refused: "list[Refused]", out: Path) -> None:
-    print(f"{out / 'predictions.csv'}: {len(rows)} cases")
+def _tell(rows: list[dict[str, Any]], refused: "list[Refused]", out: Path, by: str) -> None:
+    print(f"{out / 'predictions.csv'}: {len(rows)} cases{f', {by}' * bool(by)}")
     warned = [f"  {row['case']}: {row['warnings']}" for row in rows if row["warnings"]]
     lines = [f"  {each.case}: {each.check}: {each.reason}" for each in refused]
     for title, some in (

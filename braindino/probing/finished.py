@@ -10,6 +10,7 @@ from torch import nn
 
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.encoders.published import HUB
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
 from braindino.probing.cases import ProbeCases
@@ -26,14 +27,15 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class FinishedProbe:
-    """The probes of one label fraction of a study, one per seed, with the encoder they stand on.
+    """The probes of one label fraction of a study, with the encoder they stand on.
 
-    modules: seed -> module in evaluation mode. facts: what is in the run folder's `probe.json`.
+    modules: cell -> module in evaluation mode; a cell per seed, in cross-validation per seed and fold. facts:
+    what is in the run folder's `probe.json`.
     """
 
     run: Path
     fraction: float
-    modules: dict[int, FrozenProbeModule]
+    modules: dict[Cell, FrozenProbeModule]
     encoder: Encoder
     facts: dict[str, Any]
 
@@ -52,9 +54,14 @@ class FinishedProbe:
         """Scans of a case, in the order of the module's input."""
         return tuple(self.facts["modalities"])
 
-    def cell(self, seed: int) -> Cell:
-        """The cell that a module was trained in."""
-        return Cell(self.run / "cells", seed, self.fraction)
+    @property
+    def told(self) -> str:
+        """How many probes answer together: `mean of 6 probes (2 seeds x 3 folds)`; nothing of one alone."""
+        if len(self.modules) == 1:
+            return ""
+        seeds, folds = len({cell.seed for cell in self.modules}), self.facts.get("folds")
+        of = f"{seeds} seed{'s' * (seeds > 1)}" + (f" x {folds} folds" if folds else "")
+        return f"mean of {len(self.modules)} probes ({of})"
 
 
 def keep_recipe(
@@ -80,6 +87,7 @@ def keep_recipe(
             "pooling": None if module.head.dense else _recipe(module.pooling),
             "standardise": module.standardise,
             "unfreeze": module.unfreeze,
+            "folds": cases.folds,
         },
     )
 
@@ -89,9 +97,13 @@ def load_probe(
 ) -> FinishedProbe:
     """The trained probes of a run folder of `braindino probe`, ready to predict.
 
+    Of a cross-validation these are the probes of all folds, which answer together. There every person of the
+    study was trained on by some of them: their scores for new people are those of the study, for its own
+    people they are too good.
+
     Args:
         run_dir: the run folder.
-        seed: of one probe; by default those of all seeds of the fraction.
+        seed: of one probe, or of its folds; by default those of all seeds of the fraction.
         fraction: of the labels; by default the largest there is.
         encoder: where the encoder is now, if it is not where it was; in any form `load_encoder` reads.
 
@@ -109,29 +121,23 @@ def load_probe(
     facts = read_json(run / RECIPE)
     if facts.get("format") != _FORMAT:
         raise BraindinoError(f"{run / RECIPE}: format {facts.get('format')}, expected {_FORMAT}.")
-    chosen = _choose(run, seed, fraction)
+    chosen = _choose(run, facts.get("folds"), seed, fraction)
     network = _load_encoder(run, facts["encoder"], encoder)
-    modules = {cell.seed: _restore(cell, facts, network) for cell in chosen}
+    modules = {cell: _restore(cell, facts, network) for cell in chosen}
     return FinishedProbe(run, chosen[0].fraction, modules, network, facts)
 
 
-def _choose(run: Path, seed: int | None, fraction: float | None) -> list[Cell]:
-    """The finished cells of a fraction, by seed."""
-    known = [read_json(file) for file in (run / "cells").glob("*/cell.json")]
-    if any("fold" in facts for facts in known):
-        raise BraindinoError(
-            f"{run}: a cross-validation, which has a probe per fold and none for use.\n"
-            "Run the same `braindino probe` without data.folds for one."
-        )
-    cells = sorted((float(facts["fraction"]), int(facts["seed"])) for facts in known)
+def _choose(run: Path, folds: int | None, seed: int | None, fraction: float | None) -> list[Cell]:
+    """The finished cells of a fraction, by seed and fold; of a seed all folds or none."""
+    cells = Cell.finished(run / "cells", folds)
     if not cells:
         raise BraindinoError(f"{run}: none of its cells is finished; run the same `braindino probe` again.")
-    wanted = cells[-1][0] if fraction is None else fraction
-    found = [Cell(run / "cells", s, f) for f, s in cells if f == wanted and seed in (None, s)]
+    wanted = cells[-1].fraction if fraction is None else fraction
+    found = [cell for cell in cells if cell.fraction == wanted and seed in (None, cell.seed)]
     if not found:
-        there = ", ".join(f"seed {s} of fraction {f:g}" for f, s in cells[:12])
+        known = dict.fromkeys(f"seed {cell.seed} of fraction {cell.fraction:g}" for cell in cells)
         asked = f"fraction {wanted:g}" + ("" if seed is None else f" and seed {seed}")
-        raise BraindinoError(f"{run}: no finished cell of {asked}; there are {there}.")
+        raise BraindinoError(f"{run}: no finished cell of {asked}; there are {', '.join(list(known)[:12])}.")
     return found
 
 
@@ -162,7 +168,7 @@ def _restore(cell: Cell, facts: dict[str, Any], encoder: Encoder) -> FrozenProbe
 def _load_encoder(run: Path, known: dict[str, Any], given: str | None) -> Encoder:
     spec = given
     if spec is None:
-        spec = known["spec"]
+        spec = known["spec"].removeprefix(HUB)  # who predicts has not asked to fetch anything
         if not Path(spec).exists() and (Path(known["folder"]) / spec).exists():
             spec = str(Path(known["folder"]) / spec)
     try:

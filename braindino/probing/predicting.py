@@ -1,4 +1,4 @@
-"""Finished probes on new cases: the answers of all seeds together, without a truth to compare with."""
+"""Finished probes on new cases: all seeds and folds answer together, without a truth to compare with."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from braindino.analysis.predictions import PROBABILITY
 from braindino.analysis.survival import survival_curves
-from braindino.encoders.feature_cache import Precision
+from braindino.encoders.feature_cache import NotFiniteError, Precision
 from braindino.encoders.features import extract
 from braindino.files import read_json
+from braindino.probing.cell import Cell
 from braindino.probing.finished import FinishedProbe
 from braindino.probing.module import FrozenProbeModule
+from braindino.probing.new_cases import Refused
 from braindino.probing.pooling import Pooling
 from braindino.scans.store import Store
 
@@ -42,41 +44,52 @@ def predict_cases(
     device: torch.device | str = "cpu",
     batch_size: int = 128,
     progress: bool = False,
-) -> Iterator[tuple[str, Answer]]:
-    """The answer to each case, in their order.
+) -> Iterator[tuple[str, Answer | Refused]]:
+    """The answer to each case, in their order; a case whose features or answer are not finite is refused.
 
-    Several seeds are averaged: probabilities; numbers, with their deviation in `sd`; survival curves, and
-    risks relative to the median risk of each seed's training cases. A mask is what most seeds (half counts)
-    hold to be the region.
+    Several probes (seeds, folds) are averaged: probabilities; numbers, with their deviation in `sd`; survival
+    curves, and risks relative to the median risk of each probe's training cases. A mask is what most of them
+    (half counts) hold to be the region.
 
     Args:
         cases: name -> modality -> key in the store, which was prepared by the encoder's contract.
         batch_size: slices per forward of the encoder.
     """
-    modules = {seed: module.to(device) for seed, module in probe.modules.items()}
+    modules = {cell: module.to(device) for cell, module in probe.modules.items()}
     pooling = next(iter(modules.values())).pooling
     if isinstance(pooling, Pooling) and any(module.network is None for module in modules.values()):
         precision: Precision = read_json(probe.run / "study.json")["protocol"]["precision"]
         keys = [key for scans in cases.values() for key in scans.values()]
         features: Mapping[str, Tensor] = extract(
             probe.encoder, store, keys, store.path / "features", batch_size=batch_size,
-            precision=precision, device=device, progress=progress, level=pooling.level,
+            precision=precision, device=device, progress=progress, level=pooling.level, leave_out=True,
         )  # fmt: skip
     else:
-        features = {}
+        keys, features = [], {}
         probe.encoder.to(device)
-    trained = {seed: _training_rows(probe, seed) for seed in modules} if probe.task == "survival" else {}
+    trained = {cell: _training_rows(cell) for cell in modules} if probe.task == "survival" else {}
+    lost = set(keys) - features.keys()
     for name, scans in cases.items():
         keys = [scans.get(modality, "") for modality in probe.modalities]
-        if probe.task == "segmentation":
-            yield name, _masked(modules, keys, store)
+        try:
+            if lost & set(keys):
+                raise NotFiniteError("what the encoder makes of it is not finite")
+            if probe.task == "segmentation":
+                yield name, _masked(modules, keys, store)
+                continue
+            rows = {}
+            for cell, module in modules.items():
+                batch = _kept(keys, features) if module.network is None else _sliced(keys, store)
+                with torch.inference_mode():
+                    output = module.answer({part: value.to(device) for part, value in batch.items()})
+                if not output.isfinite().all():
+                    raise NotFiniteError("what the probe makes of it is not finite")
+                rows[cell] = module.head.rows(output, pd.DataFrame({part: [0] for part in TRUTH}))
+        except NotFiniteError as error:
+            odd = [key for key in keys if key in lost] or [key for key in keys if key]
+            sources = "; ".join(str(store.sidecar(key)["source"]) for key in odd)
+            yield name, Refused(name, sources, "finite", str(error))
             continue
-        rows = {}
-        for seed, module in modules.items():
-            batch = _kept(keys, features) if module.network is None else _sliced(keys, store)
-            with torch.inference_mode():
-                output = module.answer({part: value.to(device) for part, value in batch.items()})
-            rows[seed] = module.head.rows(output, pd.DataFrame({part: [0] for part in TRUTH}))
         yield name, _together(rows, trained)
 
 
@@ -107,7 +120,7 @@ def _sliced(keys: list[str], store: Store) -> dict[str, Tensor]:
     return {"slices": slices[None], "step": step.float(), "zero": zero.float(), "mask": mask[None]}
 
 
-def _masked(modules: Mapping[int, FrozenProbeModule], keys: list[str], store: Store) -> Answer:
+def _masked(modules: Mapping[Cell, FrozenProbeModule], keys: list[str], store: Store) -> Answer:
     from braindino.probing.segmentation.evaluation import case_masks
 
     batch = {name: value[0] for name, value in _sliced(keys, store).items()}
@@ -123,8 +136,8 @@ def _masked(modules: Mapping[int, FrozenProbeModule], keys: list[str], store: St
     return Answer({f"{region}_ml": float(mask.sum()) * voxel for region, mask in masks.items()}, masks=masks)
 
 
-def _together(rows: Mapping[int, pd.DataFrame], trained: Mapping[int, pd.DataFrame]) -> Answer:
-    """One answer from the rows that the heads of all seeds make of a case."""
+def _together(rows: Mapping[Cell, pd.DataFrame], trained: Mapping[Cell, pd.DataFrame]) -> Answer:
+    """One answer from the rows that the heads of all cells make of a case."""
     tables = [table.drop(columns=list(TRUTH), errors="ignore") for table in rows.values()]
     both = pd.concat(tables, ignore_index=True)
     probabilities = [name for name in both if str(name).startswith(PROBABILITY)]
@@ -138,10 +151,10 @@ def _together(rows: Mapping[int, pd.DataFrame], trained: Mapping[int, pd.DataFra
         return Answer({"prediction": float(values.mean()), **spread})
     times = np.unique(np.concatenate([table["time"] for table in trained.values()]))
     curves, risks = [], []
-    for seed, table in rows.items():
+    for cell, table in rows.items():
         risk = table["risk"].to_numpy(dtype=np.float64)
-        curves.append(survival_curves(risk, trained[seed], times)[0])
-        risks.append(float(risk[0] - trained[seed]["risk"].median()))
+        curves.append(survival_curves(risk, trained[cell], times)[0])
+        risks.append(float(risk[0] - trained[cell]["risk"].median()))
     survival = np.mean(curves, axis=0)
     below = times[survival <= 0.5]
     return Answer(
@@ -154,6 +167,6 @@ def _together(rows: Mapping[int, pd.DataFrame], trained: Mapping[int, pd.DataFra
     )
 
 
-def _training_rows(probe: FinishedProbe, seed: int) -> pd.DataFrame:
-    table, _ = probe.cell(seed).read()
+def _training_rows(cell: Cell) -> pd.DataFrame:
+    table, _ = cell.read()
     return table[table["split"] == "train"]

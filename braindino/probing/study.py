@@ -91,7 +91,8 @@ def run_study(
     keep_settings(run_dir / "study.json", settings)
     keep_cases(run_dir, cases)
     keep_recipe(run_dir, module, cases, encoder, datamodule.store.strip_cmd)
-    keep_training_scans(run_dir, cases.table, cases.modalities, datamodule.store)
+    trained_on = cases.table if cases.folds is None else cases.table.assign(split="train")  # by some fold
+    keep_training_scans(run_dir, trained_on, cases.modalities, datamodule.store)
 
     def probe(network: Encoder, keep: bool) -> Callable[[Cell], None]:
         @cache

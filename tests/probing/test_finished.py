@@ -81,8 +81,8 @@ def test_risks_come_out_as_they_were_written(study, planted_survival):
 
 def agrees(run, cases, bank, column):
     probe = load_probe(run)
-    (module,) = probe.modules.values()
-    cell = probe.cell(0)
+    ((cell, module),) = probe.modules.items()
+    assert probe.told == ""
     written = cell.read()[0].query("split == 'test'")[column]
     data = CaseFeatures(cases, bank, module.pooling)
     again = predict(module, data, cases.part("test"), cell)[column]
@@ -94,8 +94,11 @@ def agrees(run, cases, bank, column):
 def test_all_seeds_of_the_largest_fraction_unless_told(study):
     run, *_ = study(ClassificationHead(), seeds=(0, 3), fractions=(0.5, 1.0))
     probe = load_probe(run)
-    assert (probe.fraction, sorted(probe.modules), probe.classes) == (1.0, [0, 3], ("CN", "MCI", "AD"))
-    assert list(load_probe(run, seed=3, fraction=0.5).modules) == [3]
+    assert (probe.fraction, probe.classes) == (1.0, ("CN", "MCI", "AD"))
+    assert [cell.seed for cell in probe.modules] == [0, 3]
+    assert probe.told == "mean of 2 probes (2 seeds)"
+    (cell,) = load_probe(run, seed=3, fraction=0.5).modules
+    assert (cell.seed, cell.fraction) == (3, 0.5)
     with pytest.raises(BraindinoError, match="no finished cell of fraction 1 and seed 1; there are seed 0"):
         load_probe(run, seed=1)
 

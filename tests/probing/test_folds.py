@@ -1,5 +1,7 @@
 """Cross-validation: everybody is tested once, folds are pooled, and what is done is not done again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from braindino.analysis.predictions import one_scale, read_predictions
 from braindino.analysis.statistics import estimate
 from braindino.datasets.exclude import excluded
 from braindino.errors import BraindinoError
+from braindino.files import read_json
 from braindino.probing import (
     ClassificationHead,
     CoxNetHead,
@@ -20,6 +23,7 @@ from braindino.probing import (
 )
 from braindino.probing.cell import Cell
 from braindino.probing.finished import load_probe
+from braindino.probing.predicting import predict_cases
 
 FAST = {"max_epochs": 8, "patience": 8, "resamples": 100, "baselines": False}
 
@@ -60,6 +64,32 @@ def test_everybody_is_tested_once(tmp_path, planted, encoder, make_trainer):
     assert excluded(run / "cases.csv", scans).tolist() == [True, True, False]
 
 
+def test_the_probes_of_all_folds_answer_together(tmp_path, planted, encoder, make_trainer, monkeypatch):
+    monkeypatch.setattr("braindino.probing.finished.load_encoder", lambda spec, contract: encoder)
+    run, data = tmp_path / "run", planted(folds=3)
+    module, protocol = FrozenProbeModule("tiny", LogisticHead()), Protocol(seeds=[0, 1], **FAST)
+    run_study(module, data, protocol, make_trainer, run, encoder)
+    probe = load_probe(run)
+    assert [(cell.seed, cell.fold) for cell in probe.modules] == [(s, f) for s in (0, 1) for f in range(3)]
+    assert probe.told == "mean of 6 probes (2 seeds x 3 folds)"
+    assert [cell.fold for cell in load_probe(run, seed=1).modules] == [0, 1, 2]
+    asked = {row["case"]: {"T1w": row["key_T1w"]} for row in data.cases.head(2).to_dict("records")}
+    together = dict(predict_cases(probe, asked, data.store))
+    each = []
+    for cell, one in probe.modules.items():
+        alone = dict(predict_cases(replace(probe, modules={cell: one}), asked, data.store))
+        each.append([answer.columns["prob_AD"] for answer in alone.values()])
+    means = [answer.columns["prob_AD"] for answer in together.values()]
+    np.testing.assert_allclose(means, np.mean(each, axis=0), atol=1e-6)
+    # Of the seed that is not whole nothing is used.
+    (run / "cells" / "seed1_fraction1.0_fold2" / "cell.json").unlink()
+    assert {cell.seed for cell in load_probe(run).modules} == {0}
+    with pytest.raises(BraindinoError, match="no finished cell of fraction 1 and seed 1; there are seed 0"):
+        load_probe(run, seed=1)
+    # New scans are held against everybody: each was trained on by two of the three.
+    assert read_json(run / "training_scans.json")["T1w"]["scans"] == 90
+
+
 def test_goes_on_where_it_stopped_and_counts_whole_rounds_only(tmp_path, planted, encoder, make_trainer):
     run, made = tmp_path / "run", []
     module = FrozenProbeModule("tiny", LogisticHead())
@@ -82,8 +112,6 @@ def test_goes_on_where_it_stopped_and_counts_whole_rounds_only(tmp_path, planted
     again = run_study(stopping, planted(folds=3), both, make_trainer, run, encoder)
     assert len(made) == 7  # two cells were missing
     assert again["summary"][0]["seeds"] == [0, 1]
-    with pytest.raises(BraindinoError, match=r"a cross-validation, which has a probe per fold"):
-        load_probe(run)
 
 
 def test_folds_of_survival_are_on_one_scale(tmp_path, planted_survival, encoder, make_trainer):
