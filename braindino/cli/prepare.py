@@ -49,7 +49,8 @@ def prepare(
         retry_rejects: read again what was rejected before.
         submit: hand the work to SLURM by submitit, divided among so many jobs, and return; where there is no
             SLURM they run on this machine.
-        cluster: what SLURM has to be told, as `{slurm_partition: cpu, timeout_min: 600}`.
+        cluster: what SLURM has to be told, as `{slurm_partition: cpu, timeout_min: 600}`; a job may take a
+            day if nothing is said.
 
     Returns:
         0 when every scan is in the store or all jobs are submitted, 1 when some scans were rejected, 130 when
@@ -123,7 +124,9 @@ def _submit(
     logs = store.path / "submitted"
     executor = submitit.AutoExecutor(folder=logs / "%j")
     try:
-        executor.update_parameters(**{"name": "braindino-prepare", "cpus_per_task": jobs, **cluster})
+        # By itself submitit would end a job after five minutes, on this machine after two.
+        own = {"name": "braindino-prepare", "cpus_per_task": jobs, "timeout_min": 24 * 60}
+        executor.update_parameters(**{**own, **cluster})
     except (NameError, TypeError, ValueError) as error:
         raise BraindinoError(f"--cluster: {error}") from None
     part = partial(_part, manifest.absolute(), store.path, jobs, retry_rejects)

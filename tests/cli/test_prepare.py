@@ -1,5 +1,7 @@
 """`braindino prepare`: what it takes, prints, and returns."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +167,28 @@ def test_submitted_jobs_together_do_all(
         run("prepare", [*command, "--cluster.partition", "cpu"])
     with pytest.raises(BraindinoError, match="leave --shard out"):
         run("prepare", [*command, "--shard", "0/2"])
+    assert run("prepare", command) == 0
+    assert asked["timeout_min"] == 24 * 60
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(BraindinoError, match=r"braindino\[cluster\]"):
         run("prepare", command)
+
+
+def test_submitit_itself_runs_the_jobs_where_there_is_no_slurm(manifest: Path, tmp_path: Path) -> None:
+    submitit = pytest.importorskip("submitit")
+    store = tmp_path / "store"
+    command = [str(manifest), "--store", str(store), "--depth", "4", "--size", "8", "--submit", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "braindino", "prepare", *command],
+        env={**os.environ, "PATH": str(tmp_path)},  # no srun there
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ids = done.stdout.partition(";")[0].removeprefix("submitted ").split(", ")
+    jobs = [submitit.LocalJob(store / "submitted" / number, number) for number in ids]
+    assert [job.result() for job in jobs] == [0, 0]
+    assert len(Store.open(store).index()) == 4
+    assert "prepared 2, already there 0, rejected 0" in jobs[0].stdout()
+    with pytest.raises(BraindinoError, match="--cluster: Unknown argument 'partitoin' for executor 'slurm'"):
+        run("prepare", [*command, "--cluster.slurm_partitoin", "cpu"])
