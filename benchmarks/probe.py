@@ -2,14 +2,17 @@
 
     python benchmarks/probe.py            # 5 seeds x 4 fractions, 500 cases x 128 slices x 768 features
 
-Prints one table. The two-core budget of the grid is 2 minutes. "re-encoding" is the released protocol, which
-runs the frozen encoder over every case in every epoch, with the same model, cases and epochs.
+Prints one table and writes it to `benchmarks/results/probe.md`. The two-core budget of the grid is 2 minutes.
+"re-encoding" is the released protocol, which runs the frozen encoder over every case in every epoch, with the
+same model, cases and epochs.
 """
 
 import argparse
+import os
 import tempfile
 import time
 import warnings
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ from braindino.probing.study import run_cells
 from braindino.scans.preprocessing import Preprocessing, decode
 
 CLASSES = ("CN", "MCI", "AD")
+RESULTS = Path(__file__).parent / "results" / "probe.md"
 NAME = "vit_tiny_patch16_dinov3_qkvb"
 
 
@@ -133,9 +137,9 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--encoded", type=int, default=60, help="cases of the comparison with re-encoding")
     parser.add_argument("--epochs", type=int, default=20, help="of the comparison with re-encoding")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # lightning on torch >= 2.9
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     rows = []
     with tempfile.TemporaryDirectory() as name:
         seconds, epochs = grid(Path(name), given.cases, given.slices, given.dim)
@@ -149,10 +153,22 @@ def main() -> None:
         ("extraction of the same", extraction, f"{bare / extraction:.0%} of the bare rate"),
         (f"a probe of {given.epochs} epochs after extraction", probe, ""),
         ("the same, re-encoding in every epoch", again, f"{again / probe:.0f} x the probe"),
-        ("", again, f"{again / (probe + extraction):.1f} x the probe with its extraction"),
+        ("the same", again, f"{again / (probe + extraction):.1f} x the probe with its extraction"),
     ]
-    for what, seconds, remark in rows:
-        print(f"{what:<58} {seconds:8.2f} s  {remark}".rstrip())
+    told = [
+        "# Probes",
+        "",
+        f"`python benchmarks/probe.py` on {date.today()}: torch {torch.__version__}, "
+        f"{torch.get_num_threads()} thread(s) of a CPU of {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f} at the end (of which about {torch.get_num_threads()} is this script).",
+        "",
+        "| what | seconds | |",
+        "|---|---|---|",
+        *(f"| {what} | {seconds:.2f} | {remark} |" for what, seconds, remark in rows),
+    ]
+    given.out.parent.mkdir(exist_ok=True)
+    given.out.write_text("\n".join(told) + "\n")
+    print(*told, sep="\n")
 
 
 if __name__ == "__main__":

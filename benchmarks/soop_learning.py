@@ -228,25 +228,35 @@ def area(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarr
     return ((positive @ right) * negative).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
 
 
-def main() -> None:
+def options_of(description: str | None) -> argparse.ArgumentParser:
+    """The options of every benchmark on these slices, which share a work folder and its encoders."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="the folder with cohort.csv and nifti/")
     parser.add_argument("--work", type=Path, default=Path("soop_work"), help="folder that is continued in")
     parser.add_argument("--config", nargs="+", default=["pretrain_small.yaml", HERE / "soop_cpu.yaml"])
     parser.add_argument("--size", default="[48, 40]", help="rows and columns of the slices")
     parser.add_argument("--seeds", nargs="+", type=int, default=sorted(HELD_OUT), choices=sorted(HELD_OUT))
-    given = parser.parse_args()
-    warnings.filterwarnings("ignore", message=".*num_workers.*")
+    return parser
+
+
+def cohort_of(given: argparse.Namespace, stores: dict[str, str]) -> pd.DataFrame:
+    """The manifest, and its slices prepared as `stores` says: folder -> rows and columns."""
     given.work.mkdir(parents=True, exist_ok=True)
     manifest = given.work / "soop.csv"
     if not manifest.is_file():
         columns = ["--options.path", "flair", "--options.id", "subject"]
         command("index", given.data / "cohort.csv", "--dataset", "cohort", "--out", manifest, *columns)
-    for store, size in (("store", given.size), ("store_pixels", "[192, 160]")):
+    for store, size in stores.items():
         command("prepare", manifest, "--store", given.work / store, "--depth", "none", "--size", size)
-    cohort = pd.read_csv(manifest)
+    return pd.read_csv(manifest)
+
+
+def main() -> None:
+    given = options_of(__doc__).parse_args()
+    warnings.filterwarnings("ignore", message=".*num_workers.*")
+    cohort = cohort_of(given, {"store": given.size, "store_pixels": "[192, 160]"})
     parts = parts_of(cohort)
     tables = []
     for seed in given.seeds:

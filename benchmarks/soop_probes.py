@@ -34,7 +34,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from soop_learning import HELD_OUT, HERE, command, parts_of, pretrained, slices_of
+from soop_learning import HELD_OUT, HERE, cohort_of, options_of, parts_of, pretrained, slices_of
 from torch.nn import functional
 
 from braindino.analysis.headlines import headlines
@@ -211,30 +211,15 @@ def one_seed(task: str, seed: int, encoder: Any, given: argparse.Namespace) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="the folder with cohort.csv and nifti/")
-    parser.add_argument("--work", type=Path, default=Path("soop_work"), help="folder that is continued in")
-    parser.add_argument("--config", nargs="+", default=["pretrain_small.yaml", HERE / "soop_cpu.yaml"])
-    parser.add_argument("--size", default="[48, 40]", help="rows and columns of the slices")
-    parser.add_argument("--seeds", nargs="+", type=int, default=sorted(HELD_OUT), choices=sorted(HELD_OUT))
+    parser = options_of(__doc__)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=[*TASKS, "lesion"])
     parser.add_argument("--fractions", nargs="+", type=float, default=[0.1, 0.25, 0.5, 1.0])
     parser.add_argument("--epochs", type=int, default=30, help="of segmentation")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    manifest = given.work / "soop.csv"
-    if not manifest.is_file():
-        columns = ["--options.path", "flair", "--options.id", "subject"]
-        command("index", given.data / "cohort.csv", "--dataset", "cohort", "--out", manifest, *columns)
-    store = given.work / "store"
-    if not (store / "index.csv").is_file():
-        command("prepare", manifest, "--store", store, "--depth", "none", "--size", given.size)
+    cohort = cohort_of(given, {"store": given.size})
     table_of(given.data, given.work)
-    cohort = pd.read_csv(manifest)
     encoders = {
         seed: load_encoder(str(pretrained(seed, given, cohort, parts_of(cohort)))) for seed in given.seeds
     }
