@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from braindino.cli.ending import Ending, requeue
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.run_folder import FitOptions, write_environment
+from braindino.network import check_network
 
 
 class SaveConfig(SaveConfigCallback):
@@ -146,6 +147,8 @@ def wandb_logger(mode: str, folder: Path) -> Logger:
     """Weights & Biases, `online` or `offline`; its files lie in the run folder."""
     from lightning.pytorch.loggers import WandbLogger
 
+    if mode == "online":
+        check_network("--run.wandb online")
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["WANDB_MODE"] = mode
     return WandbLogger(name=folder.name, project="braindino", save_dir=folder, id=folder.name)

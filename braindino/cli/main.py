@@ -7,6 +7,7 @@ from importlib import import_module
 
 from braindino import __version__
 from braindino.errors import BraindinoError
+from braindino.network import forbid_network
 
 # A plain verb is the function of its name in the module of its name; the others are LightningCLI's.
 PLAIN_VERBS = {
@@ -55,6 +56,8 @@ ORDER = (
     "demo",
     "doctor",
 )
+# Verbs of seconds or minutes that keep nothing of what they have begun.
+BEGIN_ANEW = ("export", "space", "compare", "report", "status", "doctor")
 HELP_HINT = "`braindino --help` lists the verbs."
 
 
@@ -68,10 +71,12 @@ def usage() -> str:
         "",
         *(f"  {verb:<9} {verbs[verb]}" for verb in ORDER),
         "",
-        "  --version  --help",
+        "  --version  --help  --offline",
         "",
         "fit, validate, test and probe take `--config FILE` (several are merged) and `--dotted.key VALUE`;",
         "a shipped config is found by its name alone from any folder, a file of your own comes first.",
+        "Nothing is fetched or sent unless you ask: an encoder named `hub:NAME`, `--run.wandb online`. With",
+        "`--offline`, which every verb takes, that too is refused.",
         "Exit codes: 0 done, 1 done but something was rejected or failed, 2 wrong input, 130 interrupted.",
         "For research use; no clinical claim.",
     ]
@@ -87,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"braindino {__version__}")
         return 0
+    if "--offline" in arguments:
+        forbid_network()
+        arguments = [word for word in arguments if word != "--offline"]
+        return main(arguments)
     verb, rest = arguments[0], arguments[1:]
     try:
         if verb == "doctor":  # reads its arguments itself: it must answer where packages are broken
@@ -102,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"braindino: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        again = str(stop) or "the same command again goes on where it stopped"
+        goes_on = "begins anew" if verb in BEGIN_ANEW else "goes on where it stopped"
+        again = str(stop) or f"the same command again {goes_on}"
         print(f"\nbraindino: interrupted; {again}.", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
 from braindino.encoders.names import dinov3_to_timm, is_dinov3
+from braindino.encoders.published import HUB, published_vit
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.encoders.volumes import NAMES as VOLUMES
 from braindino.encoders.volumes import load_volume_encoder
@@ -36,8 +37,9 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
     Args:
         spec: a folder made by `braindino export`; a pretraining run folder or its `.ckpt`; a `.pth` or
             `.safetensors` of DINOv3 or BrainDINO weights; `scratch` or `scratch:<timm name>` for a random
-            initialisation; a timm name, whose published weights must be in the local hub cache; or
-            `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`, `brainsegfounder:FILE` for a 3-D encoder.
+            initialisation; a timm name, whose published weights must be on this machine, or
+            `hub:<timm name>`, which fetches them; or `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`,
+            `brainsegfounder:FILE` for a 3-D encoder.
         contract: the preprocessing for weights that carry none of their own (the last three forms); the
             paper's if omitted. Weights that carry one keep it; a 3-D encoder has its own.
         seed: of the random initialisation.
@@ -56,11 +58,11 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
         return _from_checkpoint(last_checkpoint(path))
     if path.is_file():
         return _from_checkpoint(path) if path.suffix == ".ckpt" else _from_weights(path, contract)
-    if not path.exists() and timm.is_model(spec):
+    if spec.startswith(HUB) or (not path.exists() and timm.is_model(spec)):
         return _from_timm(spec, contract)
     raise BraindinoError(
         f"encoder {spec!r} is not a folder with {CONFIG}, a run folder, a file ({', '.join(SUFFIXES)}), "
-        f"`scratch`, a timm name, or {', '.join(f'{name}:FILE' for name in VOLUMES)}.\n"
+        f"`scratch`, a timm name, `hub:<timm name>`, or {', '.join(f'{name}:FILE' for name in VOLUMES)}.\n"
         "Make one with `braindino export RUN --out encoder`."
     )
 
@@ -236,14 +238,7 @@ def _from_weights(path: Path, contract: Preprocessing | None) -> ViTEncoder:
     return ViTEncoder(model, contract or Preprocessing(), architecture, arguments)
 
 
-def _from_timm(name: str, contract: Preprocessing | None) -> ViTEncoder:
-    try:
-        model = timm.create_model(
-            name, pretrained=True, num_classes=0, global_pool="token", **_any_size(name)
-        )
-    except Exception as error:  # timm and its hub client raise anything from OSError to RuntimeError here
-        raise BraindinoError(
-            f"timm's weights of {name!r} could not be loaded ({str(error).splitlines()[0]}).\n"
-            f"Download the file and give its path, or use `scratch:{name}` for a random initialisation."
-        ) from error
-    return ViTEncoder(model, contract or Preprocessing(), name, _any_size(name))
+def _from_timm(spec: str, contract: Preprocessing | None) -> ViTEncoder:
+    name = spec.removeprefix(HUB)
+    arguments = _any_size(name)
+    return ViTEncoder(published_vit(spec, arguments), contract or Preprocessing(), name, arguments)
