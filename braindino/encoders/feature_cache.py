@@ -18,6 +18,10 @@ Level = Literal["slice", "slice_patch", "patch", "scan"]
 STORED = {"float32": np.float32, "bfloat16": np.float16}
 
 
+class NotFiniteError(BraindinoError):
+    """What an encoder or a probe makes of a scan is not finite."""
+
+
 class FeatureCache:
     """Features on disk: `root/<encoder>/<level>-<precision>/<xx>/<scan key>.npy`, each (D, width).
 
@@ -69,7 +73,7 @@ class FeatureCache:
         """Keep (D, width) under `key`, atomically; non-finite features are refused."""
         kept = values.astype(self.dtype, copy=False)
         if not np.isfinite(kept).all():
-            raise BraindinoError(
+            raise NotFiniteError(
                 f"the encoder's features of scan {key} are not finite as {kept.dtype}.\n"
                 "Use precision float32; if that does not help, its weights are damaged."
             )

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.feature_cache import FeatureCache, Features, Level, Precision
+from braindino.encoders.feature_cache import FeatureCache, Features, Level, NotFiniteError, Precision
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
@@ -43,6 +43,7 @@ def extract(
     device: torch.device | str = "cpu",
     progress: bool = False,
     level: Level = "slice",
+    leave_out: bool = False,
 ) -> Features:
     """Features of every slice (or whole scan) named by `keys`; only those not yet in `cache` are computed.
 
@@ -55,10 +56,11 @@ def extract(
         batch_size: slices per forward; a 3-D encoder takes the scans that have so many, one at least.
         progress: show a bar over scans.
         level: CLS tokens of slices, their patch tokens, or both; see `FeatureCache`.
+        leave_out: leave scans whose features are not finite out of the result, instead of raising.
 
     Raises:
-        BraindinoError: the store was prepared by another contract than the encoder's, a scan is not in it, or
-            features are not finite.
+        BraindinoError: the store was prepared by another contract than the encoder's, or a scan is not in it.
+        NotFiniteError: features are not finite.
     """
     if store.contract != encoder.preprocessing:
         lines = "; ".join(encoder.preprocessing.difference(store.contract))
@@ -70,7 +72,8 @@ def extract(
     kept = FeatureCache(cache, encoder, precision, level)
     missing = [key for key in wanted if kept.read(key) is None]
     if missing:
-        _fill(kept, encoder, store, missing, batch_size, torch.device(device), progress)
+        lost = _fill(kept, encoder, store, missing, batch_size, torch.device(device), progress, leave_out)
+        wanted = [key for key in wanted if key not in lost]
     return Features(kept, wanted)
 
 
@@ -113,7 +116,9 @@ def _fill(
     batch_size: int,
     device: torch.device,
     progress: bool,
-) -> None:
+    leave_out: bool,
+) -> set[str]:
+    """Returns the scans that were left out."""
     index = store.index().drop_duplicates("key").set_index("key")
     unknown = [key for key in keys if key not in index.index]
     if unknown:
@@ -130,7 +135,7 @@ def _fill(
     bar = tqdm(total=len(keys), desc="features", unit="scan", disable=not progress)
     batches = _batches(store, scans, batch_size, device.type == "cuda", cache.level == "scan")
     with bar, torch.inference_mode(), casting, ThreadPoolExecutor(1) as writer:
-        sink = _Sink(cache, writer, bar)
+        sink = _Sink(cache, writer, bar, leave_out)
         waiting: deque[_Output] = deque()
         for batch in _ahead(batches, BATCHES_AHEAD):
             waiting.append(_forward(encoder, batch, device, cache.level))
@@ -141,6 +146,7 @@ def _fill(
         while waiting:
             sink.take(waiting.popleft())
         sink.close()
+    return sink.lost
 
 
 def _batches(store: Store, scans: Any, batch_size: int, pinned: bool, whole: bool) -> Iterator[_Batch]:
@@ -203,21 +209,23 @@ def _forward(encoder: Encoder, batch: _Batch, device: torch.device, level: Level
 class _Sink:
     """Puts the pieces of a scan together again and writes it, in another thread, when it is complete."""
 
-    def __init__(self, cache: FeatureCache, writer: ThreadPoolExecutor, bar: Any) -> None:
-        self.cache, self.writer, self.bar = cache, writer, bar
+    def __init__(self, cache: FeatureCache, writer: ThreadPoolExecutor, bar: Any, leave_out: bool) -> None:
+        self.cache, self.writer, self.bar, self.leave_out = cache, writer, bar, leave_out
         self.parts: list[np.ndarray] = []
-        self.writing: deque[Future[None]] = deque()
+        self.writing: deque[tuple[str, Future[None]]] = deque()
+        self.lost: set[str] = set()
 
     def take(self, output: _Output) -> None:
         if output.ready is not None:
             output.ready.synchronize()
-        values = output.features.numpy()
+        features = output.features.numpy()
         start = 0
         for key, count, depth in output.spans:
-            self.parts.append(values[start : start + count])
+            self.parts.append(features[start : start + count])
             start += count
             if sum(len(part) for part in self.parts) == depth:
-                self.writing.append(self.writer.submit(self.cache.write, key, np.concatenate(self.parts)))
+                values = np.concatenate(self.parts)
+                self.writing.append((key, self.writer.submit(self.cache.write, key, values)))
                 self.parts = []
         while len(self.writing) > SCANS_BEHIND[self.cache.level]:
             self._finish_one()
@@ -227,7 +235,13 @@ class _Sink:
             self._finish_one()
 
     def _finish_one(self) -> None:
-        self.writing.popleft().result()
+        key, future = self.writing.popleft()
+        try:
+            future.result()
+        except NotFiniteError:
+            if not self.leave_out:
+                raise
+            self.lost.add(key)
         self.bar.update()
 
 

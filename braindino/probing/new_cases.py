@@ -2,14 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braindino.datasets.bids import SUFFIXES, entities
 from braindino.datasets.folder import modality_of
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder, is_manifest
-from braindino.datasets.walk import MASK_LIKE, find_volumes, stem, unusable
+from braindino.datasets.walk import MASK_LIKE, Found, LayoutError, find_volumes, stem, unusable
 from braindino.errors import BraindinoError
 from braindino.probing.conformity import Finding
 
@@ -148,7 +149,7 @@ def _of_folder(
     """All scans below a folder, DICOM series converted."""
     rows = ManifestBuilder("new")
     scans = []
-    for found in find_volumes(folder, rows, converted.absolute()):
+    for found in _volumes(folder, rows, converted.absolute()):
         if found.series is not None:
             modality = modality_of(found.series.description)
             case = f"sub-{_plain(folder.absolute().name)}"
@@ -165,6 +166,12 @@ def _of_folder(
         told = f"no {' or '.join(modalities)} in it{there}"
         refused.append(Refused(folder.absolute().name, str(folder), "modality", told))
     return wanted, refused
+
+
+def _volumes(folder: Path, rows: ManifestBuilder, converted: Path) -> Iterator[Found]:
+    """All there are; where no series gives one, `rows` has the reason of each."""
+    with suppress(LayoutError):
+        yield from find_volumes(folder, rows, converted)
 
 
 def _of_file(path: Path, modalities: Sequence[str]) -> NewScan:

@@ -176,6 +176,24 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
     assert not list(tmp_path.rglob("*.npy"))
 
 
+def test_scans_of_features_that_are_not_finite_can_be_left_out(tmp_path):
+    encoder, store = TinyEncoder(), MemoryStore()
+    whole, bad = extract(encoder, store, store.keys, tmp_path / "a"), store.keys[1]
+    decoded = store.slices
+
+    def with_nan(key):
+        values = np.array(decoded(key), dtype=np.float16)
+        if key == bad:
+            values[-1, 0, 0] = np.nan
+        return values
+
+    store.slices = with_nan
+    found = extract(encoder, store, store.keys, tmp_path / "b", batch_size=3, leave_out=True)
+    assert list(found) == [key for key in store.keys if key != bad]
+    for key in found:
+        np.testing.assert_allclose(found[key], whole[key], atol=1e-6)
+
+
 def _fill(folder, turn):
     torch.set_num_threads(1)
     store = MemoryStore(depths=(6,) * 20)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from braindino.analysis.masks import row_of
+from braindino.encoders.feature_cache import NotFiniteError
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.segmentation.head import SegmentationHead
 from braindino.probing.segmentation.slices import CaseSlices, MaskedCases
@@ -28,6 +29,9 @@ def case_masks(
 
     Returns:
         region -> (X, Y, Z) bool.
+
+    Raises:
+        NotFiniteError: what the encoder or the decoder makes of the case is not finite.
     """
     head = module.head
     assert isinstance(head, SegmentationHead)
@@ -38,6 +42,8 @@ def case_masks(
             batch = {"slices": chunk, "step": step, "zero": zero, "present": present}
             batch |= {name: batch[name].expand(len(chunk), -1) for name in ("step", "zero", "present")}
             output = module.answer({name: value.to(module.device) for name, value in batch.items()})
+            if not output.isfinite().all():
+                raise NotFiniteError("what the probe makes of it is not finite")
             drawn.append(head.decide(output).cpu())
     masks = restore_regions(torch.cat(drawn).transpose(0, 1).numpy(), geometry, head.exclusive)
     return dict(zip(head.regions, masks, strict=True))
