@@ -1,6 +1,9 @@
-"""`braindino maps`: what an encoder's patch tokens see in a scan, as pictures and as NIfTI over the scan."""
+"""`braindino maps`: what an encoder's patch tokens see in scans, as pictures and as NIfTI over the scan."""
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +12,24 @@ from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
+
+    from braindino.encoders.base import Encoder
+    from braindino.scans.geometry import Geometry
+    from braindino.scans.store import Store
+
+KINDS = ("pca", "similarity", "cls")
 
 
 def maps(
-    scan: Path,
-    *,
+    *scans: Path,
     encoder: str,
     out: Path,
     voxel: tuple[int, int, int] | None = None,
     mm: tuple[float, float, float] | None = None,
     slices: int = 6,
     store: Path | None = None,
+    jobs: int = 1,
     batch_size: int = 64,
     device: Device = "auto",
 ) -> int:
@@ -27,71 +37,135 @@ def maps(
 
     Writes `<scan>_maps.png`, and in the scan's own space `<scan>_pca.nii.gz` (three volumes, whitened over
     the foreground; viewers show them as red, green and blue), `<scan>_similarity.nii.gz` (cosine with the
-    reference patch) and `<scan>_cls.nii.gz` (cosine of each patch with its slice's CLS token).
+    reference patch) and `<scan>_cls.nii.gz` (cosine of each patch with its slice's CLS token). Features are
+    kept in the store: the same command again goes on where it was interrupted.
 
     Args:
-        scan: a scan file, skull-stripped as the encoder wants it.
-        encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name.
+        scans: scan files, or folders of them or of DICOM series, skull-stripped as the encoder wants them.
+        encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name
+            (`hub:NAME` fetches it).
         out: folder to write into.
         voxel: the reference patch, by a voxel of the scan, as `--voxel 88 120 40`; by default one in the
             middle of the brain.
         mm: the same by a position in the scan's space, as `--mm -12 5 30`.
         slices: how many slices the picture shows.
         store: folder of prepared scans and their features; `store` in the output folder if omitted.
+        jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: where the encoder runs.
+
+    Returns:
+        0, or 1 when some scans could not be drawn: the others are.
     """
-    import numpy as np
     import pandas as pd
 
-    from braindino.analysis.components import as_colours
-    from braindino.analysis.map_figures import map_montage
     from braindino.cli.opening import open_device, open_encoder
-    from braindino.datasets.walk import stem
-    from braindino.encoders.maps import scan_maps
-    from braindino.files import atomic_write
-    from braindino.scans.geometry import restore_values
+    from braindino.scans.progress import track
     from braindino.scans.store import fill
-    from braindino.scans.writing import write_volume
 
     if voxel is not None and mm is not None:
         raise BraindinoError("--voxel and --mm both name the reference; give one.")
     if slices < 1:
         raise BraindinoError(f"--slices {slices}: expected 1 or more.")
-    if not scan.is_file():
-        raise BraindinoError(f"{scan}: no such scan; maps are made of one scan file (NIfTI, Analyze, MGH).")
     target = open_device(device)
+    files, refused = _files(scans, out / "dicom")
     network, there = open_encoder(encoder, store or out / "store")
-    report = fill(there, pd.DataFrame({"path": [str(scan)]}), progress=False)
+    fill(there, pd.DataFrame({"path": [str(path) for path in files.values()]}), jobs=jobs)
     there.refresh()
-    key = there.key_of(scan)
-    if key is None:
-        reasons = there.rejects().set_index("path")["reason"]
-        raise BraindinoError(f"{scan}: {reasons.get(str(scan.absolute()), f'see {report.rejects}')}.")
-    geometry = there.geometry(key)
+    reasons = there.rejects().set_index("path")["reason"]
+    drawn = 0
+    for name, path in track(files.items(), len(files), "draw", len(files) > 1):
+        key = there.key_of(path)
+        if key is None:
+            refused.append(f"{path}: {reasons.get(str(path.absolute()), 'not in the store')}.")
+            continue
+        try:
+            _draw(name, key, there, network, encoder, out, voxel, mm, slices, batch_size, target)
+        except BraindinoError as error:
+            refused.append(f"{path}: {error}" if len(files) > 1 else str(error))
+            continue
+        drawn += 1
+        print(f"{out / f'{name}_maps.png'}; {', '.join(f'{name}_{kind}.nii.gz' for kind in KINDS)}")
+    if not drawn:
+        raise BraindinoError("\n".join(refused[:3]))
+    for reason in refused:
+        print(f"not drawn: {reason}")
+    return 1 if refused else 0
+
+
+def _files(given: Sequence[Path], converted: Path) -> tuple[dict[str, Path], list[str]]:
+    """Scans by the name that their maps get, DICOM series converted; and what cannot be used, with why."""
+    from braindino.datasets.manifest import ManifestBuilder
+    from braindino.datasets.walk import MASK_LIKE, LayoutError, find_volumes, stem
+
+    found: list[Path] = []
+    refused: list[str] = []
+    for path in given:
+        if path.is_dir():
+            rows = ManifestBuilder("maps")
+            volumes: list[Path] = []
+            with suppress(LayoutError):  # no series gave a volume: the rows tell why of each
+                volumes += (volume.path for volume in find_volumes(path, rows, converted.absolute()))
+            volumes = [volume for volume in volumes if not MASK_LIKE.search(stem(volume))]
+            dropped = rows.build().dropped.to_dict("records")
+            refused += [f"{row['path']}: {row['reason']}." for row in dropped]
+            if not volumes and not dropped:
+                raise BraindinoError(f"{path}: no scans in it.")
+            found += volumes
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise BraindinoError(f"{path}: no such scan or folder.")
+    found = list(dict.fromkeys(found))
+    count = Counter(stem(path) for path in found)
+    names: dict[str, Path] = {}
+    for path in found:
+        name = stem(path) if count[stem(path)] == 1 else f"{path.absolute().parent.name}_{stem(path)}"
+        if name in names:
+            raise BraindinoError(f"{path} and {names[name]}: of one name; draw them into different folders.")
+        names[name] = path
+    return names, refused
+
+
+def _draw(
+    name: str,
+    key: str,
+    store: "Store",
+    network: "Encoder",
+    encoder: str,
+    out: Path,
+    voxel: tuple[int, int, int] | None,
+    mm: tuple[float, float, float] | None,
+    slices: int,
+    batch_size: int,
+    device: "torch.device",
+) -> None:
+    """Write the picture and the volumes of one prepared scan."""
+    import numpy as np
+
+    from braindino.analysis.components import as_colours
+    from braindino.analysis.map_figures import map_montage
+    from braindino.encoders.maps import scan_maps
+    from braindino.files import atomic_write
+    from braindino.scans.geometry import restore_values
+    from braindino.scans.writing import write_volume
+
+    geometry = store.geometry(key)
     affine = np.asarray(geometry.affine)
-    reference = None
-    if voxel is not None or mm is not None:
-        place = (affine @ [*voxel, 1])[:3] if voxel is not None else np.asarray(mm, dtype=float)
-        a, b, c = (np.linalg.inv(geometry.grid_affine) @ [*place, 1])[:3]
-        reference = (float(a), float(b), float(c))
-    made = scan_maps(network, there, key, reference, batch_size, str(target), sys.stderr.isatty())
-    name = stem(scan)
-    volumes = {
-        "pca": np.stack(
-            [restore_values(made.components[..., i], made.held, geometry) for i in range(3)], axis=-1
-        ),
-        "similarity": restore_values(made.similarity, made.held, geometry),
-        "cls": restore_values(made.cls, made.held, geometry),
-    }
-    for kind, values in volumes.items():
+    reference = _reference(geometry, voxel, mm)
+    made = scan_maps(network, store, key, reference, batch_size, str(device), sys.stderr.isatty())
+    volumes = (
+        np.stack([restore_values(made.components[..., i], made.held, geometry) for i in range(3)], axis=-1),
+        restore_values(made.similarity, made.held, geometry),
+        restore_values(made.cls, made.held, geometry),
+    )
+    for kind, values in zip(KINDS, volumes, strict=True):
         write_volume(out / f"{name}_{kind}.nii.gz", values.astype(np.float32), affine)
     colours = np.zeros_like(made.components)
     colours[made.held] = as_colours(made.components[made.held])
     shown = _shown(made.held, made.reference[0], slices)
-    position = (geometry.grid_affine @ [made.reference[0], *_centre(made.reference, network.patch_size), 1])[
-        :3
-    ]
+    centre = [made.reference[0], *_centre(made.reference, network.patch_size), 1]
+    position = (geometry.grid_affine @ centre)[:3]
     contract = network.preprocessing
     figure = map_montage(
         made.slices[shown],
@@ -108,8 +182,19 @@ def maps(
     )
     with atomic_write(out / f"{name}_maps.png", "wb") as file:
         figure.savefig(file, format="png", dpi=130)
-    print(f"{out / f'{name}_maps.png'}; {', '.join(f'{name}_{kind}.nii.gz' for kind in volumes)}")
-    return 0
+
+
+def _reference(
+    geometry: "Geometry", voxel: tuple[int, int, int] | None, mm: tuple[float, float, float] | None
+) -> tuple[float, float, float] | None:
+    """The reference in prepared voxels (slice, row, column), or None if none was named."""
+    import numpy as np
+
+    if voxel is None and mm is None:
+        return None
+    place = mm if voxel is None else (np.asarray(geometry.affine) @ [*voxel, 1])[:3]
+    a, b, c = (np.linalg.inv(geometry.grid_affine) @ [*place, 1])[:3]  # type: ignore[misc]
+    return float(a), float(b), float(c)
 
 
 def _shown(held: "np.ndarray", reference: int, count: int) -> list[int]:

@@ -1,5 +1,6 @@
 """`braindino maps`: maps lie on the scan they are of, by the anatomy and not by the axes."""
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ from matplotlib.image import imread
 
 from braindino.cli.main import main
 from braindino.datasets.walk import stem
+from braindino.scans.dicom import Series
 
 
 @pytest.fixture(scope="module")
@@ -74,5 +76,41 @@ def test_a_scan_that_cannot_be_read_is_told_with_its_reason(
     (tmp_path / "x.nii.gz").write_bytes(b"nothing")
     assert maps(tmp_path / "x.nii.gz", encoder, tmp_path / "out") == 2
     assert "neither NIfTI, Analyze nor MGH" in capsys.readouterr().err
-    assert maps(tmp_path, encoder, tmp_path / "out") == 2
-    assert "one scan file" in capsys.readouterr().err
+    assert maps(tmp_path / "y.nii.gz", encoder, tmp_path / "out") == 2
+    assert "no such scan or folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert maps(tmp_path / "empty", encoder, tmp_path / "out") == 2
+    assert "no scans in it" in capsys.readouterr().err
+
+
+def test_of_a_folder_everything_is_drawn_but_what_is_broken(
+    scan: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for visit in "ab":
+        (tmp_path / "in" / visit).mkdir(parents=True)
+        shutil.copy(scan, tmp_path / "in" / visit / "t1.nii.gz")
+    (tmp_path / "in" / "x.nii.gz").write_bytes(b"nothing" * 999)
+    assert maps(tmp_path / "in", encoder, tmp_path / "out", "--slices", "2") == 1
+    said = capsys.readouterr().out
+    assert "not drawn" in said
+    assert "x.nii.gz: neither NIfTI, Analyze nor MGH" in said
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"a_t1_maps.png", "b_t1_maps.png"}
+
+
+def test_dicom_series_are_converted(
+    scan: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in" / "s1"
+    folder.mkdir(parents=True)
+    (folder / "0001.dcm").write_bytes(bytes(128) + b"DICM")
+
+    def convert(folders: list[Path], root: Path, out: Path) -> list[Series]:
+        assert folders == [folder]
+        out.mkdir(parents=True)
+        shutil.copy(scan, out / "T1_1.nii.gz")
+        made = Series(str(folder), "1.2", "1", "T1", "", "T1_1.nii.gz", "", "")
+        return [made, Series(str(folder), "1.3", "2", "T2", "", "", "", "slices are missing")]
+
+    monkeypatch.setattr("braindino.datasets.walk.convert_series", convert)
+    assert maps(tmp_path / "in", encoder, tmp_path / "out", "--slices", "2") == 1  # one series is broken
+    assert (tmp_path / "out" / "T1_1_pca.nii.gz").is_file()
