@@ -89,14 +89,17 @@ class BraTS(ScanDataModule):
         return ""
 
     def choose(self, manifest: Manifest) -> Manifest:
-        """See `ScanDataModule.choose`; a volume whose sequence is the label becomes a case of its own."""
+        """See `ScanDataModule.choose`; a volume whose sequence is the label becomes a case of its own.
+
+        A mask is no volume to be recognised: it is not in the table then, and no scan that was dropped.
+        """
         if self.target != ("sequence",) or "sequence" in manifest.table:
             return super().choose(manifest)
-        modality = manifest.table["modality"]
-        kept = manifest.without(
+        volumes = manifest.table[manifest.table["modality"] != MASK].reset_index(drop=True)
+        kept = Manifest(volumes, manifest.dropped).without(
             [
                 "" if name in self.sequences else f"{name}: is not one of {', '.join(self.sequences)}"
-                for name in modality
+                for name in volumes["modality"]
             ]
         )
         label = kept.table["modality"].map(self.sequences)

@@ -118,7 +118,9 @@ def test_a_probe_by_a_shipped_config(
     module = dataset_class(name)(root, folder / "store", **options)
     module.setup()
     assert results["dropped"]["cases"] == 0
-    assert results["dropped"]["scans"] == len(module.dropped) > 0
+    assert results["dropped"]["scans"] == len(module.dropped)
+    # Which sequence a volume is can be told without a mask, for want of which GoAT's copy drops cases.
+    assert (len(module.dropped) > 0) == (name != "brats2024_goat")
     assert results["target"] == list(module.target)
     assert results["classes"] == list(module.classes)
     assert sum(part["cases"] for part in results["cases"].values()) == len(module.cases)

@@ -82,6 +82,8 @@ def test_each_volume_is_a_case_when_its_sequence_is_the_label(
     data = ready(BraTS2023(root, tmp_path / "store", target="sequence"))
     # The case without mask serves here.
     assert len(data.cases) == sum(int(str(scan["sequences"])) for scan in truth.scans) + 4
+    dropped = {reason: count for reason, count in truth.dropped.items() if reason != "no mask"}
+    assert data.dropped["reason"].value_counts().to_dict() == dropped  # masks are not counted
     assert data.cases["case"].is_unique
     assert data.classes == ("T1c", "T1n", "FLAIR", "T2w")
     suffix = {"t1c": 0, "t1n": 1, "t2f": 2, "t2w": 3}
@@ -104,6 +106,8 @@ def test_a_written_manifest_serves_both_targets(
     few = BraTS2024GoAT(root, target="sequence", modalities=["T1c", "T2w"])
     assert few.classes == ("T1c", "T2w")
     assert set(few.manifest.table["sequence"]) == {"T1c", "T2w"}
+    reasons = few.manifest.dropped["reason"]
+    assert {reason.split(":")[0] for reason in reasons if "is not one of" in reason} == {"T1w", "FLAIR"}
 
 
 def test_cohorts_are_chosen(editions: dict[str, tuple[Path, Planted]]) -> None:
