@@ -1,6 +1,7 @@
 """Models against each other over tasks: every difference in one table, its p values adjusted by Holm."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from braindino.analysis.pairing import Pairing, listed, pair
 from braindino.analysis.predictions import task_of
 from braindino.analysis.statistics import RESAMPLES
 
+# A function, what it is called with one by one, a word for what it does -> its results in the same order.
+Divide = Callable[[Callable[[Any], Any], Sequence[Any], str], Iterable[Any]]
 COLUMNS = (
     *("task", "fraction", "stratum", "first", "second", "metric", "cases", "people", "seeds"),
     *("value_first", "value_second", "difference", "low", "high", "sd"),
@@ -18,16 +21,33 @@ COLUMNS = (
 )
 
 
+class _Part(NamedTuple):
+    """Two models on one task at one label fraction."""
+
+    known: Row
+    pairing: Pairing
+    resamples: int
+    seed: int
+
+
+def one_by_one(function: Callable[[Any], Any], items: Sequence[Any], label: str) -> Iterable[Any]:
+    """The simplest way to divide work: not at all."""
+    return map(function, items)
+
+
 def compare_sides(
     sides: Mapping[str, Mapping[str, pd.DataFrame]],
     all_pairs: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    divide: Divide = one_by_one,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Every other model against the first (or all pairs) on every task that both have.
 
     Args:
         sides: name of the model -> task -> its predictions.
+        divide: how the parts (a pair on a task at a label fraction) are gone through: in several processes,
+            with a progress bar. Whatever it does, the table is the same.
 
     Returns:
         A table with `COLUMNS`, and sentences about what was left out.
@@ -37,7 +57,7 @@ def compare_sides(
     """
     names = list(sides)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    rows: list[Row] = []
+    parts: list[_Part] = []
     said: list[str] = []
     for first, second in pairs if all_pairs else [(names[0], other) for other in names[1:]]:
         for task in sides[first]:
@@ -47,15 +67,24 @@ def compare_sides(
             tables = sides[first][task], sides[second][task]
             try:
                 pairings = pair(*tables)
-                found = differences(pairings, resamples, seed)
             except ValueError as error:
                 raise ValueError(f"{task}, {first} and {second}: {error}") from error
             said += _left_out(task, first, second, pairings, *tables)
             known = {"task": task, "first": first, "second": second, "kind": task_of(tables[0])}
-            rows += [{**known, **row} for row in found]
+            parts += [_Part(known, pairing, resamples, seed) for pairing in pairings]
+    rows: list[Row] = [row for found in divide(_rows, parts, "compare") for row in found]
     if not rows:
         raise ValueError(f"{' and '.join(names)} have no task in common")
     return adjust(pd.DataFrame(rows)), said
+
+
+def _rows(part: _Part) -> list[Row]:
+    try:
+        found = differences([part.pairing], part.resamples, part.seed)
+    except ValueError as error:
+        known = part.known
+        raise ValueError(f"{known['task']}, {known['first']} and {known['second']}: {error}") from error
+    return [{**part.known, **row} for row in found]
 
 
 def _left_out(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from braindino.analysis import tables
-from braindino.analysis.comparison import compare_sides
+from braindino.analysis.comparison import Divide, compare_sides, one_by_one
 from braindino.analysis.figures import png
 from braindino.analysis.headlines import headlines
 from braindino.analysis.notes import notes
@@ -67,36 +67,46 @@ class Page:
     said: list[str]
 
 
-def build(sides: Sides, resamples: int, title: str) -> Page:
+def build(sides: Sides, resamples: int, title: str, divide: Divide = one_by_one) -> Page:
     """Put a report together.
 
     Args:
         sides: name of the model -> task -> its run (`sides_of`).
         resamples: draws of people for the comparison of models.
+        divide: how comparisons, then tasks, are gone through; see `compare_sides`.
 
     Raises:
         ValueError: a file of a run is missing or damaged, or the models' runs of a task cannot be compared.
     """
     tasks = list(dict.fromkeys(task for runs in sides.values() for task in runs))
-    compared, said = _compared(sides, resamples)
-    sections = []
-    for task in tasks:
-        runs = {name: found[task] for name, found in sides.items() if task in found}
-        results = next(iter(runs.values())).results
-        section = Section(task, _what(results))
-        section.tables += tables.results_tables(runs)
-        section.tables += tables.comparison_tables(compared[compared["task"] == task])
-        for make in (
-            tables.baseline_tables,
-            tables.age_bias_tables,
-            tables.empty_tables,
-            tables.subgroup_tables,
-        ):
-            section.tables += make(runs)
-        section.figures = figures_of(runs)
-        section.runs = [_about(name, run) for name, run in runs.items()]
-        sections.append(section)
-    return Page(title, sections, _overview(sides, tasks), said)
+    compared, said = _compared(sides, resamples, divide)
+    each = [
+        (
+            task,
+            {name: found[task] for name, found in sides.items() if task in found},
+            compared[compared["task"] == task],
+        )
+        for task in tasks
+    ]
+    return Page(title, list(divide(_section, each, "draw")), _overview(sides, tasks), said)
+
+
+def _section(part: tuple[str, dict[str, Run], pd.DataFrame]) -> Section:
+    """One task, from its name, its runs by model and the models' differences."""
+    task, runs, compared = part
+    section = Section(task, _what(next(iter(runs.values())).results))
+    section.tables += tables.results_tables(runs)
+    section.tables += tables.comparison_tables(compared)
+    for make in (
+        tables.baseline_tables,
+        tables.age_bias_tables,
+        tables.empty_tables,
+        tables.subgroup_tables,
+    ):
+        section.tables += make(runs)
+    section.figures = figures_of(runs)
+    section.runs = [_about(name, run) for name, run in runs.items()]
+    return section
 
 
 def render(page: Page) -> str:
@@ -125,7 +135,7 @@ def table_files(page: Page) -> dict[str, str]:
     return files | {f"{name}.tex": table.latex() for name, table in named.items()}
 
 
-def _compared(sides: Sides, resamples: int) -> tuple[pd.DataFrame, list[str]]:
+def _compared(sides: Sides, resamples: int, divide: Divide) -> tuple[pd.DataFrame, list[str]]:
     """Models against the first, on the tasks that it shares with them; empty where there is nothing to do."""
     first, *others = sides
     shared = [name for name in others if set(sides[name]) & set(sides[first])]
@@ -134,7 +144,7 @@ def _compared(sides: Sides, resamples: int) -> tuple[pd.DataFrame, list[str]]:
     predictions = {
         name: {task: run.predictions for task, run in sides[name].items()} for name in (first, *shared)
     }
-    return compare_sides(predictions, resamples=resamples)
+    return compare_sides(predictions, resamples=resamples, divide=divide)
 
 
 def _overview(sides: Sides, tasks: list[str]) -> Table:

@@ -1,5 +1,6 @@
 """The verb `bench`: encoders x tasks x label fractions x seeds, as one table that is resumed."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def bench(
             `{config: NAME, name: TASK, data.root: PATH, ...}`, where every further key overrides one of the
             config.
         dry_run: only tell how many cells are left, how much cache and how long they will take.
-        jobs: studies side by side on this machine.
+        jobs: studies, and then comparisons, side by side on this machine.
         submit: hand the studies to SLURM by submitit, as an array with a job each, and return; where there is
             no SLURM they run on this machine.
         cluster: what SLURM has to be told, as `{slurm_partition: gpu, timeout_min: 600}`.
@@ -62,25 +63,30 @@ def bench(
             f"If it is not, remove {running[0].folder / 'state.json'}."
         )
     from braindino.cli.benching import work
+    from braindino.cli.benching.progress import cells_bar
 
     if submit:
         ids = work.submit(left, cluster or {}, asked.out) if left else []
         print(f"submitted {len(ids)} studies: {', '.join(ids) or 'nothing is left'}")
         print(f"`braindino status {asked.out}` tells how far they are; this command again writes the table")
         return 0
-    failed = work.run_studies(left, jobs)
-    _write_table(asked.out, studies, resamples)
+    with cells_bar(left, asked.cells):
+        failed = work.run_studies(left, jobs)
+    _write_table(asked.out, studies, resamples, jobs)
     if failed:
         print(f"{len(failed)} of {len(studies)} studies failed; the same command tries them again")
     return 1 if failed else 0
 
 
-def _write_table(out: Path, studies: list[Any], resamples: int) -> None:
+def _write_table(out: Path, studies: list[Any], resamples: int, jobs: int) -> None:
     from braindino.cli.benching.table import bench_table, text
+    from braindino.cli.dividing import divided
     from braindino.files import atomic_write
 
     try:
-        table, compared, said = bench_table(studies, resamples)
+        table, compared, said = bench_table(
+            studies, resamples, partial(divided, jobs=jobs, unit="comparison")
+        )
     except ValueError as error:
         raise BraindinoError(f"bench: {error}.") from None
     if table.empty:

@@ -1,5 +1,6 @@
 """The verb `compare`: encoders against each other, paired, on the test cases that both have."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ def compare(
     pairs: Literal["first", "all"] = "first",
     resamples: int = 1000,
     seed: int = 0,
+    jobs: int = 1,
 ) -> int:
     """Compare encoders by the predictions of their probes, on the test cases that both have.
 
@@ -30,15 +32,18 @@ def compare(
         pairs: every model against the first one, or all pairs.
         resamples: draws of people for the intervals.
         seed: of these draws and of the permutations.
+        jobs: processes side by side; the numbers do not depend on it.
 
     Returns:
         0.
     """
     from braindino.analysis.comparison import compare_sides
     from braindino.analysis.runs import sides_of
+    from braindino.cli.dividing import divided
 
-    if resamples < 1:
-        raise BraindinoError(f"--resamples {resamples}: expected 1 or more.")
+    for name, value in (("resamples", resamples), ("jobs", jobs)):
+        if value < 1:
+            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
     try:
         sides = sides_of(runs)
         if len(sides) < 2:
@@ -46,7 +51,9 @@ def compare(
         tables = {
             name: {task: run.predictions for task, run in found.items()} for name, found in sides.items()
         }
-        table, said = compare_sides(tables, pairs == "all", resamples, seed)
+        table, said = compare_sides(
+            tables, pairs == "all", resamples, seed, partial(divided, jobs=jobs, unit="comparison")
+        )
     except ValueError as error:
         raise BraindinoError(f"compare: {error}.") from None
     print("\n".join(text(table, said)))

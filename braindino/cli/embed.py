@@ -38,7 +38,8 @@ def embed(
 
     Args:
         manifest: the table that `braindino index` wrote.
-        encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name.
+        encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name
+            (`hub:NAME` fetches it).
         out: file to write: `.parquet`; `.npy`, with the ids in `<stem>.ids.csv`; or `.csv`.
         level: `scan` is the mean of its slices' CLS tokens, `slice` one CLS token a row (column `slice`),
             `patch` one patch token a row (columns `slice`, `row`, `column`).

@@ -1,6 +1,7 @@
 """`braindino knn`: how well neighbours in frozen features share a label, and which encoder does it better."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,8 @@ def knn(
 
     Args:
         manifests: tables that `braindino index` wrote; several are taken together.
-        encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name;
-            several by naming the option several times.
+        encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name
+            (`hub:NAME` fetches it); several by naming the option several times.
         target: column of the label. With a column `split`, `train` and `val` are searched and `test` judges.
         out: folder to write into.
         k: numbers of neighbours, once or several times.
@@ -44,7 +45,7 @@ def knn(
         seed: which people those are.
         resamples: draws of people for the intervals; 0 for none.
         store: folder of prepared scans, one for all encoders or one for each; `store` if omitted.
-        jobs: processes that prepare scans.
+        jobs: processes that prepare scans, and resample people for the intervals.
         batch_size: slices that go through the encoder at once.
         device: where the encoders run.
 
@@ -55,6 +56,7 @@ def knn(
 
     from braindino.analysis.neighbours import NEIGHBOURS
     from braindino.analysis.predictions import format_predictions
+    from braindino.cli.dividing import divided
     from braindino.cli.opening import open_device
     from braindino.datasets.manifest import Manifest
     from braindino.files import atomic_write
@@ -95,7 +97,7 @@ def knn(
         for number, table in by_k.items():
             with atomic_write(out / f"{name}_k{number}" / "predictions.csv") as file:
                 file.write(format_predictions(table))
-    results = neighbour_results(found, resamples)
+    results = neighbour_results(found, resamples, partial(divided, jobs=jobs, unit="table"))
     tests = neighbour_tests(found)
     for file_name, table in (("results.csv", results), ("mcnemar.csv", tests)):
         if len(table):

@@ -1,5 +1,6 @@
 """The verb `report`: finished probes as one page that opens from disk, and as tables for a paper."""
 
+from functools import partial
 from pathlib import Path
 
 from braindino.errors import BraindinoError
@@ -11,6 +12,7 @@ def report(
     tables: Path | None = None,
     title: str = "Probes of frozen encoders",
     resamples: int = 1000,
+    jobs: int = 1,
 ) -> int:
     """Write one self-contained HTML page about finished probes: it opens from disk and loads nothing.
 
@@ -23,20 +25,23 @@ def report(
         tables: folder for every table of the page as CSV (numbers) and LaTeX (as shown).
         title: at the top of the page.
         resamples: draws of people for the comparison of models.
+        jobs: processes side by side; the page does not depend on it.
 
     Returns:
         0.
     """
     from braindino.analysis.report import build, render, table_files
     from braindino.analysis.runs import sides_of
+    from braindino.cli.dividing import divided
     from braindino.files import atomic_write
 
-    if resamples < 1:
-        raise BraindinoError(f"--resamples {resamples}: expected 1 or more.")
+    for name, value in (("resamples", resamples), ("jobs", jobs)):
+        if value < 1:
+            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
     if out.is_dir():
         raise BraindinoError(f"--out {out}: is a folder, expected the name of an HTML file.")
     try:
-        page = build(sides_of(runs), resamples, title)
+        page = build(sides_of(runs), resamples, title, partial(divided, jobs=jobs))
     except ValueError as error:
         raise BraindinoError(f"report: {error}.") from None
     with atomic_write(out) as file:

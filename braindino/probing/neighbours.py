@@ -1,11 +1,13 @@
 """The paper's kNN on frozen features: people apart, every k, encoders against each other by McNemar."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from braindino.analysis.comparison import Divide, one_by_one
 from braindino.analysis.neighbours import nearest
 from braindino.analysis.paired import holm, mcnemar
 from braindino.analysis.predictions import PROBABILITY, TRAITS
@@ -94,16 +96,27 @@ def neighbour_predictions(
     return tables
 
 
-def neighbour_results(found: Mapping[str, Mapping[int, pd.DataFrame]], resamples: int) -> pd.DataFrame:
-    """A row per encoder, k and metric: value with its 95 % interval from resampling people."""
+def neighbour_results(
+    found: Mapping[str, Mapping[int, pd.DataFrame]], resamples: int, divide: Divide = one_by_one
+) -> pd.DataFrame:
+    """A row per encoder, k and metric: value with its 95 % interval from resampling people.
+
+    Args:
+        divide: how the tables are gone through; see `compare_sides`.
+    """
+    each = [(encoder, k, table) for encoder, tables in found.items() for k, table in tables.items()]
+    estimated = divide(partial(_estimated, resamples=resamples), [table for _, _, table in each], "intervals")
     rows = []
-    for encoder, tables in found.items():
-        for k, table in tables.items():
-            metrics = estimate([table], resamples)["metrics"]
-            for name in METRICS:
-                numbers = {part: metrics[name][part] for part in ("value", "low", "high")}
-                rows.append({"encoder": encoder, "k": k, "metric": name, **numbers})
+    for (encoder, k, _), metrics in zip(each, estimated, strict=True):
+        for name in METRICS:
+            numbers = {part: metrics[name][part] for part in ("value", "low", "high")}
+            rows.append({"encoder": encoder, "k": k, "metric": name, **numbers})
     return pd.DataFrame(rows)
+
+
+def _estimated(table: pd.DataFrame, resamples: int) -> dict[str, Any]:
+    metrics: dict[str, Any] = estimate([table], resamples)["metrics"]
+    return metrics
 
 
 def neighbour_tests(found: Mapping[str, Mapping[int, pd.DataFrame]]) -> pd.DataFrame:

@@ -7,7 +7,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], total: int, label: str, show: bool = True) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], total: int, label: str, show: bool = True, unit: str = "scan"
+) -> Iterator[Item]:
     """Pass `items` on and tell stderr how far it is. Nothing is said when `show` is False or `total` is 0."""
     if not show or total == 0:
         yield from items
@@ -15,7 +17,7 @@ def track(items: Iterable[Item], total: int, label: str, show: bool = True) -> I
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=label, unit="scan")
+        yield from tqdm(items, total=total, desc=label, unit=unit)
         return
     told = 0
     for done, item in enumerate(items, start=1):

@@ -46,6 +46,14 @@ def test_a_table_and_two_files(runs: Path, tmp_path: Path, capsys: pytest.Captur
     assert told["rows"][0]["difference"] == table["difference"][0]
 
 
+def test_several_processes_find_the_same(runs: Path, tmp_path: Path) -> None:
+    given = ["compare", str(runs / "adni_cls"), str(runs / "brain_age"), "--resamples", "50", "--out"]
+    assert main([*given, str(tmp_path / "one")]) == 0
+    assert main([*given, str(tmp_path / "two"), "--jobs", "2"]) == 0
+    one, two = (tmp_path / name / "compare.csv" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
 def test_the_first_named_is_the_one_compared_with(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = runs / "brain_age"
     assert main(["compare", str(task / "bad"), str(task / "good"), "--resamples", "50"]) == 0

@@ -8,6 +8,7 @@ import pytest
 import braindino
 from braindino.cli import main as front
 from braindino.errors import BraindinoError
+from braindino.network import OFFLINE, check_network
 
 HEAVY = ("torch", "lightning", "timm", "monai", "nibabel", "pandas", "numpy", "jsonargparse", "sksurv")
 
@@ -64,6 +65,16 @@ def test_exit_codes(
     monkeypatch.setattr("braindino.cli.plain.run", fail)
     assert front.main(["index", "x"]) == code
     assert told in capsys.readouterr().err
+
+
+def test_offline_is_for_every_verb(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(OFFLINE, "")
+    assert front.main(["embed", "x.csv", "--encoder", "e", "--out", "e.csv", "--offline"]) == 2
+    assert "--offline" not in capsys.readouterr().err
+    with pytest.raises(BraindinoError, match="--offline forbids it"):
+        check_network("--run.wandb online")
 
 
 def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ def test_a_page_and_tables(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         ("predictions.csv", [], "no finished probe in it"),
         ("", ["--out", "."], "is a folder, expected the name of an HTML file"),
         ("", ["--resamples", "0"], "--resamples 0: expected 1 or more"),
+        ("", ["--jobs", "0"], "--jobs 0: expected 1 or more"),
     ],
 )
 def test_refusals(

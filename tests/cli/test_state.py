@@ -1,10 +1,12 @@
 """A run tells what became of it, also when it could not say goodbye."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from braindino.cli.state import read_state, record_failure, recorded
+from braindino.cli.state import SILENT, read_state, record_failure, recorded
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
 
@@ -35,3 +37,18 @@ def test_a_process_that_is_gone_was_interrupted(tmp_path: Path) -> None:
     assert read_state(tmp_path)["state"] == "interrupted"
     write_json(tmp_path / "state.json", {**known, "state": "running", "pid": 2**22 + 1, "host": "elsewhere"})
     assert read_state(tmp_path)["state"] == "running"
+    silent = time.time() - 1.1 * SILENT
+    os.utime(tmp_path / "state.json", (silent, silent))
+    assert read_state(tmp_path)["state"] == "interrupted"
+
+
+def test_a_run_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("braindino.cli.state.BEAT", 0.01)
+    with recorded(tmp_path):
+        os.utime(tmp_path / "state.json", (1, 1))
+        for _ in range(500):
+            if (tmp_path / "state.json").stat().st_mtime > 1:
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("nothing touched the file")

@@ -1,5 +1,6 @@
 """What is left of a bench: cells, features to extract with their size, and how long it will take."""
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from braindino.encoders.feature_cache import FeatureCache
 from braindino.errors import BraindinoError
 from braindino.probing import Protocol
 from braindino.probing.cell import device_of
+from braindino.scans.progress import track
 from braindino.scans.store import Store
 
 PROBED = 8  # slices, to measure the encoder's rate by
@@ -86,7 +88,8 @@ def estimate(studies: Sequence[Study], cells: int) -> Estimate:
     found: dict[str, Extraction] = {}
     in_loop: list[str] = []
     progress = [progress_of(study.name, study.folder, cells) for study in studies]
-    for study, known in zip(studies, progress, strict=True):
+    pairs = list(zip(studies, progress, strict=True))
+    for study, known in track(pairs, len(pairs), "look", sys.stderr.isatty(), unit="study"):
         if known.done == known.cells:
             continue
         try:

@@ -1,16 +1,22 @@
 """How far studies are: cells that are done, and how long one takes, from what lies in their run folders."""
 
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from threading import Event, Thread
 from typing import Any
 
 import yaml
 
+from braindino.cli.benching.plan import Study
 from braindino.cli.state import read_state
 from braindino.errors import BraindinoError
 
+LOOK = 2.0  # seconds between two looks at the run folders
 LONGEST_GAP = 10  # times the median, above which the time between two cells was a pause
 
 
@@ -66,3 +72,35 @@ def seconds_per_cell(folders: list[Path]) -> tuple[float, int] | None:
         return None
     usual = [gap for gap in gaps if gap <= LONGEST_GAP * median(gaps)]
     return median(usual), len(usual)
+
+
+@contextmanager
+def cells_bar(studies: Sequence[Study], cells: int) -> Iterator[None]:
+    """While the block runs, a bar over the cells of `studies`, each of `cells`; on a terminal only."""
+    if not sys.stderr.isatty() or not studies:
+        yield
+        return
+    from tqdm import tqdm
+
+    over = Event()
+    with tqdm(total=cells * len(studies), desc="bench", unit="cell", file=sys.stderr) as bar:
+
+        def look() -> None:
+            bar.n = sum(min(len(finished_cells(study.folder)), cells) for study in studies)
+            bar.refresh()
+
+        look()
+        bar.initial = bar.n
+
+        def watch() -> None:
+            while not over.wait(LOOK):
+                look()
+
+        thread = Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            look()

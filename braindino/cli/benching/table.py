@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.comparison import compare_sides
+from braindino.analysis.comparison import Divide, compare_sides
 from braindino.analysis.headlines import headlines
 from braindino.analysis.runs import Run
 from braindino.analysis.text import aligned, interval, number, p_value
@@ -16,12 +16,15 @@ COLUMNS = (
 )
 
 
-def bench_table(studies: list[Study], resamples: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def bench_table(
+    studies: list[Study], resamples: int, divide: Divide
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """The main metric of every finished study at every label fraction, and how the first encoder differs.
 
     Args:
         studies: in the order of the table; the first one's encoder is what the others are compared with.
         resamples: draws of people for the intervals of the differences.
+        divide: how the comparisons are gone through; see `compare_sides`.
 
     Returns:
         The table, with `COLUMNS`; all comparisons (`compare_sides`); sentences about what was left out.
@@ -39,7 +42,7 @@ def bench_table(studies: list[Study], resamples: int) -> tuple[pd.DataFrame, pd.
     said: list[str] = []
     if others:
         compared, said = compare_sides(
-            {name: predictions[name] for name in (first, *others)}, resamples=resamples
+            {name: predictions[name] for name in (first, *others)}, resamples=resamples, divide=divide
         )
     rows = [row for study in finished for row in _rows(study, compared)]
     return pd.DataFrame(rows, columns=list(COLUMNS)), compared, said

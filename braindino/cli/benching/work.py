@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from braindino.cli.benching.plan import Study
 from braindino.cli.main import main
 from braindino.cli.state import read_state, record_failure
@@ -120,6 +122,8 @@ def _reason(log: Path, code: int) -> str:
 def _tell(study: Study, outcome: float | str, failed: dict[Study, str], number: str) -> None:
     if isinstance(outcome, str):
         failed[study] = outcome
-        print(f"[{number}] {study.name}: FAILED: {outcome} (all of it: {study.folder / LOG})", flush=True)
+        told = f"FAILED: {outcome} (all of it: {study.folder / LOG})"
     else:
-        print(f"[{number}] {study.name}: done in {outcome:.0f} s", flush=True)
+        told = f"done in {outcome:.0f} s"
+    tqdm.write(f"[{number}] {study.name}: {told}")  # above a bar, if there is one
+    sys.stdout.flush()

@@ -1,11 +1,14 @@
 """What run folders show of cells that are done and of the time they took."""
 
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from braindino.cli.benching.progress import asked_cells, progress_of, seconds_per_cell
+from braindino.cli.benching.plan import Study
+from braindino.cli.benching.progress import asked_cells, cells_bar, progress_of, seconds_per_cell
 from braindino.errors import BraindinoError
 
 CONFIG = (
@@ -41,3 +44,17 @@ def test_what_is_no_probe(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("model: {}\n")
     with pytest.raises(BraindinoError, match="not the config of a probe"):
         asked_cells(tmp_path)
+
+
+def test_a_terminal_shows_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    studies = [Study("task", name, tmp_path / name, ()) for name in ("a", "b")]
+    cell(tmp_path / "a", 0, 100)
+    with cells_bar(studies, 2):
+        cell(tmp_path / "b", 0, 200)
+    shown = terminal.getvalue()
+    assert "bench:  25%" in shown
+    assert "bench:  50%" in shown
+    assert "2/4" in shown
