@@ -31,6 +31,8 @@ class Folder(ScanDataModule):
     is one, with the folders that it lies in (`siteA/sub-01` is not `siteB/sub-01`); else the topmost folder;
     else the file's own name. Folders called `images`, `train`, `raw`, `ses-1` or the like tell no person, nor
     do those that everything lies in. Where people are named otherwise, edit the manifest's column `group`.
+    Two folders of one name are one dataset: who is called alike in both counts as one person, so that no
+    split can part two scans that may be of one.
 
     Args:
         root: the folder, or a manifest.
