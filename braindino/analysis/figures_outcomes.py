@@ -67,10 +67,11 @@ def scatter_figure(
         lines: name -> slope and intercept of prediction by truth, fitted on validation.
         unit: of the target, for the axes.
     """
-    with panels(len(models)) as (figure, axes):
-        for place, (axis, (name, tables)) in enumerate(zip(axes, models.items(), strict=True)):
-            cases = pd.concat(tables).groupby("case")[["target", "prediction"]].mean()
-            low, high = float(cases.to_numpy().min()), float(cases.to_numpy().max())
+    answers = [pd.concat(each).groupby("case")[["target", "prediction"]].mean() for each in models.values()]
+    low = min(float(cases.to_numpy().min()) for cases in answers)
+    high = max(float(cases.to_numpy().max()) for cases in answers)
+    with panels(len(models), size=(PANEL[0], PANEL[1] + 0.4)) as (figure, axes):
+        for place, (axis, name, cases) in enumerate(zip(axes, models, answers, strict=True)):
             axis.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle="--", label="identity")
             many = len(cases) > POINTS
             axis.scatter(
@@ -82,13 +83,13 @@ def scatter_figure(
                 ends = np.array([cases["target"].min(), cases["target"].max()])
                 axis.plot(
                     ends, line[1] + line[0] * ends, color="#22262c", linewidth=1.4,
-                    label=f"bias line (validation), slope {line[0]:.2f}",
+                    label=f"bias line, slope {line[0]:.2f}",
                 )  # fmt: skip
             square(axis, low, high, 0.03 * (high - low) or 1.0)
             axis.set_xlabel(f"truth ({unit})" if unit else "truth")
             axis.set_ylabel(f"prediction ({unit})" if unit else "prediction")
             axis.set_title(literal(name))
-            legend(axis, loc="upper left")
+            legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)  # points are everywhere
         return svg(figure)
 
 

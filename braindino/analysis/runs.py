@@ -13,6 +13,7 @@ import yaml
 from braindino.analysis.predictions import one_scale, read_predictions
 
 PREDICTIONS = "predictions.csv"
+BENCH = "bench.json"
 NEEDED = ("task", "classes", "cases", "audit", "cells", "summary", "baselines", "folds", "asked", "dropped")
 WITHIN = ("cells", "baselines")  # parts of a run that hold predictions of their own
 
@@ -74,7 +75,7 @@ class Run:
 
 
 def find_runs(path: Path) -> list[Run]:
-    """The run that a folder is, or all finished ones below it, by path.
+    """The run that a folder is, or all finished ones below it: in the order of a bench's plan, then by path.
 
     Raises:
         ValueError: there is none.
@@ -83,13 +84,30 @@ def find_runs(path: Path) -> list[Run]:
         return [Run(path)]
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder")
-    found = sorted(file.parent for file in path.rglob(PREDICTIONS))
+    planned = _planned(path)
+    found = sorted(
+        (file.parent for file in path.rglob(PREDICTIONS)),
+        key=lambda folder: (planned.get(folder, len(planned)), folder),
+    )
     runs = [Run(folder) for folder in found if not set(WITHIN) & set(folder.relative_to(path).parts)]
     if not runs:
         raise ValueError(
             f"{path}: no finished probe in it (no {PREDICTIONS}); `braindino status` shows what is done"
         )
     return runs
+
+
+def _planned(path: Path) -> dict[Path, int]:
+    """Run folder -> its place in the `bench.json` of a bench; empty where there is none."""
+    if not (path / BENCH).is_file():
+        return {}
+    try:
+        studies = json.loads((path / BENCH).read_text(encoding="utf-8"))["studies"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path / BENCH}: damaged or edited ({error}); `braindino bench` writes it"
+        ) from None
+    return {path / study["folder"]: place for place, study in enumerate(studies)}
 
 
 def sides_of(paths: Sequence[Path]) -> dict[str, dict[str, Run]]:

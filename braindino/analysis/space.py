@@ -38,7 +38,9 @@ def project(features: ArrayLike, method: Method, seed: int = 0, neighbours: int 
     if method == "umap":
         import umap
 
-        return np.asarray(umap.UMAP(n_neighbors=near, random_state=seed).fit_transform(fewer), np.float32)
+        return np.asarray(
+            umap.UMAP(n_neighbors=near, random_state=seed, n_jobs=1).fit_transform(fewer), np.float32
+        )
     from sklearn.manifold import TSNE
 
     return np.asarray(TSNE(perplexity=near, init="pca", random_state=seed).fit_transform(fewer), np.float32)

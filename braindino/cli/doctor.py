@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import sys
 import tempfile
 import textwrap
 from collections import Counter
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
         given = parser.parse_args(list(arguments))
     except SystemExit as stop:  # --help, or a wrong argument, which argparse has told
         return int(stop.code or 0)
-    found = [(area, outcome) for area, outcome in examine(given.store, given.runs)]
+    found = list(_shown(examine(given.store, given.runs)))
     failed = any(outcome.status == "FAIL" for _, outcome in found)
     if given.json:
         listed = [{"area": area, **asdict(outcome)} for area, outcome in found]
@@ -49,6 +50,18 @@ def run(arguments: Sequence[str]) -> int:
     else:
         print("\n".join(text(found)))
     return 1 if failed else 0
+
+
+def _shown(found: Iterator[tuple[str, Outcome]]) -> Iterator[tuple[str, Outcome]]:
+    """The same; on a terminal a line tells how far it is, without a package that may be broken."""
+    if not sys.stderr.isatty():
+        yield from found
+        return
+    print("looking: 0 checks", end="", file=sys.stderr, flush=True)
+    for number, (area, outcome) in enumerate(found, start=1):
+        print(f"\r\033[Klooking: {number} checks, {outcome.name}", end="", file=sys.stderr, flush=True)
+        yield area, outcome
+    print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def examine(store: Path | None, runs: Path) -> Iterator[tuple[str, Outcome]]:

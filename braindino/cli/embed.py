@@ -62,6 +62,7 @@ def embed(
     from braindino.encoders.embedding_files import check_suffix, embedding_writer
     from braindino.encoders.features import extract
     from braindino.files import write_json
+    from braindino.scans.progress import track
     from braindino.scans.store import fill
 
     check_suffix(out)
@@ -93,7 +94,7 @@ def embed(
     with embedding_writer(out, rows, network.embed_dim) as write:
         parts = (
             _rows(ids.iloc[[i]], features[key].float().numpy(), level, every, grid)
-            for i, key in enumerate(keys)
+            for i, key in enumerate(track(keys, len(keys), "write", sys.stderr.isatty()))
         )
         for some_ids, values in _joined(parts):
             write(some_ids, values)

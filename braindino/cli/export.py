@@ -22,9 +22,11 @@ def export(
         torch_export: also as `model.pt2`, which `torch.export.load` reads.
         license: of the weights, as a model hub names it, such as `cc-by-nc-4.0`.
     """
+    from braindino.cli.dividing import clocked
     from braindino.encoders.export import export as write
 
-    encoder = write(run, out, license, onnx, torch_export)
+    with clocked("export"):
+        encoder = write(run, out, license, onnx, torch_export)
     size = "x".join(map(str, encoder.preprocessing.size))
     print(f"{out}: {encoder.architecture}, {encoder.embed_dim} features per slice of {size}")
     for name in ("model.onnx", "model.pt2"):

@@ -1,5 +1,6 @@
 """`braindino space`: a picture of a feature space, or how alike encoders are (linear CKA)."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-TITLES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "component"}
+TITLES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal component"}
 ITEM = ("dataset", "path", "slice", "row", "column")  # what makes a row the same in two files
 
 
@@ -38,6 +39,7 @@ def space(
         sample: at most so many rows are drawn, or compared; chosen by the seed.
         seed: of the choice of rows and of the method.
     """
+    from braindino.cli.dividing import clocked
     from braindino.encoders.embedding_files import read_embedding
 
     if out.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -66,14 +68,17 @@ def space(
     rows = _chosen(len(ids), sample, seed)
     ids, features = ids.iloc[rows].reset_index(drop=True), features[rows]
     try:
-        points = project(features, method, seed, neighbours)
+        with clocked(f"{TITLES[method]} of {len(ids)} rows"):
+            points = project(features, method, seed, neighbours)
         title = f"{embeddings[0].stem}: {len(ids)} rows"
         figure = space_figure(points, None if color_by is None else ids[color_by], title, TITLES[method])
     except ValueError as error:
         raise BraindinoError(f"{embeddings[0]}: {error}.") from error
     _save(figure, out)
     _write(out, ids.assign(x=np.round(points[:, 0], 5), y=np.round(points[:, 1], 5)))
-    print(f"{out}: {len(ids)} rows by {TITLES[method]}; coordinates in {out.with_suffix('.csv')}")
+    print(
+        f"{out}: {len(ids)} rows by {TITLES[method]}{'s' * (method == 'pca')}; coordinates in {out.with_suffix('.csv')}"
+    )
     return 0
 
 
@@ -84,6 +89,7 @@ def _compare(embeddings: tuple[Path, ...], out: Path, sample: int, seed: int) ->
     from braindino.analysis.similarity import linear_cka
     from braindino.analysis.space_figures import cka_figure
     from braindino.encoders.embedding_files import read_embedding
+    from braindino.scans.progress import track
 
     tables, features = zip(*(read_embedding(path) for path in embeddings), strict=True)
     columns = [name for name in ITEM if all(name in table for table in tables)]
@@ -105,9 +111,9 @@ def _compare(embeddings: tuple[Path, ...], out: Path, sample: int, seed: int) ->
     common = common[_chosen(len(common), sample, seed)]
     aligned = [values[place.loc[common].to_numpy()] for values, place in zip(features, places, strict=True)]
     values = np.ones((len(aligned), len(aligned)))
-    for i, one in enumerate(aligned):
-        for j, other in enumerate(aligned[:i]):
-            values[i, j] = values[j, i] = linear_cka(one, other)
+    pairs = [(i, j) for i in range(len(aligned)) for j in range(i)]
+    for i, j in track(pairs, len(pairs), "CKA", sys.stderr.isatty(), unit="pair"):
+        values[i, j] = values[j, i] = linear_cka(aligned[i], aligned[j])
     names = _names(embeddings)
     table = pd.DataFrame(values, index=pd.Index(names, name="linear CKA"), columns=names)
     _save(cka_figure(values, names, len(common)), out)

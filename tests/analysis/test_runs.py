@@ -1,5 +1,6 @@
 """Run folders: found, read, and put together to models."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_parts_of_a_run_are_no_runs(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no finished probe in it"):
         find_runs(tmp_path / "empty")
+
+
+def test_a_bench_has_the_order_of_its_plan(tmp_path):
+    names = ["zeta", "alpha", "mid"]
+    runs = [folder(tmp_path / task / name / "bench") for task in ("oasis", "adni") for name in names]
+    studies = [{"folder": str(run.relative_to(tmp_path))} for run in runs]
+    (tmp_path / "bench.json").write_text(json.dumps({"studies": studies}))
+    other = folder(tmp_path / "abide" / "alpha" / "1")
+    assert [run.path for run in find_runs(tmp_path)] == [*runs, other]
+    assert list(sides_of([tmp_path])) == names
+    (tmp_path / "bench.json").write_text("{")
+    with pytest.raises(ValueError, match=r"bench\.json: damaged or edited"):
+        find_runs(tmp_path)
 
 
 def test_runs_of_one_encoder_are_one_model(tmp_path):
