@@ -76,9 +76,8 @@ def space(
         raise BraindinoError(f"{embeddings[0]}: {error}.") from error
     _save(figure, out)
     _write(out, ids.assign(x=np.round(points[:, 0], 5), y=np.round(points[:, 1], 5)))
-    print(
-        f"{out}: {len(ids)} rows by {TITLES[method]}{'s' * (method == 'pca')}; coordinates in {out.with_suffix('.csv')}"
-    )
+    by = f"{TITLES[method]}{'s' * (method == 'pca')}"
+    print(f"{out}: {len(ids)} rows by {by}; coordinates in {out.with_suffix('.csv')}")
     return 0
 
 
