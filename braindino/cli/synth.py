@@ -18,8 +18,8 @@ def synth(
 
     Args:
         out: folder to write to; must be empty or new.
-        dataset: whose layout, tables and quirks: abide, adni, atlas, brain_age, brats2021, brats2023,
-            brats2024_goat, cohort, ixi, long579, oasis, pixar, ucsf_pdgm or upenn_gbm.
+        dataset: whose layout, tables and quirks: abide, adni, atlas, bids, brain_age, brats2021, brats2023,
+            brats2024_goat, cohort, folder, ixi, long579, oasis, pixar, ucsf_pdgm or upenn_gbm.
         people: number of people.
         sessions: most sessions of a person.
         shape: voxels from left to right, back to front, bottom to top, as `[48,56,48]`.
