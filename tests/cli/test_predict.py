@@ -10,6 +10,7 @@ import pytest
 
 from braindino.analysis.predictions import read_predictions
 from braindino.cli.main import main
+from braindino.encoders.feature_cache import FeatureCache
 from braindino.files import read_json
 
 
@@ -110,6 +111,25 @@ def test_one_bad_scan_does_not_stop_the_others(
     got = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("case")
     assert "skull-stripped, as hardly any training scan was" in got.loc["sub-2", "warnings"]
     assert "T2w by its name" in got.loc["sub-9", "warnings"]
+
+
+def test_features_that_are_not_finite_refuse_their_case_only(
+    run: Path, scans: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, seen = FeatureCache.write, []
+
+    def first_is_broken(self: FeatureCache, key: str, values: np.ndarray) -> None:
+        seen.append(key)
+        write(self, key, np.full_like(values, np.nan) if key == seen[0] else values)
+
+    monkeypatch.setattr(FeatureCache, "write", first_is_broken)
+    assert predict(run, tmp_path, *scans[:3]) == 1
+    (refused,) = pd.read_csv(tmp_path / "rejects.csv").to_dict("records")
+    assert (refused["check"], refused["reason"]) == ("finite", "what the encoder makes of it is not finite")
+    got = pd.read_csv(tmp_path / "predictions.csv")
+    assert len(got) == 2
+    assert refused["case"] not in set(got["case"])
+    assert Path(refused["path"]) in scans[:3]
 
 
 def test_a_folder_gives_the_scans_in_it(run: Path, scans: list[Path], tmp_path: Path) -> None:
