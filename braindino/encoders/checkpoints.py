@@ -1,6 +1,7 @@
 """Weights in: every form in which an encoder can be named, read without running code from the file."""
 
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,6 +30,9 @@ _log = logging.getLogger(__name__)
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 # (embed_dim, depth) of DINOv3's published sizes, to recognise a file of bare weights.
 _DINOV3_SIZES = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
+# What stands beside the network in files of timm's and DINOv2's: classifiers, the token of masked patches.
+_BESIDE = ("head.", "head_dist.", "fc_norm.", "mask_token")
+_OTHER = "Of another ViT say which one it is, e.g. --model.encoder vit_base_patch16_224:{}"
 
 
 def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0) -> Encoder:
@@ -38,10 +42,10 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
         spec: a folder made by `braindino export`; a pretraining run folder or its `.ckpt`; a `.pth` or
             `.safetensors` of DINOv3 or BrainDINO weights; `scratch` or `scratch:<timm name>` for a random
             initialisation; a timm name, whose published weights must be on this machine, or
-            `hub:<timm name>`, which fetches them; or `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`,
-            `brainsegfounder:FILE` for a 3-D encoder.
-        contract: the preprocessing for weights that carry none of their own (the last three forms); the
-            paper's if omitted. Weights that carry one keep it; a 3-D encoder has its own.
+            `hub:<timm name>`, which fetches them; `<timm name>:FILE` for a file of any other ViT of timm's;
+            or `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`, `brainsegfounder:FILE` for a 3-D encoder.
+        contract: the preprocessing for weights that carry none of their own (bare files, `scratch`, timm
+            names); the paper's if omitted. Weights that carry one keep it; a 3-D encoder has its own.
         seed: of the random initialisation.
 
     Raises:
@@ -58,11 +62,14 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
         return _from_checkpoint(last_checkpoint(path))
     if path.is_file():
         return _from_checkpoint(path) if path.suffix == ".ckpt" else _from_weights(path, contract)
+    if timm.is_model(spec.partition(":")[0]) and ":" in spec:
+        return _from_timm_file(spec, contract)
     if spec.startswith(HUB) or (not path.exists() and timm.is_model(spec)):
         return _from_timm(spec, contract)
     raise BraindinoError(
         f"encoder {spec!r} is not a folder with {CONFIG}, a run folder, a file ({', '.join(SUFFIXES)}), "
-        f"`scratch`, a timm name, `hub:<timm name>`, or {', '.join(f'{name}:FILE' for name in VOLUMES)}.\n"
+        f"`scratch`, a timm name, `hub:<timm name>`, or FILE after one of <timm name>, {', '.join(VOLUMES)} "
+        "and a colon.\n"
         "Make one with `braindino export RUN --out encoder`."
     )
 
@@ -211,11 +218,7 @@ def _from_export(folder: Path) -> ViTEncoder:
 
 
 def _from_weights(path: Path, contract: Preprocessing | None) -> ViTEncoder:
-    content = read_file(path)
-    for key in ("teacher", "model", "state_dict"):
-        if isinstance(content.get(key), dict):
-            content = content[key]
-            break
+    content = _state_dict(path)
     prefix = next((p for p in ("backbone.", "teacher.backbone.") if f"{p}cls_token" in content), "")
     weights = {k.removeprefix(prefix): v for k, v in content.items() if k.startswith(prefix)}
     if "patch_embed.proj.weight" not in weights or "cls_token" not in weights:
@@ -228,14 +231,47 @@ def _from_weights(path: Path, contract: Preprocessing | None) -> ViTEncoder:
     if size is None:
         raise BraindinoError(
             f"{path}: a ViT of width {width} and depth {depth} is none of DINOv3's sizes "
-            f"({', '.join(f'{w}x{d}' for w, d in _DINOV3_SIZES)})."
+            f"({', '.join(f'{w}x{d}' for w, d in _DINOV3_SIZES)}).\n{_OTHER.format(path)}"
         )
+    if "pos_embed" in weights:
+        raise BraindinoError(f"{path}: has position embeddings, so it is no DINOv3.\n{_OTHER.format(path)}")
     suffix = "_qkvb" if size == "tiny" or any(name.endswith("q_bias") for name in weights) else ""
     architecture = f"vit_{size}_patch16_dinov3{suffix}"
     arguments = {"in_chans": weights["patch_embed.proj.weight"].shape[1]}
     model = create_vit(architecture, **arguments)
     fit_weights(model, weights, str(path))
     return ViTEncoder(model, contract or Preprocessing(), architecture, arguments)
+
+
+def _state_dict(path: Path) -> dict[str, Any]:
+    """The weights in a file, out of what they may be wrapped in."""
+    content = read_file(path)
+    for key in ("teacher", "model", "state_dict"):
+        if isinstance(content.get(key), dict):
+            return dict(content[key])
+    return content
+
+
+def _from_timm_file(spec: str, contract: Preprocessing | None) -> ViTEncoder:
+    """A ViT from a file in timm's layout, or in one that timm converts, such as DINOv2's own."""
+    name, _, file = spec.partition(":")
+    if not Path(file).is_file():
+        raise BraindinoError(f"encoder {spec!r}: no file {file}; `scratch:{name}` has random weights.")
+    content = _state_dict(Path(file))
+    kernel = content.get("patch_embed.proj.weight")
+    arguments = _any_size(name)
+    if kernel is not None and kernel.shape[1] != 3:
+        arguments["in_chans"] = kernel.shape[1]
+    model = create_vit(name, **arguments)
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    try:
+        weights = content if convert is None else convert(content, model)
+    except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+        raise BraindinoError(f"{file}: holds no weights of {name} ({error}).") from error
+    own = model.state_dict().keys()
+    weights = {k: v for k, v in weights.items() if k in own or not k.startswith(_BESIDE)}
+    fit_weights(model, weights, file)
+    return ViTEncoder(model, contract or Preprocessing(), name, arguments)
 
 
 def _from_timm(spec: str, contract: Preprocessing | None) -> ViTEncoder:

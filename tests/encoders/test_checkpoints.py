@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+import timm
 import torch
 
 from braindino.encoders.checkpoints import load_encoder
@@ -51,6 +52,44 @@ def test_safetensors_weights(tmp_path: Path) -> None:
     model = create_vit("vit_tiny_patch16_dinov3_qkvb", in_chans=1)
     safetensors.torch.save_file(dict(model.state_dict()), tmp_path / "w.safetensors")
     assert load_encoder(str(tmp_path / "w.safetensors")).embed_dim == 192
+
+
+@pytest.mark.parametrize("wrap", ["bare", "model"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_file_of_any_vit_of_timm(tmp_path: Path, wrap: str, channels: int) -> None:
+    name = "vit_tiny_patch16_224"
+    model = timm.create_model(name, in_chans=channels, dynamic_img_size=True).eval()  # with its classifier
+    weights = dict(model.state_dict())
+    torch.save(weights if wrap == "bare" else {"model": weights}, tmp_path / "w.pth")
+    contract = Preprocessing(depth=4, size=(32, 48))
+    loaded = load_encoder(f"{name}:{tmp_path / 'w.pth'}", contract)
+    x = torch.randn(2, 1, 32, 48)
+    with torch.inference_mode():
+        assert torch.equal(loaded(x), model.forward_features(x.expand(-1, channels, -1, -1))[:, 0])
+    twin = loaded.untrained()
+    assert twin is not None
+    assert twin(x).shape == loaded(x).shape
+    for spec, told in (
+        (f"vit_small_patch16_224:{tmp_path / 'w.pth'}", "do not fit the architecture"),
+        (f"{name}:{tmp_path / 'gone.pth'}", "no file"),
+        (str(tmp_path / "w.pth"), "say which one it is, e.g. --model.encoder vit_base_patch16_224:"),
+    ):
+        with pytest.raises(BraindinoError, match=told):
+            load_encoder(spec, contract)
+
+
+def test_dinov2_in_its_own_names(tmp_path: Path) -> None:
+    name = "vit_small_patch14_reg4_dinov2"
+    model = timm.create_model(name, num_classes=0, dynamic_img_size=True, img_size=28).eval()
+    weights = {k.replace("reg_token", "register_tokens"): v for k, v in model.state_dict().items()}
+    weights["pos_embed"] = torch.cat([torch.zeros(1, 1, 384), weights["pos_embed"]], dim=1)
+    weights["mask_token"] = torch.zeros(1, 384)
+    torch.save(weights, tmp_path / "dinov2.pth")
+    loaded = load_encoder(f"{name}:{tmp_path / 'dinov2.pth'}", Preprocessing(depth=4, size=(28, 28)))
+    with torch.inference_mode():
+        x = torch.randn(2, 1, 28, 28)
+        assert loaded(x).shape == (2, 384)
+        assert torch.isfinite(loaded(x)).all()
 
 
 def test_scratch_is_seeded(slices: torch.Tensor) -> None:
