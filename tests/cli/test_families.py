@@ -46,6 +46,9 @@ FAMILIES = {
     "ridge": Family("brain_age_reg", ("--model.head", "RidgeHead"), "brain_age", ("age",), "pearson", 0.6),
     "days": Family("atlas_reg", (), "atlas", ("days",), "pearson", 0.35),
     "molecular": Family("mutation_ucsf", (), "ucsf_pdgm", ("idh",), "auroc", 0.85),
+    "1p/19q": Family(
+        "mutation_ucsf", (*FLAIR, "--data.target", "codeletion"), "ucsf_pdgm", ("codeletion",), "auroc", 0.7
+    ),
     "one year": Family("upenn_survival_cls", FLAIR, "upenn_gbm", ("one_year",), "auroc", 0.7),
     "survival": Family("upenn_survival_cox", FLAIR, "upenn_gbm", ("time", "event"), "c_index", 0.6),
     "elastic net": Family(
@@ -57,6 +60,17 @@ FAMILIES = {
         0.6,
     ),
 }
+MASKS = Family(
+    "seg_atlas",
+    (
+        *("--data.folds", "null", "--data.num_workers", "0", "--data.jobs", "1", "--probe.max_epochs", "10"),
+        *("--probe.precision", "float32", "--model.lr", "0.003"),
+    ),
+    "atlas",
+    ("path",),
+    "dice",
+    0.25,
+)
 CHANCE = {"auroc": 0.5, "pearson": 0.0, "c_index": 0.5}
 NEAR = {"auroc": 0.2, "pearson": 0.3, "c_index": 0.15}
 
@@ -69,7 +83,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @cache
     def make(name: str) -> Path:
         folder = parent / name
-        people, side = (60, 24) if name == "upenn_gbm" else (45, 20)
+        people, side = (60, 24) if name in ("upenn_gbm", "ucsf_pdgm") else (45, 20)
         shape = (side, side + 4, side)
         generator(name)(folder / "data", people=people, sessions=1, shape=shape, seed=0)
         index = ["index", str(folder / "data"), "--dataset", name, "--out", str(folder / "m.csv")]
@@ -108,10 +122,11 @@ def probe(made: Callable[[str], Path], encoder: Path, tmp_path: Path) -> Iterato
     def run(family: Family, manifest: Path, *more: str) -> Any:
         root = tmp_path / manifest.stem
         command = [
-            *("probe", "--config", f"{family.config}.yaml", *family.more, "--data.root", str(manifest)),
+            *("probe", "--config", f"{family.config}.yaml", "--data.root", str(manifest)),
             *("--data.store", str(made(family.dataset) / "store"), "--data.folds", "3"),
             *("--model.encoder", str(encoder), "--run.root", str(root), "--probe.seeds", "[0]"),
             *("--probe.baselines", "false", "--probe.resamples", "200", "--trainer.accelerator", "cpu"),
+            *family.more,
         ]
         assert main([*command, *more]) == 0
         (results,) = root.glob(f"{family.config}/*/*/results.json")
@@ -149,3 +164,29 @@ def test_true_labels_are_found_and_shuffled_ones_are_not(
         (line,) = probe(family, other, "--probe.resamples", "0")["summary"]
         found.append(line["test"]["metrics"][family.metric]["value"])
     assert np.mean(found) == pytest.approx(CHANCE[family.metric], abs=NEAR[family.metric])
+
+
+def test_mgmt_is_a_target_of_the_molecular_probe(
+    made: Callable[[str], Path], probe: Callable[..., Any]
+) -> None:
+    mgmt = Family("mutation_ucsf", ("--data.target", "mgmt"), "ucsf_pdgm", ("mgmt",), "auroc", 0.0)
+    results = probe(mgmt, made("ucsf_pdgm") / "m.csv", "--model.head", "LogisticHead")
+    assert (results["target"], results["classes"]) == (["mgmt"], ["negative", "positive"])
+    assert results["dropped"]["reasons"]["no mgmt"] == 15  # five sequences each, masks included
+    assert 0 <= results["summary"][0]["test"]["metrics"]["auroc"]["value"] <= 1
+
+
+def test_lesions_are_found_and_those_of_others_are_not(
+    made: Callable[[str], Path], probe: Callable[..., Any]
+) -> None:
+    manifest = made("atlas") / "m.csv"
+    (line,) = probe(MASKS, manifest)["summary"]
+    found = line["test"]["metrics"]["dice"]
+    assert found["value"] > MASKS.above
+    assert found["low"] > 0.1
+    table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    masks = table.index[table["modality"] == "mask"]
+    table.loc[masks, "path"] = np.roll(table.loc[masks, "path"], 1)
+    table.to_csv(manifest.with_name("others.csv"), index=False)
+    (line,) = probe(MASKS, manifest.with_name("others.csv"))["summary"]
+    assert line["test"]["metrics"]["dice"]["value"] < found["value"] / 2  # where lesions are likely to lie
