@@ -17,7 +17,7 @@ class Browser:
     program: str
     folder: Path
 
-    def run(self, page: Path, *options: str) -> str:
+    def run(self, page: Path, *options: str, query: str = "") -> str:
         """What it prints about a page; it is given ten seconds of the page's own time."""
         command = [
             *(self.program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
@@ -27,13 +27,13 @@ class Browser:
                 f"--user-data-dir={self.folder / 'profile'}",
                 "--virtual-time-budget=10000",
             ),
-            *(*options, page.resolve().as_uri()),
+            *(*options, page.resolve().as_uri() + query),
         ]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
-    def text(self, page: Path) -> str:
+    def text(self, page: Path, query: str = "") -> str:
         """The document as it is once the page has loaded and anything that can run has run."""
-        return self.run(page, "--dump-dom")
+        return self.run(page, "--dump-dom", query=query)
 
     def picture(self, page: Path, out: Path, size: tuple[int, int]) -> None:
         """A PNG of the page's first `size` (width, height) pixels."""
