@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from braindino.cli.callbacks import wandb_logger
 from braindino.cli.run_folder import ProbeOptions, write_environment
 from braindino.cli.state import recorded
+from braindino.datasets import DATASETS, dataset_class
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
@@ -32,6 +33,8 @@ class ProbeCLI(LightningCLI):
     """Parses a probe's config and makes the module, the data module and the trainers of its cells."""
 
     def __init__(self, args: Sequence[str]) -> None:
+        for name in DATASETS:  # jsonargparse finds `--data Cohort` by its short name once it is imported
+            dataset_class(name)
         super().__init__(
             FrozenProbeModule,
             ScanDataModule,

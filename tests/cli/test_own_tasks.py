@@ -47,7 +47,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def probe(own: Path, runs: Path, config: str, *more: str) -> Path:
     command = [
-        *("probe", "--config", f"{config}.yaml", "--data", "braindino.datasets.Cohort"),
+        *("probe", "--config", f"{config}.yaml", "--data", "Cohort"),
         *("--data.root", str(own / "table.csv"), "--data.store", str(own / "store"), "--data.folds", "3"),
         *("--data.path", "{T1w: t1, FLAIR: flair}", "--model.encoder", TINY, "--run.root", str(runs)),
         *("--probe.seeds", "[0]", "--probe.max_epochs", "2", "--probe.resamples", "20"),
