@@ -106,6 +106,15 @@ def weights_of(
     )
 
 
+def own_cross_attention(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """`weights`, but the cross-attention as `network` has it.
+
+    MONAI's transformer block holds one that no ViT here ever runs, and its keys differ between releases.
+    """
+    kept = {key: value for key, value in weights.items() if "cross_attn" not in key}
+    return kept | {key: value for key, value in network.state_dict().items() if "cross_attn" in key}
+
+
 def count(weights: Mapping[str, Tensor], stem: str) -> int:
     """How many numbered modules `<stem>0.`, `<stem>1.`, ... the keys name."""
     numbers = {int(k[len(stem) :].split(".")[0]) for k in weights if k.startswith(stem)}

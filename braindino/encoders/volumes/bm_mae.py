@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from braindino.encoders.checkpoints import fit_weights
 from braindino.encoders.modalities import SEQUENCES, sequence_of
-from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
+from braindino.encoders.volumes.base import VolumeEncoder, count, own_cross_attention, require, weights_of
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
 
@@ -105,10 +105,7 @@ class BMMAEEncoder(VolumeEncoder):
                 modalities=names,
             )
         )
-        own = encoder.network.state_dict()
-        weights = {key: value for key, value in weights.items() if "cross_attn" not in key}  # as in BrainIAC
-        weights |= {key: value for key, value in own.items() if "cross_attn" in key}
-        fit_weights(encoder.network, weights, source)
+        fit_weights(encoder.network, own_cross_attention(weights, encoder.network), source)
         return encoder
 
     def forward(self, slices: Tensor, modalities: Sequence[str] = ()) -> Tensor:

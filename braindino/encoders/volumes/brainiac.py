@@ -7,7 +7,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from braindino.encoders.checkpoints import fit_weights
-from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
+from braindino.encoders.volumes.base import VolumeEncoder, count, own_cross_attention, require, weights_of
 from braindino.scans.preprocessing import Preprocessing
 
 
@@ -68,11 +68,7 @@ class BrainIACEncoder(VolumeEncoder):
                 heads=max(width // 64, 1),
             )
         )
-        own = encoder.network.state_dict()
-        # MONAI's block holds a cross-attention that this ViT never runs; its keys differ between releases.
-        weights = {key: value for key, value in weights.items() if "cross_attn" not in key}
-        weights |= {key: value for key, value in own.items() if "cross_attn" in key}
-        fit_weights(encoder.network, weights, source)
+        fit_weights(encoder.network, own_cross_attention(weights, encoder.network), source)
         return encoder
 
     def forward(self, slices: Tensor, modalities: Sequence[str] = ()) -> Tensor:
