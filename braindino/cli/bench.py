@@ -25,7 +25,7 @@ def bench(
         plan: bench.yaml with `out: FOLDER`, `encoders: {NAME: PATH, ...}`, `seeds: [0, 1]`,
             `fractions: [0.1, 1.0]` and `tasks: [...]`: names of configs, or
             `{config: NAME, name: TASK, data.root: PATH, ...}`, where every further key overrides one of the
-            config.
+            config. An encoder that needs a store of its own is `NAME: {path: PATH, data.store: FOLDER}`.
         dry_run: only tell how many cells are left, how much cache and how long they will take.
         jobs: studies, and then comparisons, side by side on this machine.
         submit: hand the studies to SLURM by submitit, as an array with a job each, and return; where there is

@@ -1,7 +1,7 @@
 """bench.yaml: which encoders, tasks, label fractions and seeds, and the studies that follow from it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from braindino.files import read_json, write_json
 
 KEYS = ("out", "encoders", "tasks", "seeds", "fractions")
 TASK_KEYS = ("config", "name")  # of a task; every other key is an override
+ENCODER_KEY = "path"  # of an encoder with overrides
 RUN_ID = "bench"
 SNAPSHOT = "bench.json"
 # What the bench itself decides of every study.
@@ -39,7 +40,7 @@ class Plan:
     """What bench.yaml asks for, checked."""
 
     out: Path
-    encoders: dict[str, str]
+    encoders: dict[str, dict[str, Any]]  # overrides, `model.encoder` among them
     tasks: dict[str, tuple[Path, dict[str, Any]]]
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     fractions: list[float] = field(default_factory=lambda: [1.0])
@@ -61,10 +62,8 @@ class Plan:
             if not content.get(key):
                 raise BraindinoError(f"{path}: {key!r} is missing; `braindino bench --help` has the format.")
         encoders, tasks = content["encoders"], content["tasks"]
-        if not isinstance(encoders, Mapping) or not all(isinstance(spec, str) for spec in encoders.values()):
+        if not isinstance(encoders, Mapping):
             raise BraindinoError(f"{path}: encoders: expected a name and a path for each, as `mine: runs/x`.")
-        for name in encoders:
-            _check_name(str(name), f"{path}: encoders")
         if not isinstance(tasks, list):
             raise BraindinoError(f"{path}: tasks: expected a list of configs.")
         read = [_task(task, f"{path}: tasks[{place}]") for place, task in enumerate(tasks)]
@@ -74,7 +73,9 @@ class Plan:
             raise BraindinoError(f"{path}: two tasks are called {twice!r}; give one of them a `name`.")
         return cls(
             out=Path(str(content.get("out", "bench"))),
-            encoders={str(name): spec for name, spec in encoders.items()},
+            encoders={
+                str(name): _encoder(str(name), given, f"{path}: encoders") for name, given in encoders.items()
+            },
             tasks={name: (config, overrides) for name, config, overrides in read},
             **{key: _numbers(content[key], kind, f"{path}: {key}") for key, kind in _KINDS if key in content},
         )
@@ -100,7 +101,6 @@ class Plan:
     def _study(self, task: str, encoder: str) -> Study:
         config, overrides = self.tasks[task]
         decided = {
-            "model.encoder": self.encoders[encoder],
             "probe.seeds": self.seeds,
             "probe.fractions": self.fractions,
             "run.root": str(self.out),
@@ -108,7 +108,8 @@ class Plan:
             "run.encoder": encoder,
             "run.id": RUN_ID,
         }
-        given = [f"--{key}={_text(value)}" for key, value in {**overrides, **decided}.items()]
+        whole = {**overrides, **self.encoders[encoder], **decided}
+        given = [f"--{key}={_text(value)}" for key, value in whole.items()]
         return Study(task, encoder, self.out / task / encoder / RUN_ID, ("--config", str(config), *given))
 
 
@@ -134,11 +135,28 @@ def _task(task: Any, where: str) -> tuple[str, Path, dict[str, Any]]:
         raise BraindinoError(str(error).replace("--config", f"{where}:", 1)) from None
     name = str(entry.get("name") or config.stem)
     _check_name(name, where)
-    overrides = _dotted({key: value for key, value in entry.items() if key not in TASK_KEYS})
+    return name, config, _overrides(entry, TASK_KEYS, where)
+
+
+def _encoder(name: str, given: Any, where: str) -> dict[str, Any]:
+    """What an encoder overrides in every task: `model.encoder`, and of a mapping all else, as a store."""
+    _check_name(name, where)
+    entry = {ENCODER_KEY: given} if isinstance(given, str) else given
+    if not isinstance(entry, Mapping) or not isinstance(entry.get(ENCODER_KEY), str):
+        raise BraindinoError(
+            f"{where}: expected a name and a path for each, as `mine: runs/x`, or, with a store of its own, "
+            f"`{name}: {{path: brainiac:FILE, data.store: FOLDER}}`."
+        )
+    return {"model.encoder": entry[ENCODER_KEY], **_overrides(entry, (ENCODER_KEY,), f"{where}: {name}")}
+
+
+def _overrides(entry: Mapping[Any, Any], own: Sequence[str], where: str) -> dict[str, Any]:
+    """The keys of an entry that are of the config, dotted, and not the bench's."""
+    overrides = _dotted({key: value for key, value in entry.items() if key not in own})
     for key in overrides:
         if key in DECIDED:
             raise BraindinoError(f"{where}: {key} is the bench's to decide; leave it out.")
-    return name, config, overrides
+    return overrides
 
 
 def _dotted(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

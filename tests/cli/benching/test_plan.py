@@ -38,6 +38,16 @@ def test_studies_are_task_by_task(tmp_path: Path) -> None:
     assert "--probe.fractions=[0.5, 1.0]" in study.arguments
 
 
+def test_an_encoder_may_have_a_store_of_its_own(tmp_path: Path) -> None:
+    whole = {"path": "brainiac:x.ckpt", "data": {"store": "store_3d"}}
+    task = {"config": "adni_cls", "data.store": "store"}
+    plan = read(tmp_path, {"encoders": {"mine": "encoder", "whole": whole}, "tasks": [task]})
+    slices, volumes = (set(study.arguments) for study in plan.studies)
+    assert {"--model.encoder=encoder", "--data.store=store"} <= slices
+    assert {"--model.encoder=brainiac:x.ckpt", "--data.store=store_3d"} <= volumes
+    assert "--data.store=store" not in volumes
+
+
 def test_the_snapshot_is_read_again(tmp_path: Path) -> None:
     plan = read(tmp_path, {**WHOLE, "out": str(tmp_path / "out")})
     plan.save()
@@ -53,6 +63,9 @@ def test_the_snapshot_is_read_again(tmp_path: Path) -> None:
         ({"tasks": []}, "'tasks' is missing"),
         ({"encoders": ["encoder"]}, "encoders: expected a name and a path"),
         ({"encoders": {"a/b": "x"}}, "'a/b' is no name for a folder"),
+        ({"encoders": {"mine": 3}}, "encoders: expected a name and a path"),
+        ({"encoders": {"mine": {"data.store": "s"}}}, "encoders: expected a name and a path"),
+        ({"encoders": {"mine": {"path": "x", "run.id": "y"}}}, "encoders: mine: run.id is the bench's to"),
         ({"tasks": "adni_cls"}, "expected a list of configs"),
         ({"tasks": ["adni_clss"]}, r"tasks\[0\]: adni_clss: no such file. Did you mean adni_cls.yaml"),
         ({"tasks": [{"data.root": "x"}]}, r"tasks\[0\]: expected the name of a config"),
