@@ -218,7 +218,7 @@ class FitCLI(LightningCLI):
         options: FitOptions = self._get(self.config_init, "run")
         _tell(f"run folder: {options.folder}")
         told = getattr(self.model, "next_command", "braindino export {run} --out encoder")
-        _tell(f"next: {told.format(run=options.folder)}")
+        _tell(f"next: {told.format(run=options.folder, id=options.folder.name)}")
 
 
 @rank_zero_only

@@ -79,6 +79,8 @@ def _entries(file: Path) -> list[dict[str, Any]]:
     """The cases that a fold file lists, each checked."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"{file}: no such fold file.") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{file}: cannot be read as JSON ({error}).") from None
     entries = content.get("training") if isinstance(content, dict) else None

@@ -98,8 +98,9 @@ class VolumeCases(DrawnDataModule):
         self.masks, reasons = grid_masks(self.cases)
         table = self._table()
         if self.missing == "drop":
-            lacking = (table[[f"key_{name}" for name in self.modalities]] == "").any(axis=1)
-            reasons |= {int(row): "lacks a modality" for row in table.index[lacking]}
+            for name in reversed(self.modalities):
+                lacking = table.index[table[f"key_{name}"] == ""]
+                reasons |= {int(row): f"no {name} (data.missing: drop)" for row in lacking}
         self.left_out = pd.DataFrame(
             [(self.cases.cases.loc[row, "case"], reason) for row, reason in sorted(reasons.items())],
             columns=["case", "reason"],

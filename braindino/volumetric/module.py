@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +16,7 @@ from braindino.scans.preprocessing import decode
 from braindino.volumetric.corruption import CorruptionConfig, Randomness, corrupt, turn
 from braindino.volumetric.heads import SSLHeads
 from braindino.volumetric.optimiser import Clipping, SwinOptimiser
-from braindino.volumetric.transfer import channel_names, read_source, transfer
+from braindino.volumetric.transfer import channel_names, read_source, tell, transfer
 
 TEMPERATURE = 0.5  # of the contrast (the authors' code)
 
@@ -103,7 +102,7 @@ class SwinSSLModule(LightningModule):
             report = transfer(self.encoder, self.shape.channels, source)
             self.start = f"{source.path}: {report}"
             self._people = source.people or frozenset()
-            rank_zero_info(f"model.init_from {self.start}")
+            tell(f"model.init_from {self.start}")
 
     def configure_optimizers(self) -> Any:
         """See `SwinOptimiser`."""

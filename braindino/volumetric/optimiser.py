@@ -46,15 +46,22 @@ class SwinOptimiser:
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
     def configure(self, module: LightningModule) -> Any:
-        """What `configure_optimizers` returns. No decay on biases, norms and position tables."""
+        """What `configure_optimizers` returns."""
+        optimiser = self.adamw(module)
+        total = float(module.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.share(step, total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def adamw(self, module: nn.Module) -> torch.optim.AdamW:
+        """For the parameters that are trained; no decay on biases, norms and position tables.
+
+        Fused: one pass over the weights instead of ten, and on the CPU on all threads.
+        """
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         plain = [p for name, p in named if p.ndim < 2 or "position_bias" in name]
         decayed = [p for name, p in named if not (p.ndim < 2 or "position_bias" in name)]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
-        total = float(module.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.share(step, total))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
 
 class Clipping:

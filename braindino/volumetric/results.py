@@ -8,7 +8,7 @@ import pandas as pd
 
 from braindino.analysis.masks import row_of
 from braindino.analysis.predictions import TRAITS, format_predictions, one_scale
-from braindino.analysis.results import add_details, metrics_table, summarise
+from braindino.analysis.results import add_details, summarise
 from braindino.analysis.segmentation import LESIONS, MEASURED, REGION
 from braindino.datasets.audit import audit
 from braindino.datasets.splits import PARTS
@@ -58,7 +58,9 @@ def write_results(
     step: int,
     resamples: int,
 ) -> dict[str, Any]:
-    """Write predictions.csv, cases.csv, dropped.csv, results.json and metrics.csv.
+    """Write predictions.csv, cases.csv, dropped.csv and results.json.
+
+    A probe's metrics.csv is not written: here the file of that name holds the curve of the training.
 
     Args:
         folder: of the run.
@@ -107,8 +109,6 @@ def write_results(
     }
     add_details(results, predictions, resamples)
     write_json(folder / "results.json", results)
-    with atomic_write(folder / "metrics.csv") as file:
-        metrics_table(results).to_csv(file, index=False, lineterminator="\n")
     return results
 
 

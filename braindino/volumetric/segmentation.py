@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from braindino.datasets.volume_cases import VolumeCases
@@ -20,7 +19,7 @@ from braindino.volumetric.corruption import Randomness
 from braindino.volumetric.module import shape_for
 from braindino.volumetric.optimiser import Clipping, SwinOptimiser
 from braindino.volumetric.results import CaseRows, write_results
-from braindino.volumetric.transfer import Transfer, channel_names, read_source, transfer
+from braindino.volumetric.transfer import Transfer, channel_names, read_source, tell, transfer
 
 OVERLAP = 0.5  # of sliding windows (the authors' code)
 CHANGE = 0.1  # how far intensities are scaled and shifted in training (the authors' code)
@@ -47,7 +46,7 @@ class SwinUNETRModule(LightningModule):
         seed: of flips and intensity changes (the weights follow `seed_everything`).
     """
 
-    next_command = "braindino test --config {run}/config.yaml --run.id ID"
+    next_command = "braindino test --config {run}/config.yaml --run.id {id}"
 
     def __init__(
         self,
@@ -113,7 +112,7 @@ class SwinUNETRModule(LightningModule):
         if source is not None:
             report: Transfer = transfer(self.network.get_submodule("swinViT"), channels, source)
             self.start, self.people = f"{source.path}: {report}", source.people
-            rank_zero_info(f"model.init_from {self.start}")
+            tell(f"model.init_from {self.start}")
 
     def _swin_unetr(self, channels: int) -> torch.nn.Module:
         from monai.networks.nets import SwinUNETR
@@ -213,7 +212,7 @@ class SwinUNETRModule(LightningModule):
         self._rows.add(int(batch["case"][0]), self.masks(batch)[0].cpu().numpy())
 
     def on_test_epoch_end(self) -> None:
-        """Write predictions.csv, results.json, metrics.csv, cases.csv into the run folder."""
+        """Write predictions.csv, results.json, cases.csv, dropped.csv into the run folder."""
         assert self._rows is not None
         folder = Path(self.trainer.default_root_dir)
         encoder = {
@@ -224,6 +223,7 @@ class SwinUNETRModule(LightningModule):
         for metric, found in results["summary"][0]["test"]["metrics"].items():
             if found["value"] is not None:  # nothing to measure a distance to
                 self.log(f"test/{metric}", float(found["value"]))
+        tell(f"predictions.csv, results.json: {folder}")
 
     # ------------------------------------------------------------------------------------------ checkpoints
 

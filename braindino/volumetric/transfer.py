@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from braindino.encoders.checkpoints import last_checkpoint, read_file
@@ -99,11 +100,18 @@ def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> Tra
     )
     if report.missing or report.unexpected:
         raise BraindinoError(
-            f"{source.path}: its Swin encoder (depths {source.shape.depths}, width {source.shape.width}) "
-            f"does not fit the model's.\n{report}"
+            f"{source.path}: its Swin encoder (depths {source.shape.depths}, width {source.shape.width}, "
+            f"heads {source.shape.heads}, window {source.shape.window}) does not fit the model's.\n{report}\n"
+            "Give model.depth, width, heads and window as the file has them."
         )
     encoder.load_state_dict(fitting)
     return report
+
+
+@rank_zero_only
+def tell(text: str) -> None:
+    """Say something to whoever runs the command; Lightning's own messages are silenced there."""
+    print(text, flush=True)
 
 
 def channel_names(modalities: Sequence[str]) -> tuple[str, ...]:

@@ -63,6 +63,11 @@ def test_what_is_no_fold_file(content: Any, message: str, tmp_path: Path) -> Non
         BraTSFolds(file)
 
 
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"folds\.json: no such fold file"):
+        BraTSFolds(tmp_path / "folds.json")
+
+
 def test_a_fold_that_is_not_there(folds: Path) -> None:
     with pytest.raises(DatasetError, match=r"data.fold 3: .* has the folds 0 to 2"):
         BraTSFolds(folds, fold=3)

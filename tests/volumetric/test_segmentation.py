@@ -12,7 +12,10 @@ from lightning.pytorch import Trainer
 from braindino.analysis.predictions import read_predictions
 from braindino.analysis.runs import Run
 from braindino.datasets import VolumeCases
+from braindino.encoders.volumes.swin import DEPTHS, SwinShape
 from braindino.errors import BraindinoError
+from braindino.probing import SegmentationHead
+from braindino.probing.cases import ProbeCases
 from braindino.volumetric import SwinSSLModule, SwinUNETRModule
 from braindino.volumetric.optimiser import SwinOptimiser
 from braindino.volumetric.segmentation import grid_dice
@@ -102,6 +105,30 @@ def test_stages_flow_into_the_segmentation(masked: Path, volumes: Path, tmp_path
         for name, value in second.encoder.state_dict().items()
     ]
     assert max(moved) < 1e-3  # one step away from stage 2
+
+
+@pytest.mark.parametrize(("name", "millions"), [("tiny", 62), ("small", 64), ("big", 70)])
+def test_networks_are_as_large_as_the_published_ones(name: str, millions: int) -> None:
+    module = SwinUNETRModule(depth=name)  # type: ignore[arg-type]
+    module.shape = SwinShape(channels=("flair", "t1ce", "t1", "t2"), depths=DEPTHS[name])
+    module.regions = ("WT", "TC", "ET")
+    assert round(sum(p.numel() for p in module._swin_unetr(4).parameters()) / 1e6) == millions
+
+
+def test_a_fraction_is_of_the_same_people_as_a_probes(masked: Path) -> None:
+    data = cases(masked, fraction=0.5, fraction_seed=2)
+    data.prepare_data()
+    data.setup()
+    trained = data.scans.loc[data.scans["split"] == "train", "case"]
+    probe = ProbeCases.of(data.cases, SegmentationHead(), "mask")
+    assert set(probe.labelled(0.5, 2)["case"]) == set(data.cases.cases.loc[trained, "case"])
+
+
+def test_a_test_leaves_the_curve_of_the_training(masked: Path, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.9\n")
+    module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
+    trainer_of(tmp_path, 1).test(module, data, verbose=False)
+    assert (tmp_path / "metrics.csv").read_text() == "step,train/loss\n0,0.9\n"
 
 
 def test_what_cannot_be_segmented(masked: Path, volumes: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from braindino.encoders.volumes.swin import (
+    CHANNELS,
+    DEPTHS,
     LegacyPatchMerging,
     SwinEncoder,
     SwinShape,
@@ -76,3 +78,9 @@ def test_sizes_are_read_from_the_weights() -> None:
     weights["patch_embed.proj.weight"] = torch.zeros(48, 3, 2, 2, 2)
     with pytest.raises(BraindinoError, match="file: a Swin encoder of 3 channels"):
         shape_of(weights, "file")
+
+
+@pytest.mark.parametrize(("name", "millions"), [("tiny", 8.06), ("small", 9.95), ("big", 15.6)])
+def test_encoders_are_as_large_as_the_published_ones(name: str, millions: float) -> None:
+    encoder = swin(SwinShape(channels=CHANNELS[4], depths=DEPTHS[name]))
+    assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(millions, rel=5e-3)
