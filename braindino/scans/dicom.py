@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from importlib.util import find_spec
@@ -81,6 +82,9 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
         BraindinoError: there is no dcm2niix.
     """
     converter = find_converter()
+    for left in out.rglob(".running-*"):  # by a kill, with what dcm2niix tells of the patient
+        if time.time() - left.stat().st_mtime > 2 * TIMEOUT_S:
+            shutil.rmtree(left)
     ledger = out / "ledger"
     known = read_ledger(ledger)
     writer = LedgerWriter(ledger)

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -108,9 +110,13 @@ def test_only_what_is_new_changed_lost_or_failed_is_converted_again(tmp_path: Pa
     series(root / "changed", "1.1", "T1", 5)
     (out / next(row.output for row in first if row.source.endswith("lost"))).unlink()
     log.unlink()
+    for name, age in (("old", 2 * dicom.TIMEOUT_S + 60), ("new", 60)):
+        (out / f".running-{name}").mkdir()
+        os.utime(out / f".running-{name}", (time.time() - age,) * 2)
     again = convert_series([root / name for name in names], root, out, False)
     assert log.read_text().split() == ["changed", "failed", "lost"]
     assert [row.output for row in again] == [row.output for row in first]
+    assert [path.name for path in out.rglob(".running-*")] == [".running-new"]  # another process's
 
 
 def test_missing_slices_are_interpolated_or_the_series_is_refused(tmp_path: Path, log: Path) -> None:
