@@ -11,6 +11,8 @@ from braindino.datasets.tables import find_tables
 from braindino.datasets.walk import find_scans, nothing_found, stem
 
 YEAR = 365.0  # days
+BEFORE_SURGERY = "11"
+Exam = tuple[str, str]  # patient, number of the exam
 _NAME = re.compile(r"^(UPENN-GBM-\d{5})_(\d\d)_(T1|T1GD|T2|FLAIR|segm|automated_approx_segm)$")
 _MODALITY = {"T1": "T1w", "T1GD": "T1c", "T2": "T2w", "FLAIR": "FLAIR"}
 _COLUMNS = {
@@ -33,8 +35,8 @@ class UPENNGBM(ScanDataModule):
 
     Deceased: an event at `Survival_from_surgery_days_UPDATED`. Alive, lost to follow-up, or deceased at an
     uncertain date: censored at `Survival_Censor`, and kept. The first version of the table has no status:
-    its days are those of the deceased. Of several versions the last counts. Only exams before surgery
-    (`_11`). The mask is the corrected one, else the automated one.
+    its days are those of the deceased. Of several versions the last counts. The mask is the corrected one,
+    else the automated one. Only exams before surgery (`_11`) have labels, which count from it.
 
     `one_year`: died when the event came within 365 days; survived when more than 365 days are known;
     patients censored earlier are dropped, for nobody knows.
@@ -46,6 +48,7 @@ class UPENNGBM(ScanDataModule):
         target: "survival" (time and event) or "one_year" (survived, died).
         modalities: of T1w, T1c, T2w, FLAIR.
         uncertain: whether somebody deceased at an uncertain date is "censored" or left out ("drop").
+        follow_ups: whether exams after surgery (`_21`) are taken, as sessions without labels.
         **options: see `ScanDataModule`.
     """
 
@@ -63,6 +66,7 @@ class UPENNGBM(ScanDataModule):
         target: Literal["survival", "one_year"] = "survival",
         modalities: list[str] | None = None,
         uncertain: Literal["censored", "drop"] = "censored",
+        follow_ups: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
@@ -74,13 +78,13 @@ class UPENNGBM(ScanDataModule):
         if target == "one_year":
             self.target, self.classes = ("one_year",), ("survived", "died")  # type: ignore[misc]
         self.use_modalities(modalities, self.modalities)
-        self.uncertain = uncertain
+        self.uncertain, self.follow_ups = uncertain, follow_ups
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the exams before surgery."""
+        """Manifest of the exams before surgery, and of later ones if they are wanted."""
         rows = ManifestBuilder(self.name)
-        scans: list[tuple[Path, str, str]] = []
-        masks: dict[str, dict[str, Path]] = {}
+        scans: list[tuple[Path, Exam, str]] = []
+        masks: dict[Exam, dict[str, Path]] = {}
         for path in find_scans(root, rows):
             match = _NAME.match(stem(path))
             if "old" in path.relative_to(root).parts:
@@ -91,29 +95,35 @@ class UPENNGBM(ScanDataModule):
                     "",
                     "neither T1, T1GD, T2, FLAIR nor a mask by its name (UPENN-GBM-00001_11_T1GD.nii.gz)",
                 )
-            elif match.group(2) != "11":
+            elif match.group(2) != BEFORE_SURGERY and not self.follow_ups:
                 rows.drop(path, match.group(1), "not the exam before surgery (_11)")
             elif match.group(3) in _MODALITY:
-                scans.append((path, match.group(1), _MODALITY[match.group(3)]))
+                scans.append((path, (match.group(1), match.group(2)), _MODALITY[match.group(3)]))
             else:
-                masks.setdefault(match.group(1), {})[match.group(3)] = path
+                masks.setdefault((match.group(1), match.group(2)), {})[match.group(3)] = path
         if not scans:
             raise nothing_found(root, self.name, "UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz")
-        for subject, drawn in masks.items():
+        for exam, drawn in masks.items():
             best = drawn.pop("segm", None) or drawn.pop("automated_approx_segm")
-            scans.append((best, subject, MASK))
+            scans.append((best, exam, MASK))
             for path in drawn.values():
-                rows.drop(path, subject, "a corrected mask is there")
+                rows.drop(path, exam[0], "a corrected mask is there")
         tables = find_tables(root, ["UPENN-GBM_clinical_info*"], _COLUMNS, _OPTIONAL)
-        patients = {
-            str(row["id"]).removesuffix("_11"): {str(name): str(cell) for name, cell in row.items()}
-            for row in tables[-1].to_dict("records")
-            if not str(row["id"]).endswith("_21")
-        }
-        for path, subject, modality in scans:
-            clinical = patients.get(subject)
+        exams: dict[Exam, dict[str, str]] = {}
+        for row in tables[-1].to_dict("records"):
+            subject, _, number = str(row["id"]).partition("_")
+            exams[subject, number or BEFORE_SURGERY] = {str(name): str(cell) for name, cell in row.items()}
+        for path, (subject, number), modality in scans:
+            clinical = exams.get((subject, number))
             if clinical is None:
                 rows.drop(path, subject, "not in the table")
+                continue
+            if number != BEFORE_SURGERY:
+                rows.keep(
+                    path, subject, modality, session=number, sex=clinical.get("sex", ""),
+                    age=clinical.get("age", ""), time="", event="", one_year="",
+                    idh1=clinical.get("idh1", ""), mgmt=clinical.get("mgmt", ""),
+                )  # fmt: skip
                 continue
             time, event, problem = self._survival(clinical)
             if problem:

@@ -58,6 +58,20 @@ def test_an_uncertain_death_may_be_left_out(planted: tuple[Path, Planted]) -> No
         UPENNGBM(root, uncertain="keep")  # type: ignore[arg-type]
 
 
+def test_exams_after_surgery_come_without_labels_when_asked_for(tmp_path: Path) -> None:
+    truth = write_upenn_gbm(tmp_path, 6, sessions=2, shape=(8, 8, 8))
+    assert truth.dropped["not the exam before surgery (_11)"] == 4
+    found = UPENNGBM(tmp_path, follow_ups=True).index(tmp_path)
+    later = found.table[found.table["session"] == "21"]
+    assert sorted(later["modality"]) == ["FLAIR", "T1c", "T1w", "T2w"]
+    assert set(later["group"]) == {"upenn_gbm:UPENN-GBM-00001"}
+    assert set(later["time"]) == {""}
+    assert "not the exam before surgery (_11)" not in set(found.dropped["reason"])
+    labelled = UPENNGBM(tmp_path, follow_ups=True).manifest
+    assert "21" not in set(labelled.table["session"])
+    assert (labelled.dropped["reason"] == "no time").sum() == 4
+
+
 def test_the_first_version_of_the_table_knows_the_deceased(tmp_path: Path) -> None:
     truth = write_upenn_gbm(tmp_path, 12, shape=(8, 8, 8))
     table = tmp_path / "UPENN-GBM_clinical_info_v2.1.csv"

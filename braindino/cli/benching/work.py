@@ -93,7 +93,8 @@ def submit(studies: Sequence[Study], cluster: dict[str, Any], folder: Path) -> l
         raise BraindinoError("--submit needs submitit: `pip install 'braindino[cluster]'`.") from None
     executor = submitit.AutoExecutor(folder=folder / "submitted" / "%j")
     try:
-        executor.update_parameters(**{"name": "braindino-bench", **cluster})
+        # by itself submitit would end a job after five minutes, on this machine after two
+        executor.update_parameters(**{"name": "braindino-bench", "timeout_min": 24 * 60, **cluster})
     except (NameError, TypeError, ValueError) as error:
         raise BraindinoError(f"--cluster: {error}") from None
     return [job.job_id for job in executor.map_array(partial(run_study, apart=False), studies)]
