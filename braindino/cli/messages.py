@@ -1,5 +1,6 @@
 """Parser errors in words: nested reports become one line with the key, what was expected, and the value."""
 
+import difflib
 import re
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
@@ -27,6 +28,8 @@ def readable(message: str) -> str:
             told = re.sub(pattern, replacement, told)
         got = None if value is None else (value[1] or value[2] or "").strip()[:80]
         key = _dotted(keys)
+        if told.startswith("dot import path string") and got is not None and "." not in got:
+            return f"{key}: {_no_class(got)}"
         if got == "None" and "Expected a <class 'NoneType'>" in message and "." in key:
             # jsonargparse 4.53 turns null into text where an argument belongs to a dataclass inside a class
             parent, _, last = key.rpartition(".")
@@ -36,6 +39,16 @@ def readable(message: str) -> str:
         return f"{_dotted(keys)}: {problem[1].strip()}."
     text = " ".join(line.strip() for line in message.splitlines() if line.strip())
     return text[:400] + (" ..." if len(text) > 400 else "")
+
+
+def _no_class(name: str) -> str:
+    """What a short name could have meant; any other class is named with its module."""
+    from braindino.datasets import DATASETS
+    from braindino.probing import __all__ as probing
+
+    near = difflib.get_close_matches(name, [*(at.partition(":")[2] for at in DATASETS.values()), *probing], 3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"no class {name!r}.{hint} One of your own is named with its module: my_file.{name}."
 
 
 def _dotted(keys: list[str]) -> str:

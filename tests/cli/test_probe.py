@@ -65,6 +65,11 @@ def test_a_refused_study_keeps_the_config_of_the_one_that_is_there(
         (["--trainer.accelerator", "gpuu"], "gpuu"),
         (["--data.batch_size", "8"], "You may want model.batch_size"),
         (["--data.num_workers", "2"], "data.num_workers: a probe does not use it"),
+        (["--data", "Cohorte"], "data: no class 'Cohorte'. Did you mean Cohort?"),
+        (
+            ["--model.pooling", "GatedAttention"],
+            "model.pooling: no class 'GatedAttention'. Did you mean Gated",
+        ),
         (["--run.id", "a/b"], "the name of one folder"),
         (["--run.checkpoint_every", "3"], "no key 'run.checkpoint_every'"),
         (["--model.head.class_path", "braindino.probing.Classification"], "ClassificationHead"),
