@@ -87,7 +87,7 @@ def kfold_people(
         fewest = cases.groupby(stratify if isinstance(stratify, str) else stratify[0])["group"].nunique()
     if folds < 2 or fewest.min() < folds:
         raise SplitError(
-            f"{folds} folds cannot be made: {fewest.idxmin()!r} has {fewest.min()} people. "
+            f"{folds} folds cannot be made: {str(fewest.idxmin())!r} has {fewest.min()} people. "
             "Use from 2 folds to the number of people in the smallest class."
         )
     frame = cases.assign(stratum=cases["group"].map(people["stratum"])).sort_values("group", kind="stable")

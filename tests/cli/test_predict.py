@@ -64,7 +64,7 @@ def test_scans_of_the_test_part_get_the_answers_of_the_study(
     chosen = chosen.assign(path=[str(cohort / path) for path in chosen["path"]])
     chosen.drop(columns="case").to_csv(tmp_path / "new.csv", index=False)
     assert predict(run, tmp_path / "out", tmp_path / "new.csv") == 0
-    assert f"{len(chosen)} cases" in capsys.readouterr().out
+    assert f"{len(chosen)} cases, mean of 2 probes (2 seeds)" in capsys.readouterr().out
     got = pd.read_csv(tmp_path / "out" / "predictions.csv")
     np.testing.assert_allclose(got[columns], expected.loc[chosen["case"]], atol=1e-5)
     assert (got["prediction"] == got[columns].idxmax(axis=1).str.removeprefix("prob_")).all()
