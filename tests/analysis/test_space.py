@@ -27,6 +27,16 @@ def test_groups_stay_together(method: str) -> None:
     np.testing.assert_array_equal(points, project(features, method, seed=3))  # type: ignore[arg-type]
 
 
+def test_umap_keeps_groups_together() -> None:
+    pytest.importorskip("umap", reason="the extra `umap`")
+    features, labels = groups()
+    points = project(features, "umap", neighbours=10)
+    assert points.shape == (len(features), 2)
+    centres = np.stack([points[labels == label].mean(axis=0) for label in np.unique(labels)])
+    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
+    assert (np.unique(labels)[nearest] == labels).all()
+
+
 def test_umap_without_its_package_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
     monkeypatch.setattr("braindino.analysis.space.find_spec", lambda name: None)
