@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from braindino.datasets.draws import ScanOrder
@@ -99,7 +99,8 @@ class DrawnDataModule(LightningDataModule):
         if self.exclude is not None:
             out = excluded(self.exclude, scans)
             people = scans.loc[out, "group"].nunique()
-            rank_zero_info(f"{self.exclude}: leaves out {int(out.sum())} scans of {people} people")
+            told = f"{self.exclude}: leaves out {int(out.sum())} scans of {people} people"
+            rank_zero_only(print)(told, flush=True)
             scans = scans[~out]
         scans = self.drawn_from(scans)
         weight = scans["dataset"].map(self.dataset_weights).fillna(1.0).astype(float)

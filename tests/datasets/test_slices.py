@@ -127,10 +127,11 @@ def test_a_test_takes_every_scan_once(store: Path) -> None:
     assert [scan for scan, _ in drawn(list(loader))] == list(range(24))
 
 
-def test_excluded_people_and_weights(store: Path, tmp_path: Path) -> None:
+def test_excluded_people_and_weights(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out.txt").write_text("a:0\nb:1\n")
     data = module(store, exclude=tmp_path / "out.txt")
     assert len(data.scans) == 21
+    assert capsys.readouterr().out == f"{tmp_path / 'out.txt'}: leaves out 3 scans of 2 people\n"
     assert not {"a:0", "b:1"} & set(data.people()["group"])
     only = module(store, dataset_weights={"a": 0})
     assert set(only.people()["dataset"]) == {"b"}
