@@ -20,12 +20,14 @@ from braindino.scans.ledger import LedgerWriter, Record, read_ledger
 from braindino.scans.progress import track
 
 TABLE = "series.csv"
+NO_IMAGE = "no image that dcm2niix can convert"
 TIMEOUT_S = 1800  # a folder of thousands of slices takes a minute
 _SUFFIX = re.compile(r"\.(dcm|ima)$", re.IGNORECASE)
 _CORRECTED = re.compile(
     r"(_(Eq|Tilt)(_\d+)?)+(?=\.nii\.gz$)"
 )  # uneven slices, or a tilted gantry, made straight
 _CONVERTED = re.compile(r"Convert \d+ DICOM as (.*) \(\d")
+_BANNER = re.compile(r"dcm2nii\w* version", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def _convert(converter: str, folder: Path, out: Path, inside: Path) -> list[Seri
             raise BraindinoError(f"{converter}: could not be started ({error.strerror}).") from None
         volumes = sorted(made.glob("*.nii.gz"))
         if not volumes:
-            return [_refused(folder, f"dcm2niix made no volume: {_last_word(done)}")]
+            nothing_told = done.returncode >= 0 and not _beside_banner(done)
+            reason = NO_IMAGE if nothing_told else f"dcm2niix made no volume: {_last_word(done)}"
+            return [_refused(folder, reason)]
         said = "; ".join(dict.fromkeys(_warnings(done)))
         uneven = _uneven(done)
         by_series: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
@@ -229,9 +233,13 @@ def _warnings(done: "subprocess.CompletedProcess[str]") -> list[str]:
     return [line for line in _lines(done) if re.match(r"(error|warning|unable)", line, re.IGNORECASE)]
 
 
+def _beside_banner(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    return [line for line in _lines(done) if not _BANNER.search(line)]
+
+
 def _last_word(done: "subprocess.CompletedProcess[str]") -> str:
     """The line that tells what went wrong: the last error or warning, else the last line."""
-    return (_warnings(done) or _lines(done) or [f"exit code {done.returncode}"])[-1]
+    return (_warnings(done) or _beside_banner(done) or [f"exit code {done.returncode}"])[-1]
 
 
 def _uneven(done: "subprocess.CompletedProcess[str]") -> set[str]:

@@ -98,6 +98,8 @@ def test_one_volume_per_series_in_its_place(tmp_path: Path, capsys: pytest.Captu
     _series(root / "P4" / "cut", "1.2.5", "T1")
     for file in (root / "P4" / "cut").iterdir():
         file.write_bytes(file.read_bytes()[:700])
+    (root / "P5").mkdir()
+    (root / "P5" / "x.dcm").write_bytes(b"no image" * 400)
     assert main(["index", str(root), "--out", str(out)]) == 0
     manifest = Manifest.read(out)
     table = manifest.table.set_index(["subject", "modality"])
@@ -110,11 +112,12 @@ def test_one_volume_per_series_in_its_place(tmp_path: Path, capsys: pytest.Captu
         assert found.shape == expected.shape
         # Where a slice is missing, dcm2niix interpolates it, as these values allow exactly.
         assert np.abs(found.get_fdata() - expected.get_fdata()).max() <= (1 if subject == "P3" else 0)
-    (reason,) = manifest.dropped["reason"]
-    assert reason.startswith("DICOM: dcm2niix made no volume: ")
+    cut, garbage = manifest.dropped["reason"]
+    assert cut.startswith("DICOM: dcm2niix made no volume: ")
+    assert garbage == "DICOM: no image that dcm2niix can convert"
     with (tmp_path / "m_nifti" / "series.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert sorted(row["series"] for row in rows) == ["", "1.2.1", "1.2.2", "1.2.3", "1.2.4"]
+    assert sorted(row["series"] for row in rows) == ["", "", "1.2.1", "1.2.2", "1.2.3", "1.2.4"]
     assert {row["output"] for row in rows} - {""} == {
         Path(path).relative_to(tmp_path / "m_nifti").as_posix() for path in table["path"]
     }

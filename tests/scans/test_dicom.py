@@ -140,6 +140,25 @@ def test_what_dcm2niix_left_half_done_is_refused(tmp_path: Path, log: Path) -> N
     assert row.reason.startswith("dcm2niix did not finish it: Convert 3 DICOM")
 
 
+@pytest.mark.parametrize(
+    ("told", "code", "reason"),
+    [
+        ("Chris Rorden's dcm2niiX version v1.0 Clang (64-bit)", 2, "no image that dcm2niix can convert"),
+        ("dcm2niiX version v1.0\nError: bad", 2, "dcm2niix made no volume: Error: bad"),
+        ("dcm2niiX version v1.0", -11, "dcm2niix made no volume: exit code -11"),
+    ],
+)
+def test_the_banner_of_dcm2niix_is_no_reason(
+    tmp_path: Path, log: Path, told: str, code: int, reason: str
+) -> None:
+    series(tmp_path / "in", "1.2", "T1")
+    end = f"os.kill(os.getpid(), {-code})" if code < 0 else f"sys.exit({code})"
+    script = f"#!{sys.executable}\nimport os, sys\nprint({told!r}, flush=True)\n{end}\n"
+    (tmp_path / "bin" / "dcm2niix").write_text(script)
+    (row,) = convert_series([tmp_path / "in"], tmp_path, tmp_path / "out", False)
+    assert row.reason == reason
+
+
 def test_without_a_converter_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
