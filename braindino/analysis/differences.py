@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from braindino.analysis.delong import delong
-from braindino.analysis.headlines import headlines
+from braindino.analysis.headlines import COMPARED_TOO, headlines
 from braindino.analysis.metrics import Floats
 from braindino.analysis.paired import mcnemar, permutation, wilcoxon
 from braindino.analysis.pairing import Pairing, keys_of
 from braindino.analysis.predictions import class_names, probability_columns, task_of
-from braindino.analysis.segmentation import REGION, regions_of
+from braindino.analysis.segmentation import REGION, measures_of, regions_of
 from braindino.analysis.statistics import compare, estimate
 from braindino.analysis.subgroups import FEWEST, UNKNOWN, labels_of
 
@@ -59,11 +59,12 @@ def _rows(pairing: Pairing, stratum: str, resamples: int, seed: int) -> Iterator
     compared = compare(pairing.first, pairing.second, resamples, seed)
     values = [estimate(side, resamples=0)["metrics"] for side in (pairing.first, pairing.second)]
     shown: tuple[str, ...] = headlines(kind, regions_of(table) if kind == "segmentation" else ())
+    shown += COMPARED_TOO.get(kind, ())
     if stratum != EVERYBODY:
         shown = (MAIN_TESTS[kind][0],)
     for metric in shown:
         if metric not in compared:
-            continue  # of survival, those that need the training cases
+            continue  # of survival, those that need the training cases; of a mask, lesions not counted
         numbers = compared[metric]
         known = {
             "fraction": pairing.fraction,
@@ -121,13 +122,20 @@ def _per_case(pairing: Pairing, metric: str) -> tuple[Floats, np.ndarray] | None
             for side in sides
         ]
         return errors[0] - errors[1], pairing.first[0]["group"].to_numpy()
-    measure, _, region = metric.partition("_") if metric.startswith(("dice", "hd95")) else (metric, "", "")
-    if measure not in ("dice", "hd95"):
+    if REGION not in pairing.first[0]:
         return None
+    names = measures_of(pairing.first[0])
+    measure = next(name for name in names if metric == name or metric.startswith(f"{name}_"))
+    region = metric.removeprefix(measure).removeprefix("_")
     means = []
     for side in sides:
         chosen = [table if not region else table[table[REGION] == region] for table in side]
-        values = [table.set_index([*keys_of(table), "group"])[measure].astype(float) for table in chosen]
+        values = [
+            pd.Series(
+                measures_of(table)[measure], pd.MultiIndex.from_frame(table[[*keys_of(table), "group"]])
+            )
+            for table in chosen
+        ]
         means.append(pd.concat(values, axis=1).mean(axis=1, skipna=False))
     difference = (means[0] - means[1]).dropna().groupby(level=["case", "group"]).mean()
     return difference.to_numpy(), difference.index.get_level_values("group").to_numpy()

@@ -8,7 +8,12 @@ HEADLINES = {
     "survival": ("c_index", "c_index_ipcw", "integrated_brier", "td_auc"),
     "segmentation": ("dice", "hd95", "volume_error_ml"),
 }
-LOWER_IS_BETTER = ("mae", "rmse", "integrated_brier", "brier", "ece", "hd95", "volume_error_ml")
+# What comparisons show besides, where it was measured.
+COMPARED_TOO = {"segmentation": ("lesion_f1", "lesion_count_error")}
+LOWER_IS_BETTER = (
+    *("mae", "rmse", "integrated_brier", "brier", "ece"),
+    *("hd95", "volume_error_ml", "lesion_count_error"),
+)
 
 
 def headlines(task: str, classes: Sequence[str]) -> tuple[str, ...]:

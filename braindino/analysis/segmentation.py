@@ -18,6 +18,25 @@ def regions_of(table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(str(name) for name in table[REGION].drop_duplicates())
 
 
+def measures_of(table: pd.DataFrame) -> dict[str, Floats]:
+    """What is measured of each of N rows of predictions.csv: name -> (N,), NaN where it is not defined.
+
+    `dice`, `hd95` (mm), `volume_error_ml` (absolute difference of volumes); where lesions were counted,
+    `lesion_f1` and `lesion_count_error` (absolute difference of counts).
+    """
+    counted = LESIONS if set(LESIONS) <= set(table) else ()
+    numbers = {name: table[name].to_numpy(dtype=np.float64) for name in (*MEASURED, *counted)}
+    measures = {
+        "dice": numbers["dice"],
+        "hd95": numbers["hd95"],
+        "volume_error_ml": np.abs(numbers["predicted_ml"] - numbers["true_ml"]),
+    }
+    if counted:
+        measures["lesion_f1"] = numbers["lesion_f1"]
+        measures["lesion_count_error"] = np.abs(numbers["predicted_lesions"] - numbers["true_lesions"])
+    return measures
+
+
 def segmentation_metrics(table: pd.DataFrame, weights: ArrayLike | None = None) -> dict[str, Floats]:
     """Means over cases, of each of R weightings of the same N rows.
 
@@ -33,19 +52,9 @@ def segmentation_metrics(table: pd.DataFrame, weights: ArrayLike | None = None) 
         cases, and the same for each region as `<name>_<region>`. NaN where no row counts.
     """
     weight = weights_of(weights, len(table))
-    counted = LESIONS if set(LESIONS) <= set(table) else ()
-    numbers = {name: table[name].to_numpy(dtype=np.float64) for name in (*MEASURED, *counted)}
-    measures = {
-        "dice": numbers["dice"],
-        "hd95": numbers["hd95"],
-        "volume_error_ml": np.abs(numbers["predicted_ml"] - numbers["true_ml"]),
-    }
-    if counted:
-        measures["lesion_f1"] = numbers["lesion_f1"]
-        measures["lesion_count_error"] = np.abs(numbers["predicted_lesions"] - numbers["true_lesions"])
     found: dict[str, Floats] = {}
     each: dict[str, Floats] = {}
-    for name, values in measures.items():
+    for name, values in measures_of(table).items():
         means = []
         for region in regions_of(table):
             rows = ((table[REGION] == region) & np.isfinite(values)).to_numpy()

@@ -137,9 +137,9 @@ def compare(
         tables, others: rows of predictions.csv, one table per seed, in the same order of seeds.
 
     Returns:
-        name of the metric (those of `estimate`; of survival `c_index` only) -> `value`, `low`, `high`, `sd`
-        of the difference, as in `estimate`, where `sd` is over seeds; and `p`, two-sided, the level at which
-        the interval just touches 0 (`intervals.level_at_zero`).
+        name of the metric (those of `estimate` that both have; of survival `c_index` only) -> `value`, `low`,
+        `high`, `sd` of the difference, as in `estimate`, where `sd` is over seeds; and `p`, two-sided, the
+        level at which the interval just touches 0 (`intervals.level_at_zero`).
 
     Raises:
         ValueError: the cases differ.
@@ -150,6 +150,8 @@ def compare(
     ours, theirs = _evaluate(tables, resamples, seed), _evaluate(others, resamples, seed)
     compared = {}
     for name in ours.point:
+        if name not in theirs.point:
+            continue  # of one only the lesions were counted
         point = ours.point[name] - theirs.point[name]
         draws = ours.spread[name] - theirs.spread[name]
         left_out = ours.left_out[name] - theirs.left_out[name]

@@ -66,13 +66,17 @@ def survival(cases=120, signal=1.0, seed=0, fraction=1.0):
     return table.assign(seed=seed, fraction=fraction, risk=risk, **events)
 
 
-def segmentation(cases=36, level=0.8, seed=0, fraction=1.0, regions=("whole", "core")):
-    """One cell of a segmentation: a row per case and region."""
+def segmentation(cases=36, level=0.8, seed=0, fraction=1.0, regions=("whole", "core"), counted=False):
+    """One cell of a segmentation: a row per case and region; lesions only where `counted`."""
     table = people(cases).loc[np.repeat(np.arange(cases), len(regions))].reset_index(drop=True)
     rng = np.random.default_rng(100 + seed)
     dice = np.clip(rng.normal(level, 0.1, size=len(table)), 0.05, 1)
     true = np.random.default_rng(1).uniform(1, 9, size=len(table))
     measured = {"dice": dice, "hd95": 3 + 5 * (1 - dice), "true_ml": true, "predicted_ml": true * (2 - dice)}
+    if counted:
+        extra = np.round(10 * (1 - dice))
+        measured |= {"true_lesions": np.full(len(table), 3.0), "predicted_lesions": 3 + extra}
+        measured |= {"lesion_f1": 6 / (6 + extra)}
     return table.assign(seed=seed, fraction=fraction, region=list(regions) * cases, **measured)
 
 
