@@ -8,7 +8,7 @@ import pandas as pd
 
 from braindino.analysis.differences import EVERYBODY, MAIN_TESTS, Row, differences
 from braindino.analysis.paired import holm
-from braindino.analysis.pairing import Pairing, listed, pair
+from braindino.analysis.pairing import NothingSharedError, Pairing, listed, pair
 from braindino.analysis.predictions import task_of
 from braindino.analysis.statistics import RESAMPLES
 
@@ -41,6 +41,7 @@ def compare_sides(
     resamples: int = RESAMPLES,
     seed: int = 0,
     divide: Divide = one_by_one,
+    stand_ins: bool = False,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Every other model against the first (or all pairs) on every task that both have.
 
@@ -48,34 +49,62 @@ def compare_sides(
         sides: name of the model -> task -> its predictions.
         divide: how the parts (a pair on a task at a label fraction) are gone through: in several processes,
             with a progress bar. Whatever it does, the table is the same.
+        stand_ins: if a model shares no label fraction, seed or test case of a task with the first one, take
+            the first of those before it with which it does.
 
     Returns:
-        A table with `COLUMNS`, and sentences about what was left out.
+        A table with `COLUMNS`, and sentences about what was left out: models that share a task, but no label
+        fraction, seed or test case of it, are. The table is empty where that is so of all of them.
 
     Raises:
-        ValueError: no two models have a task in common, or two cannot be compared; told with both names.
+        ValueError: no two models have a task in common, or two contradict each other; told with both names.
     """
     names = list(sides)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     parts: list[_Part] = []
     said: list[str] = []
+    apart = False
     for first, second in pairs if all_pairs else [(names[0], other) for other in names[1:]]:
         for task in sides[first]:
             if task not in sides[second]:
                 said.append(f"{task}: {second} has no such run.")
                 continue
-            tables = sides[first][task], sides[second][task]
-            try:
-                pairings = pair(*tables)
-            except ValueError as error:
-                raise ValueError(f"{task}, {first} and {second}: {error}") from error
-            said += _left_out(task, first, second, pairings, *tables)
-            known = {"task": task, "first": first, "second": second, "kind": task_of(tables[0])}
+            between = names[1 : names.index(second)] if stand_ins and not all_pairs else []
+            chosen, pairings, reason = _partner(sides, task, [first, *between], second)
+            if reason:
+                apart = True
+                told = f"{task}: {first} and {second} are not compared, {reason}"
+                said.append(f"{told}; {second} is compared with {chosen}." if pairings else f"{told}.")
+            if not pairings:
+                continue
+            tables = sides[chosen][task], sides[second][task]
+            said += _left_out(task, chosen, second, pairings, *tables)
+            known = {"task": task, "first": chosen, "second": second, "kind": task_of(tables[0])}
             parts += [_Part(known, pairing, resamples, seed) for pairing in pairings]
-    rows: list[Row] = [row for found in divide(_rows, parts, "compare") for row in found]
-    if not rows:
+    if not parts and not apart:
         raise ValueError(f"{' and '.join(names)} have no task in common")
-    return adjust(pd.DataFrame(rows)), said
+    rows: list[Row] = [row for found in divide(_rows, parts, "compare") for row in found] if parts else []
+    return adjust(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=list(COLUMNS)), said
+
+
+def _partner(
+    sides: Mapping[str, Mapping[str, pd.DataFrame]], task: str, candidates: Sequence[str], second: str
+) -> tuple[str, list[Pairing], str]:
+    """The first candidate that shares cases of a task with `second`: its name, the cases, why not the first.
+
+    Without one there are no cases.
+    """
+    reason = ""
+    for name in candidates:
+        if task not in sides[name]:
+            continue
+        try:
+            return name, pair(sides[name][task], sides[second][task]), reason
+        except NothingSharedError as error:
+            reason = reason or str(error)
+        except ValueError as error:
+            raise ValueError(f"{task}, {name} and {second}: {error}") from error
+    return candidates[0], [], reason
 
 
 def _rows(part: _Part) -> list[Row]:

@@ -44,8 +44,10 @@ def fractions_figure(models: Mapping[str, Sequence[Line]], metric: str) -> str:
                 {"color": GREY, "linestyle": "--"} if baseline else {"color": colour(place), "marker": "o"}
             )
             axis.plot(x, y, markersize=4, linewidth=1.4, label=literal(name), **style)
-            if not baseline:
+            if not baseline and len(lines) > 1:
                 axis.fill_between(x, low, high, color=colour(place), alpha=0.15, linewidth=0)
+            elif not baseline:
+                axis.vlines(x, low, high, color=colour(place), linewidth=1.4)
         axis.set_xscale("log")
         ticks = sorted({round(line["train_cases"]) for lines in models.values() for line in lines})
         axis.set_xticks(ticks, [f"{tick}" for tick in ticks])

@@ -13,6 +13,10 @@ from braindino.analysis.segmentation import REGION
 TRUTHS = {"segmentation": ("true_ml",), "survival": ("time", "event")}
 
 
+class NothingSharedError(ValueError):
+    """Two models have no label fraction, seed or test case in common: nothing to compare them on."""
+
+
 @dataclass
 class Pairing:
     """Test rows of two models at one label fraction: a table per seed of each, cases in the same order."""
@@ -37,8 +41,9 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> list[Pairing]:
         first, second: what `read_predictions` gives.
 
     Raises:
-        ValueError: they are of different tasks, classes or regions, disagree about the truth or the person of
-            a case, or have no test case, seed or fraction in common.
+        NothingSharedError: they have no test case, seed or fraction in common.
+        ValueError: they are of different tasks, classes or regions, or disagree about the truth or the person
+            of a case.
     """
     _same("tasks", task_of(first), task_of(second))
     _same("classes", list(class_names(first)), list(class_names(second)))
@@ -57,7 +62,9 @@ def _pair_at(fraction: float, first: pd.DataFrame, second: pd.DataFrame) -> Pair
     names = [set(side["case"]) for side in (first, second)]
     shared = names[0] & names[1]
     if not shared:
-        raise ValueError("no test case is in both: they were split otherwise, or are of different datasets")
+        raise NothingSharedError(
+            "no test case is in both: they were split otherwise, or are of different datasets"
+        )
     for seed in seeds:
         rows = []
         for side in (first, second):
@@ -102,7 +109,7 @@ def _common(columns: Sequence["pd.Series[Any]"], what: str) -> list[Any]:
     values = [set(column) for column in columns]
     shared = sorted(values[0] & values[1])
     if not shared:
-        raise ValueError(
+        raise NothingSharedError(
             f"no {what} in common: {listed(values[0])} in the first, {listed(values[1])} in the second"
         )
     return shared

@@ -76,7 +76,7 @@ def build(sides: Sides, resamples: int, title: str, divide: Divide = one_by_one)
         divide: how comparisons, then tasks, are gone through; see `compare_sides`.
 
     Raises:
-        ValueError: a file of a run is missing or damaged, or the models' runs of a task cannot be compared.
+        ValueError: a file of a run is missing or damaged, or the models contradict each other on a task.
     """
     tasks = list(dict.fromkeys(task for runs in sides.values() for task in runs))
     compared, said = _compared(sides, resamples, divide)
@@ -136,7 +136,10 @@ def table_files(page: Page) -> dict[str, str]:
 
 
 def _compared(sides: Sides, resamples: int, divide: Divide) -> tuple[pd.DataFrame, list[str]]:
-    """Models against the first, on the tasks that it shares with them; empty where there is nothing to do."""
+    """Models against the first, on the tasks that it shares with them; empty where there is nothing to do.
+
+    Of runs of one label fraction each, those of the same fraction are compared.
+    """
     first, *others = sides
     shared = [name for name in others if set(sides[name]) & set(sides[first])]
     if not shared:
@@ -144,7 +147,7 @@ def _compared(sides: Sides, resamples: int, divide: Divide) -> tuple[pd.DataFram
     predictions = {
         name: {task: run.predictions for task, run in sides[name].items()} for name in (first, *shared)
     }
-    return compare_sides(predictions, resamples=resamples, divide=divide)
+    return compare_sides(predictions, resamples=resamples, divide=divide, stand_ins=True)
 
 
 def _overview(sides: Sides, tasks: list[str]) -> Table:

@@ -1,7 +1,8 @@
 """Which figures a task has, and what of its runs goes into them."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from braindino.analysis.runs import Run
 from braindino.analysis.tables import Runs, last_line, tested
 
 MOST_PANELS = 4  # models beside each other
+# Of `data`, what may differ between runs of one model at different label fractions.
+OF_A_FRACTION = ("fraction", "batch_size", "steps_per_epoch", "num_workers", "jobs")
 UNITS = {"age": "years", "brain_age": "years", "days": "days", "survival_days": "days"}
 
 
@@ -127,14 +130,40 @@ def _fractions(runs: Runs) -> list[Figure]:
     results = next(iter(runs.values())).results
     metric = headlines(results["task"], results["classes"])[0]
     lines: dict[str, Sequence[Mapping[str, object]]] = {}
-    for name, run in runs.items():
-        lines[name] = _curve(run.results["summary"], run.results["summary"], metric, baseline=False)
+    for names in _joined(runs):
+        summary = [line for name in names for line in runs[name].results["summary"]]
+        lines[", ".join(names)] = _curve(summary, summary, metric, baseline=False)
     for name, part in results["baselines"].items():
         lines[name] = _curve(part["summary"], results["summary"], metric, baseline=True)
-    if max(len(curve) for curve in lines.values()) < 2:
+    if len({line["fraction"] for run in runs.values() for line in run.results["summary"]}) < 2:
         return []
-    told = "Mean over seeds, with the 95 % interval from resampling people."
+    told = (
+        "Mean over seeds, with the 95 % interval from resampling people. Runs that differ in more than the "
+        "label fraction are not joined."
+    )
     return [Figure("What labels are worth", of_outcomes.fractions_figure(lines, f"test/{metric}"), told)]
+
+
+def _joined(runs: Runs) -> list[list[str]]:
+    """Names of the runs of each curve: those of one model, trained at one label fraction after the other."""
+    curves: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        data = _without(run.config.get("data"), OF_A_FRACTION)
+        start = [run.results["encoder"]["name"], run.config.get("seed_everything")]
+        what = [start, run.config.get("model"), data]
+        curves.setdefault(json.dumps(what, sort_keys=True, default=str), []).append(name)
+    joined = []
+    for names in curves.values():
+        fractions = [line["fraction"] for name in names for line in runs[name].results["summary"]]
+        joined += [names] if len(set(fractions)) == len(fractions) else [[name] for name in names]
+    return joined
+
+
+def _without(config: Any, keys: Sequence[str]) -> Any:
+    """A config, as read from YAML, without these keys at any depth."""
+    if isinstance(config, dict):
+        return {key: _without(value, keys) for key, value in config.items() if key not in keys}
+    return config
 
 
 def _curve(

@@ -9,6 +9,8 @@ from braindino.errors import BraindinoError
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_REASONS = 3  # why nothing can be compared, in one message
+
 
 def compare(
     *runs: Path,
@@ -22,8 +24,11 @@ def compare(
 
     Differences are the first model less the other, of the mean over seeds, with 95 % intervals from
     resampling people. AUROC: DeLong, with a person's cases together. Accuracy: exact McNemar, on the mean
-    probability over seeds, and permutation of people. Errors and Dice: Wilcoxon signed-rank and permutation.
-    All others, the C-index too: the bootstrap. Holm's correction is over tasks, label fractions and pairs.
+    probability over seeds, and permutation of people. Errors, Dice and all else that is measured of a mask
+    (HD95, volume, lesions): Wilcoxon signed-rank and permutation. All others, the C-index too: the bootstrap.
+    Holm's correction is over tasks, label fractions and pairs. Pairs that share no label fraction, seed or
+    test case are left out and named; a model that the first has nothing in common with is compared with the
+    next one that has.
 
     Args:
         runs: run folders of `probe`, or folders of them. Tasks are matched by name; runs of one encoder are
@@ -52,8 +57,15 @@ def compare(
             name: {task: run.predictions for task, run in found.items()} for name, found in sides.items()
         }
         table, said = compare_sides(
-            tables, pairs == "all", resamples, seed, partial(divided, jobs=jobs, unit="comparison")
+            tables,
+            pairs == "all",
+            resamples=resamples,
+            seed=seed,
+            divide=partial(divided, jobs=jobs, unit="comparison"),
+            stand_ins=True,
         )
+        if table.empty:
+            raise ValueError("; ".join(line.rstrip(".") for line in said[:MOST_REASONS]))
     except ValueError as error:
         raise BraindinoError(f"compare: {error}.") from None
     print("\n".join(text(table, said)))

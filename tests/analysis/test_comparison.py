@@ -51,7 +51,21 @@ def test_classification_has_its_tests():
         (segmentation, {"level": 0.8}, {"level": 0.6}, "dice", ["Wilcoxon", "permutation"]),
         (segmentation, {"level": 0.8}, {"level": 0.6}, "dice_core", ["Wilcoxon", "permutation"]),
         (segmentation, {"level": 0.8}, {"level": 0.6}, "hd95", ["Wilcoxon", "permutation"]),
-        (segmentation, {"level": 0.8}, {"level": 0.6}, "volume_error_ml", ["bootstrap"]),
+        (segmentation, {"level": 0.8}, {"level": 0.6}, "volume_error_ml", ["Wilcoxon", "permutation"]),
+        (
+            segmentation,
+            {"level": 0.8, "counted": True},
+            {"level": 0.6, "counted": True},
+            "lesion_f1",
+            ["Wilcoxon", "permutation"],
+        ),
+        (
+            segmentation,
+            {"level": 0.8, "counted": True},
+            {"level": 0.6, "counted": True},
+            "lesion_count_error",
+            ["Wilcoxon", "permutation"],
+        ),
     ],
 )
 def test_errors_and_survival_have_theirs(make, better, worse, metric, tests):
@@ -60,13 +74,29 @@ def test_errors_and_survival_have_theirs(make, better, worse, metric, tests):
     found = rows[(rows["stratum"] == "all") & (rows["metric"] == metric)]
     assert found["test"].tolist() == tests
     assert (found["p"] < 0.05).all()
-    if metric in (
-        "mae",
-        "dice",
-        "dice_core",
-    ):  # tests of the mean over cases are about the difference that is shown
+    if tests[0] == "Wilcoxon" and metric != "hd95":  # of a mean over all cases, what is shown is tested
         assert found["statistic"].iloc[1] == pytest.approx(found["difference"].iloc[1])
     assert rows_of(first, first)["p"].eq(1).all()
+
+
+def test_lesions_are_compared_as_they_were_counted():
+    """By hand: the numbers of the first case differ, those of the second do not."""
+    table = cells(segmentation, cases=36, seeds=(0,), regions=("lesion",))
+    tested = table.index[table["split"] == "test"]
+    better = table.assign(true_lesions=4.0, predicted_lesions=4.0, lesion_f1=1.0)
+    worse = better.copy()
+    worse.loc[tested[0], ["predicted_lesions", "lesion_f1"]] = [7.0, 0.5]
+    worse.loc[tested[1], ["predicted_lesions", "lesion_f1"]] = [2.0, 0.6]
+    rows = rows_of(better, worse)
+    found = rows[rows["stratum"] == "all"].set_index(["metric", "test"])
+    assert found.loc[("lesion_f1", "Wilcoxon"), "difference"] == pytest.approx(0.9 / len(tested))
+    assert found.loc[("lesion_count_error", "permutation"), "statistic"] == pytest.approx(-5 / len(tested))
+    assert found.loc[("lesion_count_error", "permutation"), "p"] == pytest.approx(0.5, abs=0.03)  # 2 of 4
+    assert found.loc[("volume_error_ml", "Wilcoxon"), "p"] == 1
+    uncounted = worse.drop(columns=["true_lesions", "predicted_lesions", "lesion_f1"])
+    for tables in ((better, uncounted), (uncounted, better)):
+        metrics = set(rows_of(*tables)["metric"])
+        assert metrics == {"dice", "hd95", "volume_error_ml"}
 
 
 def test_only_what_both_have_is_compared_and_the_rest_told():
@@ -93,11 +123,8 @@ def other_labels(table):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda table: table[table["split"] != "test"].assign(split="test"), "no test case is in both"),
         (other_labels, "case made:004:0: target MCI in the first, AD in the second"),
         (lambda table: table.assign(group="x" + table["group"]), "group made:003 in the first, xmade:003"),
-        (lambda table: table.assign(seed=7), "no seed .* in common: 0, 1 in the first, 7 in the second"),
-        (lambda table: table.assign(fraction=0.1), "no label fraction in common: 1 in the first, 0.1"),
         (
             lambda table: cells(classification, classes=("CN", "AD")),
             r"different classes: \['CN', 'MCI', 'AD'\]",
@@ -105,10 +132,62 @@ def other_labels(table):
         (lambda table: cells(regression), "different tasks: classification and regression"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(change, told):
+def test_what_contradicts_each_other_is_refused(change, told):
     table = cells(classification)
     with pytest.raises(ValueError, match=f"adni, a and b: .*{told}"):
         compare_sides({"a": {"adni": table}, "b": {"adni": change(table.copy())}}, resamples=FEW)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda table: table[table["split"] != "test"].assign(split="test"),
+            "no test case is in both: they were split otherwise, or are of different datasets",
+        ),
+        (
+            lambda table: table.assign(seed=7),
+            "no seed (at 100% of the labels) in common: 0, 1 in the first, 7 in the second",
+        ),
+        (
+            lambda table: table.assign(fraction=0.1),
+            "no label fraction in common: 1 in the first, 0.1 in the second",
+        ),
+    ],
+)
+def test_a_pair_that_shares_nothing_is_left_out_and_named(change, told):
+    table = cells(classification)
+    sides = {"a": {"adni": table}, "b": {"adni": change(table.copy())}}
+    found, said = compare_sides(sides, resamples=FEW)
+    assert found.empty
+    assert list(found.columns) == list(COLUMNS)
+    assert said == [f"adni: a and b are not compared, {told}."]
+    found, also_said = compare_sides({**sides, "c": {"adni": table}}, resamples=FEW)
+    assert set(found["second"]) == {"c"}
+    assert also_said == said
+
+
+def test_runs_of_one_fraction_each_are_compared_with_those_of_the_same():
+    sides = {
+        f"{name}_{fraction:.0%}": {"adni": cells(classification, fractions=(fraction,), signal=signal)}
+        for name, signal in (("ours", 1.0), ("random", 0.5))
+        for fraction in (1.0, 0.25)
+    }
+    without, said = compare_sides(sides, resamples=FEW)
+    assert set(zip(without["first"], without["second"], strict=True)) == {("ours_100%", "random_100%")}
+    assert len(said) == 2
+    found, said = compare_sides(sides, resamples=FEW, stand_ins=True)
+    pairs = {("ours_100%", "random_100%"), ("ours_25%", "random_25%")}
+    assert set(zip(found["first"], found["second"], strict=True)) == pairs
+    assert said == [
+        "adni: ours_100% and ours_25% are not compared, no label fraction in common: 1 in the first, 0.25 in "
+        "the second.",
+        "adni: ours_100% and random_25% are not compared, no label fraction in common: 1 in the first, 0.25 "
+        "in the second; random_25% is compared with ours_25%.",
+    ]
+    every, said = compare_sides(sides, True, FEW)
+    assert set(zip(every["first"], every["second"], strict=True)) == pairs
+    assert len(said) == 4
 
 
 def test_holm_is_over_tasks_for_the_main_test_of_each():

@@ -7,10 +7,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from braindino.analysis.report import build, render, table_files
-from braindino.analysis.runs import sides_of
+from braindino.analysis.report_figures import _joined
+from braindino.analysis.runs import Run, sides_of
 from tests.analysis.made import cells, classification, regression, segmentation, survival, write_run
 from tests.browser import find_browser
 
@@ -145,6 +147,57 @@ def test_a_run_alone_has_nothing_to_compare(runs):
         "Without the age bias",
         "Subgroups",
     ]
+
+
+def test_runs_of_one_label_fraction_each_are_a_curve(tmp_path):
+    """As few-shot training leaves them: `<root>/<config>/<id>`, a run per fraction."""
+    few_shot = {"ours_all": (1.0, 0.8), "ours_quarter": (0.25, 0.7), "random_quarter": (0.25, 0.5)}
+    runs = []
+    for name, (fraction, level) in few_shot.items():
+        table = cells(segmentation, seeds=(0,), fractions=(fraction,), level=level, counted=True)
+        run = write_run(tmp_path / "runs" / "brats" / name, table, "segmentation", "mask")
+        model = {"init_args": {"init_from": name.partition("_")[0]}}
+        data = {"init_args": {"fraction": fraction, "missing": "drop", "batch_size": int(4 * fraction)}}
+        config = {"run": {"name": "brats"}, "model": model, "data": data}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        runs.append(run)
+    page = build(sides_of(runs), 50, "Few-shot")
+    (section,) = page.sections
+    results, compared, *_ = section.tables
+    assert [row[:2] for row in results.rows] == [
+        *(["ours_all", "100%"], ["ours_quarter", "25%"], ["random_quarter", "25%"])
+    ]
+    assert [row[:2] for row in compared.rows] == [["ours_quarter less random_quarter", "25%"]]
+    assert [line.partition(",")[0] for line in page.said] == [
+        "brats: ours_all and ours_quarter are not compared",
+        "brats: ours_all and random_quarter are not compared",
+    ]
+    assert page.said[1].endswith("; random_quarter is compared with ours_quarter.")
+    assert "lesion_f1" in set(section.tables[2].numbers["metric"])
+    assert section.figures[0].title == "What labels are worth"
+    names = _joined({run.name: found for run, found in zip(runs, map(Run, runs), strict=True)})
+    assert names == [["ours_all", "ours_quarter"], ["random_quarter"]]
+    assert page.said[0].replace("&", "") in render(page)
+    alone = build(sides_of(runs[:2]), 50, "Nothing to compare")
+    assert [table.title for table in alone.sections[0].tables][:2] == [
+        *("Results on the test part", "Empty masks")
+    ]
+    assert len(alone.said) == 1
+    assert alone.sections[0].figures[0].title == "What labels are worth"
+
+
+def test_runs_of_other_data_are_points_beside_each_other(tmp_path):
+    found = {}
+    for name, modalities in (("all", None), ("t1", ["T1w"])):
+        table = cells(segmentation, seeds=(0,), fractions=(1.0 if name == "all" else 0.5,))
+        run = write_run(tmp_path / "brats" / name, table, "segmentation", "mask")
+        data = {"init_args": {"cases": {"init_args": {"modalities": modalities}}}}
+        (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
+        found[name] = Run(run)
+    assert _joined(found) == [["all"], ["t1"]]
+    (section,) = build(sides_of([run.path for run in found.values()]), 50, "Points").sections
+    assert section.figures[0].title == "What labels are worth"
+    assert section.figures[0].told.endswith("differ in more than the label fraction are not joined.")
 
 
 def test_in_a_browser(html, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from braindino.analysis.predictions import format_predictions
 from braindino.cli.main import main
-from tests.analysis.made import cells, classification, regression
+from tests.analysis.made import cells, classification, regression, segmentation
 
 
 @pytest.fixture
@@ -83,6 +83,25 @@ def test_refusals(
     shown = capsys.readouterr().err
     assert told in shown
     assert len(shown.strip().splitlines()) <= 3
+
+
+def test_runs_without_a_common_fraction(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Alone they cannot be compared; beside others they are left out, and named."""
+    for name, fraction in (("whole", 1.0), ("quarter", 0.25), ("other", 1.0)):
+        run = runs / "seg" / name
+        run.mkdir(parents=True)
+        table = cells(segmentation, fractions=(fraction,), counted=True)
+        (run / "predictions.csv").write_text(format_predictions(table))
+        (run / "config.yaml").write_text("run: {name: seg}\n")
+    told = "seg: whole and quarter are not compared, no label fraction in common: 1 in the first, 0.25 in the"
+    whole, quarter, other = (str(runs / "seg" / name) for name in ("whole", "quarter", "other"))
+    assert main(["compare", whole, quarter, "--resamples", "20"]) == 2
+    assert told in capsys.readouterr().err
+    assert main(["compare", whole, quarter, other, "--resamples", "20"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("whole less other:")
+    assert f"{told} second." in shown
+    assert "lesion_count_error" in shown
 
 
 def test_a_damaged_table_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
