@@ -25,6 +25,13 @@ from braindino.volumetric import SwinSSLModule
 from braindino.volumetric.heads import SSLHeads
 from braindino.volumetric.optimiser import Clipping, SwinOptimiser
 
+ABOUT = """# A step of BrainSegFounder's pretraining
+
+`benchmarks/swin_step.py` with the sizes of each row, on two cores of an AMD EPYC: float32, CPU seconds of
+all threads, medians and ranges of steps taken in turn with the bound, which is the bare passes of the same
+network on the same views.
+
+"""
 COLUMNS = (
     "crops", "width", "threads", "load", "bound s", "step s", "step / bound", "aim", "bound GiB", "step GiB",
 )  # fmt: skip
@@ -69,7 +76,7 @@ def main() -> None:
     for name, values in parts.items():
         print(f"  {name:<12}{statistics.median(values[1:]):9.3f} s")
     if args.out:
-        head = "" if args.out.exists() else f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
+        head = "" if args.out.exists() else f"{ABOUT}| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
         with args.out.open("a") as file:
             file.write(f"{head}| {' | '.join(row)} |\n")
 
