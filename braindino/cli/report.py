@@ -18,6 +18,7 @@ def report(
 
     Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, models
     against each other, baselines, subgroups, leakage audit, dropped rows, versions, the command to repeat it.
+    Models are compared where they share a label fraction, seed and test cases; other pairs are named on it.
 
     Args:
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
