@@ -62,6 +62,10 @@ def prepare(
 
     if cluster is not None and submit is None:
         raise BraindinoError("--cluster is what SLURM has to be told; give --submit JOBS as well.")
+    if submit is not None and shard is not None:
+        raise BraindinoError("--submit divides the work itself; leave --shard out.")
+    if jobs < 1:  # before a store is made that would keep a contract nobody meant
+        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
     part = _shard(shard)
     table = Manifest.read(manifest).table
     images = table[table["modality"] != MASK]  # a mask is no image
@@ -76,8 +80,6 @@ def prepare(
         changes["dtype"] = dtype
     target = _open(store, contract, changes, strip_cmd)
     if submit is not None:
-        if shard is not None:
-            raise BraindinoError("--submit divides the work itself; leave --shard out.")
         return _submit(Path(manifest), target, jobs, retry_rejects, submit, cluster or {})
     try:
         report = fill(target, images, jobs=jobs, shard=part, retry_rejects=retry_rejects)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -192,3 +193,10 @@ def test_submitit_itself_runs_the_jobs_where_there_is_no_slurm(manifest: Path, t
     assert "prepared 2, already there 0, rejected 0" in jobs[0].stdout()
     with pytest.raises(BraindinoError, match="--cluster: Unknown argument 'partitoin' for executor 'slurm'"):
         run("prepare", [*command, "--cluster.slurm_partitoin", "cpu"])
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"submit": 2, "shard": "0/2"}])
+def test_a_wrong_option_makes_no_store(manifest: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(BraindinoError):
+        prepare(manifest, tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()
