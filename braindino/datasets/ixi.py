@@ -81,9 +81,11 @@ def _people(table: pd.DataFrame) -> dict[int, tuple[str, str, str]]:
     table = table.replace({"sex": {"0": "", "0.0": ""}, "age": {"0": "", "0.0": ""}})
     result = {}
     for number, rows in table.groupby(table["number"].astype(int)):
-        ages = pd.to_numeric(rows.loc[rows["age"] != "", "age"])
+        ages = pd.to_numeric(rows.loc[rows["age"] != "", "age"], errors="coerce")
         sexes = set(rows.loc[rows["sex"] != "", "sex"])
-        if len(sexes) > 1 or (len(ages) and ages.max() - ages.min() > 1):
+        if ages.isna().any():
+            problem = "age is no number in the table"
+        elif len(sexes) > 1 or (len(ages) and ages.max() - ages.min() > 1):
             problem = "rows of the table contradict each other"
         else:
             problem = "" if len(ages) else "no age in the table"

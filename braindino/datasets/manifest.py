@@ -154,7 +154,7 @@ class ManifestBuilder:
         row |= {"dataset": self.dataset, "subject": subject, "modality": modality} | columns
         row |= {"path": _absolute(path), "group": group or f"{self.dataset}:{subject}"}
         row["sex"] = normal_sex(row["sex"])
-        row["age"] = math.nan if is_missing(row["age"]) else float(row["age"])
+        row["age"] = _years(path, subject, row["age"])
         self._kept.append(row)
 
     def drop(self, path: Path | str, subject: str, reason: str) -> None:
@@ -168,6 +168,18 @@ class ManifestBuilder:
         table = table.sort_values(["dataset", "subject", "session", "modality", "path"], ignore_index=True)
         dropped = pd.DataFrame(self._dropped, columns=list(DROPPED_COLUMNS))
         return Manifest(table, dropped.sort_values(list(DROPPED_COLUMNS), ignore_index=True))
+
+
+def _years(path: Path, subject: str, age: object) -> float:
+    if is_missing(age):
+        return math.nan
+    try:
+        return float(str(age))
+    except ValueError:
+        raise ManifestError(
+            f"{path}: the table's age of {subject!r} is {str(age)!r}, no number of years.\n"
+            "Correct it there (with a decimal point), or leave it blank."
+        ) from None
 
 
 def _dropped_file(csv: Path) -> Path:
@@ -185,13 +197,18 @@ def _relative(path: str, base: Path) -> str:
 
 def _read_csv(csv: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise ManifestError(f"{csv}: no such file. `braindino index` writes a manifest.") from None
     except OSError as error:
         raise ManifestError(f"{csv}: cannot be read ({error.strerror}).") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ManifestError(f"{csv}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first cells for names of the rows
+        raise ManifestError(
+            f"{csv}, line 2: has more cells than the header.\nA cell that holds a comma needs quotes."
+        )
+    return table
 
 
 def _refuse(csv: Path, table: pd.DataFrame, column: str, bad: pd.Series, what: str) -> None:

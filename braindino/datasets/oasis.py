@@ -11,6 +11,7 @@ from braindino.datasets.walk import find_scans, nothing_found
 
 _SESSION = re.compile(r"(OAS1_\d{4})_MR(\d)")
 _WANTED = re.compile(r"_mpr_n\d_anon_111_t88_masked_gfc$")
+_NUMBER = re.compile(r"\d+(\.\d*)?")
 _COLUMNS = {"id": ("ID",), "cdr": ("CDR",)}
 _OPTIONAL = {"sex": ("M/F",), "age": ("Age",)}
 
@@ -64,6 +65,8 @@ class OASIS(ScanDataModule):
                 rows.drop(path, subject, "not in the table")
             elif not cdr and not self.blank_is_control:
                 rows.drop(path, subject, "no CDR")
+            elif cdr and not _NUMBER.fullmatch(cdr):
+                rows.drop(path, subject, f"CDR is no number: {cdr}")
             else:
                 rows.keep(
                     path, subject, "T1w", session=f"MR{session}", sex=row.get("sex", ""),

@@ -53,3 +53,16 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "IXI.xls").write_bytes(b"not an excel file")
     with pytest.raises(TableError, match=r"IXI\.xls: is not an Excel table"):
         IXI(tmp_path).index(tmp_path)
+
+
+def test_an_age_that_is_no_number_is_dropped_with_its_reason(tmp_path: Path) -> None:
+    write_ixi(tmp_path, 12, shape=(8, 8, 8))
+    before = IXI(tmp_path).index(tmp_path)
+    cells = read_excel(tmp_path / "IXI.xls")
+    number = int(before.table["subject"][0].removeprefix("IXI"))
+    cells.loc[cells["IXI_ID"].astype(float) == number, "AGE"] = "35,8"
+    cells.to_csv(tmp_path / "IXI.csv", index=False)
+    (tmp_path / "IXI.xls").unlink()
+    after = IXI(tmp_path).index(tmp_path)
+    assert len(after.table) == len(before.table) - 1
+    assert (after.dropped["reason"] == "age is no number in the table").sum() == 1

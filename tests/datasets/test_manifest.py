@@ -127,3 +127,18 @@ def test_a_name_that_is_not_utf8_is_dropped_with_a_reason(tmp_path: Path) -> Non
 )
 def test_sex(value: object, sex: str) -> None:
     assert normal_sex(value) == sex
+
+
+def test_an_age_that_is_no_number_is_refused_by_name(tmp_path: Path) -> None:
+    rows = ManifestBuilder("d")
+    with pytest.raises(ManifestError, match=r"age of 's1' is '66 y', no number of years"):
+        rows.keep(tmp_path / "a.nii", "s1", "T1w", age="66 y")
+
+
+def test_a_first_row_with_too_many_cells_is_refused_by_its_line(tmp_path: Path) -> None:
+    build(tmp_path).write(tmp_path / "m.csv")
+    lines = (tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()
+    lines[1] = "one more," + lines[1]
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="line 2: has more cells than the header"):
+        Manifest.read(tmp_path / "m.csv")

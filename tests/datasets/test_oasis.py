@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from braindino.datasets.oasis import OASIS
 from braindino.datasets.synthetic.oasis import write_oasis
@@ -38,3 +39,15 @@ def test_analyze_files_are_read_and_batched(tmp_path: Path) -> None:
     assert scan.data.shape == (12, 14, 12)
     assert 0.3 < np.mean(scan.data == 0) < 0.9  # stripped
     assert next(iter(data.train_dataloader()))["slices"].shape == (4, 1, 6, 12, 12)
+
+
+def test_a_cdr_that_is_no_number_is_dropped_with_its_reason(tmp_path: Path) -> None:
+    truth = write_oasis(tmp_path, 12, shape=(8, 8, 8))
+    table = tmp_path / "oasis_cross-sectional.csv"
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False)
+    first = OASIS(tmp_path).index(tmp_path).table.iloc[0]
+    cells.loc[cells["ID"] == f"{first['subject']}_{first['session']}", "CDR"] = "?"
+    cells.to_csv(table, index=False)
+    manifest = OASIS(tmp_path).index(tmp_path)
+    assert len(manifest.table) == len(truth.scans) - 1
+    assert (manifest.dropped["reason"] == "CDR is no number: ?").sum() == 1
