@@ -16,7 +16,7 @@ _DATE = re.compile(r"^(\d{4}-\d{2}-\d{2})_\d{2}_\d{2}_\d{2}\.\d+$")
 _MASK = re.compile(r"mask|segment|label|_seg_", re.IGNORECASE)
 _LOCALIZER = re.compile(r"locali[sz]er|scout|survey|plane_loc|calibration|b1[-_]cal", re.IGNORECASE)
 _STRUCTURAL = re.compile(r"mp-?_?rage|_MPR|^MPR|^MT1|ir-?_?f?spgr|sag.*spgr|accelerated_sag", re.IGNORECASE)
-_OTHER = re.compile(r"flair|t2|pd_|_pd|dti|fmri|bold|asl|gre_|swi|hippocamp", re.IGNORECASE)
+_OTHER = re.compile(r"flair|(?<![a-z])t2|pd_|_pd|dti|fmri|bold|asl|gre_|swi|hippocamp", re.IGNORECASE)
 _SCALED = re.compile(r"MPR.*GradWarp.*B1_Correction.*N3.*Scaled", re.IGNORECASE)
 _REPEAT = re.compile(r"repeat|_2$|_2_|-R(?![A-Za-z])", re.IGNORECASE)
 

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from braindino.datasets.adni import ADNI, unwanted
-from braindino.datasets.manifest import Manifest
+from braindino.datasets.manifest import Manifest, ManifestError
 from braindino.datasets.synthetic.adni import write_adni
 from braindino.datasets.synthetic.files import Planted
 from braindino.datasets.tables import TableError
@@ -131,6 +132,7 @@ def test_conversions_of_older_tables_count_by_their_end(tmp_path: Path) -> None:
         ("Accelerated_Sagittal_MPRAGE", ""),
         ("Sag_IR-SPGR", ""),
         ("IR-FSPGR_repeat", ""),
+        ("MPRAGE_Repeat2", ""),
         ("MT1__GradWarp__N3m", ""),
         ("3_Plane_Localizer", "localizer or scout"),
         ("B1-calibration_Body", "localizer or scout"),
@@ -143,3 +145,12 @@ def test_conversions_of_older_tables_count_by_their_end(tmp_path: Path) -> None:
 )
 def test_series_are_told_by_their_description(description: str, reason: str) -> None:
     assert unwanted(description) == reason
+
+
+def test_an_age_that_is_no_number_is_told_by_person(tmp_path: Path) -> None:
+    write_adni(tmp_path, people=4, shape=TINY)
+    table = tmp_path / "ADNIMERGE.csv"
+    cells = pd.read_csv(table, dtype=str, keep_default_na=False)
+    cells.assign(AGE="90+").to_csv(table, index=False)
+    with pytest.raises(ManifestError, match=r"age of '\d{3}_S_\d{4}' is '90\+'"):
+        ADNI(tmp_path).index(tmp_path)
