@@ -103,6 +103,12 @@ def last_checkpoint(run: Path) -> Path:
     raise BraindinoError(f"{folder} holds no .ckpt file: the run has saved nothing yet.")
 
 
+def _obstacle(error: UnpicklingError) -> str:
+    """What torch met in the file, without its advice to read it unsafely."""
+    met = str(error).partition("WeightsUnpickler error:")[2].strip()
+    return met.partition("\n")[0].partition(". ")[0] or "torch finds no plain weights in it"
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code that it may contain.
 
@@ -115,7 +121,7 @@ def read_file(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise BraindinoError(
-            f"{path}: cannot be read as plain weights ({str(error).splitlines()[0]}).\n"
+            f"{path}: cannot be read as plain weights ({_obstacle(error)}).\n"
             "A file that needs unpickling could run any code and is refused: where it was made, save "
             "only its state dict, e.g. with safetensors."
         ) from error

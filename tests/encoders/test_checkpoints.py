@@ -104,8 +104,17 @@ def test_scratch_is_seeded(slices: torch.Tensor) -> None:
 def test_pickled_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"model": Path("x")}, path)  # any class outside torch's allow-list
-    with pytest.raises(BraindinoError, match="unpickling"):
+    with pytest.raises(BraindinoError, match=r"(?s)pathlib\..*unpickling") as caught:
         load_encoder(str(path))
+    assert "False" not in str(caught.value)  # torch's own advice is to read it unsafely
+
+
+def test_a_text_is_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "notes.pth"
+    path.write_text("# not weights\n", encoding="utf-8")
+    with pytest.raises(BraindinoError, match=r"Unsupported operand 35\)\.") as caught:
+        load_encoder(str(path))
+    assert "False" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".pth", ".safetensors"])
