@@ -42,8 +42,12 @@ def build_parser(verb: str, function: Callable[..., int]) -> ArgumentParser:
     `*scans: Path` takes one word or more.
     """
     said = parse_docstring(function.__doc__ or "")
+    # jsonargparse shows the short description above named arguments: without any it would be nowhere.
+    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+    short = said.short_description if kinds == {inspect.Parameter.VAR_POSITIONAL} else None
+    about = "\n\n".join(part for part in (short, said.long_description) if part) or None
     parser = ArgumentParser(
-        prog=f"braindino {verb}", description=said.long_description, exit_on_error=False, allow_abbrev=False
+        prog=f"braindino {verb}", description=about, exit_on_error=False, allow_abbrev=False
     )
     parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
     if (rest := _rest(function)) is not None:
@@ -116,7 +120,7 @@ def _list_of(kind: Any) -> Any:
 def for_people(text: str) -> str:
     """Help without the parser's own words: dashes, types by their names, no second form of an option."""
     text = re.sub(r", --[a-z_-]+\+( \[ITEM,\.\.\.\]| [A-Z_]+)?", "", text)
-    return with_dashes(re.sub(r"<class '(\w+)'>", r"\1", text).replace("[ITEM,...]", "TEXT"))
+    return with_dashes(re.sub(r"<class\s+'(\w+)'>", r"\1", text).replace("[ITEM,...]", "TEXT"))
 
 
 def with_dashes(text: str) -> str:

@@ -123,4 +123,7 @@ def test_every_verb_is_a_documented_function(verb: str, capsys: pytest.CaptureFi
     assert main([verb, "--help"]) == 0
     shown = capsys.readouterr().out
     assert f"usage: braindino {verb}" in shown
+    assert "<class" not in shown
+    short = (function.__doc__ or "").splitlines()[0].rstrip(".")
+    assert short in " ".join(shown.split())
     assert "_" not in "".join(word for word in shown.split() if word.startswith("--"))
