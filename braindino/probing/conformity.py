@@ -116,6 +116,8 @@ def _outside(check: str, found: Mapping[str, Any], reference: Mapping[str, Any])
         slack = SLACK[0] * max(abs(low), abs(high)) + SLACK[1] * (high - low)
         if low - slack <= found[name] <= high + slack:
             continue
-        what = f"{part}th percentile" if kind == "intensity" else part or "share of voxels"
+        what = part or "share of voxels"
+        if kind == "intensity":
+            what = f"{part}{'st' if part == '1' else 'th'} percentile"
         told.append(f"{what} {found[name]:.3g}{_UNITS.get(kind, '')}, not {low:.3g} to {high:.3g}")
     return told

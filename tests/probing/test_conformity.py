@@ -85,3 +85,9 @@ def test_the_reference_is_written_once(reference, tmp_path):
     before = (tmp_path / TRAINING_SCANS).read_bytes()
     keep_training_scans(tmp_path, pd.DataFrame(), ("T1w",), None)
     assert (tmp_path / TRAINING_SCANS).read_bytes() == before
+
+
+def test_percentiles_are_told_as_they_are_read(reference):
+    found = check_scan({**PLAIN, "intensity/1": -9.0, "intensity/95": 9.0}, reference, False)
+    assert "1st percentile -9, not" in found[0].told
+    assert "95th percentile 9, not" in found[0].told
