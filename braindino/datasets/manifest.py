@@ -102,6 +102,8 @@ class Manifest:
         if absent:
             near = get_close_matches(absent[0], [c for c in table.columns if c not in COLUMNS], 1)
             hint = f" (is it {near[0]!r}?)" if near else ""
+            if len(table.columns) == 1 and (";" in table.columns[0] or "\t" in table.columns[0]):
+                hint = " (cells must be divided by commas, not by semicolons or tabs)"
             raise ManifestError(
                 f"{csv}: no column {absent[0]!r}{hint}; found {', '.join(map(repr, table.columns[:12]))}.\n"
                 f"A manifest has the columns {', '.join(COLUMNS)}; write one with `braindino index`."

@@ -52,6 +52,7 @@ def test_the_order_found_does_not_matter(tmp_path: Path) -> None:
     [
         ("group", "person", ["no column 'group'", "braindino index"]),
         ("modality", "Modality", ["no column 'modality'", "is it 'Modality'?"]),
+        (",", ";", ["no column 'dataset'", "divided by commas, not by semicolons"]),
         ("male", "x", None),
         ("61.5", "sixty", ["line 3", "'age'", "'sixty'"]),
         (",M,", ",hermaphrodite,", ["line 3", "'sex'"]),
