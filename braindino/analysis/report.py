@@ -126,7 +126,7 @@ def render(page: Page) -> str:
 
 
 def table_files(page: Page) -> dict[str, str]:
-    """Name -> text of a CSV and a LaTeX file for every table of the page."""
+    """Name -> text of a CSV and a LaTeX file for every table of numbers on the page."""
     named = {"overview": page.overview}
     for section in page.sections:
         for table in section.tables:

@@ -9,7 +9,9 @@ import pandas as pd
 
 from braindino.analysis import figures_classification as of_classes
 from braindino.analysis import figures_outcomes as of_outcomes
+from braindino.analysis.figures import svg
 from braindino.analysis.headlines import headlines
+from braindino.analysis.map_figures import map_montage
 from braindino.analysis.runs import Run
 from braindino.analysis.tables import Runs, last_line, tested
 
@@ -82,6 +84,29 @@ def figures_of(runs: Runs) -> list[Figure]:
             )
         )
         found += _examples(runs)
+    return found + _patches(runs)
+
+
+def _patches(runs: Runs) -> list[Figure]:
+    """Patch tokens of test scans in colours, of each encoder that has them."""
+    found = []
+    for name, run in runs.items():
+        if not (run.path / "patches.npz").is_file():
+            continue
+        with np.load(run.path / "patches.npz", allow_pickle=False) as kept:
+            drawn = map_montage(
+                kept["image"].astype(np.float32),
+                [("patch tokens", kept["colours"].astype(np.float32))],
+                kept["held"],
+                list(kept["slice"]),
+                "",
+                upright=bool(kept["upright"]),
+            )
+        told = (
+            "The middle slice of some test cases, and the first three principal components of the encoder's "
+            "patch tokens as colours: equal colours are equal features."
+        )
+        found.append(Figure(f"PCA maps, {name}", svg(drawn), told))
     return found
 
 

@@ -202,7 +202,7 @@ def _tell(rows: list[dict[str, Any]], refused: "list[Refused]", out: Path, by: s
     lines = [f"  {each.case}: {each.check}: {each.reason}" for each in refused]
     for title, some in (
         (f"{len(warned)} with warnings", warned),
-        (f"{len(lines)} refusals, in {out / 'rejects.csv'}", lines),
+        (f"{len(lines)} refusal{'s' * (len(lines) > 1)}, in {out / 'rejects.csv'}", lines),
     ):
         if some:
             print(

@@ -16,14 +16,15 @@ def report(
 ) -> int:
     """Write one self-contained HTML page about finished probes: it opens from disk and loads nothing.
 
-    Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, models
-    against each other, baselines, subgroups, leakage audit, dropped rows, versions, the command to repeat it.
-    Models are compared where they share a label fraction, seed and test cases; other pairs are named on it.
+    Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, PCA maps
+    of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows, versions,
+    the command to repeat it. Models are compared where they share a label fraction, seed and test cases;
+    other pairs are named on it.
 
     Args:
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
         out: the HTML file.
-        tables: folder for every table of the page as CSV (numbers) and LaTeX (as shown).
+        tables: folder for every table of numbers on the page, as CSV (not rounded) and LaTeX (as shown).
         title: at the top of the page.
         resamples: draws of people for the comparison of models.
         jobs: processes side by side; the page does not depend on it.

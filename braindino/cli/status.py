@@ -1,4 +1,4 @@
-"""The verb `status`: how far a bench, probes or pretraining runs are."""
+"""The verb `status`: how far benches and probes are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

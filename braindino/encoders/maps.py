@@ -10,7 +10,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.feature_cache import patch_grid
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import decode
+from braindino.scans.preprocessing import Preprocessing, decode
 from braindino.scans.store import Store
 
 COMPONENTS = 3
@@ -66,10 +66,8 @@ def scan_maps(
     patches = tokens["patch"].reshape(len(tokens["patch"]), rows, columns, encoder.embed_dim)
     sidecar = store.sidecar(key)
     slices = decode(np.array(store.slices(key)), sidecar["step"], sidecar["zero"])
-    background = slices.min() if store.contract.normalise == "zscore-background" else 0.0
     side = encoder.patch_size or 1
-    foreground = (slices != background).reshape(len(slices), rows, side, columns, side).mean(axis=(2, 4))
-    held = foreground > 0.5
+    held = held_patches(slices, store.contract, (rows, columns))
     if not held.any():
         raise BraindinoError(f"{sidecar['source']}: no patch of it shows more foreground than background.")
     place = _middle(held) if reference is None else _patch_at(reference, slices.shape, side)
@@ -83,6 +81,16 @@ def scan_maps(
         similarity=cosine_to(patches, patches[place]) * held,
         reference=place,
     )
+
+
+def held_patches(slices: np.ndarray, contract: Preprocessing, grid: tuple[int, int]) -> np.ndarray:
+    """Which patches of slices (D, H, W), of one scan or several, show mostly foreground: (D, h, w) bool."""
+    scored = contract.normalise == "zscore-background"  # then the background is not 0, but the least
+    background = slices.min(axis=(1, 2), keepdims=True) if scored else 0.0
+    tall, wide = slices.shape[1] // grid[0], slices.shape[2] // grid[1]
+    foreground = (slices != background).reshape(len(slices), grid[0], tall, grid[1], wide)
+    held: np.ndarray = foreground.mean(axis=(2, 4)) > 0.5
+    return held
 
 
 def _middle(held: np.ndarray) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from braindino.probing.finished import keep_recipe
 from braindino.probing.inputs import case_data, check_way
 from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
+from braindino.probing.patch_colours import keep_patch_colours
 from braindino.probing.protocol import Protocol
 from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
@@ -49,10 +50,10 @@ def run_study(
     """Extract features once, run every cell that is not done yet, and write what all of them show.
 
     Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv`, `cases.csv`,
-    `dropped.csv`, `study.json`, `probe.json` and `training_scans.json` into `run_dir`, and each cell with its
-    trained probe into `run_dir/cells`; `load_probe` reads them again. Interrupting it is safe, and the next
-    call goes on. On a CPU the same study gives the same bytes. Cells of seeds and fractions that an earlier
-    call ran stay, and are in the results, although this call does not ask for them.
+    `dropped.csv`, `study.json`, `probe.json`, `training_scans.json` and `patches.npz` into `run_dir`, and
+    each cell with its trained probe into `run_dir/cells`; `load_probe` reads them again. Interrupting it is
+    safe, and the next call goes on. On a CPU the same study gives the same bytes. Cells of seeds and
+    fractions that an earlier call ran stay, and are in the results, although this call does not ask for them.
 
     Where the data has `folds` and no `fold`, each cell is run for every fold as the test part.
 
@@ -93,6 +94,8 @@ def run_study(
     keep_recipe(run_dir, module, cases, encoder, datamodule.store.strip_cmd)
     trained_on = cases.table if cases.folds is None else cases.table.assign(split="train")  # by some fold
     keep_training_scans(run_dir, trained_on, cases.modalities, datamodule.store)
+
+    keep_patch_colours(run_dir, encoder, cases, datamodule.store)
 
     def probe(network: Encoder, keep: bool) -> Callable[[Cell], None]:
         @cache

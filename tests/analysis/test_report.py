@@ -64,6 +64,12 @@ def runs(tmp_path_factory):
         dice=[0.9, 0.5, 0.1], image=np.zeros((3, 16, 16), np.uint8), truth=square, answer=~square,
         regions=["whole", EVIL],
     )  # fmt: skip
+    rng = np.random.default_rng(0)
+    np.savez(
+        root / "age" / "braindino" / "1" / "patches.npz", case=[EVIL, "b"], slice=[3, 4],
+        image=rng.normal(size=(2, 16, 16)).astype(np.float16), held=np.ones((2, 2, 2), bool),
+        colours=rng.random((2, 2, 2, 3)).astype(np.float16), upright=True,
+    )  # fmt: skip
     Image.new("RGB", (20, 10), "red").save(root / "age" / "braindino" / "1" / "maps.png")
     return root
 
@@ -90,7 +96,7 @@ def test_everything_is_on_the_page(page, html):
     figures = {section.name: [figure.title for figure in section.figures] for section in page.sections}
     assert figures == {
         "adni_cls": ["What labels are worth", "Calibration", "ROC curves", "Confusion"],
-        "age": ["Prediction by truth"],
+        "age": ["Prediction by truth", "PCA maps, braindino"],
         "cox": ["Kaplan-Meier curves"],
         "seg": ["Dice of every case", "Best, median and worst case, braindino", "Examples, scratch & co"],
     }
