@@ -16,8 +16,8 @@ def report(
 ) -> int:
     """Write one self-contained HTML page about finished probes: it opens from disk and loads nothing.
 
-    Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, PCA maps
-    of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows, versions,
+    Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, PCA
+    maps of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows, versions,
     the command to repeat it. Models are compared where they share a label fraction, seed and test cases;
     other pairs are named on it.
 

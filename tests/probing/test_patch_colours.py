@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from braindino.probing import ClassificationHead
 from braindino.probing.cases import ProbeCases
 from braindino.probing.patch_colours import PATCHES, SHOWN, keep_patch_colours
-
 from tests.probing.conftest import MemoryStore, TinyEncoder
 
 
