@@ -17,9 +17,9 @@ def report(
     """Write one self-contained HTML page about finished probes: it opens from disk and loads nothing.
 
     Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, PCA
-    maps of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows, versions,
-    the command to repeat it. Models are compared where they share a label fraction, seed and test cases;
-    other pairs are named on it.
+    maps of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows,
+    versions, the command to repeat it. Models are compared where they share a label fraction, seed and test
+    cases; other pairs are named on it.
 
     Args:
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
