@@ -52,8 +52,12 @@ class MemoryStore:
     def slices(self, key):
         return self.scans[key]
 
+    def slice(self, key, i):
+        return self.scans[key][i]
+
     def sidecar(self, key):
-        return {"step": 0.02, "zero": 100.0, "stats": {"nonzero": 0.5}, "affine_source": "sform"}
+        measured = {"step": 0.02, "zero": 100.0, "first": 0, "last": 2}
+        return {**measured, "stats": {"nonzero": 0.5}, "affine_source": "sform"}
 
     def geometry(self, key):
         scan = Scan(self.scans[key].T, np.eye(4), Path(key), "")

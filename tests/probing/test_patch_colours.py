@@ -23,16 +23,6 @@ class PatchEncoder(TinyEncoder):
         return [torch.cat([means, means**2, means**3], dim=1) for _ in blocks]
 
 
-class SliceStore(MemoryStore):
-    """One slice at a time, the first of which is empty."""
-
-    def slice(self, key, i):
-        return self.scans[key][i]
-
-    def sidecar(self, key):
-        return {**super().sidecar(key), "first": 1, "last": 2}
-
-
 @pytest.fixture
 def kept(tmp_path, planted):
     data = planted()
@@ -42,7 +32,7 @@ def kept(tmp_path, planted):
     scans = {key: np.array(scan) for key, scan in data.store.scans.items()}
     for scan in scans.values():
         scan[:, :2, :2] = 100  # background in the first patch of every slice
-    keep_patch_colours(tmp_path, PatchEncoder(), cases, SliceStore(tmp_path, scans))
+    keep_patch_colours(tmp_path, PatchEncoder(), cases, MemoryStore(tmp_path, scans))
     with np.load(tmp_path / PATCHES, allow_pickle=False) as file:
         return cases, dict(file), tmp_path
 
