@@ -1,4 +1,7 @@
-"""Settings of every test: one thread, as tensors are tiny and threads on a busy machine wait in turn."""
+"""Settings of every test: one thread, as tensors are tiny and threads on a busy machine wait in turn; no job.
+
+Inside a SLURM job or under torchrun Lightning would take each test for a part of that job.
+"""
 
 import os
 import socket
@@ -8,6 +11,14 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_SILENT", "true")
+for name in list(os.environ):
+    if name.startswith(("SLURM_", "TORCHELASTIC_")) or name in {
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "MASTER_PORT",
+    }:
+        del os.environ[name]
 
 HERE = {None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0", socket.gethostname()}
 

@@ -11,9 +11,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from braindino.cli.ending import Ending, requeue
+from braindino.cli.ending import Ended, Ending
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.run_folder import FitOptions, write_environment
 from braindino.network import check_network
@@ -108,14 +107,15 @@ class Checkpoints(ModelCheckpoint):
         if self._sent == signal.SIGINT:
             raise KeyboardInterrupt
         if self._sent is not None:
-            if trainer.is_global_zero:
-                requeue(self._sent)
-            raise SIGTERMException
+            raise Ended(self._sent, trainer.is_global_zero)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the signals back."""
         super().on_exception(trainer, pl_module, exception)
-        self._ending.listen_no_more()
+        if isinstance(exception, Ended):
+            self._ending.be_deaf()
+        else:
+            self._ending.listen_no_more()
 
     def _save_now(self, trainer: Trainer) -> None:
         path = Path(str(self.dirpath)) / f"step{trainer.global_step:07d}.ckpt"

@@ -26,6 +26,7 @@ from braindino.cli.callbacks import (
     loggers_of,
 )
 from braindino.cli.configs import resolve_configs
+from braindino.cli.ending import Ended, requeue
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
@@ -74,8 +75,11 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
                 return run_probe(arguments)
             FitCLI(args=[verb, *arguments])
-    except SIGTERMException:
-        return 143  # ended from outside: a job's time limit, usually
+    except SIGTERMException as end:  # from outside: a job's time limit, usually
+        if isinstance(end, Ended) and end.first:
+            finish_wandb()
+            requeue(end.sent)
+        return 143
     except SystemExit as stop:  # --help and --print_config end so, and Lightning's trainer on Ctrl-C
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
@@ -232,7 +236,10 @@ def _quieten() -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning's hint to use srun is good advice inside a job, and noise on a workstation or login node.
+    outside = [] if "SLURM_JOB_ID" in os.environ else ["The `srun` command is available.*"]
     for pattern in (
+        *outside,
         ".*does not have many workers.*",
         ".*LeafSpec.*",
         ".*Checkpoint directory .* exists and is not empty.*",

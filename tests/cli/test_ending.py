@@ -74,28 +74,36 @@ def test_a_signal_to_one_of_two_processes_ends_both_and_the_run_goes_on_bit_for_
         assert torch.equal(weights, expected)
 
 
+SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Deadline=N/A SuspendTime=None\n"
+
+
 @pytest.mark.parametrize(
-    ("sent", "limit", "expected"),
+    ("sent", "state", "limit", "expected"),
     [
-        (signal.SIGUSR1, None, True),
-        (signal.SIGUSR1, 10_000, True),
-        (signal.SIGTERM, None, True),
-        (signal.SIGTERM, 1_180, True),
-        (signal.SIGTERM, 10_000, False),  # scancel, or preemption
-        (signal.SIGINT, 1_180, False),
+        (signal.SIGUSR1, "RUNNING", "10000", True),
+        (signal.SIGUSR1, "CANCELLED", "1000", False),
+        (signal.SIGTERM, "RUNNING", "1180", True),
+        (signal.SIGTERM, "RUNNING", "10000", False),  # preemption with time to save, or a signal sent by hand
+        (signal.SIGTERM, "RUNNING", "Unknown", False),  # no limit
+        (signal.SIGTERM, "CANCELLED", "1000", False),  # scancel: SLURM takes its time for the end
+        (signal.SIGTERM, "COMPLETING", "1180", False),
+        (signal.SIGTERM, "PENDING", "Unknown", False),  # SLURM has put it back already
+        (signal.SIGINT, "RUNNING", "1180", False),
     ],
 )
 def test_the_time_limit_requeues_and_scancel_does_not(
-    sent: signal.Signals, limit: int | None, expected: bool
+    sent: signal.Signals, state: str, limit: str, expected: bool
 ) -> None:
-    environment = {} if limit is None else {"SLURM_JOB_END_TIME": str(limit)}
-    assert to_be_requeued(sent, environment, now=1_000.0) == expected
+    assert to_be_requeued(sent, SHOWN.format(state, limit), now=1_000.0) == expected
 
 
 def stand_in(folder: Path, code: int) -> None:
-    """An scontrol that writes down how it was called."""
+    """An scontrol that writes down how it was called, and knows a job that runs."""
     file = folder / "scontrol"
-    file.write_text(f'#!/bin/bash\necho "$@" >> {folder}/called\necho no >&2\nexit {code}\n')
+    file.write_text(
+        f'#!/bin/bash\necho "$SLURM_TIME_FORMAT $@" >> {folder}/called\n'
+        f'echo "{SHOWN.format("RUNNING", 0).strip()}"\necho no >&2\n[ $1 = show ] || exit {code}\n'
+    )
     file.chmod(0o755)
 
 
@@ -110,12 +118,14 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_requeue_of_a_job_and_of_a_task_of_an_array(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(job, 0)
-    requeue(signal.SIGUSR1)
+    requeue(signal.SIGTERM)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4700")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     requeue(signal.SIGUSR1)
-    requeue(signal.SIGINT)
-    assert (job / "called").read_text() == "requeue 4711\nrequeue 4700_3\n"
+    called = (job / "called").read_text().splitlines()
+    assert called == [
+        f"%s {verb} {number}" for number in ("4711", "4700_3") for verb in ("show --oneliner job", "requeue")
+    ]
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -124,6 +134,7 @@ def test_a_requeue_that_fails_is_told(there: bool, job: Path, caplog: pytest.Log
         stand_in(job, 1)
     requeue(signal.SIGUSR1)
     assert "job 4711 could not be requeued" in caplog.text
+    assert ("(no)" in caplog.text) == there
     assert "--run.id" in caplog.text
 
 
