@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from braindino.cli.callbacks import Checkpoints
-from braindino.cli.ending import in_slurm_job, requeue, to_be_requeued
+from braindino.cli.ending import Ending, in_slurm_job, requeue, to_be_requeued
 from braindino.cli.run_folder import FitOptions
 from tests.pretraining.data import FakeSlices
 from tests.pretraining.processes import run_processes
@@ -72,6 +72,24 @@ def test_a_signal_to_one_of_two_processes_ends_both_and_the_run_goes_on_bit_for_
     for (ended, step, weights), (_, _, expected) in zip(again, whole, strict=True):
         assert (ended, step) == (False, 5)
         assert torch.equal(weights, expected)
+
+
+def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> None:
+    def other(*_: Any) -> None:
+        raise AssertionError("Lightning's handler, which would speak to the other processes")
+
+    before = signal.getsignal(signal.SIGINT), signal.signal(signal.SIGTERM, other)
+    ending = Ending()
+    try:
+        ending.listen(1)
+        assert signal.getsignal(signal.SIGINT) != before[0]
+        ending.be_deaf()
+        assert signal.getsignal(signal.SIGINT) == before[0]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ending.asked() == signal.SIGTERM
+    finally:
+        ending.listen_no_more()
+        assert signal.signal(signal.SIGTERM, before[1]) == other
 
 
 SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Deadline=N/A SuspendTime=None\n"
