@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentError
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -26,11 +27,12 @@ from braindino.cli.callbacks import (
     loggers_of,
 )
 from braindino.cli.configs import resolve_configs
-from braindino.cli.ending import Ended, requeue
+from braindino.cli.ending import Ended
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
 from braindino.cli.run_folder import FitOptions
+from braindino.cli.slurm import in_interactive_step, in_slurm_job, requeue
 from braindino.encoders.checkpoints import last_checkpoint, read_file
 from braindino.errors import BraindinoError
 
@@ -166,6 +168,8 @@ class FitCLI(LightningCLI):
         if not evaluating:
             callbacks += [RecordPeople(), Environment(options.folder)]
         kwargs["callbacks"] = callbacks
+        if in_interactive_step() and not config["plugins"]:
+            kwargs["plugins"] = SLURMEnvironment(auto_requeue=False)
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, TypeError, MisconfigurationException) as error:
@@ -236,8 +240,8 @@ def _quieten() -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning's hint to use srun is good advice inside a job, and noise on a workstation or login node.
-    outside = [] if "SLURM_JOB_ID" in os.environ else ["The `srun` command is available.*"]
+    # Lightning's hint to use srun is good advice inside a job, and noise in a shell or on a login node.
+    outside = [] if in_slurm_job() else ["The `srun` command is available.*"]
     for pattern in (
         *outside,
         ".*does not have many workers.*",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import braindino
+from braindino.cli.slurm import slurm_id
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
 
@@ -28,8 +29,8 @@ class RunOptions:
     Args:
         root: folder of all runs.
         name: the task, e.g. `pretrain`.
-        id: name of this run. A run of the same id continues where it stopped. Default: the job's id under
-            SLURM (so a requeued job continues) or torchrun, else date and time.
+        id: name of this run. A run of the same id continues where it stopped. Default: the batch job's id
+            under SLURM (so a requeued job continues) or torchrun, else date and time.
         wandb: also log to Weights & Biases; `offline` needs no network (`wandb sync` uploads later).
     """
 
@@ -92,10 +93,9 @@ class FitOptions(RunOptions):
 
 def default_id() -> str:
     """One id for every process of a run: from the scheduler, else the time, handed down by environment."""
-    slurm, elastic = os.environ.get("SLURM_JOB_ID"), os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    slurm, elastic = slurm_id(), os.environ.get("TORCHELASTIC_RUN_ID", "none")
     if slurm:
-        task = os.environ.get("SLURM_ARRAY_TASK_ID")
-        return f"slurm-{slurm}" + (f"-{task}" if task else "")
+        return slurm
     if elastic != "none":
         return f"torchrun-{elastic}"
     return os.environ.setdefault(_ID_VARIABLE, datetime.now().strftime("%Y%m%d-%H%M%S"))

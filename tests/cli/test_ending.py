@@ -1,4 +1,4 @@
-"""Signals between steps: agreed on by all processes, saved by all, and back into SLURM's queue."""
+"""Signals between steps: agreed on by all processes, and saved by all."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from braindino.cli.callbacks import Checkpoints
-from braindino.cli.ending import Ending, in_slurm_job, requeue, to_be_requeued
+from braindino.cli.ending import Ending
 from braindino.cli.run_folder import FitOptions
 from tests.pretraining.data import FakeSlices
 from tests.pretraining.processes import run_processes
@@ -90,73 +90,3 @@ def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> Non
     finally:
         ending.listen_no_more()
         assert signal.signal(signal.SIGTERM, before[1]) == other
-
-
-SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Deadline=N/A SuspendTime=None\n"
-
-
-@pytest.mark.parametrize(
-    ("sent", "state", "limit", "expected"),
-    [
-        (signal.SIGUSR1, "RUNNING", "10000", True),
-        (signal.SIGUSR1, "CANCELLED", "1000", False),
-        (signal.SIGTERM, "RUNNING", "1180", True),
-        (signal.SIGTERM, "RUNNING", "10000", False),  # preemption with time to save, or a signal sent by hand
-        (signal.SIGTERM, "RUNNING", "Unknown", False),  # no limit
-        (signal.SIGTERM, "CANCELLED", "1000", False),  # scancel: SLURM takes its time for the end
-        (signal.SIGTERM, "COMPLETING", "1180", False),
-        (signal.SIGTERM, "PENDING", "Unknown", False),  # SLURM has put it back already
-        (signal.SIGINT, "RUNNING", "1180", False),
-    ],
-)
-def test_the_time_limit_requeues_and_scancel_does_not(
-    sent: signal.Signals, state: str, limit: str, expected: bool
-) -> None:
-    assert to_be_requeued(sent, SHOWN.format(state, limit), now=1_000.0) == expected
-
-
-def stand_in(folder: Path, code: int) -> None:
-    """An scontrol that writes down how it was called, and knows a job that runs."""
-    file = folder / "scontrol"
-    file.write_text(
-        f'#!/bin/bash\necho "$SLURM_TIME_FORMAT $@" >> {folder}/called\n'
-        f'echo "{SHOWN.format("RUNNING", 0).strip()}"\necho no >&2\n[ $1 = show ] || exit {code}\n'
-    )
-    file.chmod(0o755)
-
-
-@pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [n for n in os.environ if n.startswith("SLURM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("SLURM_JOB_ID", "4711")
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    return tmp_path
-
-
-def test_requeue_of_a_job_and_of_a_task_of_an_array(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(job, 0)
-    requeue(signal.SIGTERM)
-    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4700")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    requeue(signal.SIGUSR1)
-    called = (job / "called").read_text().splitlines()
-    assert called == [
-        f"%s {verb} {number}" for number in ("4711", "4700_3") for verb in ("show --oneliner job", "requeue")
-    ]
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_a_requeue_that_fails_is_told(there: bool, job: Path, caplog: pytest.LogCaptureFixture) -> None:
-    if there:
-        stand_in(job, 1)
-    requeue(signal.SIGUSR1)
-    assert "job 4711 could not be requeued" in caplog.text
-    assert ("(no)" in caplog.text) == there
-    assert "--run.id" in caplog.text
-
-
-def test_an_interactive_shell_of_slurm_is_no_job(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert in_slurm_job()
-    monkeypatch.setenv("SLURM_JOB_NAME", "bash")
-    assert not in_slurm_job()

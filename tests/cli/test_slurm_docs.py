@@ -2,7 +2,7 @@
 
 import re
 
-from braindino.cli.ending import NEAR
+from braindino.cli.slurm import NEAR
 from tests.documents import blocks
 
 

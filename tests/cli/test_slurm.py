@@ -1,0 +1,112 @@
+"""Jobs and shells of SLURM: what a run is named after, and when a job goes back into the queue."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import Trainer
+
+from braindino.cli.main import main
+from braindino.cli.run_folder import default_id
+from braindino.cli.slurm import in_slurm_job, requeue, to_be_requeued
+
+SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Deadline=N/A SuspendTime=None\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "state", "limit", "expected"),
+    [
+        (signal.SIGUSR1, "RUNNING", "10000", True),
+        (signal.SIGUSR1, "CANCELLED", "1000", False),
+        (signal.SIGTERM, "RUNNING", "1180", True),
+        (signal.SIGTERM, "RUNNING", "10000", False),  # preemption with time to save, or a signal sent by hand
+        (signal.SIGTERM, "RUNNING", "Unknown", False),  # no limit
+        (signal.SIGTERM, "CANCELLED", "1000", False),  # scancel: SLURM takes its time for the end
+        (signal.SIGTERM, "COMPLETING", "1180", False),
+        (signal.SIGTERM, "PENDING", "Unknown", False),  # SLURM has put it back already
+        (signal.SIGINT, "RUNNING", "1180", False),
+    ],
+)
+def test_the_time_limit_requeues_and_scancel_does_not(
+    sent: signal.Signals, state: str, limit: str, expected: bool
+) -> None:
+    assert to_be_requeued(sent, SHOWN.format(state, limit), now=1_000.0) == expected
+
+
+def stand_in(folder: Path, code: int) -> None:
+    """An scontrol that writes down how it was called, and knows a job that runs."""
+    file = folder / "scontrol"
+    file.write_text(
+        f'#!/bin/bash\necho "$SLURM_TIME_FORMAT $@" >> {folder}/called\n'
+        f'echo "{SHOWN.format("RUNNING", 0).strip()}"\necho no >&2\n[ $1 = show ] || exit {code}\n'
+    )
+    file.chmod(0o755)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [n for n in os.environ if n.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_requeue_of_a_job_and_of_a_task_of_an_array(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(job, 0)
+    requeue(signal.SIGTERM)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4700")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    requeue(signal.SIGUSR1)
+    called = (job / "called").read_text().splitlines()
+    assert called == [
+        f"%s {verb} {number}" for number in ("4711", "4700_3") for verb in ("show --oneliner job", "requeue")
+    ]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_requeue_that_fails_is_told(there: bool, job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if there:
+        stand_in(job, 1)
+    requeue(signal.SIGUSR1)
+    assert "job 4711 could not be requeued" in caplog.text
+    assert ("(no)" in caplog.text) == there
+    assert "--run.id" in caplog.text
+
+
+def test_a_batch_job_names_its_run(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_slurm_job()
+    assert default_id() == "slurm-4711"
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert default_id() == "slurm-4711-3"
+
+
+@pytest.mark.parametrize("name", ["bash", "interactive"])
+def test_runs_from_a_shell_of_slurm_are_not_one_run(
+    name: str, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_NAME", name)
+    monkeypatch.setenv("BRAINDINO_RUN_ID", "date-and-time")
+    assert not in_slurm_job()
+    assert default_id() == "date-and-time"
+    for step in ("0", "1"):  # `srun` within `salloc`, twice
+        monkeypatch.setenv("SLURM_STEP_ID", step)
+        monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+        assert default_id() == f"slurm-4711-step{step}"
+
+
+def test_tasks_of_srun_within_salloc_are_one_group(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning by itself sees a shell, and would start a group of two from each of the two."""
+    told = {"JOB_NAME": "interactive", "NTASKS": "2", "NTASKS_PER_NODE": "2", "STEP_NUM_TASKS": "2"}
+    told |= {"STEP_ID": "0", "PROCID": "1", "LOCALID": "1", "NODEID": "0"}
+    for key, value in told.items():
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    command = ["fit", "--config", "pretrain_tiny.yaml", "--trainer.devices", "2", "--run.root", str(job)]
+    (job / "store").mkdir()
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        Trainer, "fit", lambda self, *_, **__: seen.append((self.global_rank, self.world_size))
+    )
+    assert main([*command, "--data.store", str(job / "store")]) == 0
+    assert seen == [(1, 2)]
