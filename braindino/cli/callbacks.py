@@ -121,6 +121,9 @@ class Checkpoints(ModelCheckpoint):
         path = Path(str(self.dirpath)) / f"step{trainer.global_step:07d}.ckpt"
         if not trainer.strategy.broadcast(path.exists()):  # one answer for all, who save together
             trainer.save_checkpoint(path)
+        if trainer.is_global_zero:  # Lightning forgets these, so that every requeueing would leave one behind
+            for old in sorted(path.parent.glob("step*.ckpt"), key=lambda file: file.stat().st_mtime)[:-2]:
+                old.unlink()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run whose length is no multiple of the interval keeps its last steps too."""

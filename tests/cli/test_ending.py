@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,22 @@ def test_a_signal_to_one_of_two_processes_ends_both_and_the_run_goes_on_bit_for_
     for (ended, step, weights), (_, _, expected) in zip(again, whole, strict=True):
         assert (ended, step) == (False, 5)
         assert torch.equal(weights, expected)
+
+
+def test_a_run_that_is_ended_again_and_again_keeps_two_checkpoints(tmp_path: Path) -> None:
+    options = FitOptions(tmp_path, id="a", checkpoint_every=1000)
+    for told in (1, 3, 5, None):
+        kept = sorted(options.checkpoints.glob("*.ckpt"))
+        t = trainer(
+            7,
+            callbacks=[Checkpoints(options), *([] if told is None else [Tell(told, 0, signal.SIGTERM)])],
+            enable_checkpointing=True,
+            default_root_dir=tmp_path,
+        )
+        with nullcontext() if told is None else pytest.raises(SIGTERMException):
+            t.fit(tiny_module(), FakeSlices(), ckpt_path=kept[-1] if kept else None, weights_only=True)
+    names = sorted(file.name for file in options.checkpoints.iterdir())
+    assert names == ["step0000006.ckpt", "step0000007.ckpt"]
 
 
 def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> None:
