@@ -32,7 +32,7 @@ from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
 from braindino.cli.run_folder import FitOptions
-from braindino.cli.slurm import in_interactive_step, in_slurm_job, requeue
+from braindino.cli.slurm import check_tasks, in_interactive_step, in_slurm_job, requeue
 from braindino.encoders.checkpoints import last_checkpoint, read_file
 from braindino.errors import BraindinoError
 
@@ -168,12 +168,14 @@ class FitCLI(LightningCLI):
         if not evaluating:
             callbacks += [RecordPeople(), Environment(options.folder)]
         kwargs["callbacks"] = callbacks
-        if in_interactive_step() and not config["plugins"]:
-            kwargs["plugins"] = SLURMEnvironment(auto_requeue=False)
         try:
-            return super().instantiate_trainer(**kwargs)
-        except (ValueError, TypeError, MisconfigurationException) as error:
+            if in_interactive_step() and not config["plugins"]:
+                kwargs["plugins"] = SLURMEnvironment(auto_requeue=False)
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
             raise BraindinoError(f"trainer: {error}") from error
+        check_tasks(trainer.world_size)
+        return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """The run's newest checkpoint, for an evaluation the best if one is kept, unless another is named."""

@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from braindino.cli.callbacks import wandb_logger
 from braindino.cli.run_folder import ProbeOptions, write_environment
+from braindino.cli.slurm import check_tasks
 from braindino.cli.state import recorded
 from braindino.datasets import DATASETS, dataset_class
 from braindino.datasets.datamodule import ScanDataModule
@@ -56,9 +57,11 @@ class ProbeCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer as the config describes it; each cell of the study adds arguments of its own."""
         try:
-            return super().instantiate_trainer(**{"logger": False, **kwargs})
-        except (ValueError, TypeError, MisconfigurationException) as error:
+            trainer = super().instantiate_trainer(**{"logger": False, **kwargs})
+        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
             raise BraindinoError(f"trainer: {' '.join(str(error).split())[:300]}") from error
+        check_tasks(trainer.world_size)
+        return trainer
 
     def refuse_what_the_study_decides(self) -> None:
         """Raise BraindinoError for a trainer setting that would be overridden, or change results unseen."""

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import time
 
+from braindino.errors import BraindinoError
+
 log = logging.getLogger(__name__)
 NEAR = 900  # seconds; a SIGTERM that comes earlier than this before a job's limit is no time limit
 _SHELLS = ("bash", "interactive")  # what `srun --pty bash` and `salloc` call their jobs
@@ -27,18 +29,37 @@ def in_interactive_step() -> bool:
     return several and os.environ.get("SLURM_JOB_NAME") in _SHELLS
 
 
+def check_tasks(processes: int) -> None:
+    """Refuse tasks of `srun` that are no group: Lightning would run the whole training in each of them.
+
+    Args:
+        processes: of the trainer, on all nodes.
+
+    Raises:
+        BraindinoError: there are several tasks, and not as many as the trainer has processes.
+    """
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks > 1 and tasks != processes and "TORCHELASTIC_RUN_ID" not in os.environ:
+        raise BraindinoError(
+            f"srun started {tasks} tasks, but trainer.devices times trainer.num_nodes is {processes}.\n"
+            "Start one task, or set --trainer.devices to the tasks per node and --trainer.num_nodes."
+        )
+
+
 def slurm_id() -> str | None:
     """The name of the run that this job or step is, the same for all its tasks; None for anything else.
 
     A shell is nothing to name a run after: the second one would go on with the first.
     """
-    job = os.environ.get("SLURM_JOB_ID")
     if in_interactive_step():
-        return f"slurm-{job}-step{os.environ['SLURM_STEP_ID']}"
-    if not in_slurm_job():
-        return None
-    task = os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"slurm-{job}" + (f"-{task}" if task else "")
+        return f"slurm-{os.environ['SLURM_JOB_ID']}-step{os.environ['SLURM_STEP_ID']}"
+    return f"slurm-{_number().replace('_', '-')}" if in_slurm_job() else None
+
+
+def _number() -> str:
+    """What the user knows the job by: tasks of an array have one of their own too, never shown."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
 
 def to_be_requeued(sent: signal.Signals, shown: str, now: float) -> bool:
@@ -65,9 +86,7 @@ def requeue(sent: signal.Signals) -> None:
     """
     if not in_slurm_job():
         return
-    job, array = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_ARRAY_JOB_ID")
-    if array:
-        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    job = _number()
     try:
         if not to_be_requeued(sent, _scontrol("show", "--oneliner", "job", job), time.time()):
             return

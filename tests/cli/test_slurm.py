@@ -10,7 +10,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from braindino.cli.main import main
 from braindino.cli.run_folder import default_id
-from braindino.cli.slurm import in_slurm_job, requeue, to_be_requeued
+from braindino.cli.slurm import check_tasks, in_slurm_job, requeue, to_be_requeued
+from braindino.errors import BraindinoError
 
 SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Deadline=N/A SuspendTime=None\n"
 
@@ -79,8 +80,9 @@ def test_a_requeue_that_fails_is_told(there: bool, job: Path, caplog: pytest.Log
 def test_a_batch_job_names_its_run(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_slurm_job()
     assert default_id() == "slurm-4711"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4700")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    assert default_id() == "slurm-4711-3"
+    assert default_id() == "slurm-4700-3"
 
 
 @pytest.mark.parametrize("name", ["bash", "interactive"])
@@ -112,3 +114,27 @@ def test_tasks_of_srun_within_salloc_are_one_group(job: Path, monkeypatch: pytes
     )
     assert main([*command, "--data.store", str(job / "store")]) == 0
     assert seen == [(1, 2)]
+
+
+def test_tasks_that_would_each_be_a_run_of_their_own_are_refused(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, value in {"NTASKS": "2", "NTASKS_PER_NODE": "2", "STEP_NUM_TASKS": "2", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    (job / "store").mkdir()
+    command = ["fit", "--config", "pretrain_tiny.yaml", "--data.store", str(job / "store")]
+    assert main([*command, "--run.root", str(job)]) == 2  # the config says one device
+    assert "srun started 2 tasks, but trainer.devices times trainer.num_nodes is 1" in capsys.readouterr().err
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    assert main([*command, "--run.root", str(job), "--trainer.devices", "2"]) == 2
+    assert "Use `--ntasks-per-node=2` instead" in capsys.readouterr().err
+
+
+def test_torchrun_on_each_of_two_nodes_has_processes_of_its_own(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(BraindinoError):
+        check_tasks(4)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    check_tasks(4)
