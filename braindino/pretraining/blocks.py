@@ -7,7 +7,8 @@ from timm.models.eva import EvaAttention, EvaBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braindino.pretraining.rope import rotate_queries_and_keys
+from braindino.pretraining.linear import linear
+from braindino.pretraining.rope import queries_keys_values
 
 
 class Block(nn.Module):
@@ -48,7 +49,8 @@ class Block(nn.Module):
         return _residual(_residual(x, attend, first), self._think, second)
 
     def _think(self, x: Tensor) -> Tensor:
-        return _scaled(self.mlp.fc2, self.gamma_2, self.mlp.act(self.mlp.fc1(self.norm2(x))))
+        inner = linear(self.norm2(x), self.mlp.fc1.weight, self.mlp.fc1.bias)
+        return _scaled(self.mlp.fc2, self.gamma_2, self.mlp.act(inner))
 
     def _wanted(
         self, x: Tensor, sin: Tensor, cos: Tensor, first: Tensor | None, second: Tensor | None, rows: Tensor
@@ -68,8 +70,8 @@ def _attention(attention: EvaAttention, x: Tensor, sin: Tensor, cos: Tensor) -> 
     bias = None
     if attention.q_bias is not None:
         bias = torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
-    qkv = F.linear(x, attention.qkv.weight, bias).unflatten(-1, (3, attention.num_heads, -1))
-    query, key, value = rotate_queries_and_keys(qkv, sin, cos).transpose(1, 3).unbind(2)
+    qkv = linear(x, attention.qkv.weight, bias).unflatten(-1, (3, attention.num_heads, -1))
+    query, key, value = queries_keys_values(qkv, sin, cos)
     mixed = F.scaled_dot_product_attention(query, key, value)
     return mixed.transpose(1, 2).flatten(2)
 
@@ -81,8 +83,8 @@ def _factor(subset: Tensor, x: Tensor) -> Tensor:
 def _scaled(layer: nn.Linear, gamma: nn.Parameter | None, x: Tensor) -> Tensor:
     """LayerScale after a linear layer: into its weights, which are fewer than what comes out for a batch."""
     if gamma is None:
-        return layer(x)
-    return F.linear(x, gamma[:, None] * layer.weight, gamma * layer.bias)
+        return linear(x, layer.weight, layer.bias)
+    return linear(x, gamma[:, None] * layer.weight, gamma * layer.bias)
 
 
 def _residual(x: Tensor, branch: Callable[[Tensor], Tensor], subset: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braindino.pretraining import limits
+from braindino.pretraining.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ProjectionHead(nn.Module):
         layers: list[nn.Module] = []
         for i, (narrow, wide) in enumerate(pairwise(widths)):
             layers += [nn.GELU()] if i else []
-            layers += [nn.Linear(narrow, wide)]
+            layers += [Linear(narrow, wide)]
         self.mlp = nn.Sequential(*layers)
         self.prototypes = nn.Linear(config.bottleneck, config.prototypes, bias=False)
         for module in self.mlp:

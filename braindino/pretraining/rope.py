@@ -76,11 +76,11 @@ class Rope:
         return torch.cat([angles.sin(), angles.sin(), angles.cos(), angles.cos()], dim=-1)
 
 
-def rotate_queries_and_keys(qkv: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-    """(N, tokens, 3, heads, head_dim) with queries and keys x turned: x * cos + (-x2, x1) * sin.
+def queries_keys_values(qkv: Tensor, sin: Tensor, cos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of (N, tokens, 3, heads, head_dim) each as (N, heads, tokens, head_dim), queries and keys rotated.
 
-    x1 and x2 are the halves of the last dimension. In place, as nothing else needs what went in; the gradient
-    is the rotation back, and comes in one piece for queries, keys and values.
+    x is turned to x * cos + (-x2, x1) * sin, where x1 and x2 are the halves of the last dimension. In place:
+    what goes in is used up. The gradient is turned back while the three are put together again.
 
     Args:
         sin, cos: (tokens, 1, 1, head_dim), whose two halves are equal.
@@ -89,33 +89,48 @@ def rotate_queries_and_keys(qkv: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
         x = qkv[:, :, :2]
         first, second = x.chunk(2, dim=-1)
         turned = x * cos + torch.cat([-second, first], dim=-1) * sin
-        return torch.cat([turned.to(qkv.dtype), qkv[:, :, 2:]], dim=2)
-    rotated: Tensor = _Rotate.apply(qkv, sin, cos)
-    return rotated
+        return _apart(torch.cat([turned.to(qkv.dtype), qkv[:, :, 2:]], dim=2))
+    parts: tuple[Tensor, Tensor, Tensor] = _Rotate.apply(qkv, sin, cos)
+    return parts
+
+
+def _apart(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    query, key, value = qkv.transpose(1, 3).unbind(2)
+    return query, key, value
 
 
 class _Rotate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, qkv: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, qkv: Tensor, sin: Tensor, cos: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(sin, cos)
-        ctx.mark_dirty(qkv)
-        return _turn(qkv, sin, cos)
+        x = qkv[:, :, :2]
+        turned = x.to(sin.dtype)  # itself, unless it is in half precision, which would round at every step
+        half = x.shape[-1] // 2
+        first, second = turned[..., :half], turned[..., half:]
+        of_first, of_second = second * sin[..., :half], first * sin[..., :half]
+        turned *= cos
+        first -= of_first
+        second += of_second
+        if turned is not x:
+            x.copy_(turned)
+        return _apart(qkv)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
         sin, cos = ctx.saved_tensors  # type: ignore[attr-defined]
-        return _turn(gradient.clone(), -sin, cos), None, None
-
-
-def _turn(qkv: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-    x = qkv[:, :, :2]
-    turned = x.to(sin.dtype)  # itself, unless it is in half precision, which would round at every step
-    half = x.shape[-1] // 2
-    first, second = turned[..., :half], turned[..., half:]
-    of_first, of_second = second * sin[..., :half], first * sin[..., :half]
-    turned *= cos
-    first -= of_first
-    second += of_second
-    if turned is not x:
-        x.copy_(turned)
-    return qkv
+        cosine, half = cos[:, 0], cos.shape[-1] // 2
+        sine = sin[:, 0, :, :half]
+        images, heads, tokens, width = gradients[0].shape
+        whole = gradients[0].new_empty(images, tokens, 3, heads, width)
+        for part, gradient in zip(whole.unbind(2)[:2], gradients, strict=False):
+            x = gradient.transpose(1, 2).to(sin.dtype)
+            turned = part if part.dtype == sin.dtype else torch.empty_like(x)
+            torch.mul(x, cosine, out=turned)
+            turned[..., :half].addcmul_(x[..., half:], sine)
+            turned[..., half:].addcmul_(x[..., :half], sine, value=-1)
+            if turned is not part:
+                part.copy_(turned)
+        whole[:, :, 2] = gradients[2].transpose(1, 2)
+        return whole, None, None
