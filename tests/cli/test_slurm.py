@@ -22,7 +22,7 @@ SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Dea
         (signal.SIGUSR1, "RUNNING", "10000", True),
         (signal.SIGUSR1, "CANCELLED", "1000", False),
         (signal.SIGTERM, "RUNNING", "1180", True),
-        (signal.SIGTERM, "RUNNING", "10000", False),  # preemption with time to save, or a signal sent by hand
+        (signal.SIGTERM, "RUNNING", "10000", False),  # a signal sent by hand
         (signal.SIGTERM, "RUNNING", "Unknown", False),  # no limit
         (signal.SIGTERM, "CANCELLED", "1000", False),  # scancel: SLURM takes its time for the end
         (signal.SIGTERM, "COMPLETING", "1180", False),
