@@ -38,6 +38,7 @@ def bench(
     """
     from braindino.cli.benching.plan import Plan
     from braindino.cli.benching.progress import progress_of
+    from braindino.cli.benching.work import check_study
 
     for name, number in (("jobs", jobs), ("resamples", resamples)):
         if number < 1:
@@ -51,6 +52,8 @@ def bench(
 
         print("\n".join(estimate(studies, asked.cells).lines(jobs)))
         return 0
+    for study in studies:  # now, and not hours later in a job
+        check_study(study)
     asked.save()
     known = {study: progress_of(study.name, study.folder, asked.cells) for study in studies}
     left = [

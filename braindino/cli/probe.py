@@ -31,7 +31,11 @@ _MACHINE = ("accelerator", "devices", "deterministic", "benchmark", "enable_prog
 
 
 class ProbeCLI(LightningCLI):
-    """Parses a probe's config and makes the module, the data module and the trainers of its cells."""
+    """Parses a probe's config and makes the module, the data module and the trainers of its cells.
+
+    Raises:
+        BraindinoError: a setting that the study decides, or that a probe does not use.
+    """
 
     def __init__(self, args: Sequence[str]) -> None:
         for name in DATASETS:  # jsonargparse finds `--data Cohort` by its short name once it is imported
@@ -47,6 +51,8 @@ class ProbeCLI(LightningCLI):
             args=list(args),
             run=False,
         )
+        self._refuse_what_the_study_decides()
+        self._refuse_what_has_no_effect()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The groups `run` (where to write) and `probe` (the protocol)."""
@@ -63,7 +69,7 @@ class ProbeCLI(LightningCLI):
         check_tasks(trainer.world_size)
         return trainer
 
-    def refuse_what_the_study_decides(self) -> None:
+    def _refuse_what_the_study_decides(self) -> None:
         """Raise BraindinoError for a trainer setting that would be overridden, or change results unseen."""
         trainer = self.config["trainer"].as_dict()
         for key, default in self.parser.get_defaults()["trainer"].as_dict().items():
@@ -74,7 +80,7 @@ class ProbeCLI(LightningCLI):
                     f"Of the trainer's settings a probe takes {', '.join(_MACHINE)}."
                 )
 
-    def refuse_what_has_no_effect(self) -> None:
+    def _refuse_what_has_no_effect(self) -> None:
         """Raise BraindinoError for a setting of loaders that the probe does not use."""
         given, defaults = self.config["data"]["init_args"].as_dict(), {"batch_size": 4, "num_workers": 0}
         in_loop = self.model.head.dense or self.config_init["probe"].cache is False
@@ -110,8 +116,6 @@ class ProbeCLI(LightningCLI):
 def run_probe(arguments: Sequence[str]) -> int:
     """Run the study that the config describes, print its table and where it is."""
     cli = ProbeCLI(arguments)
-    cli.refuse_what_the_study_decides()
-    cli.refuse_what_has_no_effect()
     folder = cli.folder()
     # A folder that holds a study keeps its config until the study has accepted this one as the same.
     known = (folder / "study.json").exists()

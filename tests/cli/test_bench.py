@@ -164,6 +164,19 @@ def test_a_job_array(
     assert "braindino[cluster]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("how", [[], ["--submit"], ["--dry-run"]])
+def test_what_a_probe_refuses_is_refused_before_anything_runs(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: list[str]
+) -> None:
+    plan = write_plan(tmp_path, cohort)
+    tasks = yaml.safe_load(Path(plan).read_text())["tasks"]
+    tasks[1]["trainer.max_steps"] = 3
+    plan = write_plan(tmp_path, cohort, tasks=tasks)
+    assert main(["bench", plan, *how]) == 2
+    assert "linear, first: trainer.max_steps: the protocol of a probe decides it" in capsys.readouterr().err
+    assert not (tmp_path / "bench").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

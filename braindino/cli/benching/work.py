@@ -14,12 +14,21 @@ from typing import Any
 from tqdm import tqdm
 
 from braindino.cli.benching.plan import Study
+from braindino.cli.lightning import parse_probe
 from braindino.cli.main import main
 from braindino.cli.state import read_state, record_failure
 from braindino.errors import BraindinoError
 
 LOG = "log.txt"
 INTERRUPTED = 130
+
+
+def check_study(study: Study) -> None:
+    """Raise BraindinoError, with the study's name, for what `braindino probe` would refuse."""
+    try:
+        parse_probe(study.arguments)
+    except BraindinoError as error:
+        raise BraindinoError(f"{study.name}: {error}") from None
 
 
 def run_studies(studies: Sequence[Study], jobs: int) -> dict[Study, str]:
