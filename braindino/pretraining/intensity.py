@@ -1,4 +1,4 @@
-"""Intensity changes of slices, drawn once per slice and shared by all its views."""
+"""Intensity changes of a batch of slices, or of their views."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

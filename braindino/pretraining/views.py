@@ -42,7 +42,11 @@ class ViewsConfig:
         gram_size: side at which the Gram teacher sees the global crops, or a list; None without one.
         ratios: probability of each entry of the lists, in any scale; None for equal ones.
         flip: probability of a left-right flip, per view.
-        intensity: changes made once per slice and shared by all its views but the Gram teacher's.
+        intensity: changes of all views but the Gram teacher's.
+        shared_intensity: change a slice once, before its views are cut (the method). False changes each view
+            on its own, sigmas being in its pixels and gamma in its range: where slices are few, what all views
+            of a slice share tells it from the others sooner than its anatomy does, and contrast is such a
+            thing.
     """
 
     global_size: int | tuple[int, ...] = 256
@@ -54,6 +58,7 @@ class ViewsConfig:
     ratios: tuple[float, ...] | None = None
     flip: float = 0.5
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
+    shared_intensity: bool = True
 
     def __post_init__(self) -> None:
         """Refuse crops that cannot be cut."""
@@ -144,17 +149,27 @@ def make_views(batch: Mapping[str, Tensor], config: ViewsConfig, randomness: Ran
     sizes = config.draw_resolution(randomness.shared)
     with torch.autocast(raw.device.type, enabled=False):
         unchanged = decode(raw, batch["step"], batch["zero"])
-        slices = change_intensity(unchanged, config.intensity, randomness.host, randomness.device)
+
+        def change(pixels: Tensor) -> Tensor:
+            return change_intensity(pixels, config.intensity, randomness.host, randomness.device)
+
+        slices = change(unchanged) if config.shared_intensity else unchanged
         size = (slices.shape[1], slices.shape[2])
 
         def boxes(views: int, scale: tuple[float, float]) -> Boxes:
             return sample_boxes(views, len(slices), size, scale, config.flip, randomness.host)
 
+        def cut(boxes: Boxes, side: int) -> Tensor:
+            crops = crop(slices, boxes, side)
+            if not config.shared_intensity:
+                crops = change(crops.flatten(0, 2)).view(crops.shape)
+            return crops
+
         global_boxes = boxes(GLOBAL_CROPS, config.global_scale)
-        global_crops = crop(slices, global_boxes, sizes.global_size)
+        global_crops = cut(global_boxes, sizes.global_size)
         side = sizes.local_size
         local_crops = slices.new_zeros(0, len(slices), 1, side, side)
         if config.local_crops:
-            local_crops = crop(slices, boxes(config.local_crops, config.local_scale), side)
+            local_crops = cut(boxes(config.local_crops, config.local_scale), side)
         gram_crops = None if sizes.gram_size is None else crop(unchanged, global_boxes, sizes.gram_size)
         return Views(global_crops, local_crops, gram_crops)

@@ -126,6 +126,23 @@ def test_intensity_changes_are_shared_by_all_views_of_a_slice() -> None:
     torch.testing.assert_close(plain.global_crops, torch.ones_like(plain.global_crops))
 
 
+def test_each_view_may_be_changed_on_its_own_but_never_the_gram_teachers() -> None:
+    """Slices of ones show the factor of each view."""
+    intensity = IntensityConfig(noise=0, smoothing=0, scaling=1, low_resolution=0, gamma=0)
+    config = ViewsConfig(
+        32, local_size=16, local_crops=2, gram_size=40, intensity=intensity, shared_intensity=False
+    )
+    batch = {"slices": torch.ones(6, 40, 40).half(), "step": torch.ones(6), "zero": torch.zeros(6)}
+    views, again = (make_views(batch, config, Randomness.of(0, 0, 0, CPU)) for _ in range(2))
+    factors = torch.cat([crops.mean((2, 3, 4)) for crops in (views.global_crops, views.local_crops)])
+    assert 0.75 <= factors.min() < factors.max() <= 1.25
+    assert factors.std(dim=0).min() > 0.01  # over the views of each slice
+    assert len(factors.flatten().unique()) == 24
+    assert views.gram_crops is not None
+    torch.testing.assert_close(views.gram_crops, torch.ones_like(views.gram_crops))
+    assert torch.equal(views.local_crops, again.local_crops)
+
+
 def test_each_change_happens_as_often_as_asked() -> None:
     slices = torch.rand(2000, 6, 6)
     for name in ("noise", "smoothing", "scaling", "low_resolution", "gamma"):
