@@ -44,9 +44,8 @@ class ViewsConfig:
         flip: probability of a left-right flip, per view.
         intensity: changes of all views but the Gram teacher's.
         shared_intensity: change a slice once, before its views are cut (the method). False changes each view
-            on its own, sigmas being in its pixels and gamma in its range: where slices are few, what all views
-            of a slice share tells it from the others sooner than its anatomy does, and contrast is such a
-            thing.
+            on its own, with sigmas in its pixels and gamma in its range: where slices are few, what all its
+            views share tells a slice from the others sooner than its anatomy does, as contrast would.
     """
 
     global_size: int | tuple[int, ...] = 256
