@@ -52,13 +52,13 @@ def bench(
 
         print("\n".join(estimate(studies, asked.cells).lines(jobs)))
         return 0
-    for study in studies:  # now, and not hours later in a job
-        check_study(study)
-    asked.save()
     known = {study: progress_of(study.name, study.folder, asked.cells) for study in studies}
     left = [
         study for study in studies if not (known[study].state == "done" and known[study].done == asked.cells)
     ]
+    for study in left:  # now, and not hours later in a job
+        check_study(study, elsewhere=submit)
+    asked.save()
     running = [study for study in left if known[study].state == "running"]
     if running:
         raise BraindinoError(

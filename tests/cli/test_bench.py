@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from braindino.cli.benching import work
+from braindino.cli.benching.plan import Study
 from braindino.cli.main import main
 
 TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
@@ -175,6 +176,23 @@ def test_what_a_probe_refuses_is_refused_before_anything_runs(
     assert main(["bench", plan, *how]) == 2
     assert "linear, first: trainer.max_steps: the protocol of a probe decides it" in capsys.readouterr().err
     assert not (tmp_path / "bench").exists()
+
+
+def test_devices_that_only_the_jobs_have_are_asked_for_here(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bench is submitted from a login node, which has no GPU."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    plan = write_plan(tmp_path, cohort)
+    tasks = yaml.safe_load(Path(plan).read_text())["tasks"]
+    tasks[1] |= {"trainer.accelerator": "cuda", "trainer.devices": 2}
+    plan = write_plan(tmp_path, cohort, tasks=tasks)
+    handed: list[Study] = []
+    monkeypatch.setattr(work, "submit", lambda studies, *_: handed.extend(studies) or ["1"])
+    assert main(["bench", plan]) == 2
+    assert "linear, first: trainer: " in capsys.readouterr().err
+    assert main(["bench", plan, "--submit"]) == 0
+    assert "--trainer.accelerator=cuda" in [a for study in handed for a in study.arguments]
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,18 @@ LOG = "log.txt"
 INTERRUPTED = 130
 
 
-def check_study(study: Study) -> None:
-    """Raise BraindinoError, with the study's name, for what `braindino probe` would refuse."""
+# What any machine has: a login node need not have the GPUs that a study asks for.
+_ANYWHERE = ("--trainer.accelerator=cpu", "--trainer.devices=1")
+
+
+def check_study(study: Study, elsewhere: bool) -> None:
+    """Raise BraindinoError, with the study's name, for what `braindino probe` would refuse.
+
+    Args:
+        elsewhere: the study is for another machine, whose devices are not known here.
+    """
     try:
-        parse_probe(study.arguments)
+        parse_probe([*study.arguments, *(_ANYWHERE if elsewhere else ())])
     except BraindinoError as error:
         raise BraindinoError(f"{study.name}: {error}") from None
 
