@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # What torch.compile puts in a linear layer's place; uncompiled, torch asks another library.
@@ -32,6 +33,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         or weight.dtype != torch.float32
         or torch.is_autocast_enabled("cpu")
         or not x.numel()
+        or x.dim() < 2
     )
     if plain:
         return F.linear(x, weight, bias)
@@ -54,6 +56,7 @@ class _Linear(torch.autograd.Function):
         return _product(x, weight, bias)
 
     @staticmethod
+    @once_differentiable  # oneDNN's operator has no derivative: a second one would be 0, with a mere warning
     def backward(
         ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from timm.models.eva import Eva
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class _Rotate(torch.autograd.Function):
         return _apart(qkv)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
         sin, cos = ctx.saved_tensors  # type: ignore[attr-defined]
         cosine, half = cos[:, 0], cos.shape[-1] // 2

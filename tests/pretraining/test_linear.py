@@ -17,7 +17,7 @@ def case(shape: tuple[int, ...], bias: bool) -> list[torch.Tensor | None]:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (0,)])
+@pytest.mark.parametrize("shape", [(), (7,), (3, 5), (2, 3, 4), (0,)])
 def test_equals_a_product_in_float64(shape: tuple[int, ...], bias: bool) -> None:
     given = case(shape, bias)
     ours = [None if t is None else t.clone().requires_grad_() for t in given]
@@ -56,6 +56,18 @@ def test_a_gradient_that_is_no_block_of_memory_is_taken() -> None:
     expected = torch.zeros_like(x)
     expected[::2, 1:] = weight.sum(dim=0)
     torch.testing.assert_close(grown.grad, expected)
+
+
+def test_a_second_derivative_is_refused_and_not_zero() -> None:
+    x, weight, _ = case((3,), False)
+    assert x is not None
+    assert weight is not None
+    weight.requires_grad_()
+    (first,) = torch.autograd.grad(
+        linear(x.requires_grad_(), weight, None).square().sum(), x, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
 
 
 def _autocast(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -67,3 +67,12 @@ def test_queries_and_keys_are_turned_and_gradients_turned_back(dtype: torch.dtyp
     expected = torch.stack([*turned_back, back[2].double()], dim=2)
     assert leaf.grad is not None
     torch.testing.assert_close(leaf.grad.double(), expected, **bound)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    angle = torch.ones(5, 1, 1, 8)
+    given = torch.ones(2, 5, 3, 2, 8, requires_grad=True)
+    query, _, _ = queries_keys_values(given * 1, angle.sin(), angle.cos())
+    (first,) = torch.autograd.grad(query.square().sum(), given, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
