@@ -11,6 +11,7 @@ from braindino.errors import BraindinoError
 
 log = logging.getLogger(__name__)
 NEAR = 900  # seconds; a SIGTERM that comes earlier than this before a job's limit is no time limit
+PATIENCE = 120  # seconds; scontrol by itself may wait for a controller that is down or overloaded
 _SHELLS = ("bash", "interactive")  # what `srun --pty bash` and `salloc` call their jobs
 
 
@@ -25,8 +26,26 @@ def in_interactive_step() -> bool:
     Lightning goes by the name of the job, which is that of the shell: it would take each task for a run
     that has to start the others, and wait for ever.
     """
-    several = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    return several and os.environ.get("SLURM_JOB_NAME") in _SHELLS
+    return _tasks() > 1 and os.environ.get("SLURM_JOB_NAME") in _SHELLS
+
+
+def _tasks() -> int:
+    """Of the step of `srun` that this is one of.
+
+    `srun --ntasks 4 --pty bash` counts four, but only the first gets the terminal and is a shell; the others
+    end at once. What runs in that shell is by itself.
+    """
+    if os.environ.get("SLURM_JOB_NAME") in _SHELLS and "SLURM_PTY_PORT" in os.environ and _has_terminal():
+        return 1  # the variable alone tells nothing: a further `srun` in the shell hands it on
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def check_tasks(processes: int) -> None:
@@ -38,7 +57,7 @@ def check_tasks(processes: int) -> None:
     Raises:
         BraindinoError: there are several tasks, and not as many as the trainer has processes.
     """
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = _tasks()
     if tasks > 1 and tasks != processes and "TORCHELASTIC_RUN_ID" not in os.environ:
         raise BraindinoError(
             f"srun started {tasks} tasks, but trainer.devices times trainer.num_nodes is {processes}.\n"
@@ -101,7 +120,18 @@ def _scontrol(*arguments: str) -> str:
     # Asked instead of SLURM_JOB_END_TIME, which 22.05 does not set and which an extended limit leaves behind.
     times = {"SLURM_TIME_FORMAT": "%s"}
     command = ["scontrol", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **times})
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # users' comments and folders are in what is shown
+            check=False,
+            env={**os.environ, **times},
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(f"scontrol did not answer in {PATIENCE} seconds") from None
     if done.returncode:
         raise OSError(done.stderr.strip())
     return done.stdout

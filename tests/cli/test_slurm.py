@@ -1,7 +1,10 @@
 """Jobs and shells of SLURM: what a run is named after, and when a job goes back into the queue."""
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,13 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from braindino.cli.main import main
 from braindino.cli.run_folder import default_id
-from braindino.cli.slurm import check_tasks, in_slurm_job, requeue, to_be_requeued
+from braindino.cli.slurm import (
+    check_tasks,
+    in_interactive_step,
+    in_slurm_job,
+    requeue,
+    to_be_requeued,
+)
 from braindino.errors import BraindinoError
 
 SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Deadline=N/A SuspendTime=None\n"
@@ -77,6 +86,24 @@ def test_a_requeue_that_fails_is_told(there: bool, job: Path, caplog: pytest.Log
     assert "--run.id" in caplog.text
 
 
+def test_an_scontrol_that_hangs_is_told(
+    job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (job / "scontrol").write_text("#!/bin/bash\nexec sleep 60\n")
+    (job / "scontrol").chmod(0o755)
+    monkeypatch.setattr("braindino.cli.slurm.PATIENCE", 0.2)
+    requeue(signal.SIGUSR1)
+    assert "could not be requeued (scontrol did not answer in 0.2 seconds)" in caplog.text
+
+
+def test_what_is_shown_need_not_be_utf_8(job: Path) -> None:
+    stand_in(job, 0)
+    file = job / "scontrol"
+    file.write_bytes(file.read_bytes().replace(b"Reason=None", b"Comment=gr\xfcn"))
+    requeue(signal.SIGUSR1)
+    assert (job / "called").read_text().splitlines()[-1] == "%s requeue 4711"
+
+
 def test_a_batch_job_names_its_run(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_slurm_job()
     assert default_id() == "slurm-4711"
@@ -114,6 +141,30 @@ def test_tasks_of_srun_within_salloc_are_one_group(job: Path, monkeypatch: pytes
     )
     assert main([*command, "--data.store", str(job / "store")]) == 0
     assert seen == [(1, 2)]
+
+
+def test_a_shell_with_a_terminal_is_no_task_of_several(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`srun --ntasks 4 --pty bash`: the other three ended at once, and to wait for them would be for ever."""
+    told = {"JOB_NAME": "bash", "STEP_NUM_TASKS": "4", "STEP_ID": "0", "PTY_PORT": "40000"}
+    for key, value in told.items():
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    monkeypatch.setattr("braindino.cli.slurm._has_terminal", lambda: True)
+    assert not in_interactive_step()
+    check_tasks(1)
+    monkeypatch.setattr("braindino.cli.slurm._has_terminal", lambda: False)  # `srun` in that shell
+    assert in_interactive_step()
+    with pytest.raises(BraindinoError):
+        check_tasks(1)
+
+
+def test_whether_there_is_a_terminal() -> None:
+    look = "from braindino.cli.slurm import _has_terminal; raise SystemExit(7 if _has_terminal() else 8)"
+    bare = subprocess.run([sys.executable, "-c", look], start_new_session=True, check=False)
+    assert bare.returncode == 8
+    child, _ = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", look])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_tasks_that_would_each_be_a_run_of_their_own_are_refused(
