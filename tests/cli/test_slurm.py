@@ -159,12 +159,16 @@ def test_a_shell_with_a_terminal_is_no_task_of_several(job: Path, monkeypatch: p
 
 def test_whether_there_is_a_terminal() -> None:
     look = "from braindino.cli.slurm import _has_terminal; raise SystemExit(7 if _has_terminal() else 8)"
-    bare = subprocess.run([sys.executable, "-c", look], start_new_session=True, check=False)
-    assert bare.returncode == 8
-    child, _ = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", look])
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    # the first terminal that the leader of a session opens is that of the session
+    taken = f"import os, sys; os.open(sys.argv[1], os.O_RDWR); {look}"
+    ends = pty.openpty()
+    try:
+        for code, expected in ((look, 8), (taken, 7)):
+            command = [sys.executable, "-c", code, os.ttyname(ends[1])]
+            assert subprocess.run(command, start_new_session=True, check=False).returncode == expected
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def test_tasks_that_would_each_be_a_run_of_their_own_are_refused(
