@@ -122,14 +122,17 @@ class Checkpoints(ModelCheckpoint):
         if not trainer.strategy.broadcast(path.exists()):  # one answer for all, who save together
             trainer.save_checkpoint(path)
         if trainer.is_global_zero:  # Lightning forgets these, so that every requeueing would leave one behind
-            for old in sorted(path.parent.glob("step*.ckpt"), key=lambda file: file.stat().st_mtime)[:-2]:
-                old.unlink()
+            # never this one, whatever the clocks of two machines say
+            others = [file for file in path.parent.glob("step*.ckpt") if file != path]
+            for old in sorted(others, key=lambda file: file.stat().st_mtime)[:-1]:
+                trainer.strategy.remove_checkpoint(old)  # which is a folder for some strategies
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run whose length is no multiple of the interval keeps its last steps too."""
         super().on_train_end(trainer, pl_module)
-        self._ending.listen_no_more()
+        self._ending.be_deaf()  # Lightning's handler would speak to the others in the middle of the writing
         self._save_now(trainer)
+        self._ending.listen_no_more()
 
 
 def loggers_of(options: FitOptions) -> list[Logger]:

@@ -79,8 +79,10 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
             FitCLI(args=[verb, *arguments])
     except SIGTERMException as end:  # from outside: a job's time limit, usually
         if isinstance(end, Ended) and end.first:
-            finish_wandb()
-            requeue(end.sent)
+            try:
+                finish_wandb()
+            finally:
+                requeue(end.sent)
         return 143
     except SystemExit as stop:  # --help and --print_config end so, and Lightning's trainer on Ctrl-C
         if isinstance(stop.__context__, KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.fabric.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -89,6 +91,39 @@ def test_a_run_that_is_ended_again_and_again_keeps_two_checkpoints(tmp_path: Pat
             t.fit(tiny_module(), FakeSlices(), ckpt_path=kept[-1] if kept else None, weights_only=True)
     names = sorted(file.name for file in options.checkpoints.iterdir())
     assert names == ["step0000006.ckpt", "step0000007.ckpt"]
+
+
+def test_what_was_just_written_is_kept_whatever_the_clocks_say(tmp_path: Path) -> None:
+    """A requeued job may run on a machine whose clock is behind."""
+    options = FitOptions(tmp_path, id="a", checkpoint_every=1000)
+    options.checkpoints.mkdir(parents=True)
+    for step, age in ((7, 0), (8, -1000), (9, -2000)):  # strategies that split a checkpoint write folders
+        (options.checkpoints / f"step{step:07d}.ckpt").mkdir()
+        later = time.time() + 10_000 + age
+        os.utime(options.checkpoints / f"step{step:07d}.ckpt", (later, later))
+    t = trainer(1, callbacks=[Checkpoints(options)], enable_checkpointing=True, default_root_dir=tmp_path)
+    t.fit(tiny_module(), FakeSlices())
+    names = sorted(file.name for file in options.checkpoints.iterdir())
+    assert names == ["step0000001.ckpt", "step0000007.ckpt"]
+
+
+def test_a_signal_while_the_last_checkpoint_is_written_is_no_matter_for_lightning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(_SignalConnector, "_sigterm_notifier_fn", lambda _, number, __: told.append(number))
+    save = pl.Trainer.save_checkpoint
+
+    def tell_and_save(self: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", tell_and_save)
+    options = FitOptions(tmp_path, id="a", checkpoint_every=1000)
+    t = trainer(1, callbacks=[Checkpoints(options)], enable_checkpointing=True, default_root_dir=tmp_path)
+    t.fit(tiny_module(), FakeSlices())
+    assert told == []
+    assert [file.name for file in options.checkpoints.iterdir()] == ["step0000001.ckpt"]
 
 
 def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> None:

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from braindino.cli import lightning as room
 from braindino.cli.configs import shipped_configs
+from braindino.cli.ending import Ended
 from braindino.cli.main import main
 from braindino.encoders.checkpoints import load_encoder, read_file
 from braindino.files import read_json
@@ -225,3 +227,21 @@ def test_a_checkpoint_of_another_model_is_refused_and_its_config_kept(
     assert "another model than the config describes" in shown
     assert len(shown.strip().splitlines()) <= 3
     assert config.read_text() == before
+
+
+def test_a_job_goes_back_into_the_queue_even_if_its_loggers_cannot_be_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise Ended(signal.SIGTERM, first=True)
+
+    def fail() -> None:
+        raise OSError("no network")
+
+    put_back: list[signal.Signals] = []
+    monkeypatch.setattr(room, "FitCLI", end)
+    monkeypatch.setattr(room, "finish_wandb", fail)
+    monkeypatch.setattr(room, "requeue", put_back.append)
+    with pytest.raises(OSError, match="no network"):
+        room.run("fit", ["--help"])
+    assert put_back == [signal.SIGTERM]
