@@ -78,7 +78,11 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
                 return run_probe(arguments)
             FitCLI(args=[verb, *arguments])
     except SIGTERMException as end:  # from outside: a job's time limit, usually
-        if isinstance(end, Ended) and end.first:
+        if isinstance(end, Ended):
+            if (
+                not end.first
+            ):  # srun (KillOnBadExit), torchrun and Lightning would kill the first for a failure
+                return 0
             try:
                 finish_wandb()
             finally:

@@ -245,3 +245,19 @@ def test_a_job_goes_back_into_the_queue_even_if_its_loggers_cannot_be_closed(
     with pytest.raises(OSError, match="no network"):
         room.run("fit", ["--help"])
     assert put_back == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(("first", "code"), [(True, 143), (False, 0)])
+def test_only_the_first_process_requeues_and_fails(
+    first: bool, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launcher that sees another one fail kills the first, which has still to speak to SLURM."""
+
+    def end(*_: object, **__: object) -> None:
+        raise Ended(signal.SIGTERM, first)
+
+    put_back: list[signal.Signals] = []
+    monkeypatch.setattr(room, "FitCLI", end)
+    monkeypatch.setattr(room, "requeue", put_back.append)
+    assert room.run("fit", ["--help"]) == code
+    assert put_back == [signal.SIGTERM] * first
