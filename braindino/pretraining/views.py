@@ -44,8 +44,8 @@ class ViewsConfig:
         flip: probability of a left-right flip, per view.
         intensity: changes of all views but the Gram teacher's.
         shared_intensity: change a slice once, before its views are cut (the method). False changes each view
-            on its own, with sigmas in its pixels and gamma in its range: where slices are few, what all its
-            views share tells a slice from the others sooner than its anatomy does, as contrast would.
+            on its own, with sigmas in its pixels and gamma in its range, so that contrast is nothing by which
+            the views of a slice could be told from those of others.
     """
 
     global_size: int | tuple[int, ...] = 256
