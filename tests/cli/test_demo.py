@@ -34,8 +34,7 @@ def auroc(runs: Path) -> dict[str, float]:
 
 def test_true_labels_are_found(made: Path) -> None:
     numbers = auroc(made / "runs")
-    # Runs of other seeds give 0.82 to 0.97: rounding, which differs between processors, makes as much.
-    assert numbers["value"] >= 0.7
+    assert numbers["value"] >= 0.8
     assert numbers["low"] > 0.5
     assert all((made / path).exists() for path in MADE)
 

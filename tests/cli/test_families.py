@@ -44,7 +44,7 @@ FAMILIES = {
     "sequence": Family("brats_sequence_cls", (), "brats2023", ("sequence",), "auroc", 0.9),
     "brain age": Family("brain_age_reg", (), "brain_age", ("age",), "pearson", 0.6),
     "ridge": Family("brain_age_reg", ("--model.head", "RidgeHead"), "brain_age", ("age",), "pearson", 0.6),
-    "days": Family("atlas_reg", (), "atlas", ("days",), "pearson", 0.25),
+    "days": Family("atlas_reg", (), "atlas", ("days",), "pearson", 0.35),
     "molecular": Family("mutation_ucsf", (), "ucsf_pdgm", ("idh",), "auroc", 0.85),
     "1p/19q": Family(
         "mutation_ucsf", (*FLAIR, "--data.target", "codeletion"), "ucsf_pdgm", ("codeletion",), "auroc", 0.7

@@ -107,12 +107,18 @@ def weights_of(
 
 
 def own_cross_attention(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """`weights`, but the cross-attention as `network` has it.
+    """`weights`, with the cross-attention that `network` has: theirs where it fits, else 0.
 
-    MONAI's transformer block holds one that no ViT here ever runs, and its keys differ between releases.
+    MONAI's transformer block holds one that no ViT here ever runs, and its keys differ between releases. Left
+    to chance it would give the encoder another digest at each reading.
     """
     kept = {key: value for key, value in weights.items() if "cross_attn" not in key}
-    return kept | {key: value for key, value in network.state_dict().items() if "cross_attn" in key}
+    for key, value in network.state_dict().items():
+        if "cross_attn" in key:
+            plain = value if "norm" in key else torch.zeros_like(value)  # norms start equal everywhere
+            theirs = weights.get(key, plain)
+            kept[key] = theirs if theirs.shape == value.shape else plain
+    return kept
 
 
 def count(weights: Mapping[str, Tensor], stem: str) -> int:
