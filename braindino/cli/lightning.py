@@ -79,9 +79,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
             FitCLI(args=[verb, *arguments])
     except SIGTERMException as end:  # from outside: a job's time limit, usually
         if isinstance(end, Ended):
-            if (
-                not end.first
-            ):  # srun (KillOnBadExit), torchrun and Lightning would kill the first for a failure
+            if not end.first:  # the first would be killed by srun (KillOnBadExit), torchrun or Lightning
                 return 0
             try:
                 finish_wandb()

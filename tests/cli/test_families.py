@@ -84,6 +84,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def make(name: str) -> Path:
         folder = parent / name
         people, side = (60, 24) if name in ("upenn_gbm", "ucsf_pdgm") else (45, 20)
+        people = 60 if name == "atlas" else people  # its masks that do not fit cost it some
         shape = (side, side + 4, side)
         generator(name)(folder / "data", people=people, sessions=1, shape=shape, seed=0)
         index = ["index", str(folder / "data"), "--dataset", name, "--out", str(folder / "m.csv")]
