@@ -85,8 +85,8 @@ def scan_maps(
 
 def held_patches(slices: np.ndarray, contract: Preprocessing, grid: tuple[int, int]) -> np.ndarray:
     """Which patches of slices (D, H, W), of one scan or several, show mostly foreground: (D, h, w) bool."""
-    scored = contract.normalise == "zscore-background"  # then the background is not 0, but the least
-    background = slices.min(axis=(1, 2), keepdims=True) if scored else 0.0
+    # where the background is not 0 it is the least of the values
+    background = 0.0 if contract.zero_background else slices.min(axis=(1, 2), keepdims=True)
     tall, wide = slices.shape[1] // grid[0], slices.shape[2] // grid[1]
     foreground = (slices != background).reshape(len(slices), grid[0], tall, grid[1], wide)
     held: np.ndarray = foreground.mean(axis=(2, 4)) > 0.5

@@ -29,7 +29,7 @@ def measure(store: Store, key: str) -> dict[str, Any]:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     nonzero = float(sidecar["stats"]["nonzero"])
     slices = np.asarray(store.slices(key))
-    level = slices.min() if store.contract.normalise == "zscore-background" else round(sidecar["zero"])
+    level = round(sidecar["zero"]) if store.contract.zero_background else slices.min()
     found: dict[str, Any] = {
         "foreground": nonzero,
         "volume": nonzero * float(np.prod(geometry.shape) * abs(np.linalg.det(affine[:3, :3]))) / 1000,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from braindino.scans.geometry import Geometry
     from braindino.scans.reading import Scan
 
-NORMALISATIONS = ("zscore-nonzero", "zscore-background", "minmax")
+NORMALISATIONS = ("zscore-nonzero", "zscore-clipped", "zscore-background", "minmax")
 DTYPES = ("uint8", "float16")
 SMALLEST_PLANE = 4  # voxels; a plane thinner than this shows no anatomy, however far it is stretched
 
@@ -36,7 +35,11 @@ class Preprocessing:
         from bottom to top, rows from the back to the front, columns from left to right.
     clip: percentiles of the nonzero voxels that values are clipped to.
     normalise: "zscore-nonzero" (mean and deviation of the clipped nonzero voxels, background exactly 0),
-        "zscore-background" (the same, applied to the background too), "minmax" (0 to 1, background 0).
+        "zscore-clipped" (the background is clipped too, which lifts it to the lower percentile; mean and
+        deviation of all voxels that are above 0 after that, applied to all voxels), "zscore-background" (mean
+        and deviation of the clipped nonzero voxels, applied to the background too: the preset
+        "released-code" until it was corrected, kept for what was made by it), "minmax" (0 to 1, background
+        0).
     depth: number of slices, or None to keep those there are. size: rows and columns.
     spacing: None stretches the scan's field of view over depth and size; a number (mm) keeps proportions:
         voxels of that size in all directions, cropped or padded with background about `centre` (depth None
@@ -120,6 +123,11 @@ class Preprocessing:
         }
 
     @property
+    def zero_background(self) -> bool:
+        """Whether what lies outside of the scan's nonzero voxels is exactly 0 after preparation."""
+        return self.normalise in ("zscore-nonzero", "minmax")
+
+    @property
     def digest(self) -> str:
         """Hex SHA-256: equal contracts have equal digests on every machine."""
         return digest_of_json(self.to_dict())
@@ -147,7 +155,7 @@ PRESETS = {
         orientation="native",
         slice_axes=(2, 0, 1),
         clip=(1.0, 99.0),
-        normalise="zscore-background",
+        normalise="zscore-clipped",
         size=(224, 224),
     ),
     "minmax": Preprocessing(normalise="minmax"),
@@ -176,6 +184,7 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
     Raises ScanError when all nonzero voxels have one value, or when a plane is too thin to show anything.
     """
     from braindino.scans.geometry import Geometry
+    from braindino.scans.normalisation import normalise
     from braindino.scans.reading import ScanError
     from braindino.scans.resampling import linear_weights, resample
 
@@ -188,7 +197,7 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
     # Scans lie in Fortran order: the transpose (Z, Y, X) is in C order, which masks and sums are fastest on.
     stored = np.ascontiguousarray(scan.data.T)
     foreground = stored != 0
-    values, background, low, high, stats = _normalised(scan.path, stored, foreground, contract)
+    values, background, low, high, stats = normalise(scan.path, stored, foreground, contract)
 
     profile = geometry.to_slices(foreground.T).any(axis=(1, 2)).astype(np.float32)
     covered = linear_weights(slices, geometry.grid[0], geometry.windows[0]) @ profile
@@ -222,7 +231,7 @@ Slices = TypeVar("Slices", np.ndarray, "torch.Tensor")
 
 
 def decode(slices: Slices, step: Any, zero: Any) -> Slices:
-    """The float32 values that stored slices stand for: (slices - zero) * step; the background is exactly 0.
+    """The float32 values that stored slices stand for: (slices - zero) * step.
 
     slices: (...) uint8 or float16, an array or a tensor. step, zero: numbers, or arrays (tensors) whose shape
     is a leading part of that of `slices`: (B,) for slices (B, H, W), (B, M) for (B, M, D, H, W).
@@ -236,42 +245,3 @@ def decode(slices: Slices, step: Any, zero: Any) -> Slices:
     step, zero = (torch.as_tensor(v, dtype=torch.float32, device=slices.device) for v in (step, zero))
     step, zero = (v.reshape(*v.shape, *(1,) * (slices.ndim - v.ndim)) for v in (step, zero))
     return (slices.float() - zero) * step
-
-
-def _normalised(
-    path: Path, stored: np.ndarray, foreground: np.ndarray, contract: Preprocessing
-) -> tuple[np.ndarray, float, float, float, dict[str, float]]:
-    """Normalised values in the shape of `stored`, the background, the range of all, statistics."""
-    from braindino.scans.reading import ScanError
-
-    nonzero = stored[foreground]
-    if nonzero.size == 0:
-        raise ScanError(path, "constant volume: every voxel is 0")
-    low, high = (float(value) for value in np.percentile(nonzero, contract.clip))
-    span = high - low
-    if not 1e-30 < span < 1e30:
-        raise ScanError(
-            path,
-            f"constant volume: nonzero voxels are {low:g} from the {contract.clip[0]:g}th to the "
-            f"{contract.clip[1]:g}th percentile" if span == 0 else f"values from {low:g} to {high:g}",
-        )  # fmt: skip
-    # Scaled to 0-1 before any square is taken: no scale of the input can over- or underflow.
-    np.clip(nonzero, low, high, out=nonzero)
-    nonzero -= np.float32(low)
-    nonzero *= np.float32(1 / span)
-    mean = float(nonzero.mean(dtype=np.float64))
-    deviation = float(np.sqrt(np.square(nonzero - np.float32(mean)).mean(dtype=np.float64)))
-    stats = {
-        "low": low, "high": high, "mean": low + mean * span, "deviation": deviation * span,
-        "nonzero": float(nonzero.size / stored.size),
-    }  # fmt: skip
-    bottom, top, background = 0.0, 1.0, 0.0
-    if contract.normalise != "minmax":
-        nonzero -= np.float32(mean)
-        nonzero *= np.float32(1 / deviation)
-        bottom, top = -mean / deviation, (1 - mean) / deviation
-        if contract.normalise == "zscore-background":
-            background = (-low / span - mean) / deviation
-    values = np.full(stored.shape, background, np.float32)
-    values[foreground] = nonzero
-    return values, background, min(bottom, background, 0.0), max(top, background, 0.0), stats

@@ -24,7 +24,14 @@ def reference(ras: np.ndarray, contract: Preprocessing) -> np.ndarray:
         values = np.where(inside, (clipped - low) / (high - low), 0)
     else:
         mean, deviation = clipped[inside].mean(), clipped[inside].std()
-        background = (0 - mean) / deviation if contract.normalise == "zscore-background" else 0
+        if contract.normalise == "zscore-clipped":
+            lifted = np.clip(volume, low, high)
+            mean, deviation = lifted[lifted > 0].mean(), lifted[lifted > 0].std()
+        background = {
+            "zscore-nonzero": 0,
+            "zscore-clipped": (np.clip(0, low, high) - mean) / deviation,
+            "zscore-background": (0 - mean) / deviation,
+        }[contract.normalise]
         values = np.where(inside, (clipped - mean) / deviation, background)
     resize = torch.nn.functional.interpolate
     planes = resize(torch.from_numpy(values)[:, None], contract.size, mode="bilinear", antialias=True)[:, 0]
@@ -41,6 +48,8 @@ def reference(ras: np.ndarray, contract: Preprocessing) -> np.ndarray:
         SMALL,
         SMALL.replace(normalise="minmax", clip=(2, 90)),
         SMALL.replace(normalise="zscore-background", clip=(1, 99)),
+        SMALL.replace(normalise="zscore-clipped", clip=(1, 99)),
+        SMALL.replace(normalise="zscore-clipped", clip=(1, 99), dtype="float16"),
         SMALL.replace(depth=None),
         SMALL.replace(depth=40, size=(9, 33), slice_axes=(0, 2, 1)),
         SMALL.replace(dtype="float16"),
@@ -58,6 +67,44 @@ def test_decoded_slices_equal_a_float64_reference_within_the_quantisation(
     np.testing.assert_allclose(
         decode(prepared.slices, prepared.step, prepared.zero), expected, atol=tolerance
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        # 48 voxels of 1, background among them, and 16 of 3: mean 1.5, deviation 3 ** 0.5 / 2
+        ((0, 0, 1, 3), (-(3**-0.5), -(3**-0.5), -(3**-0.5), 3**0.5)),
+        # a negative lower percentile lifts nothing; 2 and 4 alone are above 0: mean 3, deviation 1
+        ((0, -2, 2, 4), (-3, -5, -1, 1)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_released_code_lifts_the_background_before_it_takes_statistics(
+    values: tuple[int, ...], expected: tuple[float, ...], dtype: str, as_scan: Callable[..., Scan]
+) -> None:
+    volume = np.repeat(np.array(values, np.float32), 16).reshape(4, 4, 4)
+    contract = Preprocessing.preset("released-code", clip=(0, 100), depth=4, size=(4, 4), dtype=dtype)
+    prepared = preprocess(as_scan(volume), contract)
+    decoded = decode(prepared.slices, prepared.step, prepared.zero)
+    by_hand = np.repeat(np.array(expected), 16).reshape(4, 4, 4).transpose(2, 0, 1)
+    np.testing.assert_allclose(decoded, by_hand, atol=0.5 * prepared.step if dtype == "uint8" else 4e-3)
+
+
+def test_released_code_has_mean_0_and_deviation_1_over_all_voxels(
+    head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
+) -> None:
+    contract = Preprocessing.preset("released-code", depth=16, size=(20, 24), dtype="float16")
+    values = preprocess(as_scan(head()), contract).slices.astype(np.float64)  # on the scan's own grid
+    assert abs(values.mean()) < 1e-3
+    assert abs(values.std() - 1) < 1e-3
+    background = head().transpose(2, 0, 1) == 0
+    np.testing.assert_array_equal(values[background], values.min())
+
+
+def test_released_code_refuses_a_scan_without_positive_voxels(as_scan: Callable[..., Scan]) -> None:
+    volume = -np.random.default_rng(0).uniform(1, 2, (8, 8, 8)).astype(np.float32)
+    with pytest.raises(ScanError, match="no voxel is above 0"):
+        preprocess(as_scan(volume), Preprocessing.preset("released-code"))
 
 
 @pytest.mark.parametrize("name", ["paper", "minmax"])

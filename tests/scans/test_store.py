@@ -88,6 +88,16 @@ def test_a_store_of_another_contract_is_refused_with_both_shown(filled: Store) -
         Store.create(filled.path, CONTRACT, strip_cmd="strip {in} {out}")
 
 
+def test_store_of_the_uncorrected_released_code_is_refused_with_both_shown(tmp_path: Path) -> None:
+    uncorrected = Preprocessing.preset("released-code", normalise="zscore-background")
+    Store.create(tmp_path / "old", uncorrected)
+    with pytest.raises(BraindinoError, match="prepared") as error:
+        Store.create(tmp_path / "old", Preprocessing.preset("released-code"))
+    assert "normalise=zscore-background" in str(error.value)
+    assert "normalise=zscore-clipped" in str(error.value)
+    assert uncorrected.digest != Preprocessing.preset("released-code").digest
+
+
 def test_what_is_no_store_is_refused(tmp_path: Path, filled: Store) -> None:
     with pytest.raises(BraindinoError, match=r"no store there.*\n.*braindino prepare"):
         Store.open(tmp_path / "nowhere")
