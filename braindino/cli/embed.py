@@ -25,6 +25,7 @@ def embed(
     level: Literal["scan", "slice", "patch"] = "scan",
     every: int = 1,
     store: Path = Path("store"),
+    strip_cmd: str | None = None,
     cache: Path | None = None,
     jobs: int = 1,
     batch_size: int = 128,
@@ -45,6 +46,8 @@ def embed(
             `patch` one patch token a row (columns `slice`, `row`, `column`).
         every: of a scan's slices take the first and every so many after it (`slice`, `patch`).
         store: folder of prepared scans; made if it is not there.
+        strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
+            is not run.
         cache: folder of the features; `features` inside the store if omitted.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
@@ -74,7 +77,7 @@ def embed(
     table = Manifest.read(manifest).table
     table = table[table["modality"] != MASK].reset_index(drop=True)
     target = open_device(device)
-    network, there = open_encoder(encoder, store)
+    network, there = open_encoder(encoder, store, strip_cmd)
     if network.dimensions == 3 and level != "scan":
         raise BraindinoError(f"--level {level}: {encoder} is a 3-D encoder, it has one vector per scan.")
     report = fill(there, table, jobs=jobs)

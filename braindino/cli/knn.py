@@ -23,6 +23,7 @@ def knn(
     seed: int = 0,
     resamples: int = 1000,
     store: list[str] | None = None,
+    strip_cmd: str | None = None,
     jobs: int = 1,
     batch_size: int = 128,
     device: Device = "auto",
@@ -45,6 +46,8 @@ def knn(
         seed: which people those are.
         resamples: draws of people for the intervals; 0 for none.
         store: folder of prepared scans, one for all encoders or one for each; `store` if omitted.
+        strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
+            is not run.
         jobs: processes that prepare scans, and resample people for the intervals.
         batch_size: slices that go through the encoder at once.
         device: where the encoders run.
@@ -82,7 +85,7 @@ def knn(
     where = open_device(device)
     features, usable = {}, pd.Series(True, index=scans.index)
     for name, spec, folder in zip(_names(encoder), encoder, stores, strict=True):
-        features[name], there = _features(spec, folder, scans, jobs, batch_size, str(where))
+        features[name], there = _features(spec, folder, strip_cmd, scans, jobs, batch_size, str(where))
         usable &= there
     lost = int((~usable).sum())
     kept = scans[usable].reset_index(drop=True)
@@ -117,7 +120,13 @@ def knn(
 
 
 def _features(
-    spec: str, folder: Path, scans: "pd.DataFrame", jobs: int, batch_size: int, device: str
+    spec: str,
+    folder: Path,
+    strip_cmd: str | None,
+    scans: "pd.DataFrame",
+    jobs: int,
+    batch_size: int,
+    device: str,
 ) -> "tuple[np.ndarray, pd.Series[bool]]":
     """(N, D) mean CLS tokens, 0 where there are none, and which scans have them."""
     import numpy as np
@@ -127,7 +136,7 @@ def _features(
     from braindino.encoders.features import extract
     from braindino.scans.store import fill
 
-    network, store = open_encoder(spec, folder)
+    network, store = open_encoder(spec, folder, strip_cmd)
     fill(store, scans, jobs=jobs)
     store.refresh()
     keys = pd.Series([store.key_of(path) or "" for path in scans["path"]], index=scans.index, dtype=object)

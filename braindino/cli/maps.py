@@ -29,6 +29,7 @@ def maps(
     mm: tuple[float, float, float] | None = None,
     slices: int = 6,
     store: Path | None = None,
+    strip_cmd: str | None = None,
     jobs: int = 1,
     batch_size: int = 64,
     device: Device = "auto",
@@ -50,6 +51,8 @@ def maps(
         mm: the same by a position in the scan's space, as `--mm -12 5 30`.
         slices: how many slices the picture shows.
         store: folder of prepared scans and their features; `store` in the output folder if omitted.
+        strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
+            is not run.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: where the encoder runs.
@@ -69,7 +72,7 @@ def maps(
         raise BraindinoError(f"--slices {slices}: expected 1 or more.")
     target = open_device(device)
     files, refused = _files(scans, out / "dicom")
-    network, there = open_encoder(encoder, store or out / "store")
+    network, there = open_encoder(encoder, store or out / "store", strip_cmd)
     fill(there, pd.DataFrame({"path": [str(path) for path in files.values()]}), jobs=jobs)
     there.refresh()
     reasons = there.rejects().set_index("path")["reason"]

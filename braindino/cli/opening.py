@@ -12,21 +12,25 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def open_encoder(spec: str, store: Path) -> "tuple[Encoder, Store]":
-    """The encoder, and the store prepared by its contract, made if it is not there.
+def open_encoder(spec: str, store: Path, strip_cmd: str | None = None) -> "tuple[Encoder, Store]":
+    """Return the encoder and the store of its contract, which is made if it does not exist.
 
-    Weights that carry no contract of their own take that of a store that is there.
+    Weights without a contract take that of an existing store.
+
+    Args:
+        spec: the encoder, in any form that `load_encoder` reads.
+        store: folder of prepared scans.
+        strip_cmd: skull-stripping command that the user gave.
 
     Raises:
-        BraindinoError: no such encoder, or the store was prepared otherwise.
+        BraindinoError: no such encoder, or the store was prepared with a different contract or command.
     """
     from braindino.encoders.checkpoints import load_encoder
     from braindino.scans.store import Store
 
     there = Store.open(store) if (store / "contract.json").exists() else None
     encoder = load_encoder(spec, None if there is None else there.contract)
-    command = None if there is None else there.strip_cmd
-    return encoder, Store.create(store, encoder.preprocessing, command)
+    return encoder, Store.create(store, encoder.preprocessing, strip_cmd)
 
 
 def open_device(name: Device) -> "torch.device":

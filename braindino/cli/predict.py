@@ -26,6 +26,7 @@ def predict(
     fraction: float | None = None,
     accept: list[str] | None = None,
     strip_cmd: str | None = None,
+    trust_class: list[str] | None = None,
     store: Path | None = None,
     jobs: int = 1,
     batch_size: int = 128,
@@ -49,8 +50,11 @@ def predict(
             folds answer together in any case.
         fraction: of the labels it was trained on; by default the largest there is.
         accept: checks whose refusals become warnings: modality, orientation, stripped; once or several times.
-        strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`; by default the one that the
-            training scans went through, if any.
+        strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. Where the training scans went
+            through one, repeat it, or say `none` for scans that are stripped already: a command that only the
+            probe names is not run.
+        trust_class: class of a head or pooling of your own, such as `my_heads.Mine`, that the probe may name;
+            once or several times. One that only the probe names is not imported.
         store: folder of prepared scans; `store` in the output folder if omitted.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
@@ -69,7 +73,7 @@ def predict(
     if unknown:
         raise BraindinoError(f"--accept {unknown[0]}: expected one of {', '.join(CHECKS[1:])}.")
     target = open_device(device)
-    finished = load_probe(probe, seed, fraction, encoder)
+    finished = load_probe(probe, seed, fraction, encoder, trust_class or ())
     cases, refused = find_cases(scans, finished.modalities, out / "dicom")
     prepared = _open_store(finished, store or out / "store", strip_cmd)
     keys, warnings = _admit(finished, cases, prepared, jobs, set(accept or ()), refused)
@@ -87,12 +91,22 @@ def predict(
 
 def _open_store(probe: "FinishedProbe", path: Path, strip_cmd: str | None) -> "Store":
     from braindino.scans.store import Store
-    from braindino.scans.stripping import check_strip_cmd
+    from braindino.scans.stripping import check_strip_cmd, show_command, strip_cmd_option
 
-    command = probe.facts["strip_cmd"] if strip_cmd is None else strip_cmd
+    trained = probe.facts["strip_cmd"]
+    if strip_cmd is None and trained is not None and not (path / "contract.json").is_file():
+        raise BraindinoError(
+            f"{probe.run}: its training scans went through a skull-stripping command:\n"
+            f"    {show_command(trained)}\n"
+            f"A command is run only if you give it. If you trust this one: {strip_cmd_option(trained)}\n"
+            "If the scans are stripped already: --strip-cmd none"
+        )
+    command = None if strip_cmd == "none" else strip_cmd
     if command is not None:
         check_strip_cmd(command)
-    return Store.create(path, probe.encoder.preprocessing, command)
+    store = Store.create(path, probe.encoder.preprocessing, command)
+    store.check_strip_cmd(trained if strip_cmd is None else command)
+    return store
 
 
 def _admit(

@@ -45,7 +45,8 @@ def prepare(
             that the contract names; or `none` to stretch the field of view over them.
         dtype: how slices are stored.
         shard: `i/n`, to do the i-th of n parts (i from 0 to n - 1), as one of n jobs that fill one store.
-        strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`.
+        strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`. To fill a
+            store that has one, repeat it: a command that only the store names is not run.
         retry_rejects: read again what was rejected before.
         submit: hand the work to SLURM by submitit, divided among so many jobs, and return; where there is no
             SLURM they run on this machine.
@@ -80,7 +81,7 @@ def prepare(
         changes["dtype"] = dtype
     target = _open(store, contract, changes, strip_cmd)
     if submit is not None:
-        return _submit(Path(manifest), target, jobs, retry_rejects, submit, cluster or {})
+        return _submit(Path(manifest), target, jobs, retry_rejects, submit, cluster or {}, strip_cmd)
     try:
         report = fill(target, images, jobs=jobs, shard=part, retry_rejects=retry_rejects)
         masks, bad_masks = check_masks(target, table, retry_rejects=retry_rejects)
@@ -110,11 +111,17 @@ def _open(path: Path, contract: str | None, changes: dict[str, Any], strip_cmd: 
     wanted = (
         there.contract.replace(**changes) if contract is None else Preprocessing.preset(contract, **changes)
     )
-    return Store.create(path, wanted, there.strip_cmd if strip_cmd is None else strip_cmd)
+    return Store.create(path, wanted, strip_cmd)
 
 
 def _submit(
-    manifest: Path, store: "Store", jobs: int, retry_rejects: bool, parts: int, cluster: dict[str, Any]
+    manifest: Path,
+    store: "Store",
+    jobs: int,
+    retry_rejects: bool,
+    parts: int,
+    cluster: dict[str, Any],
+    strip_cmd: str | None,
 ) -> int:
     """Submit `prepare --shard i/parts` for every i; the store, with its contract, is there already."""
     try:
@@ -131,15 +138,17 @@ def _submit(
         executor.update_parameters(**{**own, **cluster})
     except (NameError, TypeError, ValueError) as error:
         raise BraindinoError(f"--cluster: {error}") from None
-    part = partial(_part, manifest.absolute(), store.path, jobs, retry_rejects)
+    part = partial(_part, manifest.absolute(), store.path, jobs, retry_rejects, strip_cmd)
     submitted = executor.map_array(part, [f"{i}/{parts}" for i in range(parts)])
     print(f"submitted {', '.join(job.job_id for job in submitted)}; what they say: {logs}/<job>/")
     return 0
 
 
-def _part(manifest: Path, store: Path, jobs: int, retry_rejects: bool, shard: str) -> int:
+def _part(
+    manifest: Path, store: Path, jobs: int, retry_rejects: bool, strip_cmd: str | None, shard: str
+) -> int:
     """What a submitted job does; what it prints is its log."""
-    return prepare(manifest, store, jobs, shard=shard, retry_rejects=retry_rejects)
+    return prepare(manifest, store, jobs, shard=shard, strip_cmd=strip_cmd, retry_rejects=retry_rejects)
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -102,6 +102,7 @@ class ProbeCLI(LightningCLI):
         """`runs/<task>/<encoder>/<id>`; the id follows from the config, so that the same probe continues."""
         options: ProbeOptions = self.config_init["run"]
         config = {key: value for key, value in self.config.as_dict().items() if key not in _NOT_IDENTITY}
+        config["data"]["init_args"].pop("strip_cmd", None)  # consent; the store's command is in its keys
         protocol = dict(config.pop("probe"))
         for name in ("seeds", "fractions"):
             protocol.pop(name)

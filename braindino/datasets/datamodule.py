@@ -66,6 +66,7 @@ class ScanDataModule(LightningDataModule):
         batch_size: int = 4,
         num_workers: int = 0,
         jobs: int = 1,
+        strip_cmd: str | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -81,6 +82,8 @@ class ScanDataModule(LightningDataModule):
             batch_size: cases per batch.
             num_workers: processes that load batches.
             jobs: processes that prepare scans.
+            strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`; one that only the store
+                names is not run.
         """
         super().__init__()
         if folds is None and fold is not None:
@@ -91,6 +94,7 @@ class ScanDataModule(LightningDataModule):
         self.fractions, self.split_seed, self.folds, self.fold = tuple(fractions), split_seed, folds, fold
         self.split_file = None if split_file is None else Path(split_file)
         self.batch_size, self.num_workers, self.jobs = batch_size, num_workers, jobs
+        self.strip_cmd = strip_cmd
         self.contract: Preprocessing | None = None
         self._manifest: Manifest | None = None
 
@@ -219,8 +223,8 @@ class ScanDataModule(LightningDataModule):
     def _open_store(self) -> Store:
         if (self.store_path / "contract.json").exists():
             present = Store.open(self.store_path)
-            return Store.create(self.store_path, self.contract or present.contract, present.strip_cmd)
-        return Store.create(self.store_path, self.contract or Preprocessing())
+            return Store.create(self.store_path, self.contract or present.contract, self.strip_cmd)
+        return Store.create(self.store_path, self.contract or Preprocessing(), self.strip_cmd)
 
     def _make_cases(self, manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
         table = manifest.table

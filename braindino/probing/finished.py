@@ -1,5 +1,7 @@
 """A finished study as something to use: its trained probes, read again from the run folder."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,7 @@ from braindino.probing.settings import describe
 from braindino.scans.preprocessing import Preprocessing
 
 RECIPE = "probe.json"
+OWN_CLASSES = "braindino.probing."  # heads and poolings that a recipe may name without being trusted
 _FORMAT = 1
 
 
@@ -93,7 +96,11 @@ def keep_recipe(
 
 
 def load_probe(
-    run_dir: Path | str, seed: int | None = None, fraction: float | None = None, encoder: str | None = None
+    run_dir: Path | str,
+    seed: int | None = None,
+    fraction: float | None = None,
+    encoder: str | None = None,
+    trust: Sequence[str] = (),
 ) -> FinishedProbe:
     """The trained probes of a run folder of `braindino probe`, ready to predict.
 
@@ -106,10 +113,12 @@ def load_probe(
         seed: of one probe, or of its folds; by default those of all seeds of the fraction.
         fraction: of the labels; by default the largest there is.
         encoder: where the encoder is now, if it is not where it was; in any form `load_encoder` reads.
+        trust: classes of head and pooling outside of braindino that `probe.json` may name. Naming a class
+            imports its module, and a run folder may come from a stranger.
 
     Raises:
         BraindinoError: no run folder, no finished cell of that seed and fraction, one without its probe, no
-            encoder, or another one than the probe was trained on.
+            encoder, or another one than the probe was trained on; a class that `trust` does not list.
     """
     run = Path(run_dir)
     if not (run / RECIPE).is_file():
@@ -121,9 +130,12 @@ def load_probe(
     facts = read_json(run / RECIPE)
     if facts.get("format") != _FORMAT:
         raise BraindinoError(f"{run / RECIPE}: format {facts.get('format')}, expected {_FORMAT}.")
+    for part in ("head", "pooling"):
+        if facts[part] is not None:
+            _check_class(facts[part]["class_path"], run, trust)
     chosen = _choose(run, facts.get("folds"), seed, fraction)
     network = _load_encoder(run, facts["encoder"], encoder)
-    modules = {cell: _restore(cell, facts, network) for cell in chosen}
+    modules = {cell: _restore(cell, facts, network, trust) for cell in chosen}
     return FinishedProbe(run, chosen[0].fraction, modules, network, facts)
 
 
@@ -141,7 +153,7 @@ def _choose(run: Path, folds: int | None, seed: int | None, fraction: float | No
     return found
 
 
-def _restore(cell: Cell, facts: dict[str, Any], encoder: Encoder) -> FrozenProbeModule:
+def _restore(cell: Cell, facts: dict[str, Any], encoder: Encoder, trust: Sequence[str]) -> FrozenProbeModule:
     file = cell.folder / WEIGHTS
     if not file.is_file():
         raise BraindinoError(
@@ -150,8 +162,8 @@ def _restore(cell: Cell, facts: dict[str, Any], encoder: Encoder) -> FrozenProbe
         )
     module = FrozenProbeModule(
         facts["encoder"]["spec"],
-        _build(facts["head"], Head),
-        _build(facts["pooling"], Pooling) if facts["pooling"] else None,
+        _build(facts["head"], Head, cell.folder.parent.parent, trust),
+        _build(facts["pooling"], Pooling, cell.folder.parent.parent, trust) if facts["pooling"] else None,
         standardise=facts["standardise"],
         unfreeze=facts["unfreeze"],
     )
@@ -193,7 +205,19 @@ def _recipe(part: nn.Module) -> dict[str, Any]:
     return {"class_path": f"{type(part).__module__}.{type(part).__qualname__}", "init_args": arguments}
 
 
-def _build(recipe: dict[str, Any], kind: type[Any]) -> Any:
+def _check_class(class_path: str, run: Path, trust: Sequence[str]) -> None:
+    """Raise BraindinoError before a module is imported that only a file names."""
+    if not class_path.startswith(OWN_CLASSES) and class_path not in trust:
+        shown = class_path if class_path.isprintable() else ascii(class_path)
+        raise BraindinoError(
+            f"{run / RECIPE}: names a class that is not braindino's: {shown}\n"
+            "Its module is imported, and so runs, only if you say so.\n"
+            f"If you trust it: --trust-class {shlex.quote(shown)}"
+        )
+
+
+def _build(recipe: dict[str, Any], kind: type[Any], run: Path, trust: Sequence[str]) -> Any:
+    _check_class(recipe["class_path"], run, trust)
     place, _, name = recipe["class_path"].rpartition(".")
     try:
         found = getattr(import_module(place), name)
@@ -204,4 +228,10 @@ def _build(recipe: dict[str, Any], kind: type[Any]) -> Any:
         ) from None
     if not (isinstance(found, type) and issubclass(found, kind)):
         raise BraindinoError(f"{recipe['class_path']}: expected a {kind.__name__}.")
-    return found(**recipe["init_args"])
+    try:
+        return found(**recipe["init_args"])
+    except (TypeError, ValueError) as error:
+        raise BraindinoError(
+            f"{run / RECIPE}: key '{kind.__name__.lower()}.init_args' does not fit {name} ({error}); it was "
+            "damaged or edited."
+        ) from error

@@ -20,6 +20,7 @@ from braindino.scans.pool import Task, prepare_all
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.progress import track
 from braindino.scans.reading import signature
+from braindino.scans.stripping import check_consent, show_command
 from braindino.scans.worker import MEASURES, Worker
 
 IDENTITY = ("dataset", "subject", "session", "modality", "group")
@@ -43,18 +44,26 @@ class Store:
     Any number of processes may read and fill one store. A key's slices never change.
     """
 
-    def __init__(self, layout: StoreLayout) -> None:
+    def __init__(self, layout: StoreLayout, may_strip: bool = False) -> None:
         """Use `create` or `open`."""
         self._layout = layout
+        self._may_strip = may_strip
         self._dtype = np.dtype(layout.contract.dtype)
         self._maps: OrderedDict[str, np.memmap[Any, Any]] = OrderedDict()
         self._records: dict[str, Record] | None = None
 
     @classmethod
     def create(cls, path: Path | str, contract: Preprocessing, strip_cmd: str | None = None) -> Self:
-        """Make a store, or open the one that is there if it was prepared alike.
+        """Make a store, or open an existing one of the same contract.
 
-        Raises BraindinoError, showing both sides, when it was prepared otherwise.
+        Args:
+            path: folder of the store.
+            contract: how its scans are prepared.
+            strip_cmd: skull-stripping command; None makes a store without one, or opens a store whatever its
+                command is, to be read and not to be filled (see `open`).
+
+        Raises:
+            BraindinoError: the store has a different contract or command; both are shown.
         """
         root = Path(path)
         if not (root / "contract.json").exists():
@@ -66,22 +75,28 @@ class Store:
                 )
             content = {"format": _FORMAT, "preprocessing": contract.to_dict(), "strip_cmd": strip_cmd}
             write_json_once(root / "contract.json", content)
-        store = cls.open(root)
+        store = cls.open(root, strip_cmd)
         if differences := store.contract.difference(contract):
             raise BraindinoError(
                 f"{root}: this store was prepared otherwise ({'; '.join(differences)}); choose another.\n"
                 f"store: {store.contract}\nasked: {contract}"
             )
-        if store.strip_cmd != strip_cmd:
-            raise BraindinoError(
-                f"{root}: this store was filled with another skull-stripping command.\n"
-                f"store: {store.strip_cmd}\nasked: {strip_cmd}"
-            )
         return store
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """Open a store that is there. Raises BraindinoError when there is none, or none of this format."""
+    def open(cls, path: Path | str, strip_cmd: str | None = None) -> Self:
+        """Open an existing store.
+
+        A store may come from a stranger, and its command is a program: `fill` runs it only if the caller
+        repeats it here, because the user gave it.
+
+        Args:
+            path: folder of the store.
+            strip_cmd: the skull-stripping command as the user gave it; None if there was none.
+
+        Raises:
+            BraindinoError: there is no store, its format is unknown, or it has a different command.
+        """
         root = Path(path).absolute()
         file = root / "contract.json"
         if not file.is_file():
@@ -97,7 +112,10 @@ class Store:
         if not {"preprocessing", "strip_cmd"} <= content.keys():
             raise BraindinoError(f"{file}: damaged or edited, no contract in it; make a new store")
         contract = Preprocessing.from_dict(content["preprocessing"])
-        return cls(StoreLayout(root, contract, content["strip_cmd"]))
+        store = cls(StoreLayout(root, contract, content["strip_cmd"]), may_strip=strip_cmd is not None)
+        if strip_cmd is not None:
+            store.check_strip_cmd(strip_cmd)
+        return store
 
     @property
     def path(self) -> Path:
@@ -113,6 +131,19 @@ class Store:
     def strip_cmd(self) -> str | None:
         """The command that every scan went through before, if any."""
         return self._layout.strip_cmd
+
+    @property
+    def may_strip(self) -> bool:
+        """True if the user gave the skull-stripping command, so that `fill` may run it."""
+        return self._may_strip
+
+    def check_strip_cmd(self, wanted: str | None) -> None:
+        """Raise BraindinoError unless the scans of this store went through the command `wanted`."""
+        if self.strip_cmd != wanted:
+            raise BraindinoError(
+                f"{self.path}: this store was filled with another skull-stripping command.\n"
+                f"store: {show_command(self.strip_cmd)}\nasked: {show_command(wanted)}"
+            )
 
     @property
     def layout(self) -> StoreLayout:
@@ -232,6 +263,9 @@ def fill(
     comes twice counts once. shard (i, n): take every n-th scan from the i-th on, counted from 0, as one of n
     jobs that together do all. Interrupting or killing it at any time is safe, and the next call goes on: what
     is done, and what was rejected and has not changed since (unless retry_rejects), is not read again.
+
+    Raises:
+        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`).
     """
     if not 0 <= shard[0] < shard[1]:
         raise BraindinoError(f"shard {shard[0]}/{shard[1]}: expected i/n with i from 0 to n - 1")
@@ -258,6 +292,8 @@ def fill(
         else:
             todo.append((path, identity))
     worker.close()
+    if todo:
+        check_consent(store.path, store.strip_cmd, store.may_strip, len(todo))
     try:
         for record in track(prepare_all(store.layout, todo, jobs), len(todo), "prepare", progress):
             prepared += "key" in record

@@ -16,8 +16,42 @@ from braindino.scans.reading import Scan, ScanError, read_scan
 TIMEOUT_S = 3600  # HD-BET on a CPU takes ten minutes; an hour means that the tool hangs
 
 
+def show_command(command: str | None) -> str:
+    """Return a command for a message; what a terminal would act on is escaped."""
+    text = "none" if command is None else str(command)
+    return text if text.isprintable() else ascii(text)
+
+
+def strip_cmd_option(command: str) -> str:
+    """Return how a user accepts `command`, on the command line and in a config."""
+    option = f"--strip-cmd {shlex.quote(show_command(command))}"
+    return f"{option}\n(of probe and bench: data.strip_cmd)"
+
+
+def check_consent(store: Path, command: str | None, given: bool, scans: int) -> None:
+    """Raise BraindinoError where a command would run that the user did not give, or that cannot run.
+
+    Args:
+        store: folder of the store, for the message.
+        command: the command that the store records.
+        given: True if the user gave the same command.
+        scans: number of scans it would run on.
+    """
+    if command is None:
+        return
+    if not given:
+        raise BraindinoError(
+            f"{store}: {scans} scans are not in this store, and it names a command to strip skulls with:\n"
+            f"    {show_command(command)}\n"
+            f"A command runs only if you give it. If you trust this one: {strip_cmd_option(command)}"
+        )
+    check_strip_cmd(command)
+
+
 def check_strip_cmd(command: str) -> None:
     """Refuse a command that could never work, before the first scan is read."""
+    if not command.isprintable():
+        raise BraindinoError(f"--strip-cmd {command!a}: expected one line of printable characters")
     try:
         words = shlex.split(command)
     except ValueError as error:

@@ -103,7 +103,7 @@ def test_a_stripping_command_stays_with_the_store(manifest: Path, tmp_path: Path
     (tmp_path / "copy.py").write_text("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])")
     command = f"{sys.executable} {tmp_path}/copy.py {{in}} {{out}}"
     assert prepare(manifest, tmp_path / "store", strip_cmd=command, **SMALL) == 0
-    assert prepare(manifest, tmp_path / "store") == 0
+    assert prepare(manifest, tmp_path / "store") == 0  # nothing is left to strip
     assert Store.open(tmp_path / "store").strip_cmd == command
     with pytest.raises(BraindinoError, match="another skull-stripping command"):
         prepare(manifest, tmp_path / "store", strip_cmd=command + " quickly")

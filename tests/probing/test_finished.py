@@ -128,10 +128,12 @@ def test_another_class_than_a_head_is_not_made(study):
     facts = read_json(run / "probe.json")
     write_json(run / "probe.json", {**facts, "head": {"class_path": "pathlib.Path", "init_args": {}}})
     with pytest.raises(BraindinoError, match=r"pathlib.Path: expected a Head"):
+        load_probe(run, trust=["pathlib.Path"])
+    with pytest.raises(BraindinoError, match=r"--trust-class pathlib.Path"):
         load_probe(run)
     write_json(run / "probe.json", {**facts, "head": {"class_path": "nowhere.Head", "init_args": {}}})
     with pytest.raises(BraindinoError, match=r"nowhere.Head: no such class"):
-        load_probe(run)
+        load_probe(run, trust=["nowhere.Head"])
 
 
 def test_the_encoder_is_found_where_it_is_and_held_against_its_digest(
