@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,23 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def describe_special_file(path: Path) -> str:
+    """Return what is at `path` when it is no regular file (reading it could wait for ever), else "".
+
+    Nothing at `path` is "" as well: opening it gives the better message.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return ""
+    if stat.S_ISREG(mode):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "a folder, not a file"
+    kinds = {stat.S_IFIFO: "a pipe (FIFO)", stat.S_IFSOCK: "a socket"}
+    return f"not a file but {kinds.get(stat.S_IFMT(mode), 'a device')}"
 
 
 def write_json(path: Path, value: Any) -> None:

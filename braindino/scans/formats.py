@@ -81,6 +81,7 @@ def _nifti(head: bytes, order: str, two: bool, detached: bool) -> Layout:
 
     kind = nifti2.Nifti2Header if two else nifti1.Nifti1Header
     header = kind(head, endianness=order, check=False)
+    shape = _shape(header["dim"])  # first: of a 4-D file the affine may be whatever dcm2niix made of it
     affine, source = nifti_affine(header)
     unit = int(header["xyzt_units"]) & 7
     affine[:3] *= MM_PER_UNIT.get(unit, 1.0)
@@ -88,7 +89,7 @@ def _nifti(head: bytes, order: str, two: bool, detached: bool) -> Layout:
     slope, intercept = _scaling(header)
     lowest = 0 if detached else (544 if two else 352)
     return Layout(
-        shape=_shape(header["dim"]),
+        shape=shape,
         dtype=_nifti_dtype(header, order),
         offset=_offset(header["vox_offset"], lowest),
         surplus=PADDING_BYTES,

@@ -1,5 +1,6 @@
 """Where a header places the voxels: its affine, held against itself before it is believed."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from braindino.errors import BraindinoError
 
 SPACING_MM = (0.01, 100.0)  # between voxels of any head scan; a metre or micron taken for a mm falls outside
+QUATERNION_EXCESS = 1e-3  # by which the square of a qform's quaternion may exceed 1: rounding, not damage
 SIZES_AGREE = 0.1  # by which part the voxel sizes of sform and qform may differ in one space
 
 
@@ -30,6 +32,12 @@ def nifti_affine(header: Any) -> tuple[np.ndarray, str]:
     if header["sform_code"] > 0:
         candidates["sform"] = np.asarray(header.get_sform(), np.float64)
     if header["qform_code"] > 0:
+        # nibabel takes only 4e-7 for rounding and refuses what FSL and ITK scale back to 1.
+        excess = float(sum(np.float64(header[f"quatern_{axis}"]) ** 2 for axis in "bcd")) - 1
+        if excess > QUATERNION_EXCESS:
+            raise HeaderError(f"qform: quaternion of length {math.sqrt(1 + excess):.4g}, expected at most 1")
+        if excess > 0:
+            header.quaternion_threshold = 2 * excess
         try:
             candidates["qform"] = np.asarray(header.get_qform(), np.float64)
         except (HeaderDataError, ValueError) as error:

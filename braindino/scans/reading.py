@@ -1,9 +1,8 @@
 """Reading one scan from disk: every byte is checked, and whatever is wrong is said in one sentence."""
 
 import hashlib
-import os
+import math
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +12,17 @@ from typing import IO, Any
 import numpy as np
 
 from braindino.errors import BraindinoError
+from braindino.files import describe_special_file
+from braindino.scans.content import SNIFF_BYTES, describe_content, describe_pointer
 from braindino.scans.formats import HEADER_BYTES, Layout, parse_header
 from braindino.scans.placement import HeaderError
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
 _CHUNK = 4 << 20
 _DEFLATE_LIMIT = 1032  # a deflate stream never expands by more
-_POINTERS = (b"/annex/objects/", b"version https://git-lfs")
-_POINTER_BYTES = 1024
+MAX_VOXELS = 2**28  # 645 voxels each way: beyond any scan of a living head; 3 GB while it is prepared
+_FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
+_GREY_LEVELS = 1000  # that the values of a scan must keep between them in float32
 
 
 class ScanError(BraindinoError):
@@ -41,6 +43,18 @@ class ScanError(BraindinoError):
         return type(self), (self.path, self.reason, self.lasting)
 
 
+class TooLargeError(ScanError):
+    """A scan of more voxels than are read; `voxels` says how many, so that a higher limit can try again."""
+
+    def __init__(self, path: Path, reason: str, voxels: int) -> None:
+        super().__init__(path, reason)
+        self.voxels = voxels
+
+    def __reduce__(self) -> Any:
+        """Exceptions are pickled by their arguments; these are not the message."""
+        return type(self), (self.path, self.reason, self.voxels)
+
+
 @dataclass
 class Scan:
     """One 3-D image as it is stored on disk."""
@@ -58,19 +72,29 @@ class Scan:
         return float(x), float(y), float(z)
 
 
-def read_scan(path: Path | str) -> Scan:
-    """Read NIfTI-1 or -2 (one file or a pair), Analyze 7.5 or MGH, compressed or not, as told by its content.
+def read_scan(path: Path | str, max_voxels: int = MAX_VOXELS) -> Scan:
+    """Read NIfTI-1 or -2 (one file or a pair), Analyze 7.5 or MGH, compressed or not, by its content.
 
     The whole stream is decompressed and its checksum verified. What the header declares is held against the
     bytes that are there before memory is taken, so a broken header costs no more than the file's honest size.
     The affine is the sform, else the qform (as in nibabel; refused when they contradict each other, see
     `placement`), in mm (metres and microns are converted). Axes of length 1 after the third are dropped.
-    Raises ScanError with a reason for everything that is not one 3-D image of finite real numbers.
+    Values are scaled in float64 and returned as float32; where float32 cannot hold them apart, the scan is
+    refused.
+
+    Args:
+        path: the file, or either file of a pair.
+        max_voxels: a scan of more voxels is refused before memory is taken.
+
+    Raises:
+        ScanError: with a reason, for everything that is not one 3-D image of finite real numbers.
     """
     path = Path(path)
     with _named(path):
         layout = _header(path)
-        content = _image(files_of(path)[-1], layout)
+        image = files_of(path)[-1]
+        _check_size(image, layout, max_voxels)
+        content = _image(image, layout)
         digest = _digest(path)
     return Scan(_values(content, layout, path), layout.affine, path, digest, layout.affine_source)
 
@@ -119,6 +143,8 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except HeaderError as error:
         raise ScanError(path, str(error)) from None
+    except TooLargeError as error:
+        raise TooLargeError(path, error.reason, error.voxels) from None
     except ScanError as error:
         raise ScanError(path, error.reason, error.lasting) from None
     except PermissionError:
@@ -131,10 +157,14 @@ def _header(path: Path) -> Layout:
     files = files_of(path)
     for file in files:
         _check_file(file)
-    with _decompressed(files[0]) as (stream, _, _):
-        layout = parse_header(stream.read(HEADER_BYTES))
+    with _decompressed(files[0]) as (stream, packed):
+        head = stream.read(max(HEADER_BYTES, SNIFF_BYTES))
+    layout = parse_header(head[:HEADER_BYTES])
     if layout is None:
-        raise ScanError(path, "neither NIfTI, Analyze nor MGH")
+        what = describe_content(head)
+        if packed and what == "gzip":
+            raise ScanError(path, "gzip in gzip: compressed twice; unpack it once with gunzip")
+        raise ScanError(path, "neither NIfTI, Analyze nor MGH" + (f", but {what}" if what else ""))
     if layout.detached != (len(files) == 2):
         expected = "a pair of .hdr and .img" if layout.detached else "a single file"
         raise ScanError(path, f"the header belongs to {expected}")
@@ -144,6 +174,8 @@ def _header(path: Path) -> Layout:
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     for file in files_of(path):
+        if special := describe_special_file(file):
+            raise ScanError(file, special)
         with file.open("rb") as raw:
             while block := raw.read(_CHUNK):
                 digest.update(block)
@@ -151,49 +183,63 @@ def _digest(path: Path) -> str:
 
 
 def _check_file(file: Path) -> None:
-    """Say what is in the place of a file when it is not a file with content."""
+    """Raise ScanError with what is in the place of a file when it is not a file with content."""
     if file.is_symlink() and not file.exists():
         raise ScanError(file, f"broken link to {file.readlink()} (content not fetched?)", lasting=False)
     if not file.exists():
         raise ScanError(file, f"there is no file {file.name}", lasting=False)
-    found = file.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise ScanError(file, "not a file" if not file.is_dir() else "a folder, not a file")
-    if found.st_size == 0:
+    if special := describe_special_file(file):
+        raise ScanError(file, special)
+    if file.stat().st_size == 0:
         raise ScanError(file, "empty file")
-    if found.st_size <= _POINTER_BYTES and any(pointer in file.read_bytes() for pointer in _POINTERS):
-        raise ScanError(file, "a pointer of git-annex or git-lfs, its content was not fetched")
+    if pointer := describe_pointer(file):
+        raise ScanError(file, pointer)
 
 
 @contextmanager
-def _decompressed(file: Path) -> Iterator[tuple[IO[bytes], int, bool]]:
-    """The content of a file, decompressed if it is gzip; its length on disk; whether it is gzip."""
+def _decompressed(file: Path) -> Iterator[tuple[IO[bytes], bool]]:
+    """Open a file, decompressed if it is gzip; the second value says whether it is."""
     import gzip
 
     from isal import igzip, igzip_lib
 
     with file.open("rb") as raw:
-        length = os.fstat(raw.fileno()).st_size
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if not packed:
-            yield raw, length, False
+            yield raw, False
             return
         try:
             with igzip.IGzipFile(fileobj=raw, mode="rb") as stream:
-                yield stream, length, True
+                yield stream, True
         except EOFError:
             raise ScanError(file, "truncated: the gzip stream ends too early") from None
         except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]  # isal's stub
             raise ScanError(file, f"damaged gzip stream: {error}") from None
 
 
+def _check_size(file: Path, layout: Layout, max_voxels: int) -> None:
+    """Raise ScanError when a file cannot hold the declared image, TooLargeError when that is too large."""
+    needed, length = layout.offset + layout.image_bytes, file.stat().st_size
+    with file.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    if needed > (length * _DEFLATE_LIMIT if packed else length):
+        raise ScanError(file, f"truncated: the header declares {needed} bytes, the file has {length}")
+    voxels = math.prod(layout.shape)
+    if voxels > max_voxels:
+        size = " x ".join(map(str, layout.shape))
+        raise TooLargeError(
+            file,
+            f"{size} = {voxels} voxels, more than the {max_voxels} that are read "
+            "(`prepare --max_voxels` sets the limit)",
+            voxels,
+        )
+
+
 def _image(file: Path, layout: Layout) -> bytearray:
     """The bytes of the image, after the whole stream was read and its checksum found right."""
     needed = layout.offset + layout.image_bytes
-    with _decompressed(file) as (stream, length, packed):
-        if needed > (length * _DEFLATE_LIMIT if packed else length):
-            raise ScanError(file, f"truncated: the header declares {needed} bytes, the file has {length}")
+    with _decompressed(file) as (stream, packed):
         start = layout.offset
         while start and (skipped := stream.read(min(start, _CHUNK))):
             start -= len(skipped)
@@ -217,15 +263,40 @@ def _image(file: Path, layout: Layout) -> bytearray:
 
 
 def _values(content: bytearray, layout: Layout, path: Path) -> np.ndarray:
-    """The image as (X, Y, Z) float32, scaled, checked to be finite."""
+    """Return the image as (X, Y, Z) float32, scaled; raise ScanError where values are not usable as such."""
     stored = np.frombuffer(content, layout.dtype).reshape(layout.shape, order="F")
+    scaled = (layout.slope, layout.intercept) != (1.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        data = stored.astype(np.float32, order="F", copy=False)
-        if (layout.slope, layout.intercept) != (1.0, 0.0):
-            data = data * np.float32(layout.slope) + np.float32(layout.intercept)
+        if scaled:
+            data = np.empty(layout.shape, np.float32, order="F")
+            # Plane by plane: float64 of the whole scan would take twice its memory.
+            for k in range(layout.shape[2]):
+                data[:, :, k] = stored[:, :, k].astype(np.float64) * layout.slope + layout.intercept
+        else:
+            data = stored.astype(np.float32, order="F", copy=False)
         finite = np.isfinite(data)
     if not finite.all():
         raise ScanError(
-            path, f"{int(finite.size - finite.sum())} of {finite.size} voxels are NaN or infinite"
+            path,
+            f"{int(finite.size - finite.sum())} of {finite.size} voxels are NaN or infinite; where they are "
+            "background, set them to 0 (`fslmaths IN -nan OUT`, `numpy.nan_to_num`)",
         )
+    if scaled or layout.dtype.itemsize == 8 or layout.dtype.str[1:] in ("i4", "u4"):
+        _check_levels(stored.min().item(), stored.max().item(), layout, path)
     return data
+
+
+def _check_levels(lowest: float, highest: float, layout: Layout, path: Path) -> None:
+    """Raise ScanError when rounding merges the grey levels between two stored numbers, the ends of a scan."""
+    low, high = sorted(end * layout.slope + layout.intercept for end in (lowest, highest))
+    largest, stored = max(abs(low), abs(high)), max(abs(lowest), abs(highest))
+    if max(largest, stored) <= _FLOAT32_EXACT:
+        return
+    merged = max(np.spacing(np.float32(largest)), np.spacing(np.float64(stored)) * abs(layout.slope))
+    # Of integers the difference is exact, even where float64 could not tell them apart.
+    if 0 < (highest - lowest) * abs(layout.slope) < _GREY_LEVELS * float(merged):
+        raise ScanError(
+            path,
+            f"values from {low:.10g} to {high:.10g}: so far from 0 that float32 cannot hold them apart; "
+            "subtract the smallest one",
+        )
