@@ -27,8 +27,7 @@ from braindino.pretraining.objective import distil
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
 from braindino.pretraining.randomness import Randomness
 from braindino.pretraining.rope import RopeConfig
-from braindino.pretraining.schedules import batch_scale
-from braindino.pretraining.sharding import Sharded, shard
+from braindino.pretraining.sharding import Sharded, local, shard
 from braindino.pretraining.start import Start, load_backbone, load_heads, resolve
 from braindino.pretraining.views import Views, ViewsConfig, make_views
 from braindino.scans.preprocessing import Preprocessing
@@ -120,9 +119,11 @@ class DINOModule(pl.LightningModule):
         self.batches = 0  # seen by this process since the start of the run, interruptions left out
         self._contract: dict[str, Any] | None = None
         self._total_steps = math.inf
-        self._batch_size = 0
+        self._slices_per_step = 0
+        self._earlier_peak: float | None = None  # learning rate of the checkpoint that the run continues from
         self._seen: dict[str, Tensor] = {}
         self._left_out = torch.zeros(())
+        self._frozen: list[Tensor] = []  # prototypes before a step that must not move them
         self._momentum = teacher.momentum
 
     # ----------------------------------------------------------------------------------------------- set-up
@@ -242,8 +243,13 @@ class DINOModule(pl.LightningModule):
     # --------------------------------------------------------------------------------------------- training
 
     def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """The learning rate is scaled by the size of a full batch, which the first one of a run is."""
-        self._batch_size = self._batch_size or len(batch["slices"])
+        """Scale the learning rate by the size of a full batch, which the first one of a run is."""
+        if not self._slices_per_step:
+            batches = world_size() * self.trainer.accumulate_grad_batches
+            self._slices_per_step = len(batch["slices"]) * batches
+            continued = self.trainer.global_step > 0
+            if report := self.optimiser_config.report(self._slices_per_step, continued, self._earlier_peak):
+                say(report)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """One micro-batch; see the class for its contents."""
@@ -258,15 +264,14 @@ class DINOModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the schedules, hold frozen prototypes, clip, and flag a step that is not finite."""
         step, total, config = self._step, self._total_steps, self.optimiser_config
-        slices = self._batch_size * world_size() * self.trainer.accumulate_grad_batches
-        lr = config.lr_schedule().at(step, total) * batch_scale(slices, config.reference_batch)
+        lr = config.lr_schedule().at(step, total) * config.scaling(self._slices_per_step)
         weight_decay = config.weight_decay_schedule().at(step, total)
         for group in optimizer.param_groups:
             group["lr"] = lr * group["lr_factor"]
             group["weight_decay"] = weight_decay * group["wd_factor"]
-        if step < config.freeze_prototypes_steps:
-            for parameter in self.student.prototype_weights():
-                parameter.grad = None
+        prototypes = local(list(self.student.prototype_weights()))
+        frozen = step < config.freeze_prototypes_steps
+        self._frozen = [p.detach().clone() for p in prototypes] if frozen else []
         norm = clip_gradients(self.student.parts(), config.clip)
         self._left_out = self.guard.observe(step, {**self._seen, "gradient norm": norm})
         optimizer.found_inf = self._left_out  # type: ignore[attr-defined]
@@ -285,6 +290,9 @@ class DINOModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step the student, then let the teacher follow: once per optimiser step, not per micro-batch."""
         super().optimizer_step(*args, **kwargs)
+        # Frozen prototypes are put back: AdamW has counted their gradient, as at a learning rate of 0.
+        for weight, before in zip(local(list(self.student.prototype_weights())), self._frozen, strict=False):
+            weight.detach().copy_(before)
         self.teacher.follow(self.student, (1 - self._momentum) * (1 - self._left_out))
 
     # ------------------------------------------------------------------------------------------- evaluation
@@ -317,6 +325,7 @@ class DINOModule(pl.LightningModule):
         checkpoint["pretraining"] = {
             "batches": self.batches,
             "seed": self.seed,
+            "peak_lr": self.optimiser_config.peak(self._slices_per_step) if self._slices_per_step else None,
             "starts": [start.to_dict() for start in self.starts],
         }
         earlier = {person for start in self.starts for person in start.people or ()}
@@ -324,7 +333,8 @@ class DINOModule(pl.LightningModule):
             checkpoint["pretraining_people"] = sorted({*checkpoint.get("pretraining_people", ()), *earlier})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the count of batches."""
+        """Continue the count of batches, and remember the learning rate so far."""
         self.batches = checkpoint["pretraining"]["batches"]
+        self._earlier_peak = checkpoint["pretraining"].get("peak_lr")
         self._begun = True
         self.starts = [Start.from_dict(start) for start in checkpoint["pretraining"]["starts"]]

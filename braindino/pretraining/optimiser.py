@@ -1,5 +1,6 @@
 """AdamW over the student: layer-wise learning rates, what is not decayed, and clipping per submodule."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from braindino.errors import BraindinoError
 from braindino.pretraining import limits
 from braindino.pretraining.distributed import sum_over_processes
-from braindino.pretraining.schedules import Schedule
+from braindino.pretraining.schedules import ScalingRule, Schedule, WarmUp, batch_scale
 from braindino.pretraining.sharding import is_sharded, local
 
 
@@ -19,23 +21,30 @@ class OptimiserConfig:
     """AdamW and its schedules, in optimiser steps. Defaults: method.md, stage 1 (1000 steps per "epoch").
 
     Args:
-        lr: peak learning rate for `reference_batch` slices per step; scaled by the square root of the batch.
-        lr_final: None stays at the peak; otherwise a half cosine leads there.
+        lr: base learning rate; the peak is this times the factor of `scaling_rule`.
+        scaling_rule: "sqrt_wrt_1024" is DINOv3's factor 4 sqrt(batch / 1024), which is 1 at 64 slices per
+            step; "sqrt_wrt_reference" is sqrt(batch / `reference_batch`); "none" takes `lr` as it is. The
+            batch counts all processes and accumulated batches.
+        reference_batch: slices per step at which "sqrt_wrt_reference" is 1; belongs to that rule only.
+        lr_final: None stays at the peak; a number is reached by a half cosine, and scaled as `lr`.
         warmup_steps: from 0 to the peak.
-        reference_batch: slices per step, over all processes and accumulated batches, for which `lr` is meant.
+        warmup: shape of the warm-up, "linear" or "cosine" (a half cosine; stage 2).
         layer_decay: the learning rate falls by this factor from each block to the one before it.
         patch_embed_lr: further factor for the patch embedding.
         weight_decay: on matrices; biases, norms, LayerScale and tokens are not decayed.
         weight_decay_final: None stays constant; otherwise a half cosine leads there.
         betas: of AdamW.
         clip: largest gradient norm of each of backbone, DINO head and iBOT head.
-        freeze_prototypes_steps: the heads' last layer does not move in these first steps.
+        freeze_prototypes_steps: the heads' last layer does not move in these first steps. Its gradient
+            counts in the clipping and in AdamW's averages all the same, as in DINOv3.
     """
 
     lr: float = 2e-4
+    scaling_rule: ScalingRule = "sqrt_wrt_1024"
+    reference_batch: int | None = None
     lr_final: float | None = None
     warmup_steps: int = 30_000
-    reference_batch: int = 1024
+    warmup: WarmUp = "linear"
     layer_decay: float = 0.9
     patch_embed_lr: float = 0.2
     weight_decay: float = 0.04
@@ -46,7 +55,16 @@ class OptimiserConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be stepped with."""
-        limits.positive(self, "optimiser", "reference_batch", "layer_decay", "clip")
+        if (self.reference_batch is None) == (self.scaling_rule == "sqrt_wrt_reference"):
+            raise BraindinoError(
+                f"model.optimiser.reference_batch: {self.reference_batch} with scaling_rule: "
+                f"{self.scaling_rule}; it belongs to scaling_rule: sqrt_wrt_reference, and to no other.\n"
+                "A config without scaling_rule of an earlier version meant sqrt_wrt_reference; the published "
+                "recipe is sqrt_wrt_1024."
+            )
+        limits.positive(self, "optimiser", "layer_decay", "clip")
+        if self.reference_batch is not None:
+            limits.positive(self, "optimiser", "reference_batch")
         limits.not_negative(
             self, "optimiser", "lr_final", "warmup_steps", "patch_embed_lr", "weight_decay",
             "weight_decay_final", "freeze_prototypes_steps", "lr",
@@ -54,7 +72,39 @@ class OptimiserConfig:
 
     def lr_schedule(self) -> Schedule:
         """Before the factor of the batch and of the layer."""
-        return Schedule(self.lr, 0.0, self.warmup_steps, self.lr_final)
+        return Schedule(self.lr, 0.0, self.warmup_steps, self.lr_final, self.warmup)
+
+    def scaling(self, slices_per_step: int) -> float:
+        """Return the factor of the learning rate for a total batch of `slices_per_step` slices."""
+        return batch_scale(self.scaling_rule, slices_per_step, self.reference_batch)
+
+    def peak(self, slices_per_step: int) -> float:
+        """Return the peak learning rate for a total batch of `slices_per_step` slices."""
+        return self.lr * self.scaling(slices_per_step)
+
+    def report(self, slices_per_step: int, continued: bool, earlier: float | None) -> str:
+        """Return the peak learning rate in words, or nothing when a continued run keeps it.
+
+        Args:
+            slices_per_step: over all processes and accumulated batches.
+            continued: whether the run was interrupted before.
+            earlier: peak that the checkpoint was trained with; None if it does not record one.
+        """
+        peak, by = self.peak(slices_per_step), ""
+        if self.scaling_rule == "sqrt_wrt_1024":
+            by = f" = {self.lr:g} x 4 sqrt({slices_per_step} / 1024)"
+        elif self.scaling_rule == "sqrt_wrt_reference":
+            by = f" = {self.lr:g} x sqrt({slices_per_step} / {self.reference_batch})"
+        line = f"peak learning rate {peak:.3g}{by} (model.optimiser.scaling_rule: {self.scaling_rule})"
+        if continued and earlier is None and self.scaling_rule == "sqrt_wrt_1024":
+            return (
+                f"{line}\nWARNING: this run began under an earlier version, whose peak was lr x sqrt(batch / "
+                "1024), 4 times smaller.\nTo go on as before set model.optimiser.scaling_rule: "
+                "sqrt_wrt_reference and model.optimiser.reference_batch: 1024."
+            )
+        if earlier is not None and not math.isclose(peak, earlier, rel_tol=1e-6):
+            return f"{line}\nWARNING: it was {earlier:.3g} until now."
+        return "" if continued else line
 
     def weight_decay_schedule(self) -> Schedule:
         """Of the decayed parameters."""

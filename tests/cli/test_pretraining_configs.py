@@ -9,9 +9,29 @@ import yaml
 from braindino.cli.configs import shipped_configs
 from braindino.cli.main import main
 from braindino.encoders.checkpoints import read_file
+from braindino.pretraining.optimiser import OptimiserConfig
 
 CONF = Path(__file__).parent.parent / "conf"
 STAGE_1 = sorted(name for name in shipped_configs() if name.startswith("pretrain") and "highres" not in name)
+
+
+@pytest.mark.parametrize(
+    ("config", "slices_per_step", "peak"),
+    [
+        ("pretrain.yaml", 800, 7.0711e-4),  # FlexiCT's 2e-4, DINOv3's rule
+        ("pretrain_highres.yaml", 400, 1.25e-4),
+        ("pretrain_small.yaml", 128, 5e-4),  # what it was tuned with
+        ("pretrain_tiny.yaml", 32, 2e-3),
+    ],
+)
+def test_shipped_configs_have_their_peak_learning_rate(
+    config: str, slices_per_step: int, peak: float
+) -> None:
+    settings = yaml.safe_load(shipped_configs()[config].read_text())
+    optimiser = OptimiserConfig(**settings["model"]["init_args"]["optimiser"])
+    assert optimiser.peak(slices_per_step) == pytest.approx(peak, rel=1e-4)
+    batch = settings["data"]["init_args"]["batch_size"]
+    assert slices_per_step == batch * (1 if settings["trainer"]["devices"] == 1 else 8)
 
 
 def fit(cohort: Path, runs: Path, config: str, *more: str) -> Path:

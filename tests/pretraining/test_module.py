@@ -96,7 +96,7 @@ def test_without_masks_and_without_local_crops_it_still_trains(changes: dict[str
 
 
 def test_prototypes_are_frozen_for_the_first_steps_and_then_move() -> None:
-    config = OptimiserConfig(lr=0.02, warmup_steps=0, freeze_prototypes_steps=2)
+    config = OptimiserConfig(lr=0.005, warmup_steps=0, freeze_prototypes_steps=2)
     module, recorder = tiny_module(optimiser=config), Recorder()
     start = copy_of(module.student)
     trainer(4, callbacks=[recorder]).fit(module, FakeSlices())
@@ -107,8 +107,45 @@ def test_prototypes_are_frozen_for_the_first_steps_and_then_move() -> None:
         assert not torch.equal(recorder.students[0][f"{head}.mlp.0.weight"], start[f"{head}.mlp.0.weight"])
 
 
+def test_frozen_prototypes_count_in_clipping_and_in_the_averages_of_adam() -> None:
+    """DINOv3 gives the last layer the learning rate 0: all but its weights is as without freezing."""
+    norms, averages = [], []
+    for frozen in (0, 1):
+        config = OptimiserConfig(lr=0.005, warmup_steps=0, freeze_prototypes_steps=frozen)
+        module, recorder = tiny_module(optimiser=config), Recorder()
+        t = trainer(1, callbacks=[recorder])
+        t.fit(module, FakeSlices())
+        norms.append(recorder.metrics[0]["train/grad_norm"])
+        state = t.optimizers[0].state[module.student.dino_head.prototypes.weight]
+        averages.append(state["exp_avg"].clone())
+        assert state["step"].item() == 1
+    assert norms[0] == norms[1]
+    assert torch.equal(averages[0], averages[1])
+    assert averages[0].abs().sum() > 0
+
+
+def test_checkpoint_records_the_peak_learning_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    t = trainer(1)
+    t.fit(tiny_module(), FakeSlices(batch_size=4))
+    t.save_checkpoint(tmp_path / "last.ckpt")
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)["pretraining"]
+    assert content["peak_lr"] == pytest.approx(0.005 * 4 * (4 / 1024) ** 0.5)
+    assert "peak learning rate 0.00125 = 0.005 x 4 sqrt(4 / 1024)" in capsys.readouterr().out
+    trainer(2).fit(tiny_module(), FakeSlices(batch_size=8), ckpt_path=tmp_path / "last.ckpt")
+    assert "it was 0.00125 until now" in capsys.readouterr().out
+
+
 def test_schedules_reach_the_optimiser() -> None:
-    config = OptimiserConfig(lr=0.02, warmup_steps=2, weight_decay=0.1, layer_decay=0.5, reference_batch=32)
+    config = OptimiserConfig(
+        lr=0.02,
+        scaling_rule="sqrt_wrt_reference",
+        reference_batch=32,
+        warmup_steps=2,
+        weight_decay=0.1,
+        layer_decay=0.5,
+    )
     module, recorder = tiny_module(optimiser=config), Recorder()
     t = trainer(4, accumulate_grad_batches=2, callbacks=[recorder])
     t.fit(module, FakeSlices(batch_size=4))
@@ -124,7 +161,7 @@ def test_schedules_reach_the_optimiser() -> None:
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, accumulate: int) -> None:
     def run(steps: int, resume: Path | None = None) -> tuple[pl.Trainer, DINOModule]:
         pl.seed_everything(0, verbose=False)
-        module = tiny_module(optimiser=OptimiserConfig(lr=0.02, lr_final=0.0, warmup_steps=2))
+        module = tiny_module(optimiser=OptimiserConfig(lr=0.005, lr_final=0.0, warmup_steps=2))
         if resume:
             torch.manual_seed(99)  # the state of torch's own generator must not matter
         t = trainer(6, accumulate_grad_batches=accumulate, callbacks=[Stop(steps)])

@@ -1,8 +1,12 @@
 """Parameter groups as a golden table, clipping per submodule, and steps that are left out."""
 
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
+from braindino.errors import BraindinoError
 from braindino.pretraining.backbone import create_backbone
 from braindino.pretraining.heads import HeadConfig
 from braindino.pretraining.network import Student
@@ -47,6 +51,43 @@ def test_every_parameter_is_in_exactly_one_group() -> None:
     optimiser = create_optimiser(model, 2, OptimiserConfig())
     grouped = [p for group in optimiser.param_groups for p in group["params"]]
     assert len(grouped) == len({id(p) for p in grouped}) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("lr", "batch", "peak"),
+    [(2e-4, 800, 7.0711e-4), (5e-5, 400, 1.25e-4)],  # method.md, stages 1 and 2
+)
+def test_optimiser_config_scales_the_published_rates(lr: float, batch: int, peak: float) -> None:
+    assert OptimiserConfig(lr=lr).peak(batch) == pytest.approx(peak, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"reference_batch": 1024},
+        {"scaling_rule": "none", "reference_batch": 64},
+        {"scaling_rule": "sqrt_wrt_reference"},
+    ],
+)
+def test_optimiser_config_refuses_a_reference_batch_that_its_rule_does_not_use(
+    settings: dict[str, Any],
+) -> None:
+    with pytest.raises(BraindinoError, match=r"belongs to scaling_rule: sqrt_wrt_reference"):
+        OptimiserConfig(**settings)
+
+
+def test_optimiser_config_reports_its_rule_and_a_change_within_a_run() -> None:
+    config = OptimiserConfig()
+    assert config.report(800, False, None).startswith(
+        "peak learning rate 0.000707 = 0.0002 x 4 sqrt(800 / 1024)"
+    )
+    assert "WARNING" not in config.report(800, False, None)
+    assert config.report(800, True, config.peak(800)) == ""
+    assert "4 times smaller" in config.report(800, True, None)
+    assert "it was 0.000354 until now" in config.report(800, True, config.peak(200))
+    earlier = OptimiserConfig(scaling_rule="sqrt_wrt_reference", reference_batch=64)
+    assert earlier.report(64, False, None).startswith("peak learning rate 0.0002 = 0.0002 x sqrt(64 / 64)")
+    assert earlier.report(64, True, None) == ""
 
 
 def test_clipping_is_per_part_and_keeps_small_gradients() -> None:

@@ -43,6 +43,7 @@ def test_prototypes_start_and_features_keep_their_rank() -> None:
         optimiser=OptimiserConfig(
             lr=2e-3,
             warmup_steps=10,
+            scaling_rule="sqrt_wrt_reference",
             reference_batch=32,
             layer_decay=1,
             patch_embed_lr=1,

@@ -35,7 +35,7 @@ def tiny_module(**changes: Any) -> DINOModule:
         "dino_head": HEAD,
         "ibot_head": HEAD,
         "teacher": TeacherConfig(momentum=0.9, temperature_warmup_steps=10),
-        "optimiser": OptimiserConfig(lr=0.02, warmup_steps=2, freeze_prototypes_steps=0),
+        "optimiser": OptimiserConfig(lr=0.005, warmup_steps=2, freeze_prototypes_steps=0),
         "monitor_every": 2,
     }
     return DINOModule(**{**arguments, **changes})
