@@ -80,7 +80,8 @@ class BraTS(ScanDataModule):
             raise nothing_found(root, self.name, self.looked_for)
         return rows.build()
 
-    def case(self, name: str) -> Case | None:
+    @classmethod
+    def case(cls, name: str) -> Case | None:
         """Who a case is by its name, or None for a name that is not one of this edition."""
         raise NotImplementedError
 
@@ -116,13 +117,14 @@ class BraTS2021(BraTS):
     looked_for = "BraTS2021_00000_{t1,t1ce,t2,flair,seg}.nii.gz"
     mask_rule = staticmethod(enhancing_four)
 
-    def case(self, name: str) -> Case | None:
+    @classmethod
+    def case(cls, name: str) -> Case | None:
         """`BraTS2021_<number>`; the person is the number."""
         match = re.fullmatch(r"BraTS2021_(\d{5})", name)
         if not match:
             return None
         number = match.group(1)
-        return name, "", "", f"{self.name}:{SAME.get(number, number)}"
+        return name, "", "", f"{cls.name}:{SAME.get(number, number)}"
 
 
 class BraTS2023(BraTS):
@@ -155,13 +157,14 @@ class BraTS2023(BraTS):
         if unknown or not self.cohorts:
             raise DatasetError(f"data.cohorts: {self.cohorts}; expected some of GLI, MEN, MET, PED, SSA.")
 
-    def case(self, name: str) -> Case | None:
+    @classmethod
+    def case(cls, name: str) -> Case | None:
         """`BraTS-<cohort>-<number>-<timepoint>`."""
         match = re.fullmatch(r"BraTS-(GLI|MEN|MET|PED|SSA)-(\d{5})-(\d{3})", name)
         if not match:
             return None
         cohort, number, timepoint = match.groups()
-        return f"{cohort}-{number}", timepoint, cohort, f"{self.name}:{cohort}-{number}"
+        return f"{cohort}-{number}", timepoint, cohort, f"{cls.name}:{cohort}-{number}"
 
     def unwanted(self, cohort: str) -> str:
         """See `BraTS.unwanted`."""
@@ -174,7 +177,18 @@ class BraTS2024GoAT(BraTS):
     name = "brats2024_goat"
     looked_for = "BraTS-GoAT-00000-{t1n,t1c,t2w,t2f,seg}.nii.gz"
 
-    def case(self, name: str) -> Case | None:
+    @classmethod
+    def case(cls, name: str) -> Case | None:
         """`BraTS-GoAT-<number>`."""
         match = re.fullmatch(r"BraTS-GoAT-(\d{5})", name)
-        return (f"GoAT-{match.group(1)}", "", "", f"{self.name}:{match.group(1)}") if match else None
+        return (f"GoAT-{match.group(1)}", "", "", f"{cls.name}:{match.group(1)}") if match else None
+
+
+def person_of_brats(name: str) -> str | None:
+    """Return the person's key of a case that is named as an edition of BraTS does, else None.
+
+    The key is that of the edition's own dataset, so that one person is the same in whatever form they come.
+    """
+    editions: tuple[type[BraTS], ...] = (BraTS2021, BraTS2023, BraTS2024GoAT)
+    cases = [case for edition in editions if (case := edition.case(name)) is not None]
+    return cases[0][3] if cases else None

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from braindino.datasets.brats import person_of_brats
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
@@ -18,7 +19,8 @@ class BraTSFolds(ScanDataModule):
     """Cases of `{"training": [{"fold": 0, "image": [flair, t1ce, t1, t2], "label": ...}, ...]}`.
 
     The file's folds are used as they are: the one that `fold` names is tested, the next one chooses the
-    weights. (The authors report the fold that chose them.) The person is the name of the case's folder.
+    weights. (The authors report the fold that chose them.) The person is that of the case's name, or the name
+    itself where it is none of BraTS's; cases of a person who has others in an earlier fold are dropped.
 
     Args:
         root: the JSON file; its paths are relative to `images`.
@@ -60,12 +62,17 @@ class BraTSFolds(ScanDataModule):
     def index(self, root: Path) -> Manifest:
         """Manifest of the file's cases with their fold."""
         rows = ManifestBuilder(self.name)
-        for entry in _entries(root):
+        folds: dict[str, tuple[int, str]] = {}  # person -> the first fold, and the case there
+        for entry in sorted(_entries(root), key=lambda entry: int(entry["fold"])):
             paths = [*entry["image"], entry["label"]]
             subject = Path(paths[0]).parent.name or Path(paths[0]).name.split(".")[0]
+            group = person_of_brats(subject) or f"{self.name}:{subject}"
+            first, case = folds.setdefault(group, (entry["fold"], subject))
             for modality, path in zip((*ORDER, MASK), paths, strict=True):
-                if (self.images / path).is_file():
-                    rows.keep(self.images / path, subject, modality, fold=entry["fold"])
+                if entry["fold"] != first:
+                    rows.drop(self.images / path, subject, f"the same person as {case} in fold {first}")
+                elif (self.images / path).is_file():
+                    rows.keep(self.images / path, subject, modality, group=group, fold=entry["fold"])
                 else:
                     rows.drop(self.images / path, subject, "no such file")
         return rows.build()

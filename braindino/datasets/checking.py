@@ -1,7 +1,7 @@
 """Runs every check of a manifest that there is something to check with, and says which were not run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pandas as pd
 from braindino.datasets import DATASETS, dataset_class, findings
 from braindino.datasets.findings import Finding, records
 from braindino.datasets.inspection import inspect_files
-from braindino.datasets.manifest import IDENTITY, MASK, Manifest
+from braindino.datasets.manifest import IDENTITY, MASK, Manifest, label_column
 from braindino.datasets.splits import PARTS
 from braindino.datasets.tables import read_table
 from braindino.errors import BraindinoError
@@ -70,7 +70,11 @@ def check_manifest(
     report = Report(len(table), len(cases), int(table["group"].nunique()))
     found = report.findings
     # What was asked for is looked at first: the files may take long.
-    rules = _known_rules(table) if rules is None else rules
+    rules = (
+        _known_rules(table)
+        if rules is None
+        else [replace(rule, column=label_column(table, rule.column)) for rule in rules]
+    )
     for rule in rules:
         if rule.column not in table:
             near = get_close_matches(rule.column, [str(name) for name in table.columns], 1, 0.5)

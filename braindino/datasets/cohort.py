@@ -8,10 +8,20 @@ import pandas as pd
 
 from braindino.datasets.cohort_scans import Columns, scans_of_rows
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
-from braindino.datasets.manifest import COLUMNS, DROPPED_COLUMNS, MASK, Manifest, is_manifest, is_missing
+from braindino.datasets.manifest import (
+    COLUMNS,
+    DROPPED_COLUMNS,
+    LABELS,
+    MASK,
+    Manifest,
+    is_manifest,
+    is_missing,
+    label_column,
+)
 from braindino.datasets.nnunet import index_nnunet, is_nnunet, nnunet_regions
 from braindino.datasets.own_labels import Task, class_labels, events, numbers, times
 from braindino.datasets.own_tables import SUFFIXES, find_column, read_own_table
+from braindino.datasets.persons import refuse_contradictions
 from braindino.datasets.tables import TableError
 
 _LISTS = re.compile(r"(train(_.*)?|valid|val|test)\.csv$")
@@ -21,22 +31,26 @@ class Cohort(ScanDataModule):
     """One's own scans and labels, from one of:
 
     - a table (CSV, TSV, Excel) with a header. Columns are found by their usual names (`id`, `pat_id`,
-      `subject`; `path`, `file`, `image`; `label`; `group`, `session`, `sex`, `age`, `site`) or as the options
-      say. Without a column of paths, scans are looked for by the id: `<id>.nii.gz`, or `<id>_t1ce.nii.gz`,
+      `subject`; `path`, `file`, `image`; `label`; `session`, `sex`, `age`, `site`) or as the options say.
+      Without a column of paths, scans are looked for by the id: `<id>.nii.gz`, or `<id>_t1ce.nii.gz`,
       `<id>_t2f.nii.gz`, ... (BrainIAC's `pat_id,label`), with a `scandate` `<id>_<scandate>.nii.gz` or
       `<id>/<scandate>.nii.gz`;
     - BrainDINO's headerless `label,path`: one list, or a folder with `train_<k>.csv` and `valid.csv`;
     - an nnU-Net folder (see `nnunet`);
     - a folder that holds one such table, or a manifest made by `braindino index`.
 
-    Further columns of the table stay in the manifest. The person is the column `group`, else what `person`
-    finds in the id, else the id; without an id every file is a person.
+    Further columns of the table stay in the manifest; one that is called as a standard column of manifests is
+    called `<name>_in_table` there. The person is what the option `group` names, else what `person` finds in
+    the id, else the id; without an id every row is a person. A column called `group` is no person unless the
+    option says so. Refused are tables that do not tell who is one person: two columns of ids that disagree,
+    an id of two datasets, a person with two sexes or with ages ten years apart in one session.
 
     Args:
         root: the table, or the folder.
         store: folder of prepared scans.
         task: classification, regression, survival (targets: time, event), or segmentation (no target).
-        target: column of the label, or `[time, event]`; `label` by default.
+        target: column of the label, or `[time, event]`; `label` by default. `group` is the table's column of
+            that name, not the person.
         classes: class 0 first; by default all there are, sorted.
         regions: for segmentation, what the masks show: `{lesion: [1]}`; nnU-Net folders say it.
         target_range: lowest and highest number that a label or time may be.
@@ -44,8 +58,8 @@ class Cohort(ScanDataModule):
         pattern: path made of columns, such as `{id}/{session}/t1.nii.gz`; or one per sequence.
         scans: folder that paths and patterns are relative to; the table's own by default.
         id: column of the case or person.
-        group: column of the person.
-        person: regular expression that finds the person in the id (or path).
+        group: column of the person, or columns that name a person together, as `[site, id]`.
+        person: regular expression that finds the person in the id (or path, or name of an nnU-Net case).
         session: column that tells sessions of an id apart.
         modality: column of the sequence, or its name for all; by default told from the file names.
         modalities: sequences to use, in this order; by default all there are.
@@ -70,7 +84,7 @@ class Cohort(ScanDataModule):
         pattern: str | dict[str, str] | None = None,
         scans: Path | str | None = None,
         id: str | None = None,
-        group: str | None = None,
+        group: str | list[str] | None = None,
         person: str | None = None,
         session: str | None = None,
         modality: str | None = None,
@@ -89,7 +103,8 @@ class Cohort(ScanDataModule):
         self._given_modalities = modalities
         self.dataset = dataset
         self.columns = Columns(
-            path=path, pattern=pattern, scans=None if scans is None else Path(scans), id=id, group=group,
+            path=path, pattern=pattern, scans=None if scans is None else Path(scans), id=id,
+            group=() if group is None else (group,) if isinstance(group, str) else tuple(group),
             person=person, session=session, modality=modality, drop_missing=missing_files == "drop",
         )  # fmt: skip
 
@@ -114,7 +129,7 @@ class Cohort(ScanDataModule):
         """
         root = Path(root)
         if root.is_dir() and is_nnunet(root):
-            manifest = index_nnunet(root, self.dataset or root.absolute().name)
+            manifest = index_nnunet(root, self.dataset or root.absolute().name, self.columns.person)
             manifest.table.index = pd.Index([f"{path}, line 1" for path in manifest.table["path"]])
             return self._settle(manifest, root)
         files = _tables(root)
@@ -135,6 +150,7 @@ class Cohort(ScanDataModule):
     def _settle(self, manifest: Manifest, file: Path) -> Manifest:
         """Check the labels, drop rows without one, and know target, classes and modalities."""
         table = manifest.table
+        refuse_contradictions(table)
         sequences = sorted(set(table["modality"]) - {MASK})
         unknown = sorted(set(self._given_modalities or []) - set(sequences))
         if unknown:
@@ -163,8 +179,9 @@ class Cohort(ScanDataModule):
         if len(self._asked) != expected:
             wanted = ("no column: the mask is the label", "one column", "[time, event]")[expected]
             raise DatasetError(f"data: target {self._asked}: {self.task} takes {wanted}.")
-        labels = table[[column for column in table if column not in COLUMNS or column in ("age", "sex")]]
-        return tuple(str(find_column(labels, name, (), "the target")) for name in self._asked)
+        labels = table[[column for column in table if column not in COLUMNS or column in LABELS]]
+        names = [label_column(table, name) for name in self._asked]
+        return tuple(str(find_column(labels, name, (), "the target")) for name in names)
 
     def _regions(self, file: Path) -> dict[str, tuple[int, ...]]:
         if self.task != "segmentation":

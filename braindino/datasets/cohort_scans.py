@@ -1,5 +1,6 @@
 """From the rows of one's own table to scans: which file, whose, of which session and sequence."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -10,15 +11,30 @@ import pandas as pd
 from tqdm import tqdm
 
 from braindino.datasets.folder import modality_of
-from braindino.datasets.manifest import COLUMNS, MASK, Manifest, ManifestBuilder, is_missing, normal_sex
+from braindino.datasets.manifest import (
+    MASK,
+    Manifest,
+    ManifestBuilder,
+    further_column,
+    is_missing,
+    normal_sex,
+)
 from braindino.datasets.own_tables import find_column, first_bad
+from braindino.datasets.persons import (
+    IDS,
+    file_of,
+    id_column,
+    joined,
+    refuse_duplicates,
+    refuse_rivals,
+    refuse_shared_ids,
+    refuse_shared_subjects,
+)
 from braindino.datasets.tables import TableError
 from braindino.datasets.walk import LayoutError, stem, unusable
 
 USUAL = {
     "path": ("path", "file", "file_path", "filename", "image", "image_path", "scan", "nifti"),
-    "id": ("id", "pat_id", "subject", "subject_id", "participant_id", "patient_id", "patient", "case"),
-    "group": ("group", "person"),
     "session": ("session", "scandate", "visit"),
     "modality": ("modality", "sequence"),
     "dataset": ("dataset",),
@@ -29,6 +45,7 @@ USUAL = {
 _AFTER_ID = re.compile(
     r"[_-](t1[a-z]*|t2[a-z]*|flair|pdw?|dwi|adc|seg|mask)(\.nii|\.nii\.gz|\.mgz)$", re.IGNORECASE
 )
+_log = logging.getLogger(__name__)
 _UNKNOWN = "scan"  # the sequence where neither table nor file names tell it
 _WHERE = "\0where"
 
@@ -41,7 +58,7 @@ class Columns:
     pattern: str | dict[str, str] | None = None
     scans: Path | None = None
     id: str | None = None
-    group: str | None = None
+    group: tuple[str, ...] = ()
     person: str | None = None
     session: str | None = None
     modality: str | None = None
@@ -54,7 +71,7 @@ def scans_of_rows(rows: pd.DataFrame, dataset: str, folder: Path, options: Colum
     Raises:
         TableError: a column, a path or an id is wrong; names file, line, column and remedy.
     """
-    table = _Rows(rows, folder, options)
+    table = _Rows(rows, dataset, folder, options)
     out = ManifestBuilder(dataset)
     missing: list[tuple[str, Path, str]] = []
     bar = tqdm(table.scans(), "looking for scans", len(rows), unit=" rows", disable=None)  # none in a log
@@ -87,30 +104,35 @@ def scans_of_rows(rows: pd.DataFrame, dataset: str, folder: Path, options: Colum
     if manifest.table.empty:
         raise LayoutError(f"{rows.index[0]}: none of {len(rows)} rows names a scan that is there.")
     manifest.table.index = pd.Index(manifest.table.pop(_WHERE))
-    _refuse_duplicates(manifest.table)
+    refuse_duplicates(manifest.table)
+    table.check_files()
     return manifest
 
 
 class _Rows:
     """A table whose columns were found, asked row by row."""
 
-    def __init__(self, rows: pd.DataFrame, folder: Path, options: Columns) -> None:
-        self.rows, self.options = rows, options
+    def __init__(self, rows: pd.DataFrame, dataset: str, folder: Path, options: Columns) -> None:
+        self.rows, self.dataset, self.options = rows, dataset, options
         self._listings: dict[Path, dict[str, list[Path]]] = {}
         self.base = (options.scans or folder).absolute()
-        asked = {"id": options.id, "group": options.group, "session": options.session}
+        asked = {"session": options.session}
         self.own = {
             name: find_column(rows, asked.get(name), usual, f"the {name}")
             for name, usual in USUAL.items()
             if name not in ("path", "modality")
         }
+        self.groups = [str(find_column(rows, name, (), "the group")) for name in options.group]
+        self.own["id"] = self._id()
         told = USUAL["modality"] if options.modality is None else (options.modality.lower(),)
         self.modality = find_column(rows, None, told, "the modality")
         self.all_are = "" if self.modality else options.modality or ""
         self.where_from = self.own["id"] or ""
         self.paths = self._paths()
-        self.used = {*self.own.values(), self.modality, *(self.paths if not options.pattern else ())}
+        paths = () if options.pattern else tuple(self.paths)
+        self.used = {*self.own.values(), *self.groups, self.modality, *paths}
         self._check()
+        self._check_people()
 
     def scans(self) -> Iterator[tuple[str, dict[str, str], list[tuple[str, Path]]]]:
         """Place, cells, and (sequence, path) of every row."""
@@ -129,22 +151,34 @@ class _Rows:
 
     def others(self, row: dict[str, str]) -> dict[str, str]:
         """Cells of the columns that mean nothing to us: labels and whatever else there is."""
-        return {name: cell for name, cell in row.items() if name not in self.used and name not in COLUMNS}
+        return {further_column(name): cell for name, cell in row.items() if name not in self.used}
 
     def subject(self, row: dict[str, str], found: list[tuple[str, Path]]) -> str:
-        """The id, else the file's path without its suffix (which is unique)."""
+        """The id, else the file's path without its suffix (which is unique).
+
+        Where the id needs another column to be a person's, it is all of `group`.
+        """
+        if len(self.groups) > 1 and self.own["id"] in self.groups:
+            return joined([row[name] for name in self.groups])
         if self.own["id"] is not None:
             return self.cell(row, "id")
         if not found:
             return ""
-        path = found[0][1]
-        inside = path.relative_to(self.base) if path.is_relative_to(self.base) else path
+        inside = Path(self._inside(found[0][1]))
         return (inside.parent / stem(inside)).as_posix().lstrip("/")
+
+    def _inside(self, path: Path) -> str:
+        """A path relative to the folder of the scans, where it lies below it."""
+        return str(path.relative_to(self.base) if path.is_relative_to(self.base) else path)
 
     def group(self, where: str, row: dict[str, str], dataset: str, subject: str, path: Path) -> str:
         """The person, with the dataset before it."""
-        person = self.cell(row, "group") or subject
-        if self.options.person is not None and not self.cell(row, "group"):
+        if self.groups:
+            person = joined([row[name] for name in self.groups])
+            # A table may hold whole keys of persons, as a manifest does.
+            return person if len(self.groups) == 1 and ":" in person else f"{self.dataset}:{person}"
+        person = subject
+        if self.options.person is not None:
             text = subject if self.own["id"] is not None else str(path)
             match = re.search(self.options.person, text)
             if match is None:
@@ -152,7 +186,40 @@ class _Rows:
                     f"{where}: the option person, {self.options.person!r}, matches nothing in {text!r}."
                 )
             person = match[1] if match.re.groups else match[0]
-        return person if ":" in person else f"{dataset}:{person}"
+        return f"{dataset}:{person}"
+
+    def _id(self) -> str | None:
+        """The column of the id: the one that an option names, else one of a usual name."""
+        grouped = bool(self.groups) or self.options.person is not None
+        if self.options.id is None:
+            return id_column(self.rows, grouped)
+        column = str(find_column(self.rows, self.options.id, (), "the id"))
+        if not grouped:
+            refuse_rivals(self.rows, column)
+        return column
+
+    def _check_people(self) -> None:
+        """Refuse a table that does not tell who is one person, where that can be seen."""
+        for name in self.groups:
+            cells = self.rows[name]
+            first_bad(cells, cells == "", "is blank; every row needs a person")
+        if self.groups:
+            return
+        if self.own["id"] is not None and self.own["dataset"] is not None:
+            refuse_shared_ids(self.rows, self.own["id"], self.own["dataset"])
+
+    def check_files(self) -> None:
+        """Refuse a table without an id whose files tell that a person has several rows; else warn."""
+        if self.own["id"] is not None or self.groups or self.options.person is not None:
+            return
+        found = [files for _, _, files in self.scans()]
+        refuse_shared_subjects(self.rows, [self._inside(files[0][1]) if files else "" for files in found])
+        _log.warning(
+            "%s: no column of a usual name (%s, ...) holds an id, so every row counts as one person; where a "
+            "person has several rows, name the column with `id` or `group`",
+            file_of(self.rows),
+            ", ".join(IDS[:4]),
+        )
 
     def _paths(self) -> dict[str, str]:
         """Column of paths (or the pattern) -> sequence, `""` where the sequence is told otherwise."""
@@ -165,10 +232,9 @@ class _Rows:
         if self.options.pattern is None:
             pairs = {str(find_column(self.rows, c, (), "the path")): m for c, m in pairs.items()}
         if not pairs and self.own["id"] is None:
-            file = str(self.rows.index[0]).rpartition(", line ")[0]
             raise TableError(
-                f"{file}: neither a column of paths ({', '.join(USUAL['path'][:4])}, ...) nor an id "
-                f"({', '.join(USUAL['id'][:4])}, ...).\nName one with the option `path` or `id`; there are "
+                f"{file_of(self.rows)}: neither a column of paths ({', '.join(USUAL['path'][:4])}, ...) nor "
+                f"an id ({', '.join(IDS[:4])}, ...).\nName one with the option `path` or `id`; there are "
                 f"{', '.join(map(repr, self.rows.columns[:12]))}."
             )
         if pairs:
@@ -248,19 +314,3 @@ class _Rows:
                 raise TableError(
                     f"data: person {self.options.person!r} is no regular expression ({error})."
                 ) from None
-
-
-def _refuse_duplicates(table: pd.DataFrame) -> None:
-    for columns, what in (
-        (["dataset", "subject", "session", "modality"], "the same id, session and sequence"),
-        (["path"], "the same file"),
-    ):
-        twice = table[table.duplicated(columns, keep=False)]
-        if len(twice):
-            same = (twice[columns] == twice[columns].iloc[0]).all(axis=1)
-            first, second = twice.index[same][:2]
-            named = ", ".join(filter(None, twice[columns].iloc[0].astype(str)))
-            raise TableError(
-                f"{second}: {what} as {first} ({named}).\n"
-                "Remove one, or name the column that tells them apart with `session` or `modality`."
-            )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from braindino.datasets.manifest import IDENTITY, MASK, is_missing
 from braindino.datasets.own_labels import as_text
+from braindino.datasets.persons import MAX_AGE_SPAN
 
 AGES = (0.0, 120.0)  # years
 UNKNOWN = "unknown"  # what `folder` calls a sequence that a file name does not tell
@@ -78,7 +79,7 @@ def duplicates(table: pd.DataFrame, looks: pd.DataFrame, split: pd.Series | None
 
 
 def contradictions(table: pd.DataFrame, targets: Sequence[str]) -> Iterator[Finding]:
-    """One id with two people, one person with two sexes, one case with two labels."""
+    """One id with two people, one person with two sexes or ages in a session, one case with two labels."""
     frame = table.assign(row=_rows(table))
     pairs = [(["dataset", "subject"], "group"), (["group"], "sex")]
     for by, column in [*pairs, *((list(IDENTITY), name) for name in targets)]:
@@ -89,6 +90,18 @@ def contradictions(table: pd.DataFrame, targets: Sequence[str]) -> Iterator[Find
             told = f"{who} has {first.loc[at, column]} in line {first.loc[at, 'row']}"
             value = str(filled.loc[at, column])
             yield Finding("contradictions", int(filled.loc[at, "row"]), column, value, told)
+    yield from _ages_apart(frame)
+
+
+def _ages_apart(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Rows of a person whose age is not that of another row of the same session."""
+    aged = frame[frame["age"].between(*AGES)]
+    youngest = aged.sort_values("age", kind="stable").groupby(["group", "session"])[["age", "row"]]
+    first = youngest.transform("first")
+    for at in aged.index[aged["age"] - first["age"].reindex(aged.index) >= MAX_AGE_SPAN]:
+        told = f"{aged.loc[at, 'group']} has {first.loc[at, 'age']:g} in line {first.loc[at, 'row']:g}"
+        row = int(aged.loc[at, "row"])
+        yield Finding("contradictions", row, "age", f"{aged.loc[at, 'age']:g}", told)
 
 
 def sequences(table: pd.DataFrame, wanted: Sequence[str] | None) -> Iterator[Finding]:

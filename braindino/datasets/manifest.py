@@ -18,6 +18,8 @@ COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site",
 MASK = "mask"  # the modality of a mask: a label, never prepared as an image
 IDENTITY = ("dataset", "subject", "session")  # what makes a case
 DROPPED_COLUMNS = ("path", "subject", "reason")
+LABELS = ("site", "sex", "age", "dataset")  # standard columns that may be a label
+FURTHER = "_in_table"  # what a table's own column of a standard name is called in a manifest
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
 _SEX = {
     "f": "F",
@@ -55,6 +57,23 @@ def normal_sex(value: object) -> str:
     """`F`, `M`, or `""` for anything else. Accepts words, letters, and the usual coding 1 male, 2 female."""
     text = str(value).strip().lower()
     return _SEX.get(text.removesuffix(".0"), "")
+
+
+def further_column(name: str) -> str:
+    """Return the name in a manifest of a table's own column: never that of a standard column."""
+    return f"{name}{FURTHER}" if name.lower() in COLUMNS else name
+
+
+def label_column(table: pd.DataFrame, name: str) -> str:
+    """Return the manifest's column that a user calls `name` as a label; `name` itself where there is none.
+
+    `group` of a manifest is the person: a table's own column of that name is called as `further_column` says.
+    """
+    columns = {str(column).lower(): str(column) for column in reversed(table.columns)}
+    own = columns.get(f"{name}{FURTHER}".lower())
+    if own is not None:
+        return own
+    return columns.get(name.lower(), name) if name.lower() not in COLUMNS or name.lower() in LABELS else name
 
 
 def describe_path(path: Path) -> str:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from braindino.datasets.brats import person_of_brats
 from braindino.datasets.folder import modality_of
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.walk import LayoutError, unusable
@@ -17,14 +18,21 @@ def is_nnunet(root: Path) -> bool:
     return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
 
 
-def index_nnunet(root: Path, dataset: str) -> Manifest:
+def index_nnunet(root: Path, dataset: str, person: str | None = None) -> Manifest:
     """One row per channel of a case, named as dataset.json names the channel, and one per mask.
 
-    Files without a channel number (Medical Segmentation Decathlon) are channel 0. Each case is a person. The
-    column `split` says train or test, as the folders do.
+    Files without a channel number (Medical Segmentation Decathlon) are channel 0. The column `split` says
+    train or test, as the folders do.
+
+    Args:
+        root: the folder with dataset.json.
+        dataset: its name.
+        person: regular expression that finds the person in the name of a case. Without it the person is the
+            subject of a BIDS name (`sub-01_ses-2`), the number of a BraTS name, else the case itself.
 
     Raises:
-        LayoutError: dataset.json cannot be read or names no channels, a channel it does not name, or no scan.
+        LayoutError: dataset.json cannot be read or names no channels, a channel it does not name, no scan, or
+            `person` finds nothing in a case's name.
     """
     described = _read(root / "dataset.json")
     ending = str(described.get("file_ending", ".nii.gz"))
@@ -41,9 +49,9 @@ def index_nnunet(root: Path, dataset: str) -> Manifest:
                     f"{path}: is channel {channel}; dataset.json names only "
                     f"{', '.join(f'{k} ({v})' for k, v in channels.items())}."
                 )
-            found |= _take(rows, path, case, channels[channel], part)
+            found |= _take(rows, path, case, channels[channel], part, person)
         for path in _files(root / labels, ending):
-            _take(rows, path, path.name.removesuffix(ending), MASK, part)
+            _take(rows, path, path.name.removesuffix(ending), MASK, part, person)
     if not found:
         raise LayoutError(
             f"{root}: no scan in imagesTr; looked for <case>_0000{ending}, as dataset.json says."
@@ -73,12 +81,23 @@ def nnunet_regions(root: Path) -> dict[str, tuple[int, ...]]:
     return regions
 
 
-def _take(rows: ManifestBuilder, path: Path, case: str, modality: str, part: str) -> bool:
+def _group(dataset: str, path: Path, case: str, pattern: str | None) -> str:
+    """Return the key of the person that a case is of, by its name; see `index_nnunet`."""
+    if pattern is None:
+        bids = re.match(r"(sub-[A-Za-z0-9]+)(_|$)", case)
+        return person_of_brats(case) or f"{dataset}:{bids[1] if bids else case}"
+    match = re.search(pattern, case)
+    if match is None:
+        raise LayoutError(f"{path}: the option person, {pattern!r}, matches nothing in {case!r}.")
+    return f"{dataset}:{match[1] if match.re.groups else match[0]}"
+
+
+def _take(rows: ManifestBuilder, path: Path, case: str, modality: str, part: str, person: str | None) -> bool:
     reason = unusable(path)
     if reason:
         rows.drop(path, case, reason)
     else:
-        rows.keep(path, case, modality, split=part)
+        rows.keep(path, case, modality, group=_group(rows.dataset, path, case, person), split=part)
     return not reason
 
 

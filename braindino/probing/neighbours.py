@@ -12,7 +12,7 @@ from braindino.analysis.neighbours import nearest
 from braindino.analysis.paired import holm, mcnemar
 from braindino.analysis.predictions import PROBABILITY, TRAITS
 from braindino.analysis.statistics import estimate
-from braindino.datasets.manifest import MASK, is_missing
+from braindino.datasets.manifest import MASK, further_column, is_missing, label_column
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 
@@ -30,6 +30,12 @@ def labelled_scans(table: pd.DataFrame, target: str, test: float, seed: int, sou
     Raises:
         BraindinoError: no such column, a number instead of classes, or too few people of a class.
     """
+    target = label_column(table, target)
+    if target in ("group", "subject"):
+        raise BraindinoError(
+            f"{source}: {target!r} is the person in a manifest, no label; a column that your own table calls "
+            f"so is {further_column(target)!r} in a manifest that `braindino index` made of it."
+        )
     if target not in table:
         raise BraindinoError(
             f"{source}: no column {target!r}; there are {', '.join(map(str, table.columns))}."
