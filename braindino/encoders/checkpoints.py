@@ -14,11 +14,19 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.names import dinov3_to_timm, is_dinov3
+from braindino.encoders.dinov3_files import describe_dinov3, rename, settings_of
+from braindino.encoders.names import is_dinov3
 from braindino.encoders.published import HUB, published_vit
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.encoders.volumes import NAMES as VOLUMES
 from braindino.encoders.volumes import load_volume_encoder
+from braindino.encoders.weight_files import (
+    is_safetensors,
+    refuse_other_content,
+    some,
+    state_dict_of,
+    vit_weights,
+)
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.scans.preprocessing import Preprocessing
@@ -28,11 +36,8 @@ CONFIG = "config.json"
 PEOPLE = "pretraining_people.txt"
 _log = logging.getLogger(__name__)
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
-# (embed_dim, depth) of DINOv3's published sizes, to recognise a file of bare weights.
-_DINOV3_SIZES = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
 # What stands beside the network in files of timm's and DINOv2's: classifiers, the token of masked patches.
 _BESIDE = ("head.", "head_dist.", "fc_norm.", "mask_token")
-_OTHER = "Of another ViT say which one it is, e.g. --model.encoder vit_base_patch16_224:{}"
 
 
 def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0) -> Encoder:
@@ -113,10 +118,12 @@ def read_file(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code that it may contain.
 
     Raises:
-        BraindinoError: truncated or damaged, or it holds objects that would have to be unpickled.
+        BraindinoError: truncated or damaged, no weights at all (a git-lfs pointer, a web page, ...), or it
+            holds objects that would have to be unpickled.
     """
+    refuse_other_content(path)
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" or is_safetensors(path):
             return dict(safetensors.torch.load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -224,38 +231,11 @@ def _from_export(folder: Path) -> ViTEncoder:
 
 
 def _from_weights(path: Path, contract: Preprocessing | None) -> ViTEncoder:
-    content = _state_dict(path)
-    prefix = next((p for p in ("backbone.", "teacher.backbone.") if f"{p}cls_token" in content), "")
-    weights = {k.removeprefix(prefix): v for k, v in content.items() if k.startswith(prefix)}
-    if "patch_embed.proj.weight" not in weights or "cls_token" not in weights:
-        raise BraindinoError(f"{path}: no vision transformer inside (cls_token and patch_embed.proj.weight).")
-    if is_dinov3(weights):
-        weights = dinov3_to_timm(weights)
-    width = weights["cls_token"].shape[-1]
-    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
-    size = _DINOV3_SIZES.get((width, depth))
-    if size is None:
-        raise BraindinoError(
-            f"{path}: a ViT of width {width} and depth {depth} is none of DINOv3's sizes "
-            f"({', '.join(f'{w}x{d}' for w, d in _DINOV3_SIZES)}).\n{_OTHER.format(path)}"
-        )
-    if "pos_embed" in weights:
-        raise BraindinoError(f"{path}: has position embeddings, so it is no DINOv3.\n{_OTHER.format(path)}")
-    suffix = "_qkvb" if size == "tiny" or any(name.endswith("q_bias") for name in weights) else ""
-    architecture = f"vit_{size}_patch16_dinov3{suffix}"
-    arguments = {"in_chans": weights["patch_embed.proj.weight"].shape[1]}
+    weights = vit_weights(state_dict_of(read_file(path), str(path)), str(path))
+    architecture, arguments, weights = describe_dinov3(weights, str(path))
     model = create_vit(architecture, **arguments)
     fit_weights(model, weights, str(path))
     return ViTEncoder(model, contract or Preprocessing(), architecture, arguments)
-
-
-def _state_dict(path: Path) -> dict[str, Any]:
-    """The weights in a file, out of what they may be wrapped in."""
-    content = read_file(path)
-    for key in ("teacher", "model", "state_dict"):
-        if isinstance(content.get(key), dict):
-            return dict(content[key])
-    return content
 
 
 def _from_timm_file(spec: str, contract: Preprocessing | None) -> ViTEncoder:
@@ -263,7 +243,11 @@ def _from_timm_file(spec: str, contract: Preprocessing | None) -> ViTEncoder:
     name, _, file = spec.partition(":")
     if not Path(file).is_file():
         raise BraindinoError(f"encoder {spec!r}: no file {file}; `scratch:{name}` has random weights.")
-    content = _state_dict(Path(file))
+    content = state_dict_of(read_file(Path(file)), file)
+    if any(key.endswith("cls_token") for key in content):
+        content = vit_weights(content, file)
+    if "dinov3" in name and is_dinov3(content):  # timm's own conversion drops biases and periods unseen
+        return _named_dinov3(name, content, file, contract)
     kernel = content.get("patch_embed.proj.weight")
     arguments = _any_size(name)
     if kernel is not None and kernel.shape[1] != 3:
@@ -273,9 +257,25 @@ def _from_timm_file(spec: str, contract: Preprocessing | None) -> ViTEncoder:
     try:
         weights = content if convert is None else convert(content, model)
     except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
-        raise BraindinoError(f"{file}: holds no weights of {name} ({error}).") from error
+        raise BraindinoError(
+            f"{file}: holds no weights of {name} ({error}; found {some(list(content))})."
+        ) from error
     own = model.state_dict().keys()
     weights = {k: v for k, v in weights.items() if k in own or not k.startswith(_BESIDE)}
+    fit_weights(model, weights, file)
+    return ViTEncoder(model, contract or Preprocessing(), name, arguments)
+
+
+def _named_dinov3(
+    name: str, content: dict[str, Tensor], file: str, contract: Preprocessing | None
+) -> ViTEncoder:
+    """A file in DINOv3's own names as the architecture `name`, with its own position encoding."""
+    weights = rename(content, file)
+    heads = create_vit(name, depth=1).blocks[0].attn.num_heads  # type: ignore[index, union-attr]
+    arguments = settings_of(content, weights, file, int(heads))
+    model = create_vit(name, **arguments)
+    own = model.state_dict().keys()
+    weights = {k: v for k, v in weights.items() if k in own or not k.endswith("_bias") or bool(v.any())}
     fit_weights(model, weights, file)
     return ViTEncoder(model, contract or Preprocessing(), name, arguments)
 

@@ -33,15 +33,28 @@ def is_dinov3(weights: dict[str, Tensor]) -> bool:
 def dinov3_to_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename DINOv3's parameters to timm's `vit_*_dinov3`.
 
-    The fused qkv bias (3D,) becomes `q_bias` and `v_bias`; the key's third is masked to zero in
-    DINOv3 and has no parameter in timm. A bias of zeros is kept: the `_qkvb` architectures hold it.
+    The fused qkv bias (3D,), times `bias_mask` where there is one, becomes `q_bias` and `v_bias`; the key's
+    third is masked to zero in the published models and has no parameter in timm. A bias of zeros is kept: the
+    `_qkvb` architectures hold it.
+
+    Raises:
+        ValueError: a bias of the keys that is not masked and not zero, a mask that is not finite, or a
+            separate norm for CLS and registers: timm's model has no place for them.
     """
+    if any(name.startswith("cls_norm.") for name in weights):
+        raise ValueError("has a norm of its own for CLS and registers, which timm's DINOv3 has no place for")
     renamed: dict[str, Tensor] = {}
     for name, value in weights.items():
         if _UNUSED.search(name):
             continue
         if name.endswith("attn.qkv.bias"):
-            query, _, values = value.chunk(3)
+            query, key, values = _masked(value, weights.get(f"{name}_mask"), name).chunk(3)
+            if bool((key != 0).any()):
+                raise ValueError(
+                    f"{name}: its keys have a bias (up to {float(key.abs().max()):.2g}) that no bias_mask "
+                    "switches off; timm's DINOv3 has no place for it, and the features would be others "
+                    "without it. Weights trained with mask_k_bias, as the published ones, can be read"
+                )
             stem = name.removesuffix("qkv.bias")
             renamed[f"{stem}q_bias"], renamed[f"{stem}v_bias"] = query.clone(), values.clone()
             continue
@@ -49,6 +62,14 @@ def dinov3_to_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             name = re.sub(pattern, replacement, name)
         renamed[name] = value
     return renamed
+
+
+def _masked(bias: Tensor, mask: Tensor | None, name: str) -> Tensor:
+    if mask is None:
+        return bias
+    if not bool(torch.isfinite(mask).all()):
+        raise ValueError(f"{name}_mask is not finite: it was saved before the model was initialised")
+    return bias * mask.to(bias.dtype)
 
 
 def timm_to_dinov3(weights: dict[str, Tensor]) -> dict[str, Tensor]:

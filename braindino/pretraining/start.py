@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm.models.eva import Eva
 from torch import Tensor
 
@@ -76,7 +77,7 @@ def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str)
         kernel = "patch_embed.proj.weight"
         weights[kernel] = weights[kernel].sum(dim=1, keepdim=True)
         notes.append("kernels of 3 channels summed to 1")
-    if _shapes(weights) != _shapes(backbone.state_dict()):
+    if _shapes(weights) != _shapes(backbone.state_dict()) or not _same_positions(theirs, backbone):
         arguments = {k: v for k, v in encoder.model_args.items() if k != "in_chans"}
         raise BraindinoError(
             f"{key} {path} holds {_describe(theirs)}; the model is {_describe(backbone)}.\n"
@@ -125,13 +126,23 @@ def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in weights.items()}
 
 
+def _same_positions(one: Eva, other: Eva) -> bool:
+    """Return whether two ViTs encode positions alike; the periods are in no state dict."""
+    periods = [getattr(model.rope, "periods", None) for model in (one, other)]
+    if periods[0] is None or periods[1] is None:
+        return periods[0] is periods[1]
+    return torch.equal(periods[0].cpu(), periods[1].cpu())
+
+
 def _describe(model: Eva) -> str:
     """The sizes in which two ViTs may differ, as one phrase."""
     patch_embed = model.patch_embed
     names = model.state_dict().keys()
+    turning = getattr(model.rope, "temperature", None)
     biases = "with" if any(name.endswith(("q_bias", "qkv.bias")) for name in names) else "without"
     return (
         f"a ViT of width {model.num_features} and depth {len(model.blocks)}, patch "
         f"{patch_embed.patch_size[0]}, {patch_embed.proj.in_channels} channels, "
-        f"{model.num_prefix_tokens - 1} registers, {biases} query biases"
+        f"{model.num_prefix_tokens - 1} registers, {biases} query biases, "
+        + ("no RoPE" if turning is None else f"RoPE of base {turning:g}")
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
+from braindino.encoders.weight_files import some, state_dict_of
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
 
@@ -84,25 +85,23 @@ def weights_of(
 ) -> dict[str, Tensor]:
     """The tensors of a checkpoint under the first of `prefixes` that occurs, without it.
 
-    Looks into `state_dict` or `model` where there is one, and takes off the `module.` of data-parallel runs.
+    Args:
+        content: of the file, see `weight_files.state_dict_of`.
+        prefixes: in the order in which they are looked for.
+        source: the file, for messages.
+        what: the network, for messages.
 
     Raises:
         BraindinoError: no key begins with any of the prefixes.
     """
-    for entry in ("state_dict", "model"):
-        if isinstance(content.get(entry), Mapping):
-            content = content[entry]
-            break
-    tensors = {
-        key.removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)
-    }
+    tensors = state_dict_of(content, source)
     for prefix in prefixes:
         found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         if found:
             return found
-    shown = ", ".join(list(tensors)[:3]) or "no tensors"
     raise BraindinoError(
-        f"{source}: no {what} inside: no key begins with {' or '.join(map(repr, prefixes))} (found {shown})."
+        f"{source}: no {what} inside: no key begins with {' or '.join(map(repr, prefixes))} "
+        f"(found {some(list(tensors))})."
     )
 
 

@@ -1,0 +1,141 @@
+"""Bare DINOv3 weights: which of timm's architectures they are, and what in them it cannot hold."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from braindino.encoders.names import dinov3_to_timm, is_dinov3
+from braindino.errors import BraindinoError
+
+# (width, depth) of the published sizes with an MLP, and with SwiGLU: the timm size and what it lacks.
+_MLP = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
+_SWIGLU = {(384, 12): "small_plus", (1024, 24): "large", (1280, 32): "huge_plus", (4096, 40): "7b"}
+_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "small_plus": 6, "huge_plus": 20, "7b": 32}
+_MLP_RATIO = {"7b": 2}
+_REGISTERS = 4
+_PATCH = 16
+_BASE = 100.0
+# Published files hold periods rounded to bfloat16 (by up to 2^-9), of which timm and this project use the
+# exact values: CLS differs by less than 1e-2 of its deviation.
+_ROUNDING = 2.0**-8
+OTHER_VIT = "Of another ViT say which one it is, e.g. --model.encoder vit_base_patch16_224:{}"
+
+
+def describe_dinov3(weights: dict[str, Tensor], source: str) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """Return the timm name, its arguments and the renamed weights of a DINOv3 file.
+
+    Args:
+        weights: by DINOv3's names or timm's, without a prefix.
+        source: the file, for messages.
+
+    Raises:
+        BraindinoError: none of DINOv3's sizes, or weights that timm's DINOv3 cannot hold (`settings_of`,
+            `names.dinov3_to_timm`).
+    """
+    if "pos_embed" in weights:
+        raise BraindinoError(
+            f"{source}: has position embeddings, so it is no DINOv3.\n{OTHER_VIT.format(source)}"
+        )
+    renamed = rename(weights, source)
+    width, depth = renamed["cls_token"].shape[-1], depth_of(renamed)
+    swiglu = any(".mlp.fc1_g." in name for name in renamed)
+    size = (_SWIGLU if swiglu else _MLP).get((width, depth))
+    if size is None:
+        known = [f"{w}x{d}" for w, d in _MLP] + [f"{w}x{d} with SwiGLU" for w, d in _SWIGLU]
+        kind = f"width {width} and depth {depth}{' with SwiGLU' if swiglu else ''}"
+        raise BraindinoError(
+            f"{source}: a ViT of {kind} is none of DINOv3's sizes ({', '.join(known)}).\n"
+            f"{OTHER_VIT.format(source)}"
+        )
+    biased = any(name.endswith("q_bias") for name in renamed)
+    if size == "7b" and biased:
+        raise BraindinoError(
+            f"{source}: a ViT-7B with query and value biases, which timm's has no place for."
+        )
+    suffix = "_qkvb" if biased or size == "tiny" else ""
+    arguments = settings_of(weights, renamed, source, _HEADS[size])
+    if swiglu and size == "large":  # ViT-L+, which timm has no name for
+        arguments |= {"swiglu_mlp": True, "swiglu_align_to": 8}
+    hidden = renamed["blocks.0.mlp.fc1_g.weight" if swiglu else "blocks.0.mlp.fc1.weight"].shape[0]
+    if hidden != _MLP_RATIO.get(size, 4) * width:
+        arguments["mlp_ratio"] = hidden / width
+    return f"vit_{size}_patch16_dinov3{suffix}", arguments, renamed
+
+
+def rename(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Return `weights` by timm's names; BraindinoError where one of them has no place there."""
+    if not is_dinov3(weights):
+        return weights
+    try:
+        return dinov3_to_timm(weights)
+    except ValueError as error:
+        raise BraindinoError(f"{source}: {error}.") from None
+
+
+def settings_of(
+    weights: dict[str, Tensor], renamed: dict[str, Tensor], source: str, heads: int
+) -> dict[str, Any]:
+    """Return timm's arguments for what differs from the published models, as far as the weights show it.
+
+    Channels, patch size and registers follow from shapes; the number of heads and the base of the position
+    encoding from DINOv3's `rope_embed.periods`, where the file has them.
+
+    Args:
+        weights: as they are in the file.
+        renamed: by timm's names.
+        source: the file, for messages.
+        heads: of the published model.
+
+    Raises:
+        BraindinoError: periods that are no powers of one base.
+    """
+    kernel = renamed["patch_embed.proj.weight"]
+    arguments: dict[str, Any] = {"in_chans": kernel.shape[1]}
+    if kernel.shape[-1] != _PATCH:
+        arguments["patch_size"] = kernel.shape[-1]
+    registers = renamed["reg_token"].shape[1] if "reg_token" in renamed else 0
+    if registers != _REGISTERS:
+        arguments["num_reg_tokens"] = registers
+    periods = weights.get("rope_embed.periods")
+    if periods is None:
+        return arguments
+    own_heads = renamed["cls_token"].shape[-1] // (4 * len(periods))
+    if own_heads != heads:
+        arguments["num_heads"] = own_heads
+    base = rope_base(periods.double())
+    if base is None:
+        shown = f"{float(periods[0]):.4g} to {float(periods[-1]):.4g}"
+        raise BraindinoError(
+            f"{source}: its RoPE periods ({shown}) are no powers of one base (training with min_period and "
+            "max_period makes such); timm's DINOv3 has no such option, and other periods would give other "
+            "features."
+        )
+    if base != _BASE:
+        arguments["rope_temperature"] = base
+    return arguments
+
+
+def rope_base(periods: Tensor) -> float | None:
+    """Return the base b of periods b^(i / n), i from 0 to n - 1, up to bfloat16's rounding; None without one.
+
+    A base that differs from a number of three digits by rounding only is that number.
+    """
+    powers = torch.arange(len(periods), dtype=torch.float64) / len(periods)
+    if not bool(torch.isfinite(periods).all() and (periods > 0).all()):
+        return None
+    fitted = float((powers * periods.log()).sum() / powers.square().sum().clamp(min=1e-12))
+    for base in (
+        _BASE,
+        float(f"{torch.tensor(fitted).exp():.3g}"),
+        float(torch.tensor(fitted).double().exp()),
+    ):
+        if base > 0 and bool(((periods / base**powers - 1).abs() <= _ROUNDING).all()):
+            return base
+    return None
+
+
+def depth_of(weights: dict[str, Tensor]) -> int:
+    """Return the number of blocks."""
+    numbers = [int(name.split(".")[1]) for name in weights if name.startswith("blocks.")]
+    return 1 + max(numbers, default=-1)
