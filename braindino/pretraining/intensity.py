@@ -1,12 +1,13 @@
 """Intensity changes of a batch of slices, or of their views."""
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from braindino.errors import BraindinoError
 from braindino.pretraining import limits
 
 
@@ -15,15 +16,18 @@ class IntensityConfig:
     """Which changes, how often and how strong. Defaults: method.md "Augmentation".
 
     Args:
-        noise: probability of Gaussian noise of standard deviation `noise_std` (of the z-scored slice).
-        smoothing: probability of a Gaussian filter with sigma in `smoothing_sigma`, in pixels.
+        noise: probability of Gaussian noise.
+        noise_std: standard deviation of the noise, on the z-scored slice: drawn uniformly from a pair
+            (MONAI's RandGaussianNoise, which FlexiCT uses, draws from 0 up), or a fixed number.
+        smoothing: probability of a Gaussian filter with sigma in `smoothing_sigma`, in pixels, drawn for rows
+            and for columns.
         scaling: probability of a factor within 1 +- `scaling_by`.
         low_resolution: probability of a reduction by a factor in `low_resolution_zoom` and back.
         gamma: probability of a power in `gamma_power`, applied to the slice's range scaled to 0-1.
     """
 
     noise: float = 0.1
-    noise_std: float = 0.1
+    noise_std: float | tuple[float, float] = (0.0, 0.1)
     smoothing: float = 0.2
     smoothing_sigma: tuple[float, float] = (0.5, 1.0)
     scaling: float = 0.15
@@ -39,7 +43,12 @@ class IntensityConfig:
         limits.fraction(
             self, section, "noise", "smoothing", "scaling", "low_resolution", "gamma", "scaling_by"
         )
-        limits.not_negative(self, section, "noise_std")
+        strength = self.noise_std if isinstance(self.noise_std, tuple) else (self.noise_std, self.noise_std)
+        if not (len(strength) == 2 and 0 <= strength[0] <= strength[1] < math.inf):
+            raise BraindinoError(
+                f"model.{section}.noise_std: {self.noise_std} is not possible; expected a number from 0 up, "
+                "or two rising ones."
+            )
         limits.rising(self, section, "smoothing_sigma", "gamma_power")
         limits.rising(self, section, "low_resolution_zoom", high=1.0)
 
@@ -65,34 +74,45 @@ def change_intensity(
     index, count = chosen(config.noise)
     if count:
         noise = torch.randn(count, *slices.shape[1:], generator=device, device=slices.device)
-        slices[index] += config.noise_std * noise
+        spread = config.noise_std if isinstance(config.noise_std, tuple) else (config.noise_std,) * 2
+        slices[index] += values(*spread, count)[:, None, None] * noise
     index, count = chosen(config.smoothing)
     if count:
-        sigma = values(*config.smoothing_sigma, count)
-        slices[index] = _separable(slices[index], lambda size: smoothing_matrix(sigma, size))
+        rows, columns = slices.shape[1:]
+        slices[index] = _separable(
+            slices[index],
+            smoothing_matrix(values(*config.smoothing_sigma, count), rows),
+            smoothing_matrix(values(*config.smoothing_sigma, count), columns),
+        )
     index, count = chosen(config.scaling)
     if count:
         slices[index] *= values(1 - config.scaling_by, 1 + config.scaling_by, count)[:, None, None]
     index, count = chosen(config.low_resolution)
     if count:
         zoom = values(*config.low_resolution_zoom, count)
-        slices[index] = _separable(slices[index], lambda size: low_resolution_matrix(zoom, size))
+        vertical, horizontal = (low_resolution_matrix(zoom, size) for size in slices.shape[1:])
+        slices[index] = _separable(slices[index], vertical, horizontal)
     index, count = chosen(config.gamma)
     if count:
         slices[index] = gamma(slices[index], values(*config.gamma_power, count))
     return slices
 
 
-def _separable(slices: Tensor, matrix: Callable[[int], Tensor]) -> Tensor:
-    """Apply an (N, size, size) matrix to the rows and to the columns of (N, H, W)."""
-    return torch.bmm(torch.bmm(matrix(slices.shape[1]), slices), matrix(slices.shape[2]).mT)
+def _separable(slices: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+    """Apply matrices (N, H, H) and (N, W, W) along the two axes of (N, H, W)."""
+    return torch.bmm(torch.bmm(vertical, slices), horizontal.mT)
 
 
 def smoothing_matrix(sigma: Tensor, size: int) -> Tensor:
-    """Gaussian filters, normalised at the edges: (N,) pixels -> (N, size, size)."""
+    """Return Gaussians integrated over pixels, normalised at the edges: (N,) sigmas -> (N, size, size).
+
+    The weights are those of MONAI's RandGaussianSmooth (`approx="erf"`), which cuts them off at 4 sigma and
+    takes zeros beyond the edges.
+    """
     i = torch.arange(size, device=sigma.device)
-    distance = (i[:, None] - i[None, :]).float()
-    weights = (-0.5 * (distance[None] / sigma[:, None, None]) ** 2).exp_()
+    distance = (i[:, None] - i[None, :]).float()[None]
+    scale = math.sqrt(0.5) / sigma[:, None, None]
+    weights = torch.erf((distance + 0.5) * scale) - torch.erf((distance - 0.5) * scale)
     return weights / weights.sum(dim=2, keepdim=True)
 
 

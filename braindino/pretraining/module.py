@@ -13,7 +13,7 @@ from torch import Tensor
 
 from braindino.errors import BraindinoError
 from braindino.pretraining import limits
-from braindino.pretraining.backbone import create_backbone
+from braindino.pretraining.backbone import Initialisation, create_backbone
 from braindino.pretraining.conditions import check_trainer, contract_of
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, say, world_size
@@ -47,8 +47,11 @@ class DINOModule(pl.LightningModule):
         architecture: a timm `vit_*_dinov3` name.
         in_chans: 1 takes the grey slice, 3 repeats it (needed to start from natural-image weights).
         model_args: passed to timm: `patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...
-        init_from: start the backbone from an earlier run (folder or `.ckpt`: its teacher), an export, or a
-            file of DINOv3 weights; None from scratch. Not loaded again when a run continues.
+        initialisation: of random weights: "dinov3", or "timm", which scales the last layers of deep blocks
+            down.
+        init_from: start the backbone from an earlier run (folder or `.ckpt`: its teacher), an export, a file
+            of DINOv3 weights, a timm name whose published weights are on this machine, or `hub:<timm name>`,
+            which fetches them; None from scratch. Not loaded again when a run continues.
         init_heads: take heads and mask token from there too; only an earlier run has them.
         drop_path: part of the batch that each residual branch of the student leaves out.
         rope: changes of the patch coordinates in training.
@@ -76,6 +79,7 @@ class DINOModule(pl.LightningModule):
         architecture: str = "vit_base_patch16_dinov3",
         in_chans: int = 3,
         model_args: dict[str, Any] | None = None,
+        initialisation: Initialisation = "dinov3",
         init_from: str | None = None,
         init_heads: bool = False,
         drop_path: float = 0.2,
@@ -107,7 +111,7 @@ class DINOModule(pl.LightningModule):
         self._configured = self._begun = False
         self.architecture = architecture
         self.model_args = {"in_chans": in_chans, **(model_args or {})}
-        backbone = create_backbone(architecture, **self.model_args)
+        backbone = create_backbone(architecture, initialisation=initialisation, **self.model_args)
         views.check(backbone.patch_embed.patch_size[0])
         self.views, self.masks, self.losses = views, masks, losses
         self.teacher_config, self.optimiser_config = teacher, optimiser

@@ -32,7 +32,7 @@ class Trunk(nn.Module):
         return self._rope.table(self.backbone, *self.grid(images), images.device)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Rows and columns of whole patches."""
         patch_rows, patch_columns = self.backbone.patch_embed.patch_size
         return images.shape[-2] // patch_rows, images.shape[-1] // patch_columns
 
@@ -101,9 +101,11 @@ class Student(Network):
         inputs = (wanted, mask, self.mask_token)
         if not self.training:
             return forward_tokens(self.backbone, images, self._table(images), *inputs)
-        table = self._rope.changed(self.backbone, *self.grid(images), images.device, self.rope, generator)
+        tables = self._rope.training_tables(
+            self.backbone, *self.grid(images), images.device, self.rope, generator
+        )
         return forward_tokens(
-            self.backbone, images, table, *inputs, self.drop_path, generator, self.recompute
+            self.backbone, images, tables, *inputs, self.drop_path, generator, self.recompute
         )
 
     def prototype_weights(self) -> Iterator[Tensor]:

@@ -11,17 +11,27 @@ from torch.autograd.function import once_differentiable
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Changes of the patch coordinates ([-1, 1] along each axis) in training, one draw per forward pass.
+    """Changes of the patch coordinates ([-1, 1] along each axis) in training.
+
+    Global and local crops have draws of their own.
 
     Args:
         shift: largest shift of each axis, in those coordinates; None for none.
         jitter: each axis is scaled by a factor in [1 / jitter, jitter], log-uniform; None for none.
         rescale: both axes are scaled together by such a factor (DINOv3, section 3.2: 2); None for none.
+        per_block: draw for each block, as DINOv3's code does; False draws once per forward pass, as
+            FlexiCT's.
     """
 
     shift: float | None = None
     jitter: float | None = None
     rescale: float | None = 2.0
+    per_block: bool = True
+
+    @property
+    def keeps_coordinates(self) -> bool:
+        """Whether nothing is changed."""
+        return self.shift is None and self.jitter is None and self.rescale is None
 
 
 class Rope:
@@ -41,6 +51,21 @@ class Rope:
             self._tables[key] = self._from_coordinates(model, self._grid(rows, columns, device))
         return self._tables[key]
 
+    def training_tables(
+        self,
+        model: Eva,
+        rows: int,
+        columns: int,
+        device: torch.device,
+        config: RopeConfig,
+        generator: torch.Generator,
+    ) -> list[Tensor]:
+        """Return the table of each block for one forward pass of (rows, columns) patches in training."""
+        blocks = len(model.blocks)
+        if config.per_block and not config.keeps_coordinates:
+            return [self.changed(model, rows, columns, device, config, generator) for _ in range(blocks)]
+        return [self.changed(model, rows, columns, device, config, generator)] * blocks
+
     def changed(
         self,
         model: Eva,
@@ -51,7 +76,7 @@ class Rope:
         generator: torch.Generator,
     ) -> Tensor:
         """A table of changed coordinates; the cached one when `config` changes nothing."""
-        if config.shift is None and config.jitter is None and config.rescale is None:
+        if config.keeps_coordinates:
             return self.table(model, rows, columns, device)
         uniform = torch.rand(5, generator=generator, device=device) * 2 - 1
         shift, jitter, rescale = (

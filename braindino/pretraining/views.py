@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,7 +43,11 @@ class ViewsConfig:
         gram_size: side at which the Gram teacher sees the global crops, or a list; None without one.
         ratios: probability of each entry of the lists, in any scale; None for equal ones.
         flip: probability of a left-right flip, per view.
-        intensity: changes of all views but the Gram teacher's.
+        intensity: changes of the views.
+        gram_intensity: let the Gram teacher see the changes of intensity, as FlexiCT does; DINOv3 shows it
+            unchanged crops. Needs `shared_intensity`.
+        partial_patches: "refuse" sizes that the patch size does not divide; "drop" leaves out the pixels
+            right and below of the last whole patch, as DINOv3's code does.
         shared_intensity: change a slice once, before its views are cut (the method). False changes each view
             on its own, with sigmas in its pixels and gamma in its range, so that contrast is nothing by which
             the views of a slice could be told from those of others.
@@ -58,12 +63,19 @@ class ViewsConfig:
     flip: float = 0.5
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
     shared_intensity: bool = True
+    gram_intensity: bool = False
+    partial_patches: Literal["refuse", "drop"] = "refuse"
 
     def __post_init__(self) -> None:
         """Refuse crops that cannot be cut."""
         limits.rising(self, "views", "global_scale", "local_scale", high=1.0)
         limits.not_negative(self, "views", "local_crops")
         limits.fraction(self, "views", "flip")
+        if self.gram_intensity and not self.shared_intensity:
+            raise BraindinoError(
+                "model.views.gram_intensity: needs shared_intensity: true; views that are changed on their "
+                "own share no change with the Gram teacher."
+            )
 
     def resolutions(self) -> list[Resolution]:
         """Every combination of sizes that a batch may have.
@@ -105,18 +117,23 @@ class ViewsConfig:
         return choices[generator.choice(len(choices), p=weights / weights.sum())]
 
     def check(self, patch_size: int) -> None:
-        """Raises BraindinoError unless all crop sizes are multiples of `patch_size` and lists agree."""
+        """Refuse crop sizes that are no multiples of `patch_size` (see `partial_patches`) and unequal lists.
+
+        Raises:
+            BraindinoError: such a size or list.
+        """
         if self.ratios is not None and (min(self.ratios, default=0) < 0 or sum(self.ratios) <= 0):
             raise BraindinoError(
                 f"views.ratios: {list(self.ratios)} are no probabilities; give positive numbers."
             )
         for resolution in self.resolutions():
             for name, side in asdict(resolution).items():
-                if side is not None and (side < patch_size or side % patch_size):
+                rest = 0 if side is None or self.partial_patches == "drop" else side % patch_size
+                if side is not None and (side < patch_size or rest):
                     nearest = max(patch_size, round(side / patch_size) * patch_size)
                     raise BraindinoError(
                         f"views.{name}: {side} is not a multiple of the encoder's patch size {patch_size}; "
-                        f"the nearest is {nearest}."
+                        f"the nearest is {nearest}.\nmodel.views.partial_patches: drop leaves out the rest."
                     )
 
 
@@ -127,8 +144,8 @@ class Views:
     Attributes:
         global_crops: (2, B, 1, S, S).
         local_crops: (L, B, 1, s, s).
-        gram_crops: (2, B, 1, G, G), boxes and flips of the global crops, cut from the unchanged slices;
-            None without a Gram teacher.
+        gram_crops: (2, B, 1, G, G), boxes and flips of the global crops, cut from the unchanged slices unless
+            `gram_intensity` is set; None without a Gram teacher.
     """
 
     global_crops: Tensor
@@ -170,5 +187,8 @@ def make_views(batch: Mapping[str, Tensor], config: ViewsConfig, randomness: Ran
         local_crops = slices.new_zeros(0, len(slices), 1, side, side)
         if config.local_crops:
             local_crops = cut(boxes(config.local_crops, config.local_scale), side)
-        gram_crops = None if sizes.gram_size is None else crop(unchanged, global_boxes, sizes.gram_size)
+        gram_crops = None
+        if sizes.gram_size is not None:
+            source = slices if config.gram_intensity else unchanged
+            gram_crops = crop(source, global_boxes, sizes.gram_size)
         return Views(global_crops, local_crops, gram_crops)

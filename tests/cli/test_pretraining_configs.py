@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -10,6 +11,7 @@ from braindino.cli.configs import shipped_configs
 from braindino.cli.main import main
 from braindino.encoders.checkpoints import read_file
 from braindino.pretraining.optimiser import OptimiserConfig
+from braindino.pretraining.views import ViewsConfig
 
 CONF = Path(__file__).parent.parent / "conf"
 STAGE_1 = sorted(name for name in shipped_configs() if name.startswith("pretrain") and "highres" not in name)
@@ -32,6 +34,25 @@ def test_shipped_configs_have_their_peak_learning_rate(
     assert optimiser.peak(slices_per_step) == pytest.approx(peak, rel=1e-4)
     batch = settings["data"]["init_args"]["batch_size"]
     assert slices_per_step == batch * (1 if settings["trainer"]["devices"] == 1 else 8)
+
+
+def test_stage_2_has_the_published_mixture_of_resolutions() -> None:
+    """FlexiCT's fleximeddinov3_b_ct_highres.yaml: sizes by index, and their ratios."""
+    settings = yaml.safe_load(shipped_configs()["pretrain_highres.yaml"].read_text())
+    views = settings["model"]["init_args"]["views"]
+    sizes = zip(views["global_size"], views["local_size"], views["gram_size"], views["ratios"], strict=True)
+    assert list(sizes) == [
+        (384, 112, 512, 0.3),
+        (512, 112, 768, 0.3),
+        (512, 144, 768, 0.3),
+        (512, 168, 768, 0.05),
+        (512, 224, 768, 0.05),
+    ]
+    config = ViewsConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in views.items()})
+    config.check(16)
+    drawn = [config.draw_resolution(np.random.default_rng(seed)).local_size for seed in range(2000)]
+    assert drawn.count(112) / 2000 == pytest.approx(0.6, abs=0.04)
+    assert drawn.count(168) / 2000 == pytest.approx(0.05, abs=0.02)
 
 
 def fit(cohort: Path, runs: Path, config: str, *more: str) -> Path:

@@ -103,6 +103,47 @@ def test_recomputing_gives_the_same_gradient_with_drop_path() -> None:
         assert torch.equal(a, b)
 
 
+@torch.no_grad()
+def test_each_block_is_turned_by_its_own_table() -> None:
+    model, images = backbone(), torch.randn(2, 1, 32, 32)
+    first, second = (torch.randn_like(ROPE.table(model, 4, 4, CPU)) for _ in range(2))
+    both = forward_tokens(model, images, [first, second])[0]
+    assert torch.equal(both, forward_tokens(model, images, [first.clone(), second.clone()])[0])
+    assert torch.equal(
+        forward_tokens(model, images, first)[0], forward_tokens(model, images, [first, first])[0]
+    )
+    for other in ([first, first], [second, second], [second, first]):
+        assert not torch.equal(both, forward_tokens(model, images, other)[0])
+
+
+@torch.no_grad()
+def test_pixels_beyond_the_last_whole_patch_are_dropped_as_a_strided_convolution_drops_them() -> None:
+    """168 pixels at patch size 16 are 10 patches in DINOv3's code; here 36 at 8 are 4."""
+    model, images = backbone(), torch.randn(2, 1, 36, 36)
+    grid = model.patch_embed.proj(images).shape[-2:]
+    assert tuple(grid) == (4, 4)
+    table = ROPE.table(model, *grid, CPU)
+    whole, cut = (forward_tokens(model, x, table) for x in (images, images[..., :32, :32]))
+    assert torch.equal(whole[0], cut[0])
+    assert torch.equal(whole[1], cut[1])
+
+
+def test_initialisation_of_dinov3_has_one_deviation_at_every_depth() -> None:
+    sizes = {**MODEL_ARGS, "depth": 6, "embed_dim": 96}
+    torch.manual_seed(0)
+    theirs = create_backbone(ARCHITECTURE, 1, "timm", **sizes)
+    torch.manual_seed(0)
+    ours = create_backbone(ARCHITECTURE, 1, "dinov3", **sizes)
+    for i, (block, scaled) in enumerate(zip(ours.blocks, theirs.blocks, strict=True)):
+        for weight, timms_weight in (
+            (block.attn.proj.weight, scaled.attn.proj.weight),
+            (block.mlp.fc2.weight, scaled.mlp.fc2.weight),
+        ):
+            assert weight.std().item() == pytest.approx(0.02, rel=0.03)
+            assert timms_weight.std().item() == pytest.approx(0.02 / (2 * (i + 1)) ** 0.5, rel=0.03)
+        assert torch.equal(block.attn.qkv.weight, scaled.attn.qkv.weight)
+
+
 def test_other_architectures_are_refused() -> None:
     with pytest.raises(BraindinoError, match="no DINOv3 position encoding"):
         create_backbone("vit_tiny_patch16_224", 1)

@@ -38,6 +38,19 @@ def test_rope_changes_scale_the_coordinates_within_their_bounds() -> None:
     assert 1.1 < max(factors) <= 1.2 + 1e-5
 
 
+@pytest.mark.parametrize(("per_block", "distinct"), [(True, 2), (False, 1)])
+def test_rope_draws_for_each_block_as_dinov3_or_once_as_flexict(per_block: bool, distinct: int) -> None:
+    model = create_backbone(ARCHITECTURE, 1, **MODEL_ARGS)
+    config = RopeConfig(per_block=per_block)
+    tables = Rope().training_tables(model, 4, 4, CPU, config, generator(0))
+    assert len(tables) == len(model.blocks) == 2
+    assert len({table.sum().item() for table in tables}) == distinct
+    unchanged = RopeConfig(rescale=None, per_block=per_block)
+    rope = Rope()
+    for table in rope.training_tables(model, 4, 4, CPU, unchanged, generator(0)):
+        assert table is rope.table(model, 4, 4, CPU)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_queries_and_keys_are_turned_and_gradients_turned_back(dtype: torch.dtype) -> None:
     exact = torch.float64 if dtype == torch.float64 else torch.float32  # tables are never in half precision

@@ -6,8 +6,10 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from braindino.encoders import published
 from braindino.encoders.checkpoints import load_encoder, read_file
 from braindino.encoders.export import export
 from braindino.encoders.names import timm_to_dinov3
@@ -16,6 +18,7 @@ from braindino.errors import BraindinoError
 from braindino.pretraining import DINOModule
 from braindino.pretraining.heads import HeadConfig
 from braindino.pretraining.optimiser import OptimiserConfig
+from braindino.pretraining.views import ViewsConfig
 from tests.pretraining.data import FakeSlices
 from tests.pretraining.tiny import ARCHITECTURE, MODEL_ARGS, tiny_module, trainer
 
@@ -117,6 +120,23 @@ def test_what_does_not_fit_is_refused_with_the_remedy(
     run, _ = earlier_run(tmp_path / "run")
     with pytest.raises(BraindinoError, match=f"(?s){told}"):
         started(run, **changes)
+
+
+def test_start_from_timms_published_weights_of_natural_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name that pretrain.yaml gives, of the smallest size that is published."""
+    name = "vit_small_patch16_dinov3"
+    torch.manual_seed(3)
+    theirs = create_vit(name).state_dict()
+    file = tmp_path / "model.safetensors"
+    save_file(theirs, file)
+    monkeypatch.setattr(published, "cached_weights", lambda _: file)
+    changes = {"architecture": name, "model_args": {}, "views": ViewsConfig(32, local_size=16, local_crops=1)}
+    module = started(f"hub:{name}.lvd1689m", in_chans=3, **changes)
+    assert f"model.init_from: backbone of hub:{name}.lvd1689m" in capsys.readouterr().out
+    for key, value in module.student.backbone.state_dict().items():
+        assert torch.equal(value, theirs[key]), key
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from monai.transforms import GaussianSmooth
 from torch.nn import functional as F
 
 from braindino.errors import BraindinoError
@@ -143,6 +144,19 @@ def test_each_view_may_be_changed_on_its_own_but_never_the_gram_teachers() -> No
     assert torch.equal(views.local_crops, again.local_crops)
 
 
+def test_gram_teacher_sees_the_changes_of_intensity_only_on_request() -> None:
+    intensity = IntensityConfig(noise=0, smoothing=0, scaling=1, low_resolution=0, gamma=0)
+    batch = {"slices": torch.ones(6, 40, 40).half(), "step": torch.ones(6), "zero": torch.zeros(6)}
+    for seen in (False, True):
+        config = ViewsConfig(32, local_crops=0, gram_size=40, intensity=intensity, gram_intensity=seen)
+        views = make_views(batch, config, Randomness.of(0, 0, 0, CPU))
+        assert views.gram_crops is not None
+        factors = views.global_crops.mean((2, 3, 4)) if seen else torch.ones(2, 6)
+        torch.testing.assert_close(views.gram_crops.mean((2, 3, 4)), factors)
+    with pytest.raises(BraindinoError, match="gram_intensity: needs shared_intensity"):
+        ViewsConfig(gram_intensity=True, shared_intensity=False)
+
+
 def test_each_change_happens_as_often_as_asked() -> None:
     slices = torch.rand(2000, 6, 6)
     for name in ("noise", "smoothing", "scaling", "low_resolution", "gamma"):
@@ -155,10 +169,41 @@ def test_each_change_happens_as_often_as_asked() -> None:
 
 
 def test_smoothing_is_a_gaussian_that_keeps_a_constant() -> None:
+    """Integrated over pixels, which adds their own variance of 1 / 12."""
     matrix = smoothing_matrix(torch.tensor([0.8]), 21)[0]
     torch.testing.assert_close(matrix.sum(1), torch.ones(21))
     offsets = torch.arange(21) - 10.0
-    assert (matrix[10] * offsets**2).sum().sqrt().item() == pytest.approx(0.8, rel=0.01)
+    assert (matrix[10] * offsets**2).sum().sqrt().item() == pytest.approx((0.64 + 1 / 12) ** 0.5, rel=1e-3)
+
+
+def test_smoothing_equals_monais_away_from_the_edges() -> None:
+    """FlexiCT smooths by RandGaussianSmooth(sigma_x, sigma_y), which are the two axes of a slice."""
+    slices = torch.randn(1, 40, 36)
+    expected = GaussianSmooth(sigma=[0.6, 0.9], approx="erf")(slices)[0]
+    vertical = smoothing_matrix(torch.tensor([0.6]), 40)
+    smoothed = (vertical @ slices @ smoothing_matrix(torch.tensor([0.9]), 36).mT)[0]
+    torch.testing.assert_close(smoothed[4:-4, 4:-4], expected[4:-4, 4:-4], rtol=0, atol=1e-3)
+
+
+def test_noise_and_smoothing_draw_their_strength_as_monai_does() -> None:
+    """RandGaussianNoise(std=0.1) draws U(0, 0.1); each axis of RandGaussianSmooth has a sigma of its own."""
+    blank = torch.zeros(3000, 16, 16)
+    r = Randomness.of(0, 0, 0, CPU)
+    noisy = change_intensity(blank, IntensityConfig(**{**vars(UNCHANGED), "noise": 1.0}), r.host, r.device)
+    spread = noisy.std(dim=(1, 2))
+    assert spread.min() < 0.005
+    assert spread.mean().item() == pytest.approx(0.05, abs=0.002)
+    assert 0.095 < spread.max() < 0.125
+    fixed = IntensityConfig(**{**vars(UNCHANGED), "noise": 1.0, "noise_std": 0.1})
+    assert change_intensity(blank, fixed, r.host, r.device).std(dim=(1, 2)).min() > 0.07
+    dots = torch.zeros(200, 17, 17)
+    dots[:, 8, 8] = 1
+    smooth = change_intensity(
+        dots, IntensityConfig(**{**vars(UNCHANGED), "smoothing": 1.0}), r.host, r.device
+    )
+    down, across = smooth[:, 9, 8], smooth[:, 8, 9]  # equal where both axes have one sigma
+    assert torch.corrcoef(torch.stack([down, across]))[0, 1] < 0.5
+    assert (down - across).abs().mean() > 0.01
 
 
 def test_low_resolution_equals_nearest_then_cubic_interpolation() -> None:
@@ -180,3 +225,6 @@ def test_gamma_keeps_the_range_and_survives_a_constant_slice() -> None:
 def test_a_crop_size_that_patches_do_not_divide_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(BraindinoError, match=r"views.local_size: 100 .* patch size 16; the nearest is 96"):
         ViewsConfig(local_size=100).check(16)
+    ViewsConfig(local_size=100, partial_patches="drop").check(16)
+    with pytest.raises(BraindinoError, match=r"views.local_size: 8"):
+        ViewsConfig(local_size=8, partial_patches="drop").check(16)
