@@ -5,12 +5,36 @@ import json
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from braindino.errors import BraindinoError
+from braindino.locks import lock_file, machine
+
+LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255, and temporary names are longer
+JUST_MADE = 1.0  # seconds in which a new temporary file may not be locked yet
+ABANDONED = 86400.0  # seconds after which a temporary file of another machine counts as left over
+
+
+def folder_name(name: str, key: str) -> str:
+    """Return `name` if it is the name of one folder, which leads to no other place.
+
+    Args:
+        name: given by a user, a file or the environment.
+        key: where it was given, for the message.
+
+    Raises:
+        BraindinoError: it is empty, has a path in it, starts with a dot, or holds unprintable characters.
+    """
+    usable = name.strip() == name and not name.startswith((".", "-", "~")) and name.isprintable()
+    if not name or not usable or set(name) & set("/\\") or len(name.encode()) > LONGEST_NAME:
+        raise BraindinoError(
+            f"{key} {name!r}: expected the name of one folder (letters, digits, - _ . +, no path)."
+        )
+    return name
 
 
 @contextmanager
@@ -22,16 +46,18 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = temporary_beside(path)
     encoding = None if "b" in mode else "utf-8"
     try:
         with temporary.open(mode, encoding=encoding, newline=None if encoding is None else "") as file:
+            with suppress(OSError):
+                lock_file(file.fileno())  # shows `remove_leftovers` that it is being written
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.filename == str(temporary):  # the user knows the file by its own name
+        if error.filename in (None, str(temporary)):  # a full disk names no file; the user knows this name
             error.filename, error.filename2 = str(path), None
         raise
     finally:
@@ -55,6 +81,31 @@ def describe_special_file(path: Path) -> str:
     return f"not a file but {kinds.get(stat.S_IFMT(mode), 'a device')}"
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return a new hidden name beside `path`, which `remove_leftovers` knows."""
+    return path.with_name(f".{path.name}.{_of_this_machine()}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def remove_leftovers(folder: Path, pattern: str = "**/.*.tmp") -> None:
+    """Remove temporary files that killed processes left in `folder`; those being written stay.
+
+    A file of another machine stays for a day, because its lock may not show here.
+    """
+    now = time.time()
+    for path in sorted(folder.glob(pattern)):
+        with suppress(OSError):  # gone, or of another user
+            patience = JUST_MADE if f".{_of_this_machine()}" in path.name else ABANDONED
+            if path.is_symlink() or not path.is_file() or now - path.stat().st_mtime < patience:
+                continue
+            with path.open("rb") as file:
+                if lock_file(file.fileno()) is True:
+                    path.unlink()
+
+
+def _of_this_machine() -> str:
+    return hashlib.sha256(machine().encode()).hexdigest()[:8] + "-"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinities are refused: JSON has none."""
     with atomic_write(path) as file:
@@ -64,7 +115,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_json_once(path: Path, value: Any) -> None:
     """Write JSON unless `path` is there: of several processes that do so at once, the first one wins."""
-    first = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    first = temporary_beside(path)
     write_json(first, value)
     try:
         os.link(first, path)

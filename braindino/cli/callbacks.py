@@ -3,30 +3,39 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from braindino.cli.checkpoint_files import AtomicCheckpointIO, explained, partial_of, publish, remove
 from braindino.cli.ending import Ended, Ending
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.run_folder import FitOptions, write_environment
-from braindino.network import check_network
+from braindino.encoders.run_checkpoints import checkpoint_name
+from braindino.errors import BraindinoError
+from braindino.files import atomic_write
+from braindino.network import allow_wandb, check_network
 
 
 class SaveConfig(SaveConfigCallback):
-    """The resolved config, saved when training starts: a run refused before that keeps what it had."""
+    """Save the resolved config when training starts: a run refused before that keeps what it had."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Not yet."""
+        """Do nothing yet."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `config.yaml` into the run folder."""
-        super().setup(trainer, pl_module, "fit")
+        folder = trainer.log_dir  # asks all processes
+        if folder is not None and trainer.is_global_zero:
+            with atomic_write(Path(folder) / self.config_filename) as file:
+                file.write(self.parser.dump(self.config, skip_none=False))
 
 
 class Environment(Callback):
@@ -53,12 +62,37 @@ class RecordPeople(Callback):
             checkpoint["pretraining_people"] = sorted(set(people()["group"]))
 
 
-class Checkpoints(ModelCheckpoint):
-    """The last two checkpoints, every `checkpoint_every` optimiser steps, and one when the run ends.
+class OnlyFresh(Callback):
+    """Forget what was logged in a step before the next one.
 
-    Also when Ctrl-C, SIGTERM or a job's time limit ends it, whichever process was told: all of them end after
-    the same optimiser step, as a state in the middle of one could not be continued. A second Ctrl-C ends at
-    once.
+    Lightning repeats the last value of a metric that is not measured in every step until the epoch ends, so
+    that a row of `metrics.csv` would hold values of earlier steps, and others after an interruption.
+    """
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Forget values of single steps; those that are averaged over the epoch stay."""
+        if self._accumulates(trainer):
+            return
+        results = trainer._results
+        if results is not None:
+            for key in [key for key, value in results.items() if not value.meta.on_epoch]:
+                del results[key]
+
+    @staticmethod
+    def _accumulates(trainer: Trainer) -> bool:
+        """Return whether the batch belongs to the same optimiser step as the one before it."""
+        return trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+class Checkpoints(ModelCheckpoint):
+    """Save a checkpoint every `checkpoint_every` optimiser steps and when the run ends; the last two stay.
+
+    Also when Ctrl-C, SIGTERM or a job's time limit ends it, whichever process received it: all of them end
+    after the same optimiser step, as a state in the middle of one could not be continued. A second Ctrl-C
+    ends at once, as does a second SIGTERM while no checkpoint is written.
+
+    A checkpoint takes its name when the rows of `metrics.csv` up to its step are on disk: Lightning logs a
+    step after the callbacks, and a run killed in between would lose a row.
     """
 
     def __init__(self, options: FitOptions) -> None:
@@ -66,20 +100,42 @@ class Checkpoints(ModelCheckpoint):
             dirpath=options.checkpoints,
             filename="step{step:07d}",
             auto_insert_metric_name=False,
-            monitor="step",
-            mode="max",
-            save_top_k=2,
+            save_top_k=-1,  # `publish` removes old ones: Lightning forgets those of earlier starts
             every_n_train_steps=options.checkpoint_every,
             save_on_train_epoch_end=False,
+            enable_version_counter=False,
         )
         self._ending = Ending()
         self._sent: signal.Signals | None = None
         self._step = 0
+        self._saved_step: int | None = None
+        self._unpublished: Path | None = None
 
     @property
     def state_key(self) -> str:
         """One name whatever the interval, which a continued run may change."""
         return type(self).__name__
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: what is saved is on disk, and paths of this machine stay here."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Ignore what earlier versions saved."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write checkpoints in place, and refuse processes that disagree about the run folder."""
+        super().setup(trainer, pl_module, stage)
+        if type(getattr(trainer.strategy, "_checkpoint_io", None)) in (type(None), TorchCheckpointIO):
+            with suppress(NotImplementedError):  # FSDP writes its files itself
+                trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        folder = str(trainer.default_root_dir)
+        first = trainer.strategy.broadcast(folder)
+        if first != folder:
+            raise BraindinoError(
+                f"the processes of this run do not agree on its folder: {first} and {folder}.\n"
+                "Name it with --run.id."
+            )
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note signals from now on."""
@@ -104,35 +160,72 @@ class Checkpoints(ModelCheckpoint):
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """End between two steps: only now is the last one logged."""
         super().on_train_batch_start(trainer, *args, **kwargs)
+        self._publish(trainer)
         if self._sent == signal.SIGINT:
             raise KeyboardInterrupt
         if self._sent is not None:
             raise Ended(self._sent, trainer.is_global_zero)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Publish the checkpoint of the last step."""
+        super().on_validation_start(trainer, pl_module)
+        self._publish(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Publish the checkpoint of the last step."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._publish(trainer)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the signals back."""
         super().on_exception(trainer, pl_module, exception)
+        if not isinstance(exception, BraindinoError):  # of a full disk, which is reported already
+            self._publish(trainer)
         if isinstance(exception, Ended):
             self._ending.be_deaf()
         else:
             self._ending.listen_no_more()
 
-    def _save_now(self, trainer: Trainer) -> None:
-        path = Path(str(self.dirpath)) / f"step{trainer.global_step:07d}.ckpt"
-        if not trainer.strategy.broadcast(path.exists()):  # one answer for all, who save together
-            trainer.save_checkpoint(path)
-        if trainer.is_global_zero:  # Lightning forgets these, so that every requeueing would leave one behind
-            # never this one, whatever the clocks of two machines say
-            others = [file for file in path.parent.glob("step*.ckpt") if file != path]
-            for old in sorted(others, key=lambda file: file.stat().st_mtime)[:-1]:
-                trainer.strategy.remove_checkpoint(old)  # which is a folder for some strategies
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A run whose length is no multiple of the interval keeps its last steps too."""
+        """Save the last steps of a run whose length is no multiple of the interval."""
         super().on_train_end(trainer, pl_module)
         self._ending.be_deaf()  # Lightning's handler would speak to the others in the middle of the writing
         self._save_now(trainer)
+        self._publish(trainer)
         self._ending.listen_no_more()
+
+    def _save_now(self, trainer: Trainer) -> None:
+        if self._saved_step != trainer.global_step:  # the same on all processes, which save together
+            self._save_checkpoint(
+                trainer, str(Path(str(self.dirpath)) / checkpoint_name(trainer.global_step))
+            )
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """Write a checkpoint under a hidden name; `_publish` gives it its own."""
+        path = Path(filepath)
+        self._publish(trainer)
+        partial = partial_of(path)
+        with self._ending.busy():
+            try:
+                with explained(path):
+                    trainer.save_checkpoint(partial)
+            except BaseException:
+                if trainer.is_global_zero:
+                    remove(partial)
+                raise
+        self._last_global_step_saved = self._saved_step = trainer.global_step
+        self._last_checkpoint_saved = filepath
+        self._unpublished = path
+
+    def _publish(self, trainer: Trainer) -> None:
+        path, self._unpublished = self._unpublished, None
+        if path is None:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.save()
+        if trainer.is_global_zero:
+            publish(path)
 
 
 def loggers_of(options: FitOptions) -> list[Logger]:
@@ -155,6 +248,7 @@ def wandb_logger(mode: str, folder: Path) -> Logger:
 
     if mode == "online":
         check_network("--run.wandb online")
+    allow_wandb()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["WANDB_MODE"] = mode
     return WandbLogger(name=folder.name, project="braindino", save_dir=folder, id=folder.name)

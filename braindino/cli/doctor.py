@@ -89,6 +89,7 @@ def examine(store: Path | None, runs: Path) -> Iterator[tuple[str, Outcome]]:
         },
         "programs": {
             "dcm2niix": machine.dicom,
+            "git": machine.git,
             "SLURM": machine.slurm,
             "wandb uploads": lambda: folders.wandb(runs),
         },

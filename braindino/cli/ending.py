@@ -1,8 +1,12 @@
-"""An end that is asked for from outside (Ctrl-C, SIGTERM, a job's time limit): noted, and agreed on."""
+"""Shut down gracefully on SIGINT, SIGTERM and SIGUSR1, in step across processes."""
 
+import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -10,6 +14,8 @@ import torch.distributed as dist
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from braindino.cli.slurm import in_slurm_job
+
+TWICE = 2.0  # seconds within which a second signal counts as the first
 
 
 class Ended(SIGTERMException):
@@ -27,14 +33,19 @@ class Ended(SIGTERMException):
 
 
 class Ending:
-    """Notes SIGINT, SIGTERM and, under SLURM, SIGUSR1, instead of stopping in the middle of a step.
+    """Note SIGINT, SIGTERM and, under SLURM, SIGUSR1, instead of stopping in the middle of a step.
 
     Lightning's own handlers are replaced while training: they know the first process only, and speak to the
     others from inside the handler, where those may be in the middle of another exchange.
+
+    A second signal ends the process at once, for the case that a loader or another process hangs. `scancel`
+    sends SIGTERM twice in quick succession, and a checkpoint being written is finished: both are left alone.
     """
 
     def __init__(self) -> None:
         self._noted = 0
+        self._first = 0.0
+        self._busy = False
         self._before: dict[int, Any] = {}
         self._group: Any = None
 
@@ -58,14 +69,30 @@ class Ending:
 
         Lightning gives back the rest itself, when all is written.
         """
+        self._busy = True
         if signal.SIGINT in self._before:
             signal.signal(signal.SIGINT, self._before.pop(signal.SIGINT))
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Let no second SIGTERM end the block, which writes a checkpoint."""
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before
+
     def _note(self, number: int, _: Any) -> None:
-        self._noted = max(self._noted, number)
+        first, self._noted = not self._noted, max(self._noted, number)
         if number == signal.SIGINT:  # the second one ends at once
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            print("\nending after this step; Ctrl-C again ends at once", file=sys.stderr, flush=True)
+            _print("\nending after this step; Ctrl-C again ends at once")
+        elif first:
+            self._first = time.monotonic()
+        elif not self._busy and time.monotonic() - self._first > TWICE:
+            _print(f"{signal.Signals(number).name} again: ending at once; what was saved before stays")
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def asked(self) -> signal.Signals | None:
         """What any process was sent so far, or None; equal on all, which call this after the same step."""
@@ -73,3 +100,9 @@ class Ending:
         if self._group is not None:
             dist.all_reduce(noted, op=dist.ReduceOp.MAX, group=self._group)
         return signal.Signals(int(noted)) if noted else None
+
+
+def _print(text: str) -> None:
+    """Print from a signal handler, which may have interrupted another print."""
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())

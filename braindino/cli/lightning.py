@@ -5,10 +5,12 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -21,6 +23,7 @@ from braindino.cli.arguments import check_arguments
 from braindino.cli.callbacks import (
     Checkpoints,
     Environment,
+    OnlyFresh,
     RecordPeople,
     SaveConfig,
     finish_wandb,
@@ -31,15 +34,27 @@ from braindino.cli.ending import Ended
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
-from braindino.cli.run_folder import FitOptions
+from braindino.cli.run_folder import ID_VARIABLE, FitOptions, default_id, in_use, is_automatic, own_id
+from braindino.cli.run_identity import (
+    check_finished,
+    differences,
+    free_id,
+    listed,
+    settings_of,
+    unused_id,
+)
 from braindino.cli.slurm import check_tasks, in_interactive_step, in_slurm_job, requeue
-from braindino.encoders.checkpoints import last_checkpoint, read_file
+from braindino.datasets.loading import worker_error
+from braindino.encoders.checkpoints import last_checkpoint, newest_state, read_file
+from braindino.encoders.run_checkpoints import FOLDER as CHECKPOINTS
+from braindino.encoders.run_checkpoints import METADATA, is_sharded, run_checkpoints
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
     from braindino.cli.probe import ProbeCLI
 
 BEST = "best.ckpt"  # in the run folder of a module that chooses weights on validation
+_log = logging.getLogger(__name__)
 _PARSER = {"exit_on_error": False, "allow_abbrev": False}
 
 
@@ -50,7 +65,8 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     # every further GPU.
     given, sys.argv = sys.argv, [sys.argv[0], verb, *arguments]
     try:
-        return _run(verb, resolve_configs(arguments))
+        with own_id():
+            return _run(verb, resolve_configs(arguments))
     finally:
         sys.argv = given
         finish_wandb()
@@ -104,6 +120,10 @@ def _readable(verb: str) -> Iterator[None]:
             f"\n`braindino {verb} --config NAME` starts from a shipped config." if "required" in told else ""
         )
         raise BraindinoError(f"{verb}: {told}{hint}") from None
+    except RuntimeError as error:  # a worker that died is noticed anywhere
+        if (explained := worker_error(error)) is None:
+            raise
+        raise explained from error
     except ValueError as error:  # jsonargparse wraps what a constructor raises
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BraindinoError):
@@ -118,6 +138,8 @@ class FitCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str]) -> None:
         verbs = self.subcommands()
+        self._done = 0  # steps, of the checkpoint that training continues from
+        self._finished: str | None = None  # why there is nothing to train
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -149,15 +171,59 @@ class FitCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would let what a checkpoint holds, even the name of a class, into the config."""
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and note whether the seed is one that is drawn at every start."""
+        super().parse_arguments(parser, args)
+        self._draws_seed = self.config[self.config["subcommand"]].get("seed_everything") is True
+
+    @property
+    def _options(self) -> FitOptions:
+        options: FitOptions = self._get(self.config_init, "run")
+        return options
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """What makes the run the run it is; see `settings_of`."""
+        assert self.subcommand is not None
+        config = self._parser(self.subcommand).dump(self._get_config(), skip_none=False)
+        settings = settings_of(yaml.safe_load(config))
+        if self._draws_seed:
+            del settings["seed_everything"]
+        return settings
+
+    def _get_config(self) -> Any:
+        assert self.subcommand is not None
+        return self.config[self.subcommand]
+
+    def _name_run(self) -> None:
+        """Give a run without an id one: a job's only if that is free, or of a run with the same settings."""
+        options = self._options
+        if options.id is not None:
+            return
+        automatic, base = is_automatic(options.id), default_id()
+        root = options.root / options.name
+        if not automatic or self.subcommand != "fit":
+            options.id = base
+        elif base == os.environ.get(ID_VARIABLE):  # the time
+            options.id = os.environ[ID_VARIABLE] = unused_id(root, base)
+        else:
+            options.id = free_id(root, base, self._settings)
+            if options.id != base:
+                changed = differences(root / base, self._settings) or []
+                _tell(
+                    f"{root / base} is another run of this job ({listed(changed)}); this one is {options.id}"
+                )
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that writes everything into the run folder."""
-        options: FitOptions = self._get(self.config_init, "run")
+        options = self._options
         evaluating = self.subcommand != "fit"
         if evaluating and options.id is None and self._get(self.config, "ckpt_path") is None:
             raise BraindinoError(
                 f"{self.subcommand}: which weights? Name a run in {options.root / options.name} with "
                 "--run.id ID, or a checkpoint with --ckpt_path FILE."
             )
+        self._name_run()
         config = self._get(self.config_init, "trainer")
         if config["logger"] in (None, True):
             kwargs["logger"] = loggers_of(options)
@@ -165,12 +231,13 @@ class FitCLI(LightningCLI):
         callbacks = list(config["callbacks"] or [])
         if config["enable_progress_bar"] is not False:
             callbacks.append(progress_callback())
-            kwargs["enable_progress_bar"] = sys.stderr.isatty()  # or Lightning adds a bar of its own
+            # Lightning's bar is one per epoch, and an epoch may be four steps
+            kwargs["enable_progress_bar"] = evaluating and sys.stderr.isatty()
         kwargs.setdefault("enable_model_summary", bool(config["enable_model_summary"]))
         if config["enable_checkpointing"] is not False:
             callbacks.append(Checkpoints(options))
         if not evaluating:
-            callbacks += [RecordPeople(), Environment(options.folder)]
+            callbacks += [OnlyFresh(), RecordPeople(), Environment(options.folder)]
         kwargs["callbacks"] = callbacks
         try:
             if in_interactive_step() and not config["plugins"]:
@@ -182,31 +249,55 @@ class FitCLI(LightningCLI):
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        """The run's newest checkpoint, for an evaluation the best if one is kept, unless another is named."""
+        """The run's newest checkpoint, or for an evaluation the best, unless another is named."""
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        options: FitOptions = self._get(self.config_init, "run")
-        if kwargs.get("ckpt_path") is None:
-            if subcommand != "fit" or any(options.checkpoints.glob("*.ckpt")):
-                best = options.folder / BEST
-                evaluated = subcommand != "fit" and best.is_file()
-                found = best if evaluated else last_checkpoint(options.folder)
-                kwargs["ckpt_path"] = str(found)
-                _tell(f"continuing from {found}" if subcommand == "fit" else f"weights of {found}")
-                if subcommand == "fit":
-                    self._rewind(int(found.stem.removeprefix("step")))
-        elif not Path(kwargs["ckpt_path"]).is_file():
-            raise BraindinoError(f"--ckpt_path {kwargs['ckpt_path']}: no such file.")
+        if kwargs.get("ckpt_path") is not None:
+            path = Path(kwargs["ckpt_path"])
+            if not path.is_file() and not is_sharded(path):
+                raise BraindinoError(f"--ckpt_path {path}: no such file.")
+            # refuses in words what is damaged or would need unpickling
+            step = int(read_file(path / METADATA if is_sharded(path) else path).get("global_step", 0))
+        elif subcommand == "fit":
+            step = self._continue(kwargs)
         else:
-            read_file(Path(kwargs["ckpt_path"]))  # refuses in words what is damaged or would need unpickling
+            best = self._options.folder / BEST
+            kwargs["ckpt_path"] = str(best if best.is_file() else last_checkpoint(self._options.folder))
+            _tell(f"weights of {kwargs['ckpt_path']}")
+        if subcommand == "fit":
+            self._done = step
+            if self._finished is None:
+                self._rewind(step)
         # Our own checkpoints hold tensors and plain values only, and a foreign one must not run code.
         kwargs["weights_only"] = True
         return kwargs
 
+    def _continue(self, kwargs: dict[str, Any]) -> int:
+        """Name the run's newest checkpoint, if it has one, in `kwargs`; returns the steps done."""
+        folder = self._options.folder
+        named, strange = run_checkpoints(folder)
+        if not named:
+            if strange:
+                names = ", ".join(path.name for path in strange)
+                _log.warning("%s: passed over %s: not named step<number>.ckpt", folder / CHECKPOINTS, names)
+            return 0
+        path, step = newest_state(folder)
+        kwargs["ckpt_path"] = str(path)
+        asked = self.trainer.max_steps
+        self._finished = check_finished(folder, self._settings, step, asked)
+        if self._finished is None:
+            _tell(f"continuing from {path} ({step} steps done{f', {asked} asked for' if asked > 0 else ''})")
+            changed = differences(folder, self._settings)
+            if changed:
+                _tell(f"settings that differ from this run's before: {listed(changed)}")
+        return step
+
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run, and say in words what a checkpoint of another model is, and how an interrupted run goes on."""
-        options: FitOptions = self._get(self.config_init, "run")
+        """Run, alone in the run folder; name the cause of a checkpoint of another model, and how to go on."""
+        options = self._options
+        alone = subcommand == "fit" and self.trainer.is_global_zero
         try:
-            super()._run_subcommand(subcommand)
+            with in_use(options.folder) if alone else nullcontext():
+                super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if "Error(s) in loading state_dict" not in str(error):
                 raise
@@ -227,9 +318,18 @@ class FitCLI(LightningCLI):
             if isinstance(logger, MetricsCSV):
                 logger.rewind(step)
 
+    def fit(self, **kwargs: Any) -> None:
+        """Train, or print that all steps asked for are done."""
+        if self._finished is None:
+            self.trainer.fit(**kwargs)
+            if kwargs.get("ckpt_path") is None or self.trainer.global_step > self._done:
+                return
+            self._finished = f"nothing to train: after {self._done} steps the run has all that was asked for."
+        _tell(self._finished)
+
     def after_fit(self) -> None:
-        """Tell where the run is and what comes next, which the module may know."""
-        options: FitOptions = self._get(self.config_init, "run")
+        """Print where the run is and what comes next, which the module may know."""
+        options = self._options
         _tell(f"run folder: {options.folder}")
         told = getattr(self.model, "next_command", "braindino export {run} --out encoder")
         _tell(f"next: {told.format(run=options.folder, id=options.folder.name)}")

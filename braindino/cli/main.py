@@ -7,7 +7,7 @@ from importlib import import_module
 
 from braindino import __version__
 from braindino.errors import BraindinoError
-from braindino.network import forbid_network
+from braindino.network import forbid_network, without_wandb
 
 # A plain verb is the function of its name in the module of its name; the others are LightningCLI's.
 PLAIN_VERBS = {
@@ -97,6 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = [word for word in arguments if word != "--offline"]
         return main(arguments)
     verb, rest = arguments[0], arguments[1:]
+    with without_wandb():
+        return _run(verb, rest)
+
+
+def _run(verb: str, rest: Sequence[str]) -> int:
     try:
         if verb == "doctor":  # reads its arguments itself: it must answer where packages are broken
             return int(import_module("braindino.cli.doctor").run(rest))

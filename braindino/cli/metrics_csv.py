@@ -5,7 +5,10 @@ the rows that lie after the checkpoint, so that the curve reads as if nothing ha
 """
 
 import csv
+import io
+import os
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +62,11 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows that wait; a column that is new rewrites the file with the wider header."""
+        """Write the rows that wait; a column that is new rewrites the file with the wider header.
+
+        Raises:
+            OSError: the disk is full; the file keeps whole rows.
+        """
         if not self._waiting:
             return
         if not self._columns and self.path.is_file():
@@ -70,10 +77,23 @@ class MetricsCSV(Logger):
         ]
         if new:
             self._columns += new
-            self._rewrite(self._rows())
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns).writerows(self._waiting)
+            self._rewrite([*self._rows(), *self._waiting])
+        else:
+            self._append()
         self._waiting = []
+
+    def _append(self) -> None:
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self._columns).writerows(self._waiting)
+        before = self.path.stat().st_size
+        try:
+            with self.path.open("ab") as file:
+                file.write(text.getvalue().encode())
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self.path, before)
+            error.filename = str(self.path)
+            raise
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -82,18 +102,27 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def rewind(self, step: int) -> None:
-        """Drop rows that a run continued after `step` optimiser steps writes again (rows count from 0)."""
+        """Drop rows that a run continued after `step` optimiser steps writes again (rows count from 0).
+
+        Columns that no row is left in go too: they come back when they are first logged.
+        """
         if not self.path.is_file():
             return
-        rows = self._rows()
-        self._columns = list(rows[0]) if rows else []
-        self._rewrite([row for row in rows if int(row["step"]) < step])
+        rows = [
+            row for row in self._rows() if (row.get("step") or "").isdecimal() and int(row["step"]) < step
+        ]
+        self._columns = [key for key in (rows[0] if rows else []) if any(row[key] for row in rows)]
+        if rows:
+            self._rewrite([{key: row[key] for key in self._columns} for row in rows])
+        else:
+            self.path.unlink()
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.is_file():
             return []
         with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        return [row for row in rows if "step" in row and None not in row.values()]  # no half rows
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         with atomic_write(self.path) as file:

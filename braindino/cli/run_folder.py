@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -11,11 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import braindino
+from braindino.cli.checkpoint_files import remove_partial
 from braindino.cli.slurm import slurm_id
 from braindino.errors import BraindinoError
-from braindino.files import read_json, write_json
+from braindino.files import folder_name, read_json, remove_leftovers, write_json
+from braindino.locks import locked
 
-_ID_VARIABLE = "BRAINDINO_RUN_ID"
+ID_VARIABLE = "BRAINDINO_RUN_ID"
+GIT_PATIENCE = 30  # seconds
 _REPORTED = (
     *("torch", "torchvision", "lightning", "timm", "monai", "nibabel", "numpy", "scipy", "pandas"),
     *("scikit-learn", "scikit-survival", "statsmodels", "matplotlib"),
@@ -30,7 +35,8 @@ class RunOptions:
         root: folder of all runs.
         name: the task, e.g. `pretrain`.
         id: name of this run. A run of the same id continues where it stopped. Default: the batch job's id
-            under SLURM (so a requeued job continues) or torchrun, else date and time.
+            under SLURM (so a requeued job continues; a further run of the job with other settings has -2
+            added) or torchrun, else date and time.
         wandb: also log to Weights & Biases; `offline` needs no network (`wandb sync` uploads later).
     """
 
@@ -42,9 +48,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         """Refuse ids that are no names of a folder."""
         for key in ("name", "id"):
-            value = getattr(self, key)
-            if value is not None and (not value or value in (".", "..") or "/" in value):
-                raise BraindinoError(f"run.{key} {value!r}: expected the name of one folder.")
+            if (value := getattr(self, key)) is not None:
+                folder_name(value, f"run.{key}")
 
 
 @dataclass
@@ -60,8 +65,8 @@ class ProbeOptions(RunOptions):
     def __post_init__(self) -> None:
         """Refuse names that are no names of a folder."""
         super().__post_init__()
-        if self.encoder is not None and (self.encoder in ("", ".", "..") or "/" in self.encoder):
-            raise BraindinoError(f"run.encoder {self.encoder!r}: expected the name of one folder.")
+        if self.encoder is not None:
+            folder_name(self.encoder, "run.encoder")
 
 
 @dataclass
@@ -92,13 +97,49 @@ class FitOptions(RunOptions):
 
 
 def default_id() -> str:
-    """One id for every process of a run: from the scheduler, else the time, handed down by environment."""
+    """Return one id for every process of a run: from the environment, the scheduler, or else the time.
+
+    The time is handed down by environment, to the processes that this one starts.
+
+    Raises:
+        BraindinoError: the id is no name of a folder.
+    """
     slurm, elastic = slurm_id(), os.environ.get("TORCHELASTIC_RUN_ID", "none")
     if slurm:
-        return slurm
+        return folder_name(slurm, "the id of the SLURM job")
     if elastic != "none":
-        return f"torchrun-{elastic}"
-    return os.environ.setdefault(_ID_VARIABLE, datetime.now().strftime("%Y%m%d-%H%M%S"))
+        return folder_name(f"torchrun-{elastic}", "torchrun's --rdzv-id")
+    now = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return folder_name(os.environ.setdefault(ID_VARIABLE, now), ID_VARIABLE)
+
+
+def is_automatic(id: str | None) -> bool:
+    """Return whether a run without a given id is named by a scheduler, a launcher or the time."""
+    return id is None and ID_VARIABLE not in os.environ
+
+
+@contextmanager
+def own_id() -> Iterator[None]:
+    """Forget, when the block ends, the id that it handed down: the next run is another one."""
+    given = os.environ.get(ID_VARIABLE)
+    try:
+        yield
+    finally:
+        if given is None:
+            os.environ.pop(ID_VARIABLE, None)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Lock the run folder of a `fit` while the block runs; remove what a killed one had begun to write.
+
+    Raises:
+        BraindinoError: another process runs in the folder.
+    """
+    with locked(folder, "run folder", "give this run a folder of its own with --run.id"):
+        remove_leftovers(folder)
+        remove_partial(folder)
+        yield
 
 
 def write_environment(folder: Path) -> None:
@@ -127,10 +168,13 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that the package runs from, or None when it is installed."""
+    """Return the commit of the checkout that the package runs from; None if installed, or without git."""
     checkout = Path(braindino.__file__).parent.parent
     if not (checkout / ".git").exists():
         return None
     command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GIT_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):  # no git on the PATH, or a disk that does not answer
+        return None
     return result.stdout.strip() or None

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from braindino.datasets.cases import CaseDataset, case_table, collate
+from braindino.datasets.loading import Loader, worker_options
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest, is_missing
 from braindino.datasets.mask_checks import check_masks
 from braindino.datasets.masks import whole_labels
@@ -293,11 +294,6 @@ class ScanDataModule(LightningDataModule):
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
         chosen = self.cases[self.cases["split"] == split]
         dataset = CaseDataset(self.store, chosen, self.modalities, self.target, bool(self.classes))
-        return DataLoader(
-            dataset,
-            self.batch_size,
-            shuffle=shuffle,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            persistent_workers=self.num_workers > 0,
+        return Loader(
+            dataset, self.batch_size, shuffle=shuffle, collate_fn=collate, **worker_options(self.num_workers)
         )

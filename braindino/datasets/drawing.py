@@ -1,6 +1,5 @@
 """Unlabelled data drawn at random from a store by a rule that can be resumed exactly: the base."""
 
-import signal
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from braindino.datasets.draws import ScanOrder
 from braindino.datasets.exclude import excluded
+from braindino.datasets.loading import Loader, worker_options
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
@@ -155,7 +155,7 @@ class DrawnDataModule(LightningDataModule):
         # Every rank gets as many batches: with DDP all must call the collectives equally often.
         steps = -(-len(dataset.rows) // (self.batch_size * world))
         starts = [step * self.batch_size * world for step in range(steps)]
-        return DataLoader(dataset, sampler=_Listed(dataset, world, rank, starts), **self._options())
+        return Loader(dataset, sampler=_Listed(dataset, world, rank, starts), **self._options())
 
     def drawn_from(self, scans: pd.DataFrame) -> pd.DataFrame:
         """What is drawn at random, a row each with `key`, `dataset`, `group`: the scans themselves."""
@@ -208,19 +208,7 @@ class DrawnDataModule(LightningDataModule):
         return 0, 1
 
     def _options(self) -> dict[str, Any]:
-        return {
-            "batch_size": None,  # the dataset makes whole batches
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": _leave_signals_to_the_trainer,
-            "pin_memory": torch.cuda.is_available(),
-        }
-
-
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """Ctrl-C and a job's time limit are told to every process; the trainer finishes its step first."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+        return {"batch_size": None, **worker_options(self.num_workers)}  # the dataset makes whole batches
 
 
 class DrawnBatches(Dataset[dict[str, torch.Tensor]]):
@@ -284,7 +272,7 @@ class _Steps(DistributedSampler[Any]):
         return self.steps
 
 
-class _Counting(DataLoader[Any]):
+class _Counting(Loader):
     """Tells the module what was consumed: handed out, not merely loaded ahead.
 
     Its state is the module's: without one Lightning warns, when resuming, that the loader cannot resume.

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.drawing import DrawnBatches, DrawnDataModule
 from braindino.datasets.grid_masks import GridMask, grid_masks
+from braindino.datasets.loading import Loader, worker_options
 from braindino.datasets.splits import nested_fraction
 from braindino.datasets.volumes import cut
 from braindino.errors import BraindinoError
@@ -146,9 +147,8 @@ class VolumeCases(DrawnDataModule):
     def _whole(self, splits: Sequence[str]) -> DataLoader[Any]:
         rank, world = self._world()
         chosen = self.scans[self.scans["split"].isin(splits)].iloc[rank::world]
-        options = {**self._options(), "num_workers": min(self.num_workers, 2)}
-        options["persistent_workers"] = options["num_workers"] > 0
-        return DataLoader(WholeCases(self, chosen), shuffle=False, **options)
+        options = {**self._options(), **worker_options(min(self.num_workers, 2))}
+        return Loader(WholeCases(self, chosen), shuffle=False, **options)
 
 
 class MaskedCrops(DrawnBatches):

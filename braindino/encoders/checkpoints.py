@@ -17,6 +17,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.dinov3_files import describe_dinov3, rename, settings_of
 from braindino.encoders.names import is_dinov3
 from braindino.encoders.published import HUB, published_vit
+from braindino.encoders.run_checkpoints import FOLDER, METADATA, is_sharded, run_checkpoints
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.encoders.volumes import NAMES as VOLUMES
 from braindino.encoders.volumes import load_volume_encoder
@@ -80,32 +81,47 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
 
 
 def last_checkpoint(run: Path) -> Path:
-    """The checkpoint of the most steps in a run folder that can be read in full.
+    """Return the checkpoint of the most steps in a run folder that can be read in full.
 
-    One that was cut short is passed over, and that is told.
+    Damaged ones, and files of other names, are passed over with a warning.
 
     Raises:
         BraindinoError: there is none, or none that can be read.
     """
-    folder = run / "checkpoints"
+    return newest_state(run)[0]
+
+
+def newest_state(run: Path) -> tuple[Path, int]:
+    """Return `last_checkpoint` and the number of optimiser steps that it was saved after.
+
+    Raises:
+        BraindinoError: there is none, or none that can be read.
+    """
+    named, strange = run_checkpoints(run)
+    if strange:
+        names = ", ".join(path.name for path in strange)
+        _log.warning("passed over %s in %s: not named step<number>.ckpt", names, run / FOLDER)
     damaged: list[tuple[str, BraindinoError]] = []
-    for path in sorted(folder.glob("*.ckpt"), key=lambda file: file.name, reverse=True):
+    for path in named:
         try:
-            read_file(path)
+            step = int(read_file(path / METADATA if is_sharded(path) else path).get("global_step", 0))
         except BraindinoError as error:
             damaged.append((path.name, error))
             continue
         if damaged:
             names = ", ".join(name for name, _ in damaged)
             _log.warning("passed over %s (damaged or refused), using %s", names, path.name)
-        return path
+        return path, step
     if damaged:
-        others = ", ".join(name for name, _ in damaged[1:])
+        names = ", ".join(name for name, _ in damaged[1:])
         raise BraindinoError(
-            f"{damaged[0][1]}\n{f'Nor can {others} be read. ' if others else ''}"
-            "Remove such checkpoints to start anew, or name another run with --run.id."
+            f"{damaged[0][1]}\n{f'Nor can {names} be read. ' if names else ''}"
+            "Remove such checkpoints to start from the beginning, or name another run with --run.id."
         )
-    raise BraindinoError(f"{folder} holds no .ckpt file: the run has saved nothing yet.")
+    renamed = f" It holds {strange[0].name}: name that file itself." if strange else ""
+    raise BraindinoError(
+        f"{run / FOLDER} holds no step<number>.ckpt: the run has saved nothing yet.{renamed}"
+    )
 
 
 def _obstacle(error: UnpicklingError) -> str:
@@ -121,6 +137,11 @@ def read_file(path: Path) -> dict[str, Any]:
         BraindinoError: truncated or damaged, no weights at all (a git-lfs pointer, a web page, ...), or it
             holds objects that would have to be unpickled.
     """
+    if path.is_dir():
+        raise BraindinoError(
+            f"{path}: a folder, as a sharded run saves it, and no single file of weights.\n"
+            f"`python -m lightning.pytorch.utilities.consolidate_checkpoint {path}` makes one of it."
+        )
     refuse_other_content(path)
     try:
         if path.suffix == ".safetensors" or is_safetensors(path):

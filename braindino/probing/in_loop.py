@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Sampler
 
 from braindino.datasets.cases import CaseDataset, collate
+from braindino.datasets.loading import Loader, worker_options
 from braindino.encoders.base import Encoder
 from braindino.probing.cases import ProbeCases
 from braindino.probing.data import Batch
@@ -45,13 +46,11 @@ class CaseScans:
 
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> DataLoader[Any]:
         """Batches of the cases numbered `cases`; a seed in `shuffle` gives another order every epoch."""
-        return DataLoader(
+        return Loader(
             self.dataset,
             batch_sampler=Order(cases, batch_size, shuffle),
             collate_fn=self._collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            **worker_options(self.workers),
             generator=torch.Generator(),  # or each pass would draw from the global random state
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+import braindino
 from braindino.cli.health.checks import Outcome, gigabytes
 from braindino.errors import BraindinoError
 
@@ -26,11 +27,15 @@ SHARED = Path("/dev/shm")
 
 def processors(environment: Mapping[str, str] = os.environ) -> Iterator[Outcome]:
     """Those that this process may use, and the number of threads that the environment asks for."""
-    there, ours = os.cpu_count() or 1, len(os.sched_getaffinity(0))
-    threads = environment.get("OMP_NUM_THREADS", "")
-    found = f"{ours} of {there} may be used" if ours < there else f"{ours}"
+    installed, ours = os.cpu_count() or 1, len(os.sched_getaffinity(0))
+    threads = environment.get("OMP_NUM_THREADS", "").strip()
+    found = f"{ours} of {installed} may be used" if ours < installed else f"{ours}"
     found += f", OMP_NUM_THREADS={threads}" if threads else ""
-    if threads.isdigit() and int(threads) > ours:
+    numbers = [part.strip() for part in threads.split(",")]  # OpenMP takes a list: one per nested level
+    if threads and not all(part.isdecimal() and int(part) > 0 for part in numbers):
+        remedy = f"not a number, nor a list of numbers, above 0; OpenMP ignores it: OMP_NUM_THREADS={ours}"
+        yield Outcome("processors", "WARN", found, remedy)
+    elif threads and int(numbers[0]) > ours:
         yield Outcome("processors", "WARN", found, f"more threads than processors: OMP_NUM_THREADS={ours}")
     elif ours == 1:
         remedy = "ask for more (SLURM: --cpus-per-task): one prepares scans and feeds a GPU slowly"
@@ -99,6 +104,19 @@ def dicom() -> Iterator[Outcome]:
         return
     version = next((word for word in done.stdout.split() if word.startswith("v1.")), "unknown version")
     yield Outcome("dcm2niix", "PASS", f"{version}, {converter}")
+
+
+def git() -> Iterator[Outcome]:
+    """What names the commit of a checkout in `environment.json`."""
+    if not (Path(braindino.__file__).parent.parent / ".git").exists():
+        yield Outcome("git", "PASS", "not needed: braindino is installed, not run from a checkout")
+    elif (program := shutil.which("git")) is None:
+        remedy = "install git, or put it on the PATH; runs work without it"
+        yield Outcome(
+            "git", "WARN", "none on the PATH: runs do not record the commit of this checkout", remedy
+        )
+    else:
+        yield Outcome("git", "PASS", program)
 
 
 def slurm(environment: Mapping[str, str] = os.environ) -> Iterator[Outcome]:

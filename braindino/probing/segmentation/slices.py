@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import LABELS, GridMask
+from braindino.datasets.loading import Loader, worker_options
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
@@ -122,12 +123,10 @@ class CaseSlices:
         return range(first, last + 1)
 
     def _loader(self, order: Sampler[list[Place]]) -> DataLoader[Any]:
-        return DataLoader(
+        return Loader(
             self.dataset,
             batch_sampler=order,
-            num_workers=self.masked.workers,
-            persistent_workers=self.masked.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            **worker_options(self.masked.workers),
             generator=torch.Generator(),  # or each pass would draw from the global random state
         )
 

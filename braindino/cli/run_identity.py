@@ -1,0 +1,130 @@
+"""Tell whether a run folder holds the run that a config describes: by its settings, and by its progress."""
+
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from braindino.errors import BraindinoError
+
+CONFIG = "config.yaml"
+# Settings that change where, how fast or how talkatively a run computes, and not what.
+_OF_THE_MACHINE = (
+    *("run", "config", "ckpt_path", "weights_only"),
+    *(
+        f"trainer.{name}"
+        for name in (
+            *("accelerator", "strategy", "devices", "num_nodes", "plugins", "profiler", "benchmark"),
+            *("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"),
+            *("log_every_n_steps", "default_root_dir"),
+        )
+    ),
+    "data.init_args.num_workers",
+)
+LENGTH = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps")
+_SHOWN = 4
+_ABSENT = object()
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a resolved config that make it the run it is, by dotted key."""
+    return {
+        key: value
+        for key, value in _flat(config)
+        if not any(key == known or key.startswith(f"{known}.") for known in _OF_THE_MACHINE)
+    }
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        nested = isinstance(value, Mapping) and value
+        leaves += _flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+    return leaves
+
+
+def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
+    """Return how `settings` differ from those of the run in `folder`: lines such as `a.b 2 (was 1)`.
+
+    None if the folder has no config that can be read: no run began to train there.
+    """
+    try:
+        saved = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    if not isinstance(saved, Mapping):
+        return None
+    before = settings_of(saved)
+    if "seed_everything" not in settings:  # drawn anew at every start
+        before.pop("seed_everything", None)
+    keys = [*settings, *(key for key in before if key not in settings)]
+    return [
+        f"{_short(key)} {_text(settings, key)} (was {_text(before, key)})"
+        for key in keys
+        if settings.get(key, _ABSENT) != before.get(key, _ABSENT)
+    ]
+
+
+def is_length(difference: str) -> bool:
+    """Return whether a line of `differences` is about how long the run is to be."""
+    return difference.split(" ", 1)[0] in LENGTH
+
+
+def listed(lines: list[str]) -> str:
+    """Return the first few lines in one."""
+    more = f", and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return ", ".join(lines[:_SHOWN]) + more
+
+
+def free_id(root: Path, base: str, settings: Mapping[str, Any]) -> str:
+    """Return `base`, or `base-2`, `base-3`, ...: the first that no run of other settings has.
+
+    Args:
+        root: the folder of the runs.
+        base: what the scheduler or the time gives.
+        settings: of this run; see `settings_of`.
+    """
+    for number in count(1):
+        candidate = base if number == 1 else f"{base}-{number}"
+        if not differences(root / candidate, settings):
+            return candidate
+    raise AssertionError
+
+
+def unused_id(root: Path, base: str) -> str:
+    """Return `base`, or `base-2`, ...: the first of which there is no folder."""
+    return next(name for n in count(1) if not (root / (name := base if n == 1 else f"{base}-{n}")).exists())
+
+
+def check_finished(folder: Path, settings: Mapping[str, Any], step: int, asked: int) -> str | None:
+    """Return a line that the run in `folder` is finished, or None if it goes on.
+
+    Args:
+        step: optimiser steps done. asked: steps asked for; negative for no limit.
+
+    Raises:
+        BraindinoError: it is finished, and was trained with other settings than those asked for now.
+    """
+    if asked < 0 or step < asked:
+        return None
+    changed = [line for line in differences(folder, settings) or [] if not is_length(line)]
+    if changed:
+        raise BraindinoError(
+            f"{folder} is finished ({step} steps done, {asked} asked for), and was trained with other "
+            f"settings: {listed(changed)}.\nGive this run a name of its own with --run.id."
+        )
+    return (
+        f"nothing to train: {folder} is finished ({step} steps done, {asked} asked for).\n"
+        "For more steps raise --trainer.max_steps; another run needs another --run.id."
+    )
+
+
+def _short(key: str) -> str:
+    return key.replace(".init_args", "")
+
+
+def _text(settings: Mapping[str, Any], key: str) -> str:
+    value = settings.get(key, _ABSENT)
+    return "unset" if value is _ABSENT else str(value)[:60]

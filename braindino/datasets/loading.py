@@ -1,0 +1,135 @@
+"""Load batches by worker processes: check their shared memory, end when they fail or hang."""
+
+import copy
+import multiprocessing.queues
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from braindino.errors import BraindinoError
+
+SHARED = Path("/dev/shm")  # workers hand their batches over in it
+TIMEOUT = 900.0  # seconds without a batch, after which a worker or its file system counts as hanging
+AHEAD = 2  # batches that each worker prepares in advance, torch's default
+SPARE = 2**20  # bytes: queues and rounding
+LARGE_BATCH = 2**30  # bytes; where as many such batches fit, none is loaded to be measured
+_PAGE = 4096
+_FAILURES = ("DataLoader timed out", "DataLoader worker", "shared memory", "ancdata")
+
+
+def worker_options(workers: int) -> dict[str, Any]:
+    """Return the arguments of a `Loader` that belong to its number of worker processes."""
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "worker_init_fn": start_worker,
+        "timeout": TIMEOUT if workers > 0 else 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
+
+
+class Loader(DataLoader[Any]):
+    """A DataLoader whose workers never keep the run waiting for ever.
+
+    Raises:
+        BraindinoError: when iterated, if the shared memory is too small for the workers' batches, if one of
+            them died, or if none gave a batch for `TIMEOUT` seconds.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Yield the batches."""
+        if self.num_workers and getattr(self, "_iterator", None) is None:
+            self._check_memory()
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            readable = worker_error(error) if self.num_workers else None
+            if readable is None:
+                raise
+            raise readable from error
+
+    def _check_memory(self) -> None:
+        """Raise BraindinoError if the workers' batches do not fit into the free shared memory."""
+        if not SHARED.is_dir():
+            return
+        free = shutil.disk_usage(SHARED).free
+        ahead = self.num_workers * (self.prefetch_factor or AHEAD) + 1
+        if free > SPARE + ahead * LARGE_BATCH:
+            return
+        batch = self._one_batch()
+        needed = SPARE // 16 + ahead * shared_size(batch)
+        if needed > free:
+            raise BraindinoError(
+                f"data.num_workers {self.num_workers}: the processes that load batches need {_mb(needed)} of "
+                f"shared memory, and {_mb(free)} are free in {SHARED}.\n"
+                "Give the container more (docker run --shm-size=8g), or load in this process with "
+                "--data.num_workers 0."
+            )
+
+    def _one_batch(self) -> Any:
+        """Return a batch, loaded in this process."""
+        sampler = copy.copy(self._index_sampler)
+        if hasattr(sampler, "random"):  # its state must not move
+            sampler.random = _copy(sampler.random)
+        with torch.random.fork_rng(devices=[]):
+            index = next(iter(sampler), None)
+            if index is None:
+                return None
+            if self._auto_collation:
+                return self.collate_fn([self.dataset[i] for i in index])
+            return self.collate_fn(self.dataset[index])
+
+
+def _copy(random: Any) -> Any:
+    return random.clone_state() if isinstance(random, torch.Generator) else copy.deepcopy(random)
+
+
+def worker_error(error: RuntimeError) -> BraindinoError | None:
+    """Return the error of a worker process in words, or None if `error` is another one."""
+    if not any(part in str(error) for part in _FAILURES):
+        return None
+    return BraindinoError(
+        f"data.num_workers: a process that loads batches died, or gave none for {TIMEOUT:.0f} s "
+        f"({str(error).splitlines()[0].rstrip('.')}).\n"
+        f"Usual causes: memory, {SHARED} (`braindino doctor`), or a file system that does not answer; "
+        "--data.num_workers 0 loads in this process."
+    )
+
+
+def shared_size(batch: Any) -> int:
+    """Return the bytes of shared memory that the tensors of a batch take, in whole pages."""
+    if isinstance(batch, torch.Tensor):
+        return -(-batch.numel() * batch.element_size() // _PAGE) * _PAGE
+    if isinstance(batch, Mapping):
+        return sum(shared_size(value) for value in batch.values())
+    if isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
+        return sum(shared_size(value) for value in batch)
+    return 0
+
+
+def start_worker(_: int) -> None:
+    """Leave signals to the trainer, and end when a batch cannot be handed over.
+
+    Ctrl-C and a job's time limit are sent to every process; the trainer finishes its step first. A batch that
+    does not fit into the shared memory fails in a thread of the worker, which would go on without it, while
+    the trainer waits.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _end(error: BaseException, _: Any) -> None:
+    print(f"a worker cannot hand over its batch: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,39 @@
+"""Recognise the checkpoints in a run folder by their names, as files and as folders of shards."""
+
+import re
+import zipfile
+from pathlib import Path
+
+FOLDER = "checkpoints"
+METADATA = "meta.pt"  # in a sharded checkpoint, Lightning's file of all that is no tensor of the model
+_NAME = re.compile(r"step(\d+)(?:-v(\d+))?\.ckpt")  # Lightning adds -v1 where a name was taken
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the file name of the checkpoint after `step` optimiser steps."""
+    return f"step{step:07d}.ckpt"
+
+
+def run_checkpoints(run: Path) -> tuple[list[Path], list[Path]]:
+    """Return the checkpoints of a run, those of the most steps first, and `.ckpt` files of other names."""
+    files = sorted((run / FOLDER).glob("*.ckpt"))
+    order = {path: _order(path) for path in files}
+    named = [path for path in files if order[path] is not None]
+    return sorted(named, key=lambda path: order[path] or (0, 0), reverse=True), [
+        path for path in files if order[path] is None
+    ]
+
+
+def _order(path: Path) -> tuple[int, int] | None:
+    match = _NAME.fullmatch(path.name)
+    return None if match is None else (int(match[1]), int(match[2] or 0))
+
+
+def is_sharded(path: Path) -> bool:
+    """Return whether `path` is a folder that FSDP or model parallelism saved in parts."""
+    return path.is_dir() and (path / METADATA).is_file() and (path / ".metadata").is_file()
+
+
+def seems_whole(path: Path) -> bool:
+    """Return whether a checkpoint has its end: torch writes zip files, whose directory comes last."""
+    return is_sharded(path) or zipfile.is_zipfile(path)

@@ -1,0 +1,256 @@
+"""Lock a folder for one process, on local disks, network file systems and in containers."""
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from braindino.errors import BraindinoError
+
+LOCK = ".lock"
+BEAT = 20.0  # seconds between two touches of a lock file
+SILENT = 180.0  # after so many seconds without one, a process on another machine counts as dead
+RETRIES = 10  # a reader that looks at a lock holds it for an instant
+_UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+_open_locks: set[int] = set()
+
+
+@cache
+def machine() -> str:
+    """Return an id of the running kernel: equal in all containers of a machine, new after a reboot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return platform.node()
+
+
+def lock_file(descriptor: int, exclusive: bool = True) -> bool | None:
+    """Try to lock an open file.
+
+    Returns:
+        True if the lock was taken, False if another process has it, None if the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return None
+        raise
+    return True
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a living process has locked `folder`."""
+    path = folder / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return _is_alive(path, lock_file(descriptor, exclusive=False))
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
+    """Lock `folder` while the block runs.
+
+    The kernel frees the lock when the process ends, however it ends, so that a killed one is in nobody's way.
+    Where the file system has no locks, or keeps them on one machine only, the process that holds the lock
+    touches the file every `BEAT` seconds, and one on another machine waits until it has been silent for
+    `SILENT` seconds. The job of a scheduler that was put back into its queue waits for nothing.
+
+    Args:
+        folder: made if it does not exist.
+        what: what the folder holds, for the message: "run folder".
+        remedy: what to do besides waiting.
+
+    Raises:
+        BraindinoError: another process has locked the folder.
+    """
+    path, is_new = folder / LOCK, not folder.exists()
+    descriptor, taken = _open_and_lock(path)
+    released = threading.Event()
+    try:
+        if not _is_our_job(_record(path)) and _stays_alive(path, taken, what):
+            raise BraindinoError(_refusal(folder, _record(path), what, remedy))
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
+        threading.Thread(target=_beat, args=(path, released), daemon=True).start()
+        try:
+            yield
+        finally:
+            released.set()
+            with suppress(OSError):  # a full disk or a folder that was moved; the lock is freed all the same
+                os.ftruncate(descriptor, 0)
+                if is_new:
+                    _remove_if_empty(folder)
+    finally:
+        _open_locks.discard(descriptor)
+        os.close(descriptor)
+
+
+def _open_and_lock(path: Path) -> tuple[int, bool | None]:
+    """Return the open lock file, and what `lock_file` returned after some retries."""
+    for attempt in range(RETRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        _open_locks.add(descriptor)
+        taken = lock_file(descriptor)
+        # the process before may have removed the file between the two calls
+        if taken is not False and path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return descriptor, taken
+        if attempt == RETRIES - 1:
+            break
+        _open_locks.discard(descriptor)
+        os.close(descriptor)
+        time.sleep(0.05)
+    return descriptor, False
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder in which nothing but the lock was written, by a run that was refused."""
+    if [path.name for path in folder.iterdir()] == [LOCK]:
+        (folder / LOCK).unlink()
+        folder.rmdir()
+
+
+def _is_alive(path: Path, locked: bool | None) -> bool:
+    """Return whether the process in a lock file lives, by what its file shows now.
+
+    On this machine the kernel's lock is the answer. From another one it is not: it may be unknown here, or be
+    left over from a node that lost its power.
+
+    Args:
+        locked: what `lock_file` returned.
+    """
+    record = _record(path)
+    if not record or record.get("machine") == machine():
+        return _is_running(record) if locked is None else not locked
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime < SILENT
+    return False
+
+
+def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
+    """Wait until a process of another machine has been silent long enough, or shows that it lives."""
+    if not _is_alive(path, locked):
+        return False
+    record = _record(path)
+    if not record or record.get("machine") == machine():
+        return True
+    touched = path.stat().st_mtime
+    waited_until = time.time() + SILENT
+    print(
+        f"{what} {path.parent} was in use on {record.get('host')} (process {record.get('pid')}); "
+        f"waiting up to {SILENT:.0f} s for a sign of life",
+        file=sys.stderr,
+        flush=True,
+    )
+    while time.time() < min(waited_until, touched + SILENT):
+        time.sleep(min(1.0, SILENT / 10))
+        if path.stat().st_mtime != touched:
+            return True
+    return False
+
+
+def _is_running(record: dict[str, Any]) -> bool:
+    """Return whether the process of a record runs, where no lock shows it; starts tell equal ids apart."""
+    if not record:
+        return False
+    if record.get("namespace") != _namespace():
+        return True  # in another container, whose processes are not visible here
+    return _start_of(int(record["pid"])) == record.get("start")
+
+
+def _is_our_job(record: dict[str, Any]) -> bool:
+    """Return whether a record is of an earlier start of this very job, which the scheduler has ended."""
+    job = _job()
+    return job is not None and record.get("job") == job and record.get("restarts") != _restarts()
+
+
+def _job() -> str | None:
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _restarts() -> str:
+    return os.environ.get("SLURM_RESTART_COUNT", "0")
+
+
+def _this_process() -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "machine": machine(),
+        "namespace": _namespace(),
+        "pid": os.getpid(),
+        "start": _start_of(os.getpid()),
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "job": _job(),
+        "restarts": _restarts(),
+    }
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process started, in ticks since the boot; empty if it does not run."""
+    try:
+        words = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return ""
+    return "" if words[0] == "Z" else words[19]
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Return what the process that holds a lock wrote into its file; empty if it released it."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _refusal(folder: Path, record: dict[str, Any], what: str, remedy: str) -> str:
+    who = (
+        f"process {record.get('pid')} on {record.get('host')} since {record.get('since')}"
+        if record
+        else "another process"
+    )
+    return f"{what} {folder} is in use by {who}.\nWait until it has ended{remedy and f', or {remedy}'}."
+
+
+def _beat(path: Path, released: threading.Event) -> None:
+    while not released.wait(BEAT):
+        with suppress(OSError):
+            os.utime(path)
+
+
+def _close_in_child() -> None:
+    """Keep forked workers, which may outlive a killed parent for seconds, from holding its locks."""
+    for descriptor in _open_locks:
+        with suppress(OSError):
+            os.close(descriptor)
+    _open_locks.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
