@@ -13,7 +13,7 @@ def measure(
 ) -> tuple[float, float, float, float]:
     """Dice, HD95 (mm), true and predicted volume (ml) of two masks (X, Y, Z) bool in one space.
 
-    Where both are empty Dice is 1, where one of them is it is 0; of both HD95 is NaN.
+    Where the truth is empty Dice is NaN, where only the prediction is it is 0; HD95 is NaN where either is.
 
     Args:
         affine: (4, 4) voxel -> mm.
@@ -21,8 +21,7 @@ def measure(
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     millilitre = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     volumes = int(truth.sum()), int(predicted.sum())
-    total = sum(volumes)
-    dice = 2 * int((predicted & truth).sum()) / total if total else 1.0
+    dice = 2 * int((predicted & truth).sum()) / sum(volumes) if volumes[0] else float("nan")
     distance = hausdorff_95(predicted, truth, spacing) if all(volumes) else float("nan")
     return dice, distance, volumes[0] * millilitre, volumes[1] * millilitre
 
@@ -72,10 +71,11 @@ class Lesions:
 
     @property
     def f1(self) -> float:
-        """2 TP / (2 TP + FP + FN), TP the true lesions that are found; 1 where there is none in either."""
+        """2 TP / (2 TP + FP + FN), TP the true lesions that are found; NaN where there is no true lesion."""
+        if not self.true:
+            return float("nan")
         missed, invented = self.true - self.found, self.predicted - self.right
-        whole = 2 * self.found + missed + invented
-        return 2 * self.found / whole if whole else 1.0
+        return 2 * self.found / (2 * self.found + missed + invented)
 
     @property
     def count_error(self) -> int:

@@ -137,12 +137,12 @@ def _dropped(dropped: dict[str, Any]) -> list[str]:
 
 
 def _empty(line: dict[str, Any]) -> list[str]:
-    """Of a segmentation: how often there was nothing to find, which decides a Dice of 0 or 1."""
+    """How often a segmentation had nothing to find, where Dice is blank."""
     counts = {name: count for name, count in line.get("nothing_to_find", {}).items() if count}
     if not counts:
         return []
     told = ", ".join(f"{name} in {count}" for name, count in counts.items())
     return [
-        f"Nothing to find: {told} of {line['test']['cases']} test cases; there Dice is 1 if nothing was "
-        "found, else 0."
+        f"Nothing to find: {told} of {line['test']['cases']} test cases; Dice and lesion F1 are blank there "
+        "and have no part in the means."
     ]

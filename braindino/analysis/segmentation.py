@@ -22,17 +22,18 @@ def measures_of(table: pd.DataFrame) -> dict[str, Floats]:
     """What is measured of each of N rows of predictions.csv: name -> (N,), NaN where it is not defined.
 
     `dice`, `hd95` (mm), `volume_error_ml` (absolute difference of volumes); where lesions were counted,
-    `lesion_f1` and `lesion_count_error` (absolute difference of counts).
+    `lesion_f1` and `lesion_count_error` (absolute difference of counts). `dice` and `lesion_f1` of an empty
+    truth are NaN, whatever the file holds there.
     """
     counted = LESIONS if set(LESIONS) <= set(table) else ()
     numbers = {name: table[name].to_numpy(dtype=np.float64) for name in (*MEASURED, *counted)}
     measures = {
-        "dice": numbers["dice"],
+        "dice": np.where(numbers["true_ml"] > 0, numbers["dice"], np.nan),
         "hd95": numbers["hd95"],
         "volume_error_ml": np.abs(numbers["predicted_ml"] - numbers["true_ml"]),
     }
     if counted:
-        measures["lesion_f1"] = numbers["lesion_f1"]
+        measures["lesion_f1"] = np.where(numbers["true_lesions"] > 0, numbers["lesion_f1"], np.nan)
         measures["lesion_count_error"] = np.abs(numbers["predicted_lesions"] - numbers["true_lesions"])
     return measures
 
@@ -42,8 +43,8 @@ def segmentation_metrics(table: pd.DataFrame, weights: ArrayLike | None = None) 
 
     Args:
         table: rows of predictions.csv: `region`, `dice`, `hd95` (mm), `true_ml`, `predicted_ml`, and the
-            counts of lesions where there are any. Where truth and prediction are both empty dice is 1, where
-            one of them is it is 0; of both hd95 is blank, and such rows have no part in its mean.
+            counts of lesions where there are any. Where the truth is empty `dice` and `lesion_f1` are blank,
+            where either is `hd95` is, and such rows have no part in these means (`count_empty`).
         weights: (R, N), how often each row counts; one row of ones if not given.
 
     Returns:
@@ -88,9 +89,10 @@ def first_wrong(table: pd.DataFrame, cell: Sequence[str]) -> tuple[np.ndarray, s
     values = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in MEASURED}
     blank = table["hd95"].isna().to_numpy()
     volumes = [values["true_ml"], values["predicted_ml"]]
+    undefined = table["dice"].isna().to_numpy() & (values["true_ml"] == 0)
     regions = table.groupby([*cell, "case"])[REGION].transform("nunique").to_numpy()
     checks = [
-        (~((values["dice"] >= 0) & (values["dice"] <= 1)), "dice is no number from 0 to 1"),
+        (~(undefined | ((values["dice"] >= 0) & (values["dice"] <= 1))), "dice is no number from 0 to 1"),
         (~(blank | (np.isfinite(values["hd95"]) & (values["hd95"] >= 0))), "hd95 is no distance in mm"),
         (~np.logical_and.reduce([np.isfinite(v) & (v >= 0) for v in volumes]), "a volume is no number of ml"),
         (regions < table[REGION].nunique(), "lacks a region that other cases have"),

@@ -152,7 +152,9 @@ def empty_tables(runs: Runs) -> list[Table]:
             found.rows.append([model, region, *(str(count) for count in counts.values())])
             found.numbers.append({"model": model, "region": region, **counts})
     columns = ["model", "region", "cases", "truth empty", "answer empty", "both empty"]
-    note = "Both empty count as Dice 1, one of them as 0, and neither has an HD95."
+    note = (
+        "Where the truth is empty Dice is blank; an empty answer alone is a Dice of 0; neither has an HD95."
+    )
     return [found.table("Empty masks", columns, 2, note)] if found.rows else []
 
 

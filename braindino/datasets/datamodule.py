@@ -22,6 +22,8 @@ from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan, ScanError, read_scan
 from braindino.scans.store import Store, fill
 
+MAX_REASONS = 4  # in a message
+
 
 class DatasetError(BraindinoError):
     """A dataset that cannot be used as it was asked to be."""
@@ -68,6 +70,7 @@ class ScanDataModule(LightningDataModule):
         num_workers: int = 0,
         jobs: int = 1,
         strip_cmd: str | None = None,
+        ignore_labels: list[int] | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -85,6 +88,8 @@ class ScanDataModule(LightningDataModule):
             jobs: processes that prepare scans.
             strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`; one that only the store
                 names is not run.
+            ignore_labels: numbers in masks that no region names and that count as background; any other
+                number that no region names is refused.
         """
         super().__init__()
         if folds is None and fold is not None:
@@ -96,6 +101,7 @@ class ScanDataModule(LightningDataModule):
         self.split_file = None if split_file is None else Path(split_file)
         self.batch_size, self.num_workers, self.jobs = batch_size, num_workers, jobs
         self.strip_cmd = strip_cmd
+        self.ignore_labels = tuple(ignore_labels or ())
         self.contract: Preprocessing | None = None
         self._manifest: Manifest | None = None
 
@@ -210,13 +216,17 @@ class ScanDataModule(LightningDataModule):
             raise ScanError(scan.path, f"the mask {error}") from None
         return replace(scan, data=labels.astype(np.float32))
 
-    def mask_of(self, case: int) -> np.ndarray:
+    def mask_of(self, case: int, drawn: Scan | None = None) -> np.ndarray:
         """A case's mask on the store's grid, (D, H, W) uint8; see `labels_of`.
+
+        Args:
+            case: row label of `cases`.
+            drawn: what `labels_of` gives for it, if that is at hand.
 
         Raises:
             ScanError: also where the mask was not drawn on this scan.
         """
-        labels = self.labels_of(case)
+        labels = self.labels_of(case) if drawn is None else drawn
         row = self.cases.loc[case]
         key = next(key for name in self.modalities if (key := row[f"key_{name}"]))
         return mask_to_grid(labels, self.store.geometry(key)).astype(np.uint8)
@@ -239,9 +249,12 @@ class ScanDataModule(LightningDataModule):
             manifest, self.store, self.modalities, needs_mask=bool(self.regions) and not self.target
         )
         if cases.empty:
+            counts = dropped["reason"].value_counts()
+            listed = "; ".join(f"{count} x {reason}" for reason, count in list(counts.items())[:MAX_REASONS])
+            more = f"; {len(counts) - MAX_REASONS} more reasons" if len(counts) > MAX_REASONS else ""
             raise DatasetError(
-                f"{self.root}: none of {len(table)} scans is in the store.\n"
-                f"See {self.store_path / 'rejects.csv'} for what was wrong with them."
+                f"{self.root}: none of {len(table)} scans can be used.\nWhy: {listed or 'unknown'}{more}."
+                f" See {self.store_path / 'rejects.csv'} for each file."
             )
         if self.classes:
             cases["target"] = self._class_numbers(cases[self.target[0]])

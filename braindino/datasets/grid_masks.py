@@ -4,6 +4,7 @@ import hashlib
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
+from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 from braindino.scans.reading import ScanError
 
 LABELS = 256
-_FORMAT = 1
+MAX_LISTED = 5  # cases in a message
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class GridMask:
     """Labels of one case on the grid (D, H, W) of its prepared slices.
 
     digest: of the mask's file, the scan it was drawn on, and the rule that makes labels of its numbers.
-    holds: (D, 256) bool, which labels a slice has.
+    holds: (D, 256) bool, which labels a slice has. values: all labels of the mask as it was drawn, some of
+    which may be too small for the grid.
     """
 
     digest: str
@@ -32,6 +36,7 @@ class GridMask:
     holds: np.ndarray
     starts: np.ndarray
     packed: np.ndarray
+    values: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Number of slices."""
@@ -43,15 +48,15 @@ class GridMask:
         return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self.size)
 
     @classmethod
-    def of(cls, labels: np.ndarray, digest: str) -> "GridMask":
-        """Pack labels (D, H, W) uint8."""
+    def of(cls, labels: np.ndarray, digest: str, values: tuple[int, ...] = ()) -> "GridMask":
+        """Pack labels (D, H, W) uint8 of a mask whose labels are `values`."""
         packed = [zlib.compress(np.ascontiguousarray(plane).data, 1) for plane in labels]
         holds = np.zeros((len(labels), LABELS), dtype=bool)
         for i, plane in enumerate(labels):
             holds[i, np.unique(plane)] = True
         starts = np.cumsum([0, *map(len, packed)])
         whole = np.frombuffer(b"".join(packed), np.uint8)
-        return cls(digest, (labels.shape[1], labels.shape[2]), holds, starts, whole)
+        return cls(digest, (labels.shape[1], labels.shape[2]), holds, starts, whole, values)
 
 
 def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[int, str]]:
@@ -59,6 +64,9 @@ def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[in
 
     They come from `masks` in the store where they are kept. An entry is named by what it is made from, so it
     is never stale; half an entry is never read. New ones are made in `datamodule.jobs` threads.
+
+    Raises:
+        BraindinoError: see `check_labels`.
     """
     cases = datamodule.cases
     reasons = {int(row): "no mask" for row in cases.index[cases[MASK] == ""]}
@@ -70,7 +78,44 @@ def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[in
                 masks[row] = found
             else:
                 reasons[row] = f"mask: {found.reason}"
+    check_labels(datamodule, masks)
     return masks, reasons
+
+
+def check_labels(datamodule: ScanDataModule, masks: Mapping[int, GridMask]) -> None:
+    """Refuse masks with labels that no region names, and regions of which no mask holds anything.
+
+    Either would be measured as if there were nothing to find. `ignore_labels` of the data module are the
+    labels that count as background on purpose.
+
+    Raises:
+        BraindinoError: lists cases and labels, with the remedies.
+    """
+    named = {label for labels in datamodule.regions.values() for label in labels}
+    known = {0, *named, *datamodule.ignore_labels}
+    regions = ", ".join(f"{name} {list(labels)}" for name, labels in datamodule.regions.items())
+    unknown = {row: sorted(set(mask.values) - known) for row, mask in masks.items()}
+    unknown = {row: labels for row, labels in unknown.items() if labels}
+    if unknown:
+        every = sorted({label for labels in unknown.values() for label in labels})
+        names = datamodule.cases["case"].to_dict()
+        listed = [
+            f"{names[row]} ({', '.join(map(str, labels))})"
+            for row, labels in list(unknown.items())[:MAX_LISTED]
+        ]
+        more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
+        raise BraindinoError(
+            f"masks: {len(unknown)} of {len(masks)} hold labels that no region names (the regions are "
+            f"{regions}): {', '.join(listed)}{more}.\n"
+            f"Name them in a region, as data.regions: {{lesion: {every}}} of a cohort does, or count them as "
+            f"background with data.ignore_labels: {every}."
+        )
+    present = {label for mask in masks.values() for label in mask.values}
+    if masks and not named & present:
+        raise BraindinoError(
+            f"masks: none of {len(masks)} holds anything of the regions ({regions}); their labels are "
+            f"{', '.join(map(str, sorted(present)))}.\nName the labels that the masks have in data.regions."
+        )
 
 
 def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask | ScanError:
@@ -79,7 +124,9 @@ def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask | ScanError:
     kept = _read(file, digest)
     if kept is None:
         try:
-            kept = GridMask.of(datamodule.mask_of(case), digest)
+            drawn = datamodule.labels_of(case)
+            values = tuple(int(value) for value in np.unique(drawn.data))
+            kept = GridMask.of(datamodule.mask_of(case, drawn), digest, values)
         except ScanError as error:
             return error
         buffer = io.BytesIO()
@@ -89,6 +136,7 @@ def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask | ScanError:
             holds=np.packbits(kept.holds, axis=1),
             starts=kept.starts,
             packed=kept.packed,
+            values=np.array(kept.values, np.uint8),
         )
         with atomic_write(file, "wb") as out:
             out.write(buffer.getbuffer())
@@ -112,6 +160,7 @@ def _read(file: Path, digest: str) -> GridMask | None:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
             rows, columns = (int(side) for side in kept["size"])
             holds = np.unpackbits(kept["holds"], axis=1).astype(bool)
-            return GridMask(digest, (rows, columns), holds, kept["starts"], kept["packed"])
+            values = tuple(kept["values"].tolist())
+            return GridMask(digest, (rows, columns), holds, kept["starts"], kept["packed"], values)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -12,7 +12,11 @@ def whole_labels(values: np.ndarray) -> np.ndarray:
     """Labels as they are written, uint8. Raises ValueError for what is no whole number from 0 to 255."""
     rounded = np.rint(values)
     if values.size and (np.abs(values - rounded).max() > 1e-3 or rounded.min() < 0 or rounded.max() > 255):
-        raise ValueError("holds values that are no labels (whole numbers from 0 to 255)")
+        odd = values[(np.abs(values - rounded) > 1e-3) | (rounded < 0) | (rounded > 255)]
+        raise ValueError(
+            f"holds values that are no labels, such as {odd.ravel()[0]:g} (expected whole numbers from 0 to "
+            "255: threshold a map of probabilities, renumber other labels)"
+        )
     return rounded.astype(np.uint8)
 
 

@@ -74,6 +74,10 @@ def nnunet_regions(root: Path) -> dict[str, tuple[int, ...]]:
         numbers = value if isinstance(value, list) else [value]
         if not all(str(number).isdigit() for number in numbers):
             raise LayoutError(f"{file}: labels: {name!r} is {value!r}; expected numbers.")
+        if (
+            str(name) == "ignore"
+        ):  # nnU-Net's voxels without a label; what is done with them is the user's choice
+            continue
         regions[str(name)] = tuple(int(number) for number in numbers if int(number) > 0)
     regions = {name: numbers for name, numbers in regions.items() if numbers}
     if not regions:

@@ -190,13 +190,13 @@ class SwinUNETRModule(LightningModule):
         self._dice.append(grid_dice(self.masks(batch), self._members(batch["labels"])))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean Dice over cases, of all processes, and per region."""
-        found = torch.cat([*self._dice, torch.zeros(0, len(self.regions), device=self.device)])
+        """Log the mean Dice over the cases that have a region, of all processes, and per region."""
+        dice = torch.cat([*self._dice, torch.zeros(0, len(self.regions), device=self.device)])
         self._dice.clear()
-        sums = self.all_gather(torch.cat([found.sum(dim=0), found.new_tensor([len(found)])]))
-        sums = torch.as_tensor(sums).reshape(-1, len(self.regions) + 1).sum(dim=0)
-        mean = sums[:-1] / sums[-1]
-        self.log("val/dice", mean.mean())
+        sums = self.all_gather(torch.cat([dice.nansum(dim=0), dice.isfinite().sum(dim=0)]))
+        sums = torch.as_tensor(sums).reshape(-1, 2, len(self.regions)).sum(dim=0)
+        mean = sums[0] / sums[1]
+        self.log("val/dice", mean.nanmean())
         for name, value in zip(self.regions, mean, strict=True):
             self.log(f"val/dice_{name}", value)
 
@@ -253,7 +253,7 @@ class BestWeights(ModelCheckpoint):
 
 
 def grid_dice(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Dice (B, R) of masks (B, R, D, H, W) bool; 1 where both are empty."""
+    """Dice (B, R) of masks (B, R, D, H, W) bool; NaN where the truth is empty."""
     both, sizes = (predicted & truth).flatten(2).sum(-1), [m.flatten(2).sum(-1) for m in (predicted, truth)]
-    whole = sizes[0] + sizes[1]
-    return torch.where(whole > 0, 2 * both / whole.clamp(min=1), 1.0)
+    whole = (sizes[0] + sizes[1]).clamp(min=1)
+    return torch.where(sizes[1] > 0, 2 * both / whole, torch.nan)

@@ -46,13 +46,14 @@ def test_distance_of_shifted_boxes_is_the_shift_in_mm():
     assert hausdorff_95(one, one, np.array([1.0, 1.0, 2.0])) == 0
 
 
-def test_empty_masks_are_decided():
+def test_measure_of_an_empty_truth_is_blank_as_monai_has_it():
     nothing, something = np.zeros((2, 5, 5, 5), dtype=bool)
     something[1:3, 1:3, 1:3] = True
-    assert measure(nothing, nothing, np.eye(4))[0] == 1
-    for predicted, truth in ((nothing, something), (something, nothing)):
+    for predicted, truth in ((nothing, nothing), (nothing, something), (something, nothing)):
         dice, distance, true_ml, predicted_ml = measure(predicted, truth, np.eye(4))
-        assert dice == 0
+        tensors = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, truth)]
+        assert dice == pytest.approx(float(compute_dice(*tensors)), nan_ok=True)
+        assert np.isnan(dice) == (truth is nothing)
         assert np.isnan(distance)
         assert (true_ml, predicted_ml) == (truth.sum() / 1000, predicted.sum() / 1000)
 
@@ -84,5 +85,6 @@ def test_one_prediction_over_two_lesions_finds_both():
 def test_without_lesions():
     nothing, something = np.zeros((2, 4, 4, 4), dtype=bool)
     something[1, 1, 1] = True
-    assert lesions(nothing, nothing).f1 == 1
-    assert lesions(something, nothing).f1 == lesions(nothing, something).f1 == 0
+    assert np.isnan(lesions(nothing, nothing).f1)
+    assert np.isnan(lesions(something, nothing).f1)
+    assert lesions(nothing, something).f1 == 0

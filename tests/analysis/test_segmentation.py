@@ -18,8 +18,8 @@ from braindino.analysis.subgroups import subgroups
 NAN = float("nan")
 MEASURES = {  # case -> region -> dice, hd95, true_ml, predicted_ml
     "a": {"WT": (0.9, 2.0, 30.0, 33.0), "ET": (0.5, 4.0, 5.0, 4.0)},
-    "b": {"WT": (0.8, 3.0, 20.0, 20.0), "ET": (1.0, NAN, 0.0, 0.0)},
-    "c": {"WT": (0.7, 6.0, 10.0, 16.0), "ET": (0.0, NAN, 0.0, 2.0)},
+    "b": {"WT": (0.8, 3.0, 20.0, 20.0), "ET": (NAN, NAN, 0.0, 0.0)},
+    "c": {"WT": (0.7, 6.0, 10.0, 16.0), "ET": (NAN, NAN, 0.0, 2.0)},
 }
 
 
@@ -72,7 +72,7 @@ def test_metrics_are_means_over_cases_then_regions():
         {
             "dice": (0.8 + 0.5) / 2,
             "dice_WT": 0.8,
-            "dice_ET": 0.5,
+            "dice_ET": 0.5,  # of the one case that has it
             "hd95": (11 / 3 + 4) / 2,  # of ET one case only has a distance
             "hd95_WT": 11 / 3,
             "hd95_ET": 4.0,
@@ -90,6 +90,16 @@ def test_weights_count_rows_and_where_none_counts_there_is_no_mean():
     assert found["hd95_ET"][0] == 4
     assert np.isnan(found["hd95_ET"][1])
     assert found["hd95"][1] == pytest.approx(found["hd95_WT"][1])
+
+
+def test_measures_of_an_empty_truth_are_blank_whatever_the_file_holds():
+    older = table({"a": {"lesion": (1.0, NAN, 0.0, 0.0)}, "b": {"lesion": (0.0, NAN, 0.0, 3.0)}})
+    older = older.assign(true_lesions=0.0, predicted_lesions=[0.0, 2.0], lesion_f1=[1.0, 0.0])
+    metrics = segmentation_metrics(older)
+    assert np.isnan([metrics[name][0] for name in ("dice", "dice_lesion", "hd95", "lesion_f1")]).all()
+    assert metrics["volume_error_ml"][0] == 1.5
+    whole = estimate([older], resamples=100)["metrics"]
+    assert whole["dice"] == {"value": None, "low": None, "high": None, "sd": None}
 
 
 def test_empty_masks_are_counted():

@@ -99,18 +99,21 @@ class SegmentationHead(Head):
         return {"loss": float(loss.double().mean()), **self.metrics(counts, case)}
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, float]:
-        """`dice` and `dice_<region>` on the prepared grid, means over cases; two empty masks count 1.
+        """`dice` and `dice_<region>` on the prepared grid: means over the cases that have the region.
 
         Args:
-            output: (N, R, 3) pixels of slices, see `evidence`. target: (N,) the case of each slice.
+            output: (N, R, 3) pixels of slices, see `evidence`.
+            target: (N,) the case of each slice.
+
+        Returns:
+            NaN for a region that no case has; `dice` is the mean over the regions that some case has.
         """
         cases, where = target.unique(return_inverse=True)
         counts = torch.zeros(len(cases), *output.shape[1:], dtype=torch.float64)
         both, guess, truth = counts.index_add_(0, where, output.double()).unbind(dim=2)
-        total = guess + truth
-        dice = torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean(dim=0)
+        dice = torch.where(truth > 0, 2 * both / (guess + truth).clamp(min=1), torch.nan).nanmean(dim=0)
         each = {f"dice_{name}": float(value) for name, value in zip(self.regions, dice, strict=True)}
-        return {"dice": float(dice.mean()), **each}
+        return {"dice": float(dice.nanmean()), **each}
 
     def rows(self, output: Tensor, cases: pd.DataFrame) -> pd.DataFrame:
         """A row per case and region from measures (N, R, 7): see `analysis.masks.row_of`."""

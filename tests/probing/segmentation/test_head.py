@@ -1,5 +1,6 @@
 """The head: which loss follows from the regions, and its Dice, held against MONAI."""
 
+import numpy as np
 import pytest
 import torch
 from monai.metrics import DiceMetric
@@ -70,7 +71,7 @@ def test_validation_dice_is_that_of_monai_over_whole_cases(regions):
     parts = [head.evidence(output[rows], labels[rows], case[rows]) for rows in (slice(0, 5), slice(5, 7))]
     scores = head.scores({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     truth, guess = head.members(labels), head.decide(output)
-    metric = DiceMetric(include_background=True, reduction="none", ignore_empty=False)
+    metric = DiceMetric(include_background=True, reduction="none", ignore_empty=True)
     expected = torch.stack(
         [
             metric(
@@ -79,17 +80,22 @@ def test_validation_dice_is_that_of_monai_over_whole_cases(regions):
             for c in (3, 8)
         ]
     ).squeeze(1)
+    expected = expected.nanmean(dim=0)  # the second case has nothing to find
     assert scores["dice"] == pytest.approx(float(expected.mean()), rel=1e-6)
-    for name, value in zip(regions, expected.mean(dim=0), strict=True):
+    for name, value in zip(regions, expected, strict=True):
         assert scores[f"dice_{name}"] == pytest.approx(float(value), rel=1e-6)
     losses = [float(head.loss(output[rows], labels[rows])) for rows in (slice(0, 5), slice(5, 7))]
     assert scores["loss"] == pytest.approx((5 * losses[0] + 2 * losses[1]) / 7)
 
 
-def test_two_empty_masks_are_a_dice_of_one():
-    head = built({"lesion": (1,)})
-    nothing = torch.zeros(2, 1, 3)
-    assert head.metrics(nothing, torch.tensor([0, 1])) == {"dice": 1.0, "dice_lesion": 1.0}
+def test_metrics_of_empty_masks_are_undefined():
+    head = built({"lesion": (1,), "core": (2,)})
+    nothing = torch.zeros(2, 2, 3)
+    nothing[0, 1] = torch.tensor([3.0, 4.0, 5.0])
+    values = head.metrics(nothing, torch.tensor([0, 1]))
+    assert np.isnan(values["dice_lesion"])
+    assert values["dice"] == values["dice_core"] == pytest.approx(2 * 3 / 9)
+    assert np.isnan(head.metrics(torch.zeros(2, 2, 3), torch.tensor([0, 1]))["dice"])
 
 
 def test_what_cannot_be_is_refused():
