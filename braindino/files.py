@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one, and naming them by their content."""
 
+import errno
 import hashlib
 import json
 import os
@@ -64,6 +65,18 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.unlink(missing_ok=True)
 
 
+def is_read_only(error: OSError) -> bool:
+    """Return whether an error means that a place cannot be written to, whatever is written."""
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether files can be made in a folder; of one that does not exist, in the nearest that does."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def describe_special_file(path: Path) -> str:
     """Return what is at `path` when it is no regular file (reading it could wait for ever), else "".
 
@@ -104,6 +117,17 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*.tmp") -> None:
 
 def _of_this_machine() -> str:
     return hashlib.sha256(machine().encode()).hexdigest()[:8] + "-"
+
+
+def write_if_changed(path: Path, content: bytes) -> None:
+    """Write a file atomically unless it holds exactly this: a read-only folder is not touched in vain."""
+    try:
+        if path.read_bytes() == content:
+            return
+    except OSError:
+        pass  # writing says better what is wrong
+    with atomic_write(path, "wb") as file:
+        file.write(content)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -117,9 +117,10 @@ def embed(
         },
     )
     print(f"{out}: {rows} rows of {network.embed_dim} features, {len(keys)} scans")
-    if report.rejected:
-        print(f"{report.rejected} scans were rejected: {report.rejects}")
-    return 1 if report.rejected else 0
+    lost = int((found == "").sum())
+    if lost:
+        print(f"{lost} scans were rejected, they are not in the file: {report.rejects}")
+    return 1 if lost else 0
 
 
 def _grid(encoder: "Encoder") -> tuple[int, int]:

@@ -24,6 +24,7 @@ def prepare(
     shard: str | None = None,
     strip_cmd: str | None = None,
     retry_rejects: bool = False,
+    max_voxels: int = 2**28,
     submit: int | None = None,
     cluster: dict[str, Any] | None = None,
 ) -> int:
@@ -48,6 +49,8 @@ def prepare(
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`. To fill a
             store that has one, repeat it: a command that only the store names is not run.
         retry_rejects: read again what was rejected before.
+        max_voxels: scans of more voxels are rejected before they are read. One of the default size takes 3 GB
+            in each job; a scan that ends its process is rejected too, and the same command goes on.
         submit: hand the work to SLURM by submitit, divided among so many jobs, and return; where there is no
             SLURM they run on this machine.
         cluster: what SLURM has to be told, as `{slurm_partition: cpu, timeout_min: 600}`; a job may take a
@@ -61,30 +64,22 @@ def prepare(
     from braindino.datasets.mask_checks import check_masks
     from braindino.scans.store import fill
 
-    if cluster is not None and submit is None:
-        raise BraindinoError("--cluster is what SLURM has to be told; give --submit JOBS as well.")
-    if submit is not None and shard is not None:
-        raise BraindinoError("--submit divides the work itself; leave --shard out.")
-    if jobs < 1:  # before a store is made that would keep a contract nobody meant
-        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
+    _check_options(jobs, max_voxels, shard, submit, cluster)
     part = _shard(shard)
     table = Manifest.read(manifest).table
     images = table[table["modality"] != MASK]  # a mask is no image
-    changes: dict[str, Any] = {}
-    if depth is not None:
-        changes["depth"] = None if depth == "none" else depth
-    if size is not None:
-        changes["size"] = (size, size) if isinstance(size, int) else size
-    if spacing is not None:
-        changes["spacing"] = None if spacing == "none" else spacing
-    if dtype is not None:
-        changes["dtype"] = dtype
-    target = _open(store, contract, changes, strip_cmd)
+    target = _open(store, contract, _changes(depth, size, spacing, dtype), strip_cmd)
+    work: dict[str, Any] = {"jobs": jobs, "retry_rejects": retry_rejects, "max_voxels": max_voxels}
     if submit is not None:
-        return _submit(Path(manifest), target, jobs, retry_rejects, submit, cluster or {}, strip_cmd)
+        return _submit(Path(manifest), target, work, submit, cluster or {}, strip_cmd)
     try:
-        report = fill(target, images, jobs=jobs, shard=part, retry_rejects=retry_rejects)
+        report = fill(target, images, shard=part, **work)
         masks, bad_masks = check_masks(target, table, retry_rejects=retry_rejects)
+    except OSError as error:
+        raise BraindinoError(
+            f"{error.filename or target.path}: {error.strerror or error}.\n"
+            "What is prepared stays; when there is room again, the same command goes on."
+        ) from error
     except KeyboardInterrupt:
         print("\ninterrupted: the same command again continues, nothing is done twice", file=sys.stderr)
         return 130
@@ -95,6 +90,39 @@ def prepare(
     if report.rejected or bad_masks:
         print(f"why they were rejected: {report.rejects}")
     return 1 if report.rejected or bad_masks else 0
+
+
+def _check_options(
+    jobs: int, max_voxels: int, shard: str | None, submit: int | None, cluster: dict[str, Any] | None
+) -> None:
+    """Refuse options that do not go together, before a store is made that would keep a wrong contract."""
+    if cluster is not None and submit is None:
+        raise BraindinoError("--cluster is what SLURM has to be told; give --submit JOBS as well.")
+    if submit is not None and shard is not None:
+        raise BraindinoError("--submit divides the work itself; leave --shard out.")
+    if jobs < 1:
+        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
+    if max_voxels < 1:
+        raise BraindinoError(f"--max-voxels is {max_voxels}, expected 1 or more")
+
+
+def _changes(
+    depth: int | str | None,
+    size: int | tuple[int, int] | None,
+    spacing: float | str | None,
+    dtype: str | None,
+) -> dict[str, Any]:
+    """Return the fields of a contract that were given."""
+    changes: dict[str, Any] = {}
+    if depth is not None:
+        changes["depth"] = None if depth == "none" else depth
+    if size is not None:
+        changes["size"] = (size, size) if isinstance(size, int) else size
+    if spacing is not None:
+        changes["spacing"] = None if spacing == "none" else spacing
+    if dtype is not None:
+        changes["dtype"] = dtype
+    return changes
 
 
 def _open(path: Path, contract: str | None, changes: dict[str, Any], strip_cmd: str | None) -> "Store":
@@ -117,8 +145,7 @@ def _open(path: Path, contract: str | None, changes: dict[str, Any], strip_cmd: 
 def _submit(
     manifest: Path,
     store: "Store",
-    jobs: int,
-    retry_rejects: bool,
+    work: dict[str, Any],
     parts: int,
     cluster: dict[str, Any],
     strip_cmd: str | None,
@@ -134,21 +161,19 @@ def _submit(
     executor = submitit.AutoExecutor(folder=logs / "%j")
     try:
         # By itself submitit would end a job after five minutes, on this machine after two.
-        own = {"name": "braindino-prepare", "cpus_per_task": jobs, "timeout_min": 24 * 60}
+        own = {"name": "braindino-prepare", "cpus_per_task": work["jobs"], "timeout_min": 24 * 60}
         executor.update_parameters(**{**own, **cluster})
     except (NameError, TypeError, ValueError) as error:
         raise BraindinoError(f"--cluster: {error}") from None
-    part = partial(_part, manifest.absolute(), store.path, jobs, retry_rejects, strip_cmd)
+    part = partial(_part, manifest.absolute(), store.path, {**work, "strip_cmd": strip_cmd})
     submitted = executor.map_array(part, [f"{i}/{parts}" for i in range(parts)])
     print(f"submitted {', '.join(job.job_id for job in submitted)}; what they say: {logs}/<job>/")
     return 0
 
 
-def _part(
-    manifest: Path, store: Path, jobs: int, retry_rejects: bool, strip_cmd: str | None, shard: str
-) -> int:
+def _part(manifest: Path, store: Path, work: dict[str, Any], shard: str) -> int:
     """What a submitted job does; what it prints is its log."""
-    return prepare(manifest, store, jobs, shard=shard, strip_cmd=strip_cmd, retry_rejects=retry_rejects)
+    return prepare(manifest, store, shard=shard, **work)
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write
+from braindino.files import atomic_write, is_read_only
 from braindino.scans.reading import ScanError
 
 LABELS = 256
@@ -138,8 +138,12 @@ def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask | ScanError:
             packed=kept.packed,
             values=np.array(kept.values, np.uint8),
         )
-        with atomic_write(file, "wb") as out:
-            out.write(buffer.getbuffer())
+        try:
+            with atomic_write(file, "wb") as out:
+                out.write(buffer.getbuffer())
+        except OSError as problem:  # in a read-only store it is made again each time
+            if not is_read_only(problem):
+                raise
     return kept
 
 

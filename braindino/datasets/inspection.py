@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from braindino.datasets.manifest import MASK
-from braindino.scans.ledger import LedgerWriter, Record, read_ledger
+from braindino.scans.ledger import LedgerWriter, Record, clock_lag, read_ledger
 from braindino.scans.progress import track
-from braindino.scans.reading import ScanError, content_digest, read_header, signature
+from braindino.scans.reading import MISSING, ScanError, Signature, content_digest, read_header, signature
 from braindino.scans.store import Store
 
 
@@ -28,23 +28,23 @@ def inspect_files(
         along the stored axes as tuples or None, `content` (equal for equal files; "" where not needed).
     """
     known = read_ledger(memory)
-    writer = LedgerWriter(memory)
+    writer = LedgerWriter(memory, clock_lag(known))
     paths, masks = list(table["path"]), set(table.loc[table["modality"] == MASK, "path"])
     signatures = {path: signature(path) for path in paths}
-    shared = Counter(size for path, (size, _) in signatures.items() if path not in masks)
+    shared = Counter(now.bytes for path, now in signatures.items() if path not in masks)
     rows = []
     try:
         for path in track(paths, len(paths), "check", progress):
-            size, changed = signatures[path]
-            if size < 0:
+            now = signatures[path]
+            if now == MISSING:
                 rows.append({"there": False, "reason": "", "shape": None, "spacing": None, "content": ""})
                 continue
             before = known.get(path, {})
-            record = before if (before.get("bytes"), before.get("mtime_ns")) == (size, changed) else None
+            record = before if Signature.of_record(before) == now else None
             key = None if store is None or path in masks else store.key_of(path)
-            hashed = shared[size] > 1 and key is None and path not in masks
+            hashed = shared[now.bytes] > 1 and key is None and path not in masks
             if record is None or (hashed and not record["sha256"]):
-                record = {"path": path, "bytes": size, "mtime_ns": changed, **_look(path, hashed)}
+                record = {"path": path, **now._asdict(), **_look(path, hashed)}
                 writer.append(record)
             content = "" if path in masks else key or _content(record, store)
             rows.append({"there": True, **_row(record), "content": content})

@@ -5,10 +5,11 @@ from typing import Any
 import pandas as pd
 
 from braindino.datasets.manifest import IDENTITY, MASK
+from braindino.files import can_write
 from braindino.scans.geometry import mask_to_grid
 from braindino.scans.ledger import LedgerWriter, Record
 from braindino.scans.progress import track
-from braindino.scans.reading import ScanError, read_scan, signature
+from braindino.scans.reading import ScanError, Signature, read_scan, signature
 from braindino.scans.store import Store
 
 _COLUMNS = (*IDENTITY, "modality", "group")
@@ -41,25 +42,29 @@ def check_masks(
         if drawn_on is None:
             continue
         drawn += 1
-        size, mtime_ns = signature(mask["path"])
+        now = signature(mask["path"])
         known = store.records.get(mask["path"], {})
-        if (known.get("bytes"), known.get("mtime_ns"), known.get("drawn_on")) == (size, mtime_ns, drawn_on):
+        if Signature.of_record(known) == now and known.get("drawn_on") == drawn_on:
             if "reason" not in known:
                 continue
             if known["lasting"] and not retry_rejects:
                 rejected += 1
                 continue
         about = {"path": mask["path"], **{column: str(mask[column]) for column in _COLUMNS}}
-        todo.append({**about, "bytes": size, "mtime_ns": mtime_ns, "drawn_on": drawn_on})
-    ledger = LedgerWriter(store.layout.ledger)
+        todo.append({**about, **now._asdict(), "drawn_on": drawn_on})
+    ledger = LedgerWriter(store.layout.ledger, store.history.lag)
+    may_write = can_write(store.layout.ledger)
     try:
         for record in track(iter(todo), len(todo), "check masks", progress):
             record |= _problem(store, record)
-            ledger.append(record)
+            if may_write:
+                ledger.append(record)
+            else:
+                store.history.remember(record)
             rejected += "reason" in record
     finally:
         ledger.close()
-        if todo:
+        if todo and may_write:
             store.write_tables()
     return drawn, rejected
 

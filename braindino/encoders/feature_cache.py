@@ -1,5 +1,6 @@
 """The cache of features on disk: content-addressed, so that an entry is never stale; read by mapping."""
 
+import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write
+from braindino.files import atomic_write, can_write
 
 Precision = Literal["float32", "bfloat16"]
 Level = Literal["slice", "slice_patch", "patch", "scan"]
+SPARE = "braindino_features"  # folder for the features of scans in a read-only store
 STORED = {"float32": np.float32, "bfloat16": np.float16}
 
 
@@ -28,6 +30,8 @@ class FeatureCache:
     The encoder's part of the path is a digest of its weights and preprocessing, the scan's is one of its
     content and contract: an entry is never stale, and two processes that write the same one write the same
     numbers. An entry takes its name once it is complete; whatever does not read as one counts as absent.
+    Where `root` cannot be written (a read-only store), its entries are used, and new ones are kept in
+    `braindino_features/` of the current folder.
 
     Args:
         root: folder of the cache, shared by all encoders.
@@ -52,13 +56,18 @@ class FeatureCache:
             raise BraindinoError(f"{type(encoder).__name__} has no patch tokens beside its CLS token.")
         self.level: Level = level if encoder.dimensions == 2 else "scan"
         self.folder = Path(root) / encoder.digest[:32] / f"{self.level}-{precision}"
+        self._spare: Path | None = None
+        if not can_write(self.folder):
+            name = hashlib.sha256(str(Path(root).absolute()).encode(errors="surrogateescape")).hexdigest()[:8]
+            self._spare = Path(SPARE, name).absolute() / self.folder.relative_to(root)
         self.dtype = STORED[precision]
         rows, columns = patch_grid(encoder) if level == "patch" else (1, 2 if level == "slice_patch" else 1)
         self.width = rows * columns * encoder.embed_dim
 
     def path(self, key: str) -> Path:
-        """Where the entry of a scan is, or would be."""
-        return self.folder / key[:2] / f"{key}.npy"
+        """Return where the entry of a scan is, or would be."""
+        entry = self.folder / key[:2] / f"{key}.npy"
+        return entry if self._spare is None or entry.is_file() else self._spare / key[:2] / entry.name
 
     def read(self, key: str) -> np.ndarray | None:
         """(D, width), mapped from disk, or None if there is no usable entry."""

@@ -110,7 +110,7 @@ class StoreLayout:
             *self.root.glob(".*.tmp"),
             *self.stripped.glob(".running-*"),
         ]:
-            with suppress(FileNotFoundError):  # another process removes them too
+            with suppress(OSError):  # another process removes them too, or the store is read-only
                 if left.stat().st_mtime < long_ago:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
 

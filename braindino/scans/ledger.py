@@ -1,31 +1,47 @@
 """The store's memory: append-only JSON lines, one file per writing process, safe against a kill."""
 
+import errno
 import json
 import os
 import secrets
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-Record = dict[str, Any]  # path, bytes, mtime_ns, time, identity columns, and either key ... or reason
+# path, time, the fields of a `Signature`, identity columns, and one of: key ..., reason ..., attempts.
+Record = dict[str, Any]
 
 
 class LedgerWriter:
-    """Appends records to a file of its own, so that no two processes ever write to one file."""
+    """Appends records to a file of its own, so that no two processes ever write to one file.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the ledger.
+        lag: what to add to the clock [ns] (`clock_lag`), so that new records come after the known ones even
+            where the clock went back: the older record of a path would count for ever.
+    """
+
+    def __init__(self, folder: Path, lag: int = 0) -> None:
         stamp = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._path = folder / f"{stamp}.jsonl"
         self._file: int | None = None
+        self._lag, self._time = lag, 0
 
     def append(self, record: Record) -> None:
         """Add one line, handed to the system in one call: a kill leaves whole lines or a torn last one."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        line = json.dumps({**record, "time": time.time_ns()}, allow_nan=False) + "\n"
-        os.write(self._file, line.encode())
+        self._time = max(time.time_ns() + self._lag, self._time + 1)
+        line = (json.dumps({**record, "time": self._time}, allow_nan=False) + "\n").encode()
+        try:
+            if os.write(self._file, line) < len(line):  # how a disk that fills up shows
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
 
     def close(self) -> None:
         """Close the file, if there is one."""
@@ -49,6 +65,12 @@ def read_ledger(folder: Path) -> dict[str, Record]:
             if known is None or record["time"] >= known["time"]:
                 latest[record["path"]] = record
     return latest
+
+
+def clock_lag(records: Mapping[str, Record]) -> int:
+    """Return by how much [ns] the clock is behind the latest record: 0 unless it went back."""
+    latest = max((int(record["time"]) for record in records.values()), default=0)
+    return max(0, latest + 1 - time.time_ns())
 
 
 def ledger_stamp(folder: Path) -> tuple[tuple[str, int], ...]:

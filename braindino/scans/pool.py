@@ -9,40 +9,53 @@ from multiprocessing import get_context
 from braindino.errors import BraindinoError
 from braindino.scans.layout import StoreLayout
 from braindino.scans.ledger import Record
-from braindino.scans.worker import Worker, prepare_in_worker, start_worker
-
-Task = tuple[str, dict[str, str]]  # path, identity columns
+from braindino.scans.worker import Task, Worker, WorkerOptions, prepare_in_worker, start_worker
 
 # Then fresh ones: memory stays bounded whatever a library leaks. Not by the pool's max_tasks_per_child, which
 # can leave the last tasks without a process (CPython issue 115634).
 TASKS_PER_PROCESS = 500
 
 
-def prepare_all(layout: StoreLayout, tasks: Sequence[Task], jobs: int) -> Iterator[Record]:
+def prepare_all(
+    layout: StoreLayout, tasks: Sequence[Task], jobs: int, options: WorkerOptions
+) -> Iterator[Record]:
     """Prepare every task and yield its record, in the order in which they are done.
 
     One job runs in this process. More run in spawned processes, with two tasks per process on their way.
+    Tasks that ended a process before come last, each in a process of its own.
     """
-    worker = Worker(layout)
+    worker = Worker(layout, options)
     try:
-        if jobs == 1 or len(tasks) <= 1:
-            for path, identity in tasks:
-                yield worker.prepare(path, identity)
-            return
-        waiting = list(reversed(tasks))
-        started = False
-        while waiting:
-            batch = [waiting.pop() for _ in range(min(len(waiting), jobs * TASKS_PER_PROCESS))][::-1]
-            with _pool(layout, min(jobs, len(batch))) as pool:
-                if not started:
-                    _check_that_processes_start(pool)
-                    started = True
-                suspects = yield from _drain(pool, batch, 2 * jobs)
-            waiting += batch  # those that were not handed out when a process died
-            for task in suspects:
-                yield _prepare_alone(layout, worker, task)
+        yield from _prepare_sound(
+            layout, worker, [task for task in tasks if not task.attempts], jobs, options
+        )
+        for task in tasks:
+            if task.attempts:
+                yield _prepare_alone(layout, worker, task, options)
     finally:
         worker.close()
+
+
+def _prepare_sound(
+    layout: StoreLayout, worker: Worker, tasks: Sequence[Task], jobs: int, options: WorkerOptions
+) -> Iterator[Record]:
+    """Prepare tasks of which nothing bad is known."""
+    if jobs == 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield worker.prepare(task)
+        return
+    waiting = list(reversed(tasks))
+    started = False
+    while waiting:
+        batch = [waiting.pop() for _ in range(min(len(waiting), jobs * TASKS_PER_PROCESS))][::-1]
+        with _pool(layout, min(jobs, len(batch)), options) as pool:
+            if not started:
+                _check_that_processes_start(pool)
+                started = True
+            suspects = yield from _drain(pool, batch, 2 * jobs)
+        waiting += batch  # those that were not handed out when a process died
+        for task in suspects:
+            yield _prepare_alone(layout, worker, task._replace(attempts=1), options)
 
 
 def _check_that_processes_start(pool: ProcessPoolExecutor) -> None:
@@ -55,12 +68,12 @@ def _check_that_processes_start(pool: ProcessPoolExecutor) -> None:
         ) from None
 
 
-def _pool(layout: StoreLayout, processes: int) -> ProcessPoolExecutor:
+def _pool(layout: StoreLayout, processes: int, options: WorkerOptions) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         max_workers=processes,
         mp_context=get_context("spawn"),
         initializer=start_worker,
-        initargs=(layout,),
+        initargs=(layout, options),
     )
 
 
@@ -72,7 +85,7 @@ def _drain(
     try:
         while waiting or flying:
             while waiting and len(flying) < window:
-                flying[pool.submit(prepare_in_worker, *waiting[-1])] = waiting[-1]
+                flying[pool.submit(prepare_in_worker, waiting[-1])] = waiting[-1]
                 waiting.pop()
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
@@ -87,10 +100,10 @@ def _drain(
     return []
 
 
-def _prepare_alone(layout: StoreLayout, worker: Worker, task: Task) -> Record:
+def _prepare_alone(layout: StoreLayout, worker: Worker, task: Task, options: WorkerOptions) -> Record:
     """Prepare a scan during which a process died, in a process of its own: only the guilty one is refused."""
-    with _pool(layout, 1) as pool:
+    with _pool(layout, 1, options) as pool:
         try:
-            return pool.submit(prepare_in_worker, *task).result()
+            return pool.submit(prepare_in_worker, task).result()
         except BrokenProcessPool:
-            return worker.reject(*task, "the process that read it died (out of memory?)")
+            return worker.reject(task, lasting=False)

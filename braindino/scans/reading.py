@@ -3,11 +3,11 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -124,16 +124,42 @@ def files_of(path: Path) -> list[Path]:
     return [path, partner] if own.lower() == "hdr" else [partner, path]
 
 
-def signature(path: Path | str) -> tuple[int, int]:
-    """(bytes, time of the last change in ns) of a scan's files: unchanged as long as nobody wrote to them.
+class Signature(NamedTuple):
+    """What the file system knows of a scan's files; any of it may differ where one was written or replaced.
 
-    (-1, -1) when one of them is not there.
+    Attributes:
+        bytes: length, of both files of a pair.
+        mtime_ns: time of the latest change of content [ns]; copying tools can set it.
+        ctime_ns: time of the latest change of content, name or permissions [ns]; no tool can set it.
+        inode: number of the file (of a pair their sum): a file that replaces another has one of its own.
     """
+
+    bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "Signature":
+        """Return the signature in a ledger's record; -1 for what older records do not have."""
+        return cls(*(int(record.get(name, -1)) for name in cls._fields))
+
+
+MISSING = Signature(-1, -1, -1, -1)
+
+
+def signature(path: Path | str) -> Signature:
+    """Return the signature of a scan's files, MISSING when one of them does not exist."""
     try:
-        found = [file.stat() for file in files_of(Path(path))]
+        stats = [file.stat() for file in files_of(Path(path))]
     except (OSError, ValueError):  # a NUL in a name is a ValueError
-        return -1, -1
-    return sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)
+        return MISSING
+    return Signature(
+        bytes=sum(s.st_size for s in stats),
+        mtime_ns=max(s.st_mtime_ns for s in stats),
+        ctime_ns=max(s.st_ctime_ns for s in stats),
+        inode=sum(s.st_ino for s in stats),
+    )
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The store: prepared scans on disk, memory-mapped, and `fill`, which puts scans into it."""
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,23 +11,24 @@ import numpy as np
 import pandas as pd
 
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write, read_json, write_json_once
+from braindino.files import can_write, is_read_only, read_json, write_if_changed, write_json_once
 from braindino.scans.geometry import Geometry
 from braindino.scans.layout import ARRAY_HEADER, StoreLayout
-from braindino.scans.ledger import Record, ledger_stamp, read_ledger
-from braindino.scans.pool import Task, prepare_all
+from braindino.scans.ledger import Record, ledger_stamp
+from braindino.scans.planning import plan_fill, record_amendments
+from braindino.scans.pool import prepare_all
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.progress import track
-from braindino.scans.reading import signature
+from braindino.scans.reading import MAX_VOXELS
+from braindino.scans.records import StoreRecords
 from braindino.scans.stripping import check_consent, show_command
-from braindino.scans.worker import MEASURES, Worker
+from braindino.scans.worker import MEASURES, Task, WorkerOptions
 
 IDENTITY = ("dataset", "subject", "session", "modality", "group")
 INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
 REJECT_COLUMNS = ("path", "reason", *IDENTITY)
 OPEN_MAPS = 64
 _FORMAT = 2  # 2: the part of a scan that its grid covers is in the sidecar
-_KEY = re.compile(r"[0-9a-f]{40}")
 
 
 class Store:
@@ -50,7 +50,7 @@ class Store:
         self._may_strip = may_strip
         self._dtype = np.dtype(layout.contract.dtype)
         self._maps: OrderedDict[str, np.memmap[Any, Any]] = OrderedDict()
-        self._records: dict[str, Record] | None = None
+        self.history = StoreRecords(layout)
 
     @classmethod
     def create(cls, path: Path | str, contract: Preprocessing, strip_cmd: str | None = None) -> Self:
@@ -152,16 +152,12 @@ class Store:
 
     def refresh(self) -> None:
         """Look at the ledger again: another process may have filled the store."""
-        self._records = None
+        self.history.refresh()
 
     @property
     def records(self) -> dict[str, Record]:
         """The latest record of each path, as read at the first use or after `refresh`."""
-        if self._records is None:
-            records = read_ledger(self._layout.ledger)
-            # Keys become names of files: in a store from elsewhere they must not be able to lead out of it.
-            self._records = {p: r for p, r in records.items() if "key" not in r or _is_key(r["key"])}
-        return self._records
+        return self.history.by_path
 
     def index(self) -> pd.DataFrame:
         """One row per prepared file, by path, with INDEX_COLUMNS. Copies of a scan share a key."""
@@ -174,11 +170,9 @@ class Store:
         return _table(self.records, "reason", REJECT_COLUMNS)
 
     def key_of(self, path: Path | str) -> str | None:
-        """The key of a file that was prepared and is unchanged by size and time; nothing is read."""
-        record = self.records.get(_absolute(path))
-        if record is None or "key" not in record or (record["bytes"], record["mtime_ns"]) != signature(path):
-            return None
-        return str(record["key"])
+        """Return the key of a file that was prepared and is unchanged (`is_unchanged`), or None."""
+        record = self.records.get(absolute(path))
+        return str(record["key"]) if record is not None and self.history.is_unchanged(record) else None
 
     def slices(self, key: str) -> "np.memmap[Any, Any]":
         """All slices of a scan, (D, H, W) of the contract's dtype, mapped. OPEN_MAPS maps stay open."""
@@ -223,20 +217,27 @@ class Store:
         return Geometry.from_dict(self.sidecar(key)["geometry"])
 
     def write_tables(self) -> None:
-        """Write index.csv and rejects.csv from the ledger."""
+        """Write index.csv and rejects.csv from the ledger, where they are not what they should be.
+
+        In a store that cannot be written they stay as they are.
+        """
         for _ in range(2):  # twice if it grew meanwhile: a job that ended just now must not be written over
             stamp = ledger_stamp(self._layout.ledger)
             self.refresh()
             for name, table in (("index.csv", self.index()), ("rejects.csv", self.rejects())):
-                with atomic_write(self.path / name, "wb") as file:
-                    # File names need not be UTF-8; their bytes pass through.
-                    file.write(table.to_csv(index=False).encode("utf-8", "surrogateescape"))
+                # File names need not be UTF-8; their bytes pass through.
+                content = table.to_csv(index=False).encode("utf-8", "surrogateescape")
+                try:
+                    write_if_changed(self.path / name, content)
+                except OSError as error:
+                    if not is_read_only(error):
+                        raise
             if stamp == ledger_stamp(self._layout.ledger):
                 break
 
     def __getstate__(self) -> dict[str, Any]:
         """Maps and records stay behind: a loader's worker opens its own, lazily."""
-        return {**self.__dict__, "_maps": OrderedDict(), "_records": None}
+        return {**self.__dict__, "_maps": OrderedDict(), "history": StoreRecords(self._layout)}
 
 
 @dataclass(frozen=True)
@@ -256,16 +257,30 @@ def fill(
     shard: tuple[int, int] = (0, 1),
     progress: bool = True,
     retry_rejects: bool = False,
+    max_voxels: int = MAX_VOXELS,
 ) -> FillReport:
     """Prepare the scans in `rows` that the store does not have yet.
 
-    rows: a column `path`, and of dataset, subject, session, modality, group those there are. A path that
-    comes twice counts once. shard (i, n): take every n-th scan from the i-th on, counted from 0, as one of n
-    jobs that together do all. Interrupting or killing it at any time is safe, and the next call goes on: what
-    is done, and what was rejected and has not changed since (unless retry_rejects), is not read again.
+    Interrupting or killing it at any time is safe, and the next call goes on: what is done, and what was
+    rejected and has not changed since, is not read again. A scan during which a process died is read again
+    in a process of its own, after all others; if that ends this process too, the next call rejects it. A
+    store that has everything is not written to.
+
+    Args:
+        store: the store.
+        rows: a column `path`, and of dataset, subject, session, modality, group those that exist. A path that
+            comes twice counts once.
+        jobs: processes that work side by side.
+        shard: (i, n), to take every n-th scan from the i-th on, counted from 0, as one of n jobs that
+            together do all.
+        progress: show a bar, or lines where output goes to a file.
+        retry_rejects: read again what was rejected.
+        max_voxels: scans of more voxels are rejected.
 
     Raises:
-        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`).
+        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`), or
+            it is read-only and lacks some of the scans.
+        OSError: the disk is full.
     """
     if not 0 <= shard[0] < shard[1]:
         raise BraindinoError(f"shard {shard[0]}/{shard[1]}: expected i/n with i from 0 to n - 1")
@@ -273,34 +288,25 @@ def fill(
         raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
     store.refresh()
     store.layout.remove_leftovers()
-    worker = Worker(store.layout)
-    todo: list[Task] = []
-    present = rejected = prepared = 0
-    for path, identity in _tasks(rows)[shard[0] :: shard[1]]:
-        record = store.records.get(path)
-        if record is None or (record["bytes"], record["mtime_ns"]) != signature(path):
-            todo.append((path, identity))
-        elif "reason" in record:
-            if record["lasting"] and not retry_rejects:
-                rejected += 1
-            else:
-                todo.append((path, identity))
-        elif store.layout.holds(record["key"], record["depth"]):
-            present += 1
-            if any(record[name] != value for name, value in identity.items()):
-                worker.amend(record, identity)
-        else:
-            todo.append((path, identity))
-    worker.close()
-    if todo:
-        check_consent(store.path, store.strip_cmd, store.may_strip, len(todo))
+    plan = plan_fill(store, _tasks(rows)[shard[0] :: shard[1]], retry_rejects, max_voxels)
+    options = WorkerOptions(lag=store.history.lag, max_voxels=max_voxels)
+    record_amendments(store, plan, options)
+    prepared, rejected = 0, len(plan.rejected)
+    if plan.todo:
+        check_consent(store.path, store.strip_cmd, store.may_strip, len(plan.todo))
+        if not can_write(store.layout.ledger):
+            raise BraindinoError(
+                f"{store.path}: read-only, and {len(plan.todo)} scans are not in it; the first is "
+                f"{plan.todo[0].path}.\nAsk its owner to prepare them, or give a store of your own."
+            )
     try:
-        for record in track(prepare_all(store.layout, todo, jobs), len(todo), "prepare", progress):
+        records = prepare_all(store.layout, plan.todo, jobs, options)
+        for record in track(records, len(plan.todo), "prepare", progress):
             prepared += "key" in record
             rejected += "reason" in record
     finally:
         store.write_tables()
-    return FillReport(prepared, present, rejected, store.path / "rejects.csv")
+    return FillReport(prepared, plan.present, rejected, store.path / "rejects.csv")
 
 
 def _tasks(rows: pd.DataFrame) -> list[Task]:
@@ -311,8 +317,8 @@ def _tasks(rows: pd.DataFrame) -> list[Task]:
     tasks: dict[str, dict[str, str]] = {}
     for path, *values in zip(rows["path"], *given.values(), strict=True):
         identity = {n: "" if pd.isna(v) else str(v) for n, v in zip(IDENTITY, values, strict=True)}
-        tasks.setdefault(_absolute(path), identity)
-    return list(tasks.items())
+        tasks.setdefault(absolute(path), identity)
+    return [Task(path, identity) for path, identity in tasks.items()]
 
 
 def _foreign(path: Path) -> bool:
@@ -320,15 +326,11 @@ def _foreign(path: Path) -> bool:
     return not (path.name.startswith(".") and "contract.json." in path.name)
 
 
-def _is_key(key: object) -> bool:
-    return isinstance(key, str) and _KEY.fullmatch(key) is not None
-
-
 def _gone(file: Path | str) -> BraindinoError:
     return BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it")
 
 
-def _absolute(path: Path | str) -> str:
+def absolute(path: Path | str) -> str:
     """Absolute, `..` taken out, links not followed: an annex link stays the name that the manifest knows."""
     return os.path.abspath(path)  # noqa: PTH100
 

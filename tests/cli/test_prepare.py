@@ -112,7 +112,7 @@ def test_a_stripping_command_stays_with_the_store(manifest: Path, tmp_path: Path
 def test_interrupted_it_says_how_to_go_on(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

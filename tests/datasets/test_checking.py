@@ -59,7 +59,7 @@ def test_files_that_are_missing_or_no_scans(csv: Path) -> None:
     (csv.parent / "1_FLAIR.nii").write_bytes(b"nonsense" * 100)
     report = check_manifest(csv, progress=False)
     assert found(report) == [("missing files", 3, "path"), ("unusable headers", 4, "path")]
-    assert report.findings[1].finding == "neither NIfTI, Analyze nor MGH"
+    assert report.findings[1].finding == "neither NIfTI, Analyze nor MGH, but text"
 
 
 def test_what_the_store_rejected_and_contents_by_its_ledger(csv: Path, tmp_path: Path) -> None:

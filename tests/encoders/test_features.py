@@ -1,6 +1,8 @@
 """Extraction and the feature cache: right numbers, computed once, never half an entry."""
 
 import multiprocessing
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -234,3 +236,20 @@ def test_the_mean_patch_is_a_level_of_its_own(tmp_path):
         np.testing.assert_allclose(both[key][:, 6], z.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
     with pytest.raises(BraindinoError, match="TinyEncoder has no patch tokens beside"):
         extract(TinyEncoder(), store, store.keys, tmp_path, level="slice_patch")
+
+
+def test_feature_cache_of_a_read_only_store_keeps_new_features_in_the_current_folder(tmp_path, monkeypatch):
+    encoder = TinyEncoder()
+    root, here = tmp_path / "store" / "features", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    values = np.ones((2, encoder.embed_dim), np.float32)
+    FeatureCache(root, encoder).write("ab1", values)
+    honest = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: "store" not in Path(p).parts and honest(p, mode))
+    cache = FeatureCache(root, encoder)
+    cache.write("ab2", 2 * values)
+    assert [float(cache.read(key)[0, 0]) for key in ("ab1", "ab2")] == [1, 2]
+    assert cache.path("ab1").is_relative_to(root)
+    assert cache.path("ab2").is_relative_to(here / "braindino_features")
+    assert cache.read("ab3") is None

@@ -10,7 +10,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindino.scans.reading import ScanError, content_digest, files_of, read_header, read_scan, signature
+from braindino.scans.reading import (
+    MISSING,
+    ScanError,
+    content_digest,
+    files_of,
+    read_header,
+    read_scan,
+    signature,
+)
 
 AFFINE = np.array([[-1.2, 0.1, 0, 30], [0.1, 1.1, 0.2, -20], [0, -0.2, 2.0, 5], [0, 0, 0, 1]])
 VALUES = np.random.default_rng(0).integers(0, 200, (9, 10, 11)).astype(np.int16)
@@ -151,7 +159,7 @@ def test_signature_tells_a_change_of_either_file_of_a_pair(tmp_path: Path) -> No
         file.write(b"\0")
     assert signature(tmp_path / "pair.img") != before
     (tmp_path / "pair.hdr").unlink()
-    assert signature(tmp_path / "pair.img") == (-1, -1)
+    assert signature(tmp_path / "pair.img") == MISSING
     assert files_of(Path("a/b.nii.gz")) == [Path("a/b.nii.gz")]
 
 
