@@ -35,6 +35,7 @@ from braindino.scans.preprocessing import Preprocessing
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 PEOPLE = "pretraining_people.txt"
+NORM_EPS = "norm_eps"  # argument of `create_vit` that timm does not know
 _log = logging.getLogger(__name__)
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 # What stands beside the network in files of timm's and DINOv2's: classifiers, the token of masked patches.
@@ -241,7 +242,7 @@ def _from_export(folder: Path) -> ViTEncoder:
     own = config["braindino"]
     described = {
         "architecture": config["architecture"],
-        "model_args": config["model_args"],
+        "model_args": {**config["model_args"], **({NORM_EPS: own[NORM_EPS]} if NORM_EPS in own else {})},
         "preprocessing": own["preprocessing"],
     }
     encoder = _build(described, read_file(folder / WEIGHTS), str(folder / WEIGHTS))

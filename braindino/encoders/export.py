@@ -7,7 +7,14 @@ import safetensors.torch
 import torch
 
 from braindino import __version__
-from braindino.encoders.checkpoints import CONFIG, PEOPLE, WEIGHTS, describe_checkpoint, last_checkpoint
+from braindino.encoders.checkpoints import (
+    CONFIG,
+    NORM_EPS,
+    PEOPLE,
+    WEIGHTS,
+    describe_checkpoint,
+    last_checkpoint,
+)
 from braindino.encoders.graphs import ONNX, TORCH, check_onnx, write_graphs
 from braindino.encoders.model_card import licence_notice, model_card
 from braindino.encoders.vit import ViTEncoder, create_vit
@@ -22,7 +29,7 @@ def export(
     """Write the EMA teacher of a pretraining run as `model.safetensors`, `config.json` and a model card.
 
     `timm.create_model("local-dir:<out>", pretrained=True)` and `load_encoder(out)` give the same features bit
-    for bit.
+    for bit, unless the run set `model_args: {norm_eps: ...}`, which the model card then has timm's user do.
 
     Args:
         run: a run folder of `braindino fit` (its newest checkpoint is taken) or one `.ckpt` file.
@@ -73,12 +80,15 @@ def export(
 def _config(encoder: ViTEncoder, step: int) -> dict[str, Any]:
     """timm's own config with the contract beside it. Mean 0 and std 1: the slices arrive normalised."""
     height, width = encoder.preprocessing.size
+    # timm takes no eps of the norms, so that stands beside the contract
+    timms = {name: value for name, value in encoder.model_args.items() if name != NORM_EPS}
+    beside = {name: value for name, value in encoder.model_args.items() if name == NORM_EPS}
     return {
         "architecture": encoder.architecture,
         "num_classes": 0,
         "num_features": encoder.embed_dim,
         "global_pool": "token",
-        "model_args": {"global_pool": "token", **encoder.model_args},
+        "model_args": {"global_pool": "token", **timms},
         "pretrained_cfg": {
             "input_size": [encoder.in_chans, height, width],
             "fixed_input_size": False,
@@ -93,6 +103,7 @@ def _config(encoder: ViTEncoder, step: int) -> dict[str, Any]:
         },
         "braindino": {
             "version": __version__,
+            **beside,
             "preprocessing": encoder.preprocessing.to_dict(),
             "pretraining_steps": step,
         },

@@ -42,7 +42,7 @@ With timm alone (you prepare the slices; (N, {channels}, {height}, {width}), flo
 ```python
 import timm
 model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
-```
+{norms}```
 {graphs}
 ## Limits
 
@@ -51,6 +51,12 @@ diseases other than those pretrained on is unknown until measured. The licence o
 follows the data that they were trained on. `pretraining_people.txt` holds the identifiers of the people they
 were trained on, so that evaluations can leave them out: whether it may be shared is for the owners of the
 data to say.
+"""
+
+_NORMS = """import torch
+for norm in model.modules():  # these weights were trained with another eps than timm's
+    if isinstance(norm, torch.nn.LayerNorm):
+        norm.eps = {eps:g}
 """
 
 _GRAPHS = """
@@ -100,7 +106,10 @@ def model_card(
     shown = (
         _GRAPHS.format(files=files, patch=encoder.patch_size, embed_dim=encoder.embed_dim) if graphs else ""
     )
+    eps = encoder.model_args.get("norm_eps")
+    norms = "" if eps is None else _NORMS.format(eps=float(eps))
     return _CARD.format(
+        norms=norms,
         licence=stated,
         graphs=shown,
         architecture=encoder.architecture,

@@ -1,6 +1,7 @@
 """2-D vision transformers: timm's DINOv3 architecture, and any other ViT that timm knows."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,13 @@ from braindino.scans.preprocessing import Preprocessing
 _ABOUT_WEIGHTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
-def create_vit(architecture: str, in_chans: int = 3, drop_path: float = 0.0, **model_args: Any) -> nn.Module:
+def create_vit(
+    architecture: str,
+    in_chans: int = 3,
+    drop_path: float = 0.0,
+    norm_eps: float | str | None = None,
+    **model_args: Any,
+) -> nn.Module:
     """A randomly initialised timm ViT without classifier, whose output is the CLS token after the final norm.
 
     Args:
@@ -24,6 +31,8 @@ def create_vit(architecture: str, in_chans: int = 3, drop_path: float = 0.0, **m
             encoder of BrainDINO; method.md "Encoder").
         in_chans: 3 repeats the grey slice, as natural-image weights need; 1 takes it as it is.
         drop_path: rate of stochastic depth at the last block, rising linearly from 0 at the first.
+        norm_eps: eps of all LayerNorms; None for timm's, which is 1e-5 in DINOv3's architectures as in Meta's
+            published models. BrainDINO's own model has 1e-6.
         model_args: passed to timm (`patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...).
 
     Raises:
@@ -44,9 +53,24 @@ def create_vit(architecture: str, in_chans: int = 3, drop_path: float = 0.0, **m
     if drop_path:
         arguments["drop_path_rate"] = drop_path
     try:
-        return timm.create_model(architecture, pretrained=False, **arguments)
+        model: nn.Module = timm.create_model(architecture, pretrained=False, **arguments)
     except (TypeError, ValueError, AssertionError) as error:
         raise BraindinoError(f"timm cannot build {architecture} with {arguments}: {error}") from error
+    if norm_eps is not None:
+        _set_norm_eps(model, norm_eps)
+    return model
+
+
+def _set_norm_eps(model: nn.Module, norm_eps: float | str) -> None:
+    try:
+        eps = float(norm_eps)  # YAML reads 1e-6 as text
+    except (TypeError, ValueError):
+        eps = math.nan
+    if not 0 < eps < 1:
+        raise BraindinoError(f"model_args: norm_eps {norm_eps!r}: expected a number between 0 and 1.")
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = eps
 
 
 class ViTEncoder(Encoder):

@@ -46,7 +46,8 @@ class DINOModule(pl.LightningModule):
     Args:
         architecture: a timm `vit_*_dinov3` name.
         in_chans: 1 takes the grey slice, 3 repeats it (needed to start from natural-image weights).
-        model_args: passed to timm: `patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...
+        model_args: see `create_vit`: `patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`,
+            `norm_eps`, ...
         initialisation: of random weights: "dinov3", or "timm", which scales the last layers of deep blocks
             down.
         init_from: start the backbone from an earlier run (folder or `.ckpt`: its teacher), an export, a file

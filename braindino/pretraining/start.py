@@ -85,6 +85,9 @@ def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str)
             f"model.in_chans: {encoder.in_chans}, model.model_args: {arguments}."
         )
     fit_weights(backbone, weights, str(path))
+    eps = [float(model.norm.eps) for model in (theirs, backbone)]
+    if eps[0] != eps[1]:
+        notes.append(f"eps of the norms {eps[0]:g} there, {eps[1]:g} here")
     people = encoder.pretraining_people
     notes += [f"prepared otherwise: {line}" for line in encoder.preprocessing.difference(contract)]
     notes.append(f"{'unknown' if people is None else len(people)} people seen before")

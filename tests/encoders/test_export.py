@@ -39,6 +39,29 @@ def test_bit_equal_in_timm_and_braindino(
     assert ours.digest == encoder.digest
 
 
+def test_export_keeps_the_eps_that_the_weights_were_trained_with(
+    tmp_path: Path, run: Path, checkpoint: dict[str, Any], slices: torch.Tensor
+) -> None:
+    """BrainDINO's own model has 1e-6, timm's DINOv3 1e-5; what does not name it keeps timm's."""
+    export(run, tmp_path / "plain")
+    plain = load_encoder(str(tmp_path / "plain"))
+    assert {m.eps for m in plain.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-5}
+    checkpoint["encoder"]["model_args"]["norm_eps"] = 1e-3
+    torch.save(checkpoint, run / "checkpoints" / "step0000007.ckpt")
+    export(run, tmp_path / "encoder")
+    ours, source = load_encoder(str(tmp_path / "encoder")), load_encoder(str(run))
+    assert {m.eps for m in ours.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-3}
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'encoder'}", pretrained=True).eval()
+    with torch.no_grad():
+        assert torch.equal(ours(slices), source(slices))
+        assert not torch.equal(ours(slices), plain(slices))
+        assert not torch.equal(theirs(slices), ours(slices))
+        code = (tmp_path / "encoder" / "README.md").read_text().split("```python")[1].split("```")[0]
+        exec(code[code.index("for norm") :], {"model": theirs, "torch": torch})
+        assert torch.equal(theirs(slices), ours(slices))
+    assert ours.digest == source.digest != plain.digest
+
+
 def test_folder_is_self_describing(tmp_path: Path, run: Path) -> None:
     out = tmp_path / "encoder"
     export(run, out)

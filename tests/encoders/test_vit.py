@@ -55,6 +55,15 @@ def test_digest_changes_with_weights_and_contract(encoder: ViTEncoder, contract:
     assert ViTEncoder(encoder.model, contract, ARCHITECTURE, MODEL_ARGS).digest != again.digest
 
 
+@pytest.mark.parametrize("eps", [1e-6, "1e-6"])
+def test_create_vit_sets_the_eps_of_every_norm(eps: float | str) -> None:
+    model = create_vit("vit_tiny_patch16_dinov3_qkvb", depth=1, norm_eps=eps)
+    norms = [m.eps for m in model.modules() if isinstance(m, torch.nn.LayerNorm)]
+    assert norms == [1e-6] * 3
+    with pytest.raises(BraindinoError, match="norm_eps 'small': expected a number"):
+        create_vit("vit_tiny_patch16_dinov3_qkvb", depth=1, norm_eps="small")
+
+
 def test_size_must_divide_into_patches(encoder: ViTEncoder) -> None:
     with pytest.raises(BraindinoError, match="multiple of 8"):
         ViTEncoder(encoder.model, Preprocessing(size=(36, 32)), "x", {})
