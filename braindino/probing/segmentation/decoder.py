@@ -10,6 +10,7 @@ from torch.nn import functional
 from braindino.encoders.base import Encoder
 
 LEVELS = 4
+SLOPE = 1e-2  # of the leaky ReLU that the weights' deviation is meant for
 
 
 class PatchDecoder(nn.Module):
@@ -36,6 +37,7 @@ class PatchDecoder(nn.Module):
             stages += [nn.ConvTranspose2d(width, narrower, 2, stride=2), LayerNorm2d(narrower), nn.GELU()]
             width = narrower
         self.stages = nn.Sequential(*stages)
+        self.stages.apply(initialise)
         return width
 
     def tokens(self, encoder: Encoder, images: Tensor, present: Tensor) -> Tensor:
@@ -58,6 +60,17 @@ class PatchDecoder(nn.Module):
         if maps.shape[-2:] == size:
             return maps
         return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of a convolution from He's normal law, as the released code does; its bias is 0.
+
+    The law is that of leaky ReLU with slope 0.01 (nnU-Net's); torch's own has a deviation 2.4 times smaller.
+    """
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, a=SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def levels_of(blocks: int) -> list[int]:

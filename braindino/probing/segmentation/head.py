@@ -11,6 +11,7 @@ from torch.nn import functional
 from braindino.analysis.segmentation import LESIONS, MEASURED, REGION
 from braindino.errors import BraindinoError
 from braindino.probing.heads import Head, Recipe
+from braindino.probing.segmentation.decoder import initialise
 
 
 class SegmentationHead(Head):
@@ -61,6 +62,7 @@ class SegmentationHead(Head):
         self.register_buffer("membership", train_target)
         self.exclusive = not bool((train_target.sum(dim=1) > 1).any())
         self.layers = nn.Conv2d(width, len(classes) + self.exclusive, 1)
+        initialise(self.layers)
         how = {"softmax": True, "include_background": False} if self.exclusive else {"sigmoid": True}
         self.dice = DiceLoss(batch=True, **how)
 

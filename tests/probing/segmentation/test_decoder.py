@@ -27,6 +27,19 @@ def test_the_sizes_of_the_published_decoder():
     assert round(sum(p.numel() for p in decoder.parameters()) / 1e6, 1) == 25.1  # method.md
 
 
+def test_decoder_starts_from_the_released_codes_law():
+    """He's law for slope 0.01: sqrt(2 / 1.0001 / fan in); torch's own has sqrt(1 / 3 / fan in)."""
+    torch.manual_seed(0)
+    decoder, _ = built(patch_size=4)
+    for stage in decoder.stages:
+        if isinstance(stage, torch.nn.ConvTranspose2d):
+            fan_in = stage.weight.shape[1] * 4  # as torch counts it for a transposed convolution
+            assert stage.weight.std().item() == pytest.approx((2 / 1.0001 / fan_in) ** 0.5, rel=0.02)
+            assert not stage.bias.any()
+            plain = torch.nn.ConvTranspose2d(*stage.weight.shape[:2], 2, stride=2)
+            assert (stage.weight.std() / plain.weight.std()).item() == pytest.approx(6**0.5, rel=0.03)
+
+
 @pytest.mark.parametrize(
     ("blocks", "levels"),
     [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0])],
