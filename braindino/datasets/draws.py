@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-SPREAD = 3.0  # the foreground's first and last slice lie this many standard deviations from its middle
+SIGMA = 1 / 6  # standard deviation of a slice's position, as a part of the foreground's range
 _UNIT = 2.0**-53
 
 
@@ -41,16 +41,27 @@ class ScanOrder:
         return rng.permutation(np.minimum(scans, self.count - 1))
 
 
-def draw_slices(seed: int, number: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Slice numbers (int64) in [first, last], by a normal law centred between them, cut off at both ends.
+def draw_slices(
+    seed: int, number: np.ndarray, first: np.ndarray, last: np.ndarray, sigma: float = SIGMA
+) -> np.ndarray:
+    """Draw slice numbers in [first, last] by a normal law centred between them, cut off at both ends.
 
-    Its standard deviation is (last - first + 1) / 6. The centre bias is that of BrainDINO's pretraining
-    (Methods; the paper gives no width).
+    The centre bias is that of BrainDINO's pretraining (Methods; the paper gives no width).
+
+    Args:
+        seed: of the draws.
+        number: (n,) int64, of the samples.
+        first, last: (n,) int64, slices of each sample's scan that hold any foreground, ends included.
+        sigma: standard deviation of the law as a part of (last - first + 1).
+
+    Returns:
+        (n,) int64.
     """
+    spread = 0.5 / sigma  # the ends lie this many standard deviations from the middle
     uniform = hash_uniform(seed, number)
-    low = ndtr(-SPREAD)
+    low = ndtr(-spread)
     normal = ndtri(low + uniform * (1 - 2 * low))
-    place = 0.5 + normal / (2 * SPREAD)
+    place = 0.5 + normal * sigma
     count = last - first + 1
     return first + np.clip(np.floor(place * count).astype(np.int64), 0, count - 1)
 

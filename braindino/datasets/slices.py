@@ -1,10 +1,13 @@
 """Pretraining data: raw slices drawn at random from a store."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from braindino.datasets.drawing import DrawnBatches, DrawnDataModule
-from braindino.datasets.draws import draw_slices
+from braindino.datasets.draws import SIGMA, draw_slices
+from braindino.errors import BraindinoError
 
 
 class SliceDataModule(DrawnDataModule):
@@ -17,6 +20,20 @@ class SliceDataModule(DrawnDataModule):
 
     After `setup`: `scans` (DataFrame of the scans in use, one per distinct content, with a column `split`).
     """
+
+    def __init__(self, *args: Any, slice_sigma: float = SIGMA, **kwargs: Any) -> None:
+        """Read nothing yet.
+
+        Args:
+            args: see `DrawnDataModule`.
+            slice_sigma: standard deviation of the drawn slice's position, as a part of the scan's non-empty
+                range. The paper gives none.
+            kwargs: see `DrawnDataModule`.
+        """
+        super().__init__(*args, **kwargs)
+        if not 0 < slice_sigma <= 100:
+            raise BraindinoError(f"data: slice_sigma {slice_sigma}: expected a number above 0, at most 100.")
+        self.slice_sigma = slice_sigma
 
     def batches_of(self, split: str, rank: int, world: int) -> "SliceBatches":
         """See `DrawnDataModule.batches_of`."""
@@ -32,12 +49,13 @@ class SliceBatches(DrawnBatches):
         scans = module.scans.iloc[self.rows]
         self.keys = scans["key"].to_numpy("S")
         self.first, self.last = scans["first"].to_numpy(np.int64), scans["last"].to_numpy(np.int64)
+        self.sigma = module.slice_sigma
         self.step, self.zero = scans["step"].to_numpy(np.float32), scans["zero"].to_numpy(np.float32)
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
         """The batch whose first sample, of all ranks, is `start`."""
         number, scan = self.draw(start)
-        chosen = draw_slices(self.seed, number, self.first[scan], self.last[scan])
+        chosen = draw_slices(self.seed, number, self.first[scan], self.last[scan], self.sigma)
         contract = self.store.contract
         slices = np.empty((len(number), *contract.size), contract.dtype)
         for i, (k, s) in enumerate(zip(scan.tolist(), chosen.tolist(), strict=True)):

@@ -44,6 +44,8 @@ def test_slices_follow_the_truncated_normal_law() -> None:
     assert kstest(drawn, law.cdf).pvalue > 0.01
     assert drawn.min() >= 20
     assert drawn.max() <= 6019
+    wide = draw_slices(0, np.arange(n), np.full(n, 20), np.full(n, 20 + 5999), sigma=0.5)
+    assert kstest(wide, truncnorm(-1, 1, loc=20 + 3000, scale=3000).cdf).pvalue > 0.01
     few = draw_slices(0, np.arange(n), np.full(n, 4), np.full(n, 6))
     assert set(few) == {4, 5, 6}
     one = draw_slices(0, np.arange(9), np.full(9, 5), np.full(9, 5))
