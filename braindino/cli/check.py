@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from braindino.datasets.checking import LabelRule, Report
+    from braindino.datasets.own_labels import ClassName
 
 SHOWN = 5  # findings per check, without --all
 
@@ -20,7 +21,7 @@ def check(
     split: Path | None = None,
     pretraining: Path | None = None,
     label: str | list[str] | None = None,
-    classes: list[str | int] | None = None,
+    classes: list[str | int | float | bool | None] | None = None,
     between: tuple[float, float] | None = None,
     modalities: str | list[str] | None = None,
     out: Path | None = None,
@@ -101,13 +102,13 @@ def text(manifest: Path, report: "Report", everything: bool) -> list[str]:
 
 
 def _rules(
-    label: list[str] | None, classes: list[str | int] | None, between: tuple[float, float] | None
+    label: list[str] | None, classes: "list[ClassName] | None", between: tuple[float, float] | None
 ) -> "list[LabelRule] | None":
     from braindino.datasets.checking import LabelRule
 
     if label is None:
         return None
-    return [LabelRule(column, tuple(map(str, classes or ())), between) for column in label]
+    return [LabelRule(column, tuple(classes or ()), between) for column in label]
 
 
 def _seen(manifest: Path, source: Path) -> "pd.Series":

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from braindino.errors import BraindinoError
 
+SHOWN = 8  # reasons for blanks
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from braindino.datasets.datamodule import ScanDataModule
+    from braindino.datasets.manifest import Manifest
 
 
 def index(
@@ -48,6 +51,7 @@ def index(
         lines.append(_counts(module.target[0], labels))
     if "label_source" in table:
         lines.append(_counts("label from", table["label_source"].value_counts()))
+    lines += _blanks(manifest)
     reasons = manifest.dropped["reason"].value_counts()
     lines.append(f"dropped     {len(manifest.dropped)}" + (":" if len(reasons) else ""))
     lines += [f"  {count:>8}  {reason}" for reason, count in reasons.items()]
@@ -55,6 +59,23 @@ def index(
     lines.append(f"wrote {out} and {dropped.name}")
     print("\n".join(lines))
     return 0
+
+
+def _blanks(manifest: "Manifest") -> list[str]:
+    """Return lines for cells that are blank although the dataset has something, by reason."""
+    from braindino.datasets.manifest import NOTE
+
+    if NOTE not in manifest.table:
+        return []
+    reasons = manifest.table[NOTE].str.split("; ").explode()
+    counts = reasons[reasons != ""].value_counts()
+    if counts.empty:
+        return []
+    lines = [f"blank       {counts.sum()} (column {NOTE}):"]
+    lines += [f"  {count:>8}  {reason}" for reason, count in counts.head(SHOWN).items()]
+    return lines + (
+        [f"            ... and {len(counts) - SHOWN} more reasons"] if len(counts) > SHOWN else []
+    )
 
 
 def _counts(title: str, counts: "dict[str, int] | pd.Series[int]") -> str:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from braindino.datasets.manifest import is_missing
+from braindino.datasets.cells import is_missing, parse_age
 from braindino.datasets.tables import Aliases, TableError, read_table
 
 CODES = {
@@ -98,10 +98,10 @@ class Tables:
         if visits is not None and "age" in visits and not is_missing(visits["age"].iloc[0]):
             baseline = visits[visits["visit"] == "bl"] if "visit" in visits else visits[:0]
             start = baseline["day"].iloc[0] if len(baseline) else visits["day"].min()
-            age = pd.to_numeric(visits["age"].iloc[0], errors="coerce")
-            if pd.isna(age):
-                return str(visits["age"].iloc[0])  # refused where it is written
-            return round(float(age) + (pd.Timestamp(day) - start).days / 365.25, 2)
+            age, _ = parse_age(visits["age"].iloc[0])
+            if np.isnan(age):
+                return str(visits["age"].iloc[0])  # the reason is found again where it is written
+            return round(age + (pd.Timestamp(day) - start).days / 365.25, 2)
         return str(self._images.get(image, {}).get("age", ""))
 
     def day(self, image: int) -> str:

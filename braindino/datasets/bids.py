@@ -1,35 +1,40 @@
-"""Any BIDS dataset, for pretraining: anatomical scans by their entities, people by `participants.tsv`."""
+"""Any BIDS dataset: anatomical scans by their entities, people and sessions by its tables."""
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from braindino.datasets import sequences
+from braindino.datasets.bids_tables import People
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.manifest import Manifest, ManifestBuilder, is_missing
-from braindino.datasets.tables import read_table
+from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
+from braindino.datasets.sequences import BIDS_SUFFIXES, bids_sequence, complex_part, is_localizer
 from braindino.datasets.walk import MASK_LIKE, find_scans, nothing_found, stem, telling
 
-SUFFIXES = {
-    "T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PD", "PDw": "PD", "inplaneT1": "T1w",
-    "inplaneT2": "T2w", "T2star": "T2star", "T2starw": "T2star", "angio": "MRA",
-}  # fmt: skip
-_ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([a-zA-Z0-9+]+)")
-_AGE = ("age", "age (years)", "age_at_scan", "participant_age", "age at mri")
+SUFFIXES = BIDS_SUFFIXES
+_KEPT = ("acq", "run")  # entities that every manifest has a column for; others where a scan has them
+_FURTHER = ("ce", "rec", "echo", "chunk", "space", "desc")
 
 
 class BIDS(ScanDataModule):
-    """Anatomical scans of a BIDS dataset (`sub-X[/ses-Y]/anat/..._<suffix>.nii.gz`); no labels.
+    """Anatomical scans of a BIDS dataset (`sub-X[/ses-Y]/anat/..._<suffix>.nii.gz`); no labels of its own.
 
-    Sex and age come from `participants.tsv` where it has them. Further `acq-` and `run-` entities stay in the
-    columns of those names. The dataset's name is that of the folder that holds its subjects, below the root
-    with the folders above it (`siteA`, `europe/siteA`), less such as `rawdata` that name none; a person is a
-    subject of a dataset.
+    The sequence follows from suffix and entities: `ce-gadolinium_T1w` is T1c; phase images (`part-`),
+    inversion images (`inv-`) and localizers are dropped. Sex, age in years and all further columns come from
+    `participants.tsv`, `sub-X_sessions.tsv` and their sidecars (units, codes); a column that is called as a
+    standard column of manifests gets `_in_table` after its name. `blank_because` says why an age or sex is
+    blank although the tables have something.
+
+    `sourcedata/`, `code/` and what `.bidsignore` names are passed over. The dataset's name is that of the
+    folder that holds its subjects, below the root with the folders above it (`siteA`, `europe/siteA`), less
+    such as `rawdata` that name none; a person is a subject of a dataset.
 
     Args:
         root: the dataset's folder (a folder of several is fine), or a manifest.
         store: folder of prepared scans.
         suffixes: which scans to take, as BIDS calls them.
         derivatives: whether to take what lies in folders called `derivatives`.
+        same_age: whether the age in `participants.tsv` is that of every session, not of the first only.
         **options: see `ScanDataModule`.
     """
 
@@ -42,81 +47,88 @@ class BIDS(ScanDataModule):
         *,
         suffixes: tuple[str, ...] = tuple(SUFFIXES),
         derivatives: bool = False,
+        same_age: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
         self.suffixes = suffixes
         self.derivatives = derivatives
+        self.same_age = same_age
 
     def index(self, root: Path) -> Manifest:
         """Manifest of the scans under `root`."""
         rows = ManifestBuilder(root.absolute().name or "bids")
-        tables: dict[Path, dict[str, dict[str, Any]]] = {}
-        found = False
+        scans: list[tuple[Path, dict[str, str], str]] = []
+        sessions: dict[tuple[Path, str], set[str]] = {}
         for path in find_scans(root, rows):
-            name = stem(path)
-            named = entities(path)
-            subject, suffix = named.get("sub", ""), name.rpartition("_")[2]
-            if not subject:
-                rows.drop(path, "", "no sub-<label> in its name")
-            elif "derivatives" in path.relative_to(root).parts and not self.derivatives:
-                rows.drop(path, subject, "derivative")
-            elif MASK_LIKE.search(suffix) or "label" in named:
-                rows.drop(path, subject, "mask or segmentation, by its name")
-            elif suffix not in self.suffixes:
-                rows.drop(path, subject, f"suffix {suffix} is not wanted")
-            else:
-                found = True
-                top = _dataset_folder(path, subject, root)
-                if top not in tables:
-                    tables[top] = participants(top)
-                person = tables[top].get(subject, {})
-                below = top.relative_to(root.absolute()).parts
-                dataset = "/".join(telling(below)) or root.absolute().name
-                rows.keep(
-                    path, subject, SUFFIXES.get(suffix, suffix), session=named.get("ses", ""),
-                    group=f"{dataset}:{subject}", dataset=dataset, acq=named.get("acq", ""),
-                    run=named.get("run", ""), sex=person.get("sex", ""), age=person.get("age", ""),
-                )  # fmt: skip
-        if not found:
+            named, suffix = entities(path), stem(path).rpartition("_")[2]
+            reason = self._unwanted(path.relative_to(root), named, suffix)
+            if reason:
+                rows.drop(path, named.get("sub", ""), reason)
+                continue
+            scans.append((path, named, suffix))
+            top = _dataset_folder(path, named["sub"], root)
+            sessions.setdefault((top, named["sub"]), set()).add(named.get("ses", ""))
+        if not scans:
             wanted = self.suffixes[0] if len(self.suffixes) == 1 else f"{{{','.join(self.suffixes)}}}"
             looked_for = f"sub-<label>[/ses-<label>]/anat/sub-<label>_..._{wanted}.nii.gz"
             raise nothing_found(root, self.name, looked_for)
+        tables: dict[Path, People] = {}
+        for path, named, suffix in scans:
+            subject, session = named["sub"], named.get("ses", "")
+            top = _dataset_folder(path, subject, root)
+            if top not in tables:
+                tables[top] = People(_described_folder(top, root), same_age=self.same_age)
+            columns = tables[top].columns(subject, session, sorted(sessions[top, subject]))
+            dataset = "/".join(telling(top.relative_to(root.absolute()).parts)) or root.absolute().name
+            sequence, reason = bids_sequence(named, suffix) if suffix in SUFFIXES else (suffix, "")
+            if reason:
+                columns[NOTE] = "; ".join(filter(None, [columns.get(NOTE, ""), f"modality: {reason}"]))
+            rows.keep(
+                path, subject, sequence, session=session, group=f"{dataset}:{subject}", dataset=dataset,
+                **columns | _entity_columns(named),
+            )  # fmt: skip
         return rows.build()
+
+    def _unwanted(self, inside: Path, named: Mapping[str, str], suffix: str) -> str:
+        """Return why a scan is not taken, or `""`."""
+        if not named.get("sub"):
+            return "no sub-<label> in its name"
+        if "derivatives" in inside.parts and not self.derivatives:
+            return "derivative"
+        if MASK_LIKE.search(suffix) or "label" in named:
+            return "mask or segmentation, by its name"
+        if suffix not in self.suffixes:
+            return f"suffix {suffix} is not wanted"
+        if part := complex_part(stem(inside)):
+            return f"the {part} of the signal, not its magnitude"
+        if "inv" in named and suffix in SUFFIXES:
+            return f"inversion image (inv-{named['inv']}), not a whole {suffix}"
+        return "localizer or scout, by its name" if is_localizer(stem(inside)) else ""
 
 
 def entities(path: Path) -> dict[str, str]:
-    """The entities of a BIDS file name: `sub-01_ses-2_T1w` -> {"sub": "01", "ses": "2"}."""
-    return dict(_ENTITY.findall(stem(path)))
+    """Return the entities of a BIDS file name: `sub-01_ses-2_T1w` gives {"sub": "01", "ses": "2"}."""
+    return sequences.entities(stem(path))
 
 
-def participants(folder: Path, required: bool = False) -> dict[str, dict[str, Any]]:
-    """`participants.tsv` of a dataset by subject label: `sex` and `age`.
+def _entity_columns(named: Mapping[str, str]) -> dict[str, str]:
+    """Return the entities that tell scans of a session apart, as columns."""
+    return {key: named.get(key, "") for key in _KEPT} | {key: named[key] for key in _FURTHER if key in named}
 
-    Nothing without the table; if it is `required`, TableError, and so too when it has no ages.
-    """
-    tsv = folder / "participants.tsv"
-    if not tsv.is_file() and not required:
-        return {}
-    ages = {"age": _AGE}
-    wanted, optional = {"id": ("participant_id",)}, {"sex": ("sex", "gender")}
-    if required:
-        table = read_table(tsv, {**wanted, **ages}, optional)
-    else:
-        table = read_table(tsv, wanted, {**optional, **ages})
-    people = {}
-    for row in table.to_dict("records"):
-        age = re.sub(r"^0+(?=\d)|[yY]$", "", str(row.get("age", "")))
-        readable = not is_missing(age) and re.fullmatch(r"\d+(\.\d+)?", age)
-        people[str(row["id"]).removeprefix("sub-")] = {
-            "sex": row.get("sex", ""),
-            "age": age if readable else "",
-        }
-    return people
+
+def _described_folder(top: Path, root: Path) -> Path:
+    """Return the folder with the tables: `top`, or one it lies in, as derivatives lie in their dataset."""
+    for folder in (top, *top.parents):
+        if (folder / "participants.tsv").is_file():
+            return folder
+        if folder == root.absolute():
+            break
+    return top
 
 
 def _dataset_folder(path: Path, subject: str, root: Path) -> Path:
-    """The folder that holds `sub-<label>/`, else `root`: a corpus may be a folder of datasets."""
+    """Return the folder that holds `sub-<label>/`, else `root`: a corpus may be a folder of datasets."""
     for folder in path.parents:
         if folder.name == f"sub-{subject}":
             return folder.parent.absolute()

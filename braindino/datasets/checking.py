@@ -11,6 +11,7 @@ from braindino.datasets import DATASETS, dataset_class, findings
 from braindino.datasets.findings import Finding, records
 from braindino.datasets.inspection import inspect_files
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest, label_column
+from braindino.datasets.own_labels import ClassName, class_names
 from braindino.datasets.splits import PARTS
 from braindino.datasets.tables import read_table
 from braindino.errors import BraindinoError
@@ -33,7 +34,7 @@ class LabelRule:
     """What a label column of a dataset (or of all) may hold; nothing given: anything that is there."""
 
     column: str
-    classes: tuple[str, ...] = ()
+    classes: tuple[ClassName, ...] = ()
     between: tuple[float, float] | None = None
     dataset: str = ""
 
@@ -95,7 +96,8 @@ def check_manifest(
     labelled = table[table["modality"] != MASK].drop_duplicates(list(IDENTITY))  # one row per case
     for rule in rules:
         own = labelled[labelled["dataset"] == rule.dataset] if rule.dataset else labelled
-        found += findings.labels(own, rule.column, rule.classes, rule.between)
+        classes = class_names(table[rule.column], rule.classes, csv)
+        found += findings.labels(own, rule.column, classes, rule.between)
     found += findings.contradictions(table, sorted({rule.column for rule in rules}))
     found += findings.ages(table)
     found += findings.geometry(table, looks)

@@ -1,11 +1,13 @@
 """Any table of one's own: columns mapped by options, BrainIAC and BrainDINO lists, nnU-Net, manifests."""
 
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from braindino.datasets.cells import is_gap
 from braindino.datasets.cohort_scans import Columns, scans_of_rows
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
 from braindino.datasets.manifest import (
@@ -13,13 +15,13 @@ from braindino.datasets.manifest import (
     DROPPED_COLUMNS,
     LABELS,
     MASK,
+    NOTE,
     Manifest,
     is_manifest,
-    is_missing,
     label_column,
 )
 from braindino.datasets.nnunet import index_nnunet, is_nnunet, nnunet_regions
-from braindino.datasets.own_labels import Task, class_labels, events, numbers, times
+from braindino.datasets.own_labels import Task, class_labels, class_names, events, numbers, times
 from braindino.datasets.own_tables import SUFFIXES, find_column, read_own_table
 from braindino.datasets.persons import refuse_contradictions
 from braindino.datasets.tables import TableError
@@ -51,7 +53,8 @@ class Cohort(ScanDataModule):
         task: classification, regression, survival (targets: time, event), or segmentation (no target).
         target: column of the label, or `[time, event]`; `label` by default. `group` is the table's column of
             that name, not the person.
-        classes: class 0 first; by default all there are, sorted.
+        classes: class 0 first; by default all there are, sorted. Words that also mean a missing label
+            (`none`, `NA`, `unknown`) are classes only if they are listed here.
         regions: for segmentation, what the masks show: `{lesion: [1]}`; nnU-Net folders say it.
         target_range: lowest and highest number that a label or time may be.
         path: column of paths, or one per sequence: `{FLAIR: flair, T1w: t1}` (`mask` for segmentations).
@@ -62,6 +65,8 @@ class Cohort(ScanDataModule):
         person: regular expression that finds the person in the id (or path, or name of an nnU-Net case).
         session: column that tells sessions of an id apart.
         modality: column of the sequence, or its name for all; by default told from the file names.
+        sheet: sheet of an Excel file that has several.
+        sex_codes: what codes in the column of the sex mean, such as `{0: M, 1: F}`; words need none.
         modalities: sequences to use, in this order; by default all there are.
         dataset: name of the dataset; the table's or folder's by default.
         missing_files: `error`, or `drop` to leave rows out whose file is not there.
@@ -77,7 +82,7 @@ class Cohort(ScanDataModule):
         *,
         task: Task = "classification",
         target: str | list[str] | None = None,
-        classes: list[str | int] | None = None,
+        classes: list[str | int | float | bool | None] | None = None,
         regions: dict[str, list[int]] | None = None,
         target_range: tuple[float, float] | None = None,
         path: str | dict[str, str] | None = None,
@@ -88,6 +93,8 @@ class Cohort(ScanDataModule):
         person: str | None = None,
         session: str | None = None,
         modality: str | None = None,
+        sheet: str | None = None,
+        sex_codes: dict[str, str | None] | None = None,
         modalities: list[str] | None = None,
         dataset: str | None = None,
         missing_files: Literal["error", "drop"] = "error",
@@ -101,11 +108,13 @@ class Cohort(ScanDataModule):
         self._given_classes = classes
         self._given_regions = regions
         self._given_modalities = modalities
-        self.dataset = dataset
+        self.dataset, self.sheet = dataset, sheet
+        codes = {str(code): meaning or "" for code, meaning in (sex_codes or {}).items()}
         self.columns = Columns(
             path=path, pattern=pattern, scans=None if scans is None else Path(scans), id=id,
             group=() if group is None else (group,) if isinstance(group, str) else tuple(group),
-            person=person, session=session, modality=modality, drop_missing=missing_files == "drop",
+            person=person, session=session, modality=modality, sex_codes=codes,
+            drop_missing=missing_files == "drop",
         )  # fmt: skip
 
     @property
@@ -140,7 +149,7 @@ class Cohort(ScanDataModule):
         named = self.dataset or (files[0].stem if len(files) == 1 else root.absolute().name)
         tables = []
         for file in files:
-            table = read_own_table(file)
+            table = read_own_table(file, self.sheet)
             part = "train" if file.stem.startswith("train") else "test" if file.stem == "test" else "val"
             tables.append(table.assign(split=part) if len(files) > 1 else table)
         # train_1.csv, train_5.csv, ... hold ever more of the same rows.
@@ -158,14 +167,14 @@ class Cohort(ScanDataModule):
         self.modalities = tuple(self._given_modalities or sequences)  # type: ignore[misc]
         self.target = self._targets(table)  # type: ignore[misc]
         self.regions = self._regions(file)  # type: ignore[misc]
-        blank = pd.Series(False, index=table.index)
-        for column in self.target:
-            blank |= table[column].map(is_missing)
-        if blank.all():
+        names = self._class_names(table, file)
+        gaps = table[list(self.target)].map(lambda cell: is_gap(cell, names or ()))
+        blank = gaps.any(axis=1)
+        if len(self.target) and blank.all():
             raise TableError(f"{file}: column {' and '.join(self.target)}: no row has a label.")
-        lost = table.loc[blank & (table["modality"] != MASK), ["path", "subject"]]
-        lost = lost.assign(reason=f"no {' and '.join(self.target)} in the table")
-        table = self._labelled(table[~blank].copy())
+        lost = table.loc[blank & (table["modality"] != MASK)]
+        lost = lost[["path", "subject"]].assign(reason=list(map(self._no_label, lost.to_dict("records"))))
+        table = self._labelled(table[~blank].copy(), names)
         if sequences and not set(self.modalities) & set(table["modality"]):
             raise TableError(f"{file}: no scan has both a label and a sequence of {self.modalities}.")
         dropped = pd.concat([manifest.dropped, lost[list(DROPPED_COLUMNS)]], ignore_index=True)
@@ -192,7 +201,22 @@ class Cohort(ScanDataModule):
             return nnunet_regions(file)
         raise DatasetError("data: segmentation needs `regions`, what the masks show, such as {lesion: [1]}.")
 
-    def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
+    def _class_names(self, table: pd.DataFrame, file: Path) -> tuple[str, ...] | None:
+        if self._given_classes is None or self.task != "classification" or not self.target:
+            return None
+        return class_names(table[self.target[0]], self._given_classes, file)
+
+    def _no_label(self, row: dict[Hashable, Any]) -> str:
+        """Return why a row has no label, with the word that counts as a gap, if there is one."""
+        reason = f"no {' and '.join(self.target)} in the table"
+        words = [word for column in self.target if (word := str(row[column])) not in ("", "nan")]
+        if "age" in self.target and row.get(NOTE):
+            return f"{reason}: {row[NOTE]}"
+        if not words or self.task != "classification":
+            return reason
+        return f"{reason}: {words[0]!r} counts as missing unless `classes` lists it"
+
+    def _labelled(self, table: pd.DataFrame, names: tuple[str, ...] | None) -> pd.DataFrame:
         between = None if self.target_range is None else (self.target_range[0], self.target_range[1])
         if not self.target:
             return table
@@ -203,7 +227,7 @@ class Cohort(ScanDataModule):
             table[self.target[0]] = numbers(table[self.target[0]], between)
         else:
             column = self.target[0]
-            table[column], self.classes = class_labels(table[column], self._given_classes)  # type: ignore[misc]
+            table[column], self.classes = class_labels(table[column], names)  # type: ignore[misc]
         return table
 
 

@@ -3,22 +3,24 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from braindino.datasets.folder import modality_of
-from braindino.datasets.manifest import (
-    MASK,
-    Manifest,
-    ManifestBuilder,
-    further_column,
+from braindino.datasets.cells import (
+    is_age,
     is_missing,
-    normal_sex,
+    is_missing_id,
+    is_numeric,
+    is_sex,
+    parse_sex,
+    visible,
 )
+from braindino.datasets.folder import modality_of
+from braindino.datasets.manifest import MASK, NOTE, Manifest, ManifestBuilder, further_column
 from braindino.datasets.own_tables import find_column, first_bad
 from braindino.datasets.persons import (
     IDS,
@@ -62,6 +64,7 @@ class Columns:
     person: str | None = None
     session: str | None = None
     modality: str | None = None
+    sex_codes: Mapping[str, str] = field(default_factory=dict)
     drop_missing: bool = False
 
 
@@ -84,6 +87,7 @@ def scans_of_rows(rows: pd.DataFrame, dataset: str, folder: Path, options: Colum
                 out.drop(path, subject, reason)
             else:
                 identity = {name: table.cell(row, name) for name in ("session", "sex", "age", "site")}
+                identity["sex"], identity[NOTE] = parse_sex(identity["sex"], options.sex_codes)
                 named = table.cell(row, "dataset") or dataset
                 out.keep(
                     path, subject, modality, group=table.group(where, row, named, subject, path),
@@ -131,6 +135,7 @@ class _Rows:
         self.paths = self._paths()
         paths = () if options.pattern else tuple(self.paths)
         self.used = {*self.own.values(), *self.groups, self.modality, *paths}
+        self.numeric = {name for name in rows if is_numeric(rows[name])}
         self._check()
         self._check_people()
 
@@ -145,13 +150,18 @@ class _Rows:
             yield str(where), record, said
 
     def cell(self, row: dict[str, str], name: str) -> str:
-        """A standard column's cell."""
+        """A standard column's cell; an id may be any word, other cells may be gaps."""
         column = self.own[name]
-        return "" if column is None else row[column]
+        cell = "" if column is None else row[column]
+        return "" if name not in ("id", "group") and is_missing(cell) else cell
 
     def others(self, row: dict[str, str]) -> dict[str, str]:
         """Cells of the columns that mean nothing to us: labels and whatever else there is."""
-        return {further_column(name): cell for name, cell in row.items() if name not in self.used}
+        return {
+            further_column(name): "" if name in self.numeric and is_missing(cell) else cell
+            for name, cell in row.items()
+            if name not in self.used
+        }
 
     def subject(self, row: dict[str, str], found: list[tuple[str, Path]]) -> str:
         """The id, else the file's path without its suffix (which is unique).
@@ -202,7 +212,7 @@ class _Rows:
         """Refuse a table that does not tell who is one person, where that can be seen."""
         for name in self.groups:
             cells = self.rows[name]
-            first_bad(cells, cells == "", "is blank; every row needs a person")
+            first_bad(cells, cells.map(is_missing_id), "is blank; every row needs a person")
         if self.groups:
             return
         if self.own["id"] is not None and self.own["dataset"] is not None:
@@ -244,13 +254,14 @@ class _Rows:
     def _found(self, row: dict[str, str]) -> list[tuple[str, Path]]:
         """(sequence or `""`, absolute path) of a row's scans; a blank cell of several is no scan."""
         told = row[self.modality] if self.modality else self.all_are
+        told = "" if is_missing(told) else told
         if not self.paths:
             return [(told or modality, path) for modality, path in self._by_id(row)]
         cells = {what: self._filled(what, row) if self.options.pattern else row[what] for what in self.paths}
         return [
             (modality or told, Path(os.path.normpath(self.base / cells[what])))
             for what, modality in self.paths.items()
-            if cells[what]
+            if not is_missing(cells[what])
         ]
 
     def _filled(self, pattern: str, row: dict[str, str]) -> str:
@@ -295,18 +306,22 @@ class _Rows:
         """Blank ids and paths, ages and sexes that are none, a broken regular expression."""
         if self.own["id"]:
             cells = self.rows[self.own["id"]]
-            first_bad(cells, cells == "", "is blank; every row needs an id")
+            first_bad(cells, cells.map(is_missing_id), "is blank; every row needs an id")
+            hidden = [cell != visible(cell) for cell in cells]
+            first_bad(cells, hidden, "has a character that does not show; remove it")
         if len(self.paths) == 1 and not self.options.pattern:
             cells = self.rows[next(iter(self.paths))]
-            first_bad(cells, cells == "", "is blank; every row needs a path")
+            first_bad(cells, cells.map(is_missing), "is blank; every row needs a path")
         if self.own["age"]:
             cells = self.rows[self.own["age"]]
-            bad = pd.to_numeric(cells, errors="coerce").isna() & ~cells.map(is_missing)
-            first_bad(cells, bad, "must be a number of years")
+            first_bad(cells, ~cells.map(is_age).astype(bool), "must be a number of years")
         if self.own["sex"]:
             cells = self.rows[self.own["sex"]]
-            bad = (cells.map(normal_sex) == "") & ~cells.map(is_missing)
-            first_bad(cells, bad, "must be F or M (or 1 male, 2 female), or blank")
+            bad = [not is_sex(cell, self.options.sex_codes) for cell in cells]
+            remedy = (
+                "must be F or M (female, male), or blank.\nSay what codes mean with `sex_codes: {0: M, 1: F}`"
+            )
+            first_bad(cells, bad, remedy)
         if self.options.person is not None:
             try:
                 re.compile(self.options.person)

@@ -11,8 +11,9 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from braindino.datasets.cases import CaseDataset, case_table, collate
+from braindino.datasets.cells import is_gap
 from braindino.datasets.loading import Loader, worker_options
-from braindino.datasets.manifest import IDENTITY, MASK, Manifest, is_missing
+from braindino.datasets.manifest import IDENTITY, MASK, Manifest
 from braindino.datasets.mask_checks import check_masks
 from braindino.datasets.masks import whole_labels
 from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_split, split_people
@@ -143,7 +144,7 @@ class ScanDataModule(LightningDataModule):
 
     def left_out(self, scan: dict[str, Any]) -> str:
         """Why a row of the manifest does not serve the task that the options ask for, or nothing."""
-        blank = [column for column in self.target if column in scan and is_missing(scan[column])]
+        blank = [column for column in self.target if column in scan and is_gap(scan[column], self.classes)]
         return f"no {blank[0]}" if blank else ""
 
     def prepare_data(self) -> None:

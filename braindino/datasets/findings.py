@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braindino.datasets.manifest import IDENTITY, MASK, is_missing
+from braindino.datasets.cells import is_missing, lookalikes, visible
+from braindino.datasets.manifest import IDENTITY, MASK
 from braindino.datasets.own_labels import as_text
 from braindino.datasets.persons import MAX_AGE_SPAN
 
@@ -40,6 +41,7 @@ REMEDIES = {
     "sequences missing": "add the scan, or probe with `--probe.missing drop` to leave such cases out",
     "several scans of a sequence": "keep one per case (the first is used), or tell sessions apart",
     "labels missing": "fill the label in, or take the row out",
+    "labels that look alike": "write one spelling; as they stand they are different classes",
     "labels out of range": "correct the label, or leave it blank",
     "shape or spacing unlike the others": "look at the scan: cut off, another sequence, or a wrong header?",
     "splits that share a person": "put all rows of the person into one part",
@@ -139,9 +141,11 @@ def labels(
     classes: Sequence[str] = (),
     between: tuple[float, float] | None = None,
 ) -> Iterator[Finding]:
-    """Labels that are blank, none of the classes, no number among numbers, or outside of a range."""
-    cells = table[column].map(as_text)
+    """Labels that are blank, spelt in two ways, no class, no number among numbers, or out of range."""
+    cells = table[column].map(lambda cell: as_text(cell, classes))
     rows = _rows(table)
+    if not classes:
+        yield from _lookalikes(cells[cells != ""], column)
     blank = cells == ""
     numeric = pd.to_numeric(cells, errors="coerce")
     numeric = numeric.where(np.isfinite(numeric))
@@ -159,6 +163,17 @@ def labels(
         elif between is not None and not between[0] <= number <= between[1]:
             told = f"outside of {between[0]:g} to {between[1]:g}"
             yield Finding("labels out of range", row, column, cell, told)
+
+
+def _lookalikes(cells: pd.Series, column: str) -> Iterator[Finding]:
+    """Labels that differ from a more frequent one only in case, blanks or characters that do not show."""
+    count = cells.value_counts()
+    for group in lookalikes(count.index):
+        usual, *rest = group
+        for name in rest:
+            told = f"looks like {visible(usual)!r} ({count[usual]} cases; this spelling {count[name]})"
+            row = int(_rows(cells[cells == name])[0])
+            yield Finding("labels that look alike", row, column, visible(name), told)
 
 
 def ages(table: pd.DataFrame) -> Iterator[Finding]:
@@ -225,7 +240,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(column): cell for column, cell in row.items()} for row in table.to_dict("records")]
 
 
-def _rows(table: pd.DataFrame) -> np.ndarray:
+def _rows(table: pd.DataFrame | pd.Series) -> np.ndarray:
     """Line of each row in the manifest; a part of the table keeps its index."""
     return np.asarray(table.index) + 2
 

@@ -6,20 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.manifest import Manifest, ManifestBuilder
+from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
+from braindino.datasets.sequences import complex_part, is_localizer, recognise, sequence_of
 from braindino.datasets.walk import MASK_LIKE, Found, find_volumes, nothing_found, stem, telling
 
-# What a name says about the sequence; the first that matches counts.
-_MODALITY = {
-    "T1c": r"t1-?_?(c|ce|gd|post)(?![a-z])",
-    "T1w": r"t1(?![0-9])|mp-?_?rage|spgr|bravo|(?<![a-z])mpr(?![a-z])",
-    "FLAIR": r"flair|t2f(?![a-z])",
-    "T2w": r"t2(?![0-9])",
-    "PD": r"(?<![a-z])pd(w)?(?![a-z])",
-    "DWI": r"dwi|dti|(?<![a-z])adc(?![a-z])",
-    "MRA": r"(?<![a-z])(mra|tof)(?![a-z])",
-    "BOLD": r"bold|fmri|task-|rest(?![a-z])",
-}
 _BIDS = re.compile(r"(?<![A-Za-z0-9])sub-([A-Za-z0-9]+)")
 _MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)  # folders
 
@@ -65,7 +55,7 @@ class Folder(ScanDataModule):
         rows = ManifestBuilder(root.absolute().name or "folder")
         kept: list[Found] = []
         for found in find_volumes(root, rows, self.dicom):
-            reason = "" if found.series else self._unwanted(found)
+            reason = self._unwanted(found)
             if reason:
                 rows.drop(found.path, "", reason)
             else:
@@ -74,17 +64,30 @@ class Folder(ScanDataModule):
             raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM")
         for found, subject in zip(kept, _subjects(kept, self.same_people), strict=True):
             session = re.search(r"ses-([A-Za-z0-9]+)", str(found.inside))
+            sequence, reason = recognise(_name(found))
+            notes = {NOTE: f"modality: {reason}"} if reason else {}
             rows.keep(
-                found.path, subject, modality_of(stem(found.inside)),
-                session=session.group(1) if session else "",
+                found.path, subject, sequence, session=session.group(1) if session else "", **notes
             )  # fmt: skip
         return rows.build()
 
     def _unwanted(self, found: Found) -> str:
+        """Return why a scan is not taken, or `""`; series of DICOM are no masks or derivatives."""
         folders = found.inside.parts[:-1]
-        if MASK_LIKE.search(stem(found.path)) or any(_MASKS.match(name) for name in folders):
-            return "mask or segmentation, by its name"
-        return "derivative" if "derivatives" in folders and not self.derivatives else ""
+        if found.series is None:
+            if MASK_LIKE.search(stem(found.path)) or any(_MASKS.match(name) for name in folders):
+                return "mask or segmentation, by its name"
+            if "derivatives" in folders and not self.derivatives:
+                return "derivative"
+        if is_localizer(_name(found)):
+            return "localizer or scout, by its name"
+        part = complex_part(_name(found))
+        return f"the {part} of the signal, not its magnitude" if part else ""
+
+
+def _name(found: Found) -> str:
+    """Return what names the sequence: the series description of DICOM, else the file's name."""
+    return found.series.description or stem(found.inside) if found.series else stem(found.inside)
 
 
 def _subjects(scans: list[Found], same_people: bool) -> list[str]:
@@ -110,8 +113,5 @@ def _subjects(scans: list[Found], same_people: bool) -> list[str]:
 
 
 def modality_of(name: str) -> str:
-    """Sequence that a file's name tells, else `unknown`."""
-    for modality, pattern in _MODALITY.items():
-        if re.search(pattern, name, re.IGNORECASE):
-            return modality
-    return "unknown"
+    """Return the sequence that the words of a file's name tell, else `unknown`; see `recognise`."""
+    return sequence_of(name)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
+from braindino.datasets.cells import parse_age
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import find_tables
@@ -81,10 +82,11 @@ def _people(table: pd.DataFrame) -> dict[int, tuple[str, str, str]]:
     table = table.replace({"sex": {"0": "", "0.0": ""}, "age": {"0": "", "0.0": ""}})
     result = {}
     for number, rows in table.groupby(table["number"].astype(int)):
-        ages = pd.to_numeric(rows.loc[rows["age"] != "", "age"], errors="coerce")
+        read = [parse_age(cell) for cell in rows.loc[rows["age"] != "", "age"]]
+        ages = pd.Series([years for years, _ in read], dtype=float)
         sexes = set(rows.loc[rows["sex"] != "", "sex"])
         if ages.isna().any():
-            problem = "age is no number in the table"
+            problem = f"age is no number in the table ({next(reason for _, reason in read if reason)})"
         elif len(sexes) > 1 or (len(ages) and ages.max() - ages.min() > 1):
             problem = "rows of the table contradict each other"
         else:

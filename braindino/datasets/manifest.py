@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from braindino.datasets.cells import is_age, parse_age, parse_sex
+from braindino.datasets.cells import is_missing as is_missing
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 
@@ -20,30 +22,13 @@ IDENTITY = ("dataset", "subject", "session")  # what makes a case
 DROPPED_COLUMNS = ("path", "subject", "reason")
 LABELS = ("site", "sex", "age", "dataset")  # standard columns that may be a label
 FURTHER = "_in_table"  # what a table's own column of a standard name is called in a manifest
+NOTE = "blank_because"  # column of a manifest: why a cell of the row is blank although the table has one
+DOCUMENTED_SEX = {"1": "male", "2": "female"}  # the codes of those public datasets that have codes
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
-_SEX = {
-    "f": "F",
-    "female": "F",
-    "2": "F",
-    "w": "F",
-    "woman": "F",
-    "m": "M",
-    "male": "M",
-    "1": "M",
-    "man": "M",
-}
-_MISSING = {"", "n/a", "na", "nan", "none", "null", "unknown", "not available", "not applicable", "."}
 
 
 class ManifestError(BraindinoError):
     """A manifest that cannot be used; the message names file, row and column."""
-
-
-def is_missing(value: object) -> bool:
-    """Whether a cell of somebody's table says that the value is not known (blank, `n/a`, NaN, ...)."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return True
-    return str(value).strip().lower() in _MISSING
 
 
 def is_manifest(file: Path) -> bool:
@@ -54,9 +39,8 @@ def is_manifest(file: Path) -> bool:
 
 
 def normal_sex(value: object) -> str:
-    """`F`, `M`, or `""` for anything else. Accepts words, letters, and the usual coding 1 male, 2 female."""
-    text = str(value).strip().lower()
-    return _SEX.get(text.removesuffix(".0"), "")
+    """Return `F`, `M` or `""`: words, letters, and 1 male, 2 female, for tables that document these codes."""
+    return parse_sex(value, DOCUMENTED_SEX)[0]
 
 
 def further_column(name: str) -> str:
@@ -131,9 +115,9 @@ class Manifest:
             raise ManifestError(f"{csv}: holds no scans, only a header.")
         for column in _REQUIRED:
             _refuse(csv, table, column, table[column] == "", "is blank")
-        sex = table["sex"].map(normal_sex)
+        sex = table["sex"].map(lambda cell: parse_sex(cell)[0])
         _refuse(csv, table, "sex", (sex == "") & ~table["sex"].map(is_missing), "must be F, M or blank")
-        age = pd.to_numeric(table["age"], errors="coerce").astype(float)
+        age = table["age"].map(_written_age).astype(float)
         _refuse(csv, table, "age", age.isna() & ~table["age"].map(is_missing), "must be a number of years")
         base = csv.absolute().parent
         paths = table["path"].map(lambda path: os.path.normpath(base / path))
@@ -167,15 +151,29 @@ class ManifestBuilder:
         self._dropped: list[tuple[str, str, str]] = []
 
     def keep(self, path: Path, subject: str, modality: str, group: str | None = None, **columns: Any) -> None:
-        """Add a scan. `group` is the person, `<dataset>:<subject>` by default; other columns by name."""
+        """Add a scan.
+
+        Args:
+            path: the file.
+            subject: the id that its owners give.
+            modality: its sequence.
+            group: the person, `<dataset>:<subject>` by default.
+            **columns: further cells by column; `sex` and `age` as the table has them.
+
+        Raises:
+            ManifestError: the age is no age, bound or range.
+        """
         if describe_path(path) != str(path):
             self.drop(path, subject, "file name is not valid UTF-8")
             return
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"age": math.nan}
         row |= {"dataset": self.dataset, "subject": subject, "modality": modality} | columns
         row |= {"path": _absolute(path), "group": group or f"{self.dataset}:{subject}"}
-        row["sex"] = normal_sex(row["sex"])
-        row["age"] = _years(path, subject, row["age"])
+        row["sex"], no_sex = parse_sex(row["sex"], DOCUMENTED_SEX)
+        row["age"], no_age = _years(path, subject, row["age"])
+        notes = [note for note in (row.pop(NOTE, ""), no_sex, no_age) if note]
+        if notes:
+            row[NOTE] = "; ".join(notes)
         self._kept.append(row)
 
     def drop(self, path: Path | str, subject: str, reason: str) -> None:
@@ -186,21 +184,31 @@ class ManifestBuilder:
     def build(self) -> Manifest:
         """The manifest, in an order that does not depend on the file system."""
         table = pd.DataFrame(self._kept, columns=list(COLUMNS) if not self._kept else None)
+        for name in {name for row in self._kept for name in row} - set(COLUMNS):
+            if any(name not in row for row in self._kept):  # a column that only some scans have, of text
+                table[name] = [row.get(name, "") for row in self._kept]
+        if NOTE in table:  # the last column, for people to read
+            table[NOTE] = table.pop(NOTE)
         table = table.sort_values(["dataset", "subject", "session", "modality", "path"], ignore_index=True)
         dropped = pd.DataFrame(self._dropped, columns=list(DROPPED_COLUMNS))
         return Manifest(table, dropped.sort_values(list(DROPPED_COLUMNS), ignore_index=True))
 
 
-def _years(path: Path, subject: str, age: object) -> float:
-    if is_missing(age):
-        return math.nan
-    try:
-        return float(str(age))
-    except ValueError:
+def _years(path: Path, subject: str, age: object) -> tuple[float, str]:
+    if not is_age(age):
         raise ManifestError(
             f"{path}: the table's age of {subject!r} is {str(age)!r}, no number of years.\n"
-            "Correct it there (with a decimal point), or leave it blank."
-        ) from None
+            "Correct it there, or leave it blank."
+        )
+    return parse_age(age)
+
+
+def _written_age(cell: str) -> float:
+    """Return an age of a manifest; one that is out of range stays as it is, for `check` to report."""
+    try:
+        return math.nan if is_missing(cell) else float(cell)
+    except ValueError:
+        return parse_age(cell)[0]
 
 
 def _dropped_file(csv: Path) -> Path:

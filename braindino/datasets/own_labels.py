@@ -7,35 +7,84 @@ from typing import Literal
 
 import pandas as pd
 
-from braindino.datasets.manifest import is_missing
+from braindino.datasets.cells import decimal_commas, fold, is_gap, lookalikes, visible
 from braindino.datasets.own_tables import first_bad
 from braindino.datasets.tables import TableError
 
+ClassName = str | int | float | bool | None  # as YAML gives it
+_YAML: dict[bool | None, tuple[str, ...]] = {
+    True: ("yes", "true", "on"),
+    False: ("no", "false", "off"),
+    None: ("null", "~"),
+}
 Task = Literal["classification", "regression", "survival", "segmentation"]
 MOST_CLASSES = 20
 _EVENT = {"1": 1, "true": 1, "yes": 1, "dead": 1, "0": 0, "false": 0, "no": 0, "alive": 0}
 
 
-def as_text(cell: object) -> str:
-    """A label as text, so that 1, 1.0 and "1" are one class; `""` when it is missing."""
-    if is_missing(cell):
-        return ""
-    text = str(cell).strip()
-    return str(int(float(text))) if re.fullmatch(r"-?\d+\.0*", text) else text
+def as_text(cell: object, classes: Sequence[str] = ()) -> str:
+    """Return a label as text, so that 1, 1.0 and "1" are one class; `""` when it is missing.
+
+    A word such as `none` or `NA` means a missing label, unless it is one of `classes`.
+    """
+    return "" if is_gap(cell, classes) else _plain(cell)
 
 
-def class_labels(cells: pd.Series, classes: Sequence[str | int] | None) -> tuple[pd.Series, tuple[str, ...]]:
-    """Classes as text, and all of them in order: as given, else sorted (numbers by their value).
+def class_names(cells: pd.Series, classes: Sequence[ClassName], file: object) -> tuple[str, ...]:
+    """Return the names of classes as text; what YAML makes of unquoted words is read by the cells.
+
+    YAML 1.1 reads `no` as false and `~` as null. Where the column has exactly one word that is read so, it is
+    meant.
+
+    Args:
+        cells: the column of the label.
+        classes: names as a config has them.
+        file: the table, for messages.
 
     Raises:
-        TableError: a label that is none of the classes, one class only, or what looks like a measurement.
+        TableError: the column has none or several of these words, or a class is listed twice.
     """
-    labels = cells.map(as_text)
-    if classes is not None:
-        names = tuple(map(as_text, classes))
-        first_bad(cells, ~labels.isin(names), f"is none of the classes {', '.join(names)}")
-        return labels, names
+    words = sorted({_plain(cell) for cell in cells})
+    names: list[str] = []
+    for given in classes:
+        if given is None or isinstance(given, bool):
+            spelled = [word for word in words if word.lower() in _YAML[given]]
+            if len(spelled) != 1:
+                raise TableError(
+                    f"{file}: classes: YAML reads {', '.join(_YAML[given])} without quotes as {given}, and "
+                    f"column {cells.name!r} holds {', '.join(map(repr, spelled)) or 'none of these'}.\n"
+                    "Put the words in quotes: classes: ['no', 'yes']."
+                )
+            names += spelled
+        else:
+            names.append(_plain(given))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise TableError(f"{file}: classes: {twice!r} is listed twice.")
+    return tuple(names)
+
+
+def class_labels(cells: pd.Series, names: Sequence[str] | None) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return classes as text, and all of them in order: as given, else sorted (numbers by their value).
+
+    Args:
+        cells: the labels, by their place in a table.
+        names: the classes, by `class_names`.
+
+    Raises:
+        TableError: a label that is none of the classes, one class only, spellings that look like one class,
+            or what looks like a measurement.
+    """
+    labels = cells.map(_plain)
+    if names is not None:
+        bad = ~labels.isin(names)
+        if bad.any():
+            near = next((name for name in names if fold(name) == fold(str(labels[bad].iloc[0]))), None)
+            hint = "" if near is None else f"; is it {near!r}? Write it so in the table"
+            first_bad(cells, bad, f"is none of the classes {', '.join(names)}{hint}")
+        return labels, tuple(names)
     found = sorted(set(labels))
+    _refuse_lookalikes(cells, labels)
     numeric = all(_number(name) is not None for name in found)
     if len(found) > MOST_CLASSES:
         remedy = "For a number give `task: regression`." if numeric else "Is it the right column?"
@@ -50,13 +99,26 @@ def class_labels(cells: pd.Series, classes: Sequence[str | int] | None) -> tuple
     return labels, tuple(sorted(found, key=float) if numeric else found)
 
 
+def _refuse_lookalikes(cells: pd.Series, labels: pd.Series) -> None:
+    """Raise TableError for spellings that differ only in case, blanks or characters that do not show."""
+    for group in lookalikes(labels):
+        named = ", ".join(f"{visible(name)!r} ({int((labels == name).sum())})" for name in group)
+        place = cells.index[list(labels).index(group[1])]
+        raise TableError(
+            f"{place}, column {cells.name!r}: {named} look like one class.\n"
+            "Write one spelling in the table, or list them in `classes` if they are different."
+        )
+
+
 def numbers(cells: pd.Series, between: tuple[float, float] | None = None) -> pd.Series:
-    """Labels as float64.
+    """Return labels as float64; commas are decimal where some cell shows that they are (`3,5`, not `3,500`).
 
     Raises:
         TableError: a cell that is no finite number, or lies outside of `between`.
     """
-    values = cells.map(_number)
+    texts = cells.astype(str)
+    commas = decimal_commas(texts)
+    values = (texts.str.replace(",", ".") if commas else texts).map(_number)
     hint = "must be a number (with a decimal point)" if cells.astype(str).str.contains(",").any() else ""
     first_bad(cells, values.isna(), hint or "must be a number")
     if between is not None:
@@ -77,6 +139,12 @@ def events(cells: pd.Series) -> pd.Series:
     values = cells.map(lambda cell: _EVENT.get(as_text(cell).lower()))
     first_bad(cells, values.isna(), "must be 1 (the event was seen) or 0 (censored)")
     return values.astype(int)
+
+
+def _plain(cell: object) -> str:
+    """Return a cell as stripped text, a whole number without its decimals."""
+    text = str(cell).strip()
+    return str(int(float(text))) if re.fullmatch(r"-?\d+\.0*", text) else text
 
 
 def _number(cell: object) -> float | None:

@@ -9,27 +9,31 @@ from pathlib import Path
 
 import pandas as pd
 
-from braindino.datasets.manifest import is_missing
-from braindino.datasets.tables import TableError, decode_table, delimiter_of, read_excel
+from braindino.datasets.tables import TableError, decode_table, delimiter_of, excel_sheets, read_excel
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|img)$", re.IGNORECASE)
 
 
-def read_own_table(file: Path) -> pd.DataFrame:
-    """Read a CSV (comma, semicolon or tab) or an Excel file; cells are text, `""` where nothing is known.
+def read_own_table(file: Path, sheet: str | None = None) -> pd.DataFrame:
+    """Read a CSV (comma, semicolon or tab) or a sheet of an Excel file; cells are text, stripped.
 
-    The index says where a row stands (`<file>, line <n>`), for messages. A file without a header whose rows
-    are `label,path to a scan` (BrainDINO's lists) gets the columns `label` and `path`.
+    Words such as `n/a` stay as they are: what is a gap depends on the column. The index says where a row
+    stands (`<file>, line <n>`), for messages. A file without a header whose rows are `label,path to a scan`
+    (BrainDINO's lists) gets the columns `label` and `path`.
+
+    Args:
+        file: the table.
+        sheet: sheet of an Excel file; may be left out where one sheet only has more than a header.
 
     Raises:
-        TableError: no such file, no rows, one column only, a row with too many or too few cells, or a column
-            name that comes twice.
+        TableError: no such file or sheet, several sheets and none named, no rows, one column only, a row with
+            too many or too few cells, or a column name that comes twice.
     """
     if file.suffix.lower() in (".xlsx", ".xls"):
-        table = read_excel(file)
-        lines = [[str(name) for name in table.columns], *table.to_numpy(str).tolist()]
-        numbered = list(enumerate(lines, start=1))
+        numbered = _rows_of_sheet(file, sheet)
+    elif sheet is not None:
+        raise TableError(f"{file}: has no sheets; leave the option `sheet` out, or give an Excel file.")
     else:
         numbered = _lines(file)
     if not numbered:
@@ -49,7 +53,7 @@ def read_own_table(file: Path) -> pd.DataFrame:
                 f"{file}, line {number}: has {len(cells)} cells, the header {len(header)} "
                 f"({', '.join(header[:6])}).\nA cell that holds the delimiter needs quotes."
             )
-    rows = [["" if is_missing(cell) else cell.strip() for cell in cells] for _, cells in numbered]
+    rows = [[cell.strip() for cell in cells] for _, cells in numbered]
     table = pd.DataFrame(rows, columns=header, index=[f"{file}, line {number}" for number, _ in numbered])
     return table[[name for name in header if name]]
 
@@ -83,13 +87,36 @@ def first_bad(cells: pd.Series, bad: Iterable[bool], what: str) -> None:
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
     """Rows with something in them, and the line each ends on."""
     text = decode_table(file)
-    if "\0" in text:
-        raise TableError(f"{file}: is not a text table.")
-    reader = csv.reader(StringIO(text), delimiter=delimiter_of(text.partition("\n")[0]))
+    header = text.lstrip("\n").partition("\n")[0]
+    if re.fullmatch(r"sep=.", header):  # Excel's own mark of the delimiter
+        delimiter, text = header[-1], text.partition(header)[2]
+    else:
+        delimiter = delimiter_of(header)
+    reader = csv.reader(StringIO(text), delimiter=delimiter)
     try:
         return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise TableError(f"{file}, line {reader.line_num}: is not a table ({error}).") from error
+
+
+def _rows_of_sheet(file: Path, sheet: str | None) -> list[tuple[int, list[str]]]:
+    """Return the rows of the named sheet, or of the only one that has any below its first row."""
+    names = excel_sheets(file)
+    sheets = {name: _excel_rows(file, name) for name in (names if sheet is None else [sheet])}
+    filled = [name for name, rows in sheets.items() if len(rows) > 1]
+    if len(filled) > 1:
+        raise TableError(
+            f"{file}: has {len(filled)} sheets with rows ({', '.join(map(repr, filled))}).\n"
+            "Name the one to read with the option `sheet`."
+        )
+    return sheets[filled[0] if filled else next(iter(sheets))]
+
+
+def _excel_rows(file: Path, sheet: str) -> list[tuple[int, list[str]]]:
+    table = read_excel(file, sheet)
+    header = ["" if re.fullmatch(r"Unnamed: \d+", str(name)) else str(name) for name in table.columns]
+    lines = [header, *table.to_numpy(str).tolist()]
+    return [(i, cells) for i, cells in enumerate(lines, start=1) if any(cell.strip() for cell in cells)]
 
 
 def _check_header(file: Path, header: list[str]) -> None:

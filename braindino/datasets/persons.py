@@ -43,7 +43,7 @@ def refuse_rivals(table: pd.DataFrame, chosen: str) -> None:
     for name in map(str, table.columns):
         if name == chosen or _plain(name) not in PERSONS:
             continue
-        both = table[(table[chosen] != "") & (table[name] != "")]
+        both = table[~table[[chosen, name]].map(is_missing).any(axis=1)]
         pairs = both[[chosen, name]].drop_duplicates()
         if pairs[chosen].is_unique and pairs[name].is_unique:
             continue
@@ -56,7 +56,7 @@ def refuse_rivals(table: pd.DataFrame, chosen: str) -> None:
 
 def refuse_shared_ids(table: pd.DataFrame, ids: str, dataset: str) -> None:
     """Raise TableError when one id has rows of two datasets: that may be one person or two."""
-    pairs = table[(table[ids] != "") & (table[dataset] != "")].drop_duplicates([ids, dataset])
+    pairs = table[~table[[ids, dataset]].map(is_missing).any(axis=1)].drop_duplicates([ids, dataset])
     twice = pairs[pairs[ids].duplicated(keep=False)]
     if twice.empty:
         return

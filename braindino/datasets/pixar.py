@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from braindino.datasets.bids import entities, participants
+from braindino.datasets.bids import entities
+from braindino.datasets.bids_tables import People
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.manifest import Manifest, ManifestBuilder, is_missing
+from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder, is_missing
 from braindino.datasets.walk import find_scans, nothing_found, stem
 
 _SUBJECT = re.compile(r"^pixar\d+$")
@@ -42,13 +43,14 @@ class Pixar(ScanDataModule):
                 scans[subject] = path
         if not scans:
             raise nothing_found(root, self.name, "sub-pixar001/anat/sub-pixar001_T1w.nii.gz")
-        people = participants(root, required=True)
+        people = People(root, required=True)
         for subject, path in scans.items():
-            person = people.get(subject)
-            if person is None:
+            person = people.columns(subject, "", [""])
+            if subject not in people:
                 rows.drop(path, subject, "not in participants.tsv")
             elif is_missing(person["age"]):
-                rows.drop(path, subject, "no age in participants.tsv")
+                reason = person.get(NOTE, "")
+                rows.drop(path, subject, "no age in participants.tsv" + (f": {reason}" if reason else ""))
             else:
                 rows.keep(path, subject, "T1w", sex=person["sex"], age=person["age"])
         return rows.build()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from braindino.datasets.bids_ignore import BidsIgnore
 from braindino.datasets.manifest import ManifestBuilder
 from braindino.errors import BraindinoError
 from braindino.scans.dicom import TABLE, Series, convert_series, is_dicom
@@ -19,7 +20,7 @@ _MAYBE_DICOM = re.compile(r"\.(dcm|ima)$|^[^.]+$|^[a-z]{0,4}[\d._-]+$", re.IGNOR
 MASK_LIKE = re.compile(r"seg|mask(?!ed)|label|lesion|parenchyma", re.IGNORECASE)  # a masked scan is a scan
 # Folders that are no person's and no site's: of a kind of file, of a part of a split, of a visit.
 _NOBODY = re.compile(
-    r"(images?|dicoms?|data|raw|rawdata|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
+    r"(images?|dicoms?|data|raw|rawdata|rawbids|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
     r"|t1(w|c|n)?|t2(w|f)?|pd|flair)(Tr|Ts|s)?"
     r"|ses-\w+|(ses|session|visit|wave|tp|time-?point|month|year)[-_ ]?\d+|baseline|follow-?up[-_ ]?\d*",
     re.IGNORECASE,
@@ -55,9 +56,9 @@ def stem(path: Path) -> str:
 def find_scans(root: Path, rows: ManifestBuilder, dicom: list[Path] | None = None) -> Iterator[Path]:
     """Yield the scans under `root` in sorted order, following links to folders but not in circles.
 
-    Broken links, pointer files and Analyze headers without an image are dropped with their reason, a folder
-    of DICOM files once, unless the list `dicom` is given: then it is put there. Hidden files and folders are
-    not looked at.
+    What a BIDS dataset has beside its scans (see `BidsIgnore`) is dropped with its reason, and so are broken
+    links, pointer files and Analyze headers without an image. A folder of DICOM files is dropped once, unless
+    the list `dicom` is given: then it is put there. Hidden files and folders are not looked at.
 
     Raises:
         LayoutError: `root` is not a folder.
@@ -65,6 +66,7 @@ def find_scans(root: Path, rows: ManifestBuilder, dicom: list[Path] | None = Non
     if not root.is_dir():
         raise LayoutError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}.")
     seen: set[str] = set()
+    ignored = BidsIgnore(root)
     with tqdm(desc="looking for scans", unit=" scans", disable=None) as progress:
         for folder, folders, files in os.walk(root, followlinks=True):
             real = os.path.realpath(folder)
@@ -74,7 +76,9 @@ def find_scans(root: Path, rows: ManifestBuilder, dicom: list[Path] | None = Non
                 continue
             seen.add(real)
             if _holds_dicom(Path(folder), files):
-                if dicom is None:
+                if reason := ignored.reason(Path(folder), is_folder=True):
+                    rows.drop(Path(folder), "", reason)
+                elif dicom is None:
                     rows.drop(Path(folder), "", "DICOM series; convert it with dcm2niix first")
                 else:
                     dicom.append(Path(folder))
@@ -82,7 +86,7 @@ def find_scans(root: Path, rows: ManifestBuilder, dicom: list[Path] | None = Non
                 if name.startswith(".") or not _SCAN.search(name):
                     continue
                 path = Path(folder, name)
-                reason = unusable(path)
+                reason = ignored.reason(path) or unusable(path)
                 if reason:
                     rows.drop(path, "", reason)
                     continue

@@ -151,6 +151,11 @@ def test_an_age_that_is_no_number_is_told_by_person(tmp_path: Path) -> None:
     write_adni(tmp_path, people=4, shape=TINY)
     table = tmp_path / "ADNIMERGE.csv"
     cells = pd.read_csv(table, dtype=str, keep_default_na=False)
-    cells.assign(AGE="90+").to_csv(table, index=False)
-    with pytest.raises(ManifestError, match=r"age of '\d{3}_S_\d{4}' is '90\+'"):
+    cells.assign(AGE="ninety").to_csv(table, index=False)
+    with pytest.raises(ManifestError, match=r"age of '\d{3}_S_\d{4}' is 'ninety'"):
         ADNI(tmp_path).index(tmp_path)
+    cells.assign(AGE="90+").to_csv(table, index=False)
+    bounds = ADNI(tmp_path).index(tmp_path).table
+    known = bounds["label_source"] != "Group"
+    assert bounds.loc[known, "age"].isna().all()
+    assert set(bounds.loc[known, "blank_because"]) == {"age '90+' is a bound, not an age"}

@@ -249,7 +249,7 @@ GOOD = "id,path,label\n1,a.nii,x\n2,b.nii,y\n"
         (GOOD, {"task": "regression"}, "line 2, column 'label': 'x' must be a number"),
         ("id,path,label\n1,a.nii,3\n2,b.nii,900\n", {"task": "regression", "target_range": (0, 120)},
          "line 3, column 'label': '900' lies outside of 0 to 120"),
-        ("id;path;label\n1;a.nii;3,5\n", {"task": "regression"}, "with a decimal point"),
+        ("id;path;label\n1;a.nii;3,500\n", {"task": "regression"}, "with a decimal point"),
         ("id,path,t,e\n1,a.nii,3,1\n2,b.nii,-1,0\n", SURVIVAL, "line 3.*below 0"),
         ("id,path,t,e\n1,a.nii,3,2\n", SURVIVAL, "line 2, column 'e': '2' must be 1"),
         (GOOD, {"task": "survival", "target": "label"}, r"survival takes \[time, event\]"),
@@ -305,3 +305,76 @@ def test_excel_and_folders_without_one_table(tmp_path: Path) -> None:
         _ = Cohort(tmp_path / "nowhere").manifest
     with pytest.raises(DatasetError, match="give one"):
         Cohort(tmp_path, path="a", pattern="{b}")
+
+
+def test_cohort_keeps_classes_and_people_that_are_called_as_gaps(tmp_path: Path) -> None:
+    scans(tmp_path, *(f"{i}.nii" for i in range(4)))
+    csv = table(tmp_path, "id,path,grade\nNA,0.nii,none\nnone,1.nii,low\nA,2.nii,none\nB,3.nii,\n")
+    data = Cohort(csv, target="grade", classes=["none", "low"])
+    assert data.manifest.table["group"].tolist() == ["t:A", "t:NA", "t:none"]
+    assert data.manifest.table["grade"].tolist() == ["none", "none", "low"]
+    assert data.manifest.dropped["reason"].tolist() == ["no grade in the table"]
+    data.manifest.write(tmp_path / "m.csv")
+    again = Cohort(tmp_path / "m.csv", target="grade", classes=["none", "low"])
+    assert again.manifest.table["grade"].tolist() == ["none", "none", "low"]
+    scans(tmp_path, "4.nii")
+    csv.write_text(csv.read_text() + "C,4.nii,high\n")
+    reasons = Cohort(csv, target="grade").manifest.dropped["reason"].value_counts().to_dict()
+    assert reasons == {
+        "no grade in the table: 'none' counts as missing unless `classes` lists it": 2,
+        "no grade in the table": 1,
+    }
+
+
+def test_cohort_reads_ages_and_sexes_by_their_spelling_and_codes(tmp_path: Path) -> None:
+    scans(tmp_path, *(f"{i}.nii" for i in range(5)))
+    rows = ["45Y;0", "045Y;1", "45,0;1", "89+;0", "n/a;n/a"]
+    csv = table(
+        tmp_path, "id;path;age;sex\n" + "".join(f"p{i};{i}.nii;{cells}\n" for i, cells in enumerate(rows))
+    )
+    with pytest.raises(
+        BraindinoError, match=r"line 2, column 'sex': '0' must be F or M.*\n.*`sex_codes: {0: M"
+    ):
+        _ = Cohort(csv).manifest
+    known = Cohort(csv, sex_codes={"0": "M", "1": "F"}).manifest.table
+    assert known["sex"].tolist() == ["M", "F", "F", "M", ""]
+    assert known["age"].fillna(-1).tolist() == [45, 45, 45, -1, -1]
+    assert known["blank_because"].tolist() == ["", "", "", "age '89+' is a bound, not an age", ""]
+    lost = Cohort(csv, task="regression", target="age", sex_codes={"0": "M", "1": "F"}).manifest.dropped
+    assert lost["reason"].tolist() == [
+        "no age in the table: age '89+' is a bound, not an age", "no age in the table",
+    ]  # fmt: skip
+
+
+def test_cohort_refuses_ids_with_characters_that_do_not_show(tmp_path: Path) -> None:
+    scans(tmp_path, "0.nii", "1.nii")
+    csv = table(tmp_path, "id,path,label\np1,0.nii,a\np1\u200b,1.nii,b\n")
+    with pytest.raises(BraindinoError, match=r"line 3, column 'id'.*does not show"):
+        _ = Cohort(csv).manifest
+
+
+def test_cohort_reads_exports_of_excel(tmp_path: Path) -> None:
+    scans(tmp_path, "0.nii", "1.nii")
+    text = "sep=;\r\nid;path;score\r\nMüller;0.nii;3,5\r\nMaier;1.nii;4,25\r\n"
+    for encoding in ("utf-16", "cp1252", "utf-8-sig"):
+        (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+        found = Cohort(tmp_path / "t.csv", task="regression", target="score").manifest.table
+        assert found["subject"].tolist() == ["Maier", "Müller"]
+        assert found["score"].tolist() == [4.25, 3.5]
+
+
+def test_cohort_reads_a_sheet_by_its_name(tmp_path: Path) -> None:
+    scans(tmp_path, "0.nii", "1.nii")
+    rows = pd.DataFrame({"id": ["a", "b"], "path": ["0.nii", "1.nii"], "label": ["x", "y"]})
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame({"column": ["label"], "meaning": ["class"]}).to_excel(
+            book, sheet_name="Legend", index=False
+        )
+        rows.to_excel(book, sheet_name="Visits", index=False)
+    assert len(Cohort(tmp_path / "t.xlsx", sheet="Visits").manifest.table) == 2
+    with pytest.raises(BraindinoError, match=r"has 2 sheets with rows \('Legend', 'Visits'\)\.\n.*`sheet`"):
+        _ = Cohort(tmp_path / "t.xlsx").manifest
+    with pytest.raises(BraindinoError, match=r"no sheet 'Visit'\. Did you mean 'Visits'"):
+        _ = Cohort(tmp_path / "t.xlsx", sheet="Visit").manifest
+    with pytest.raises(BraindinoError, match="has no sheets"):
+        _ = Cohort(table(tmp_path, GOOD), sheet="Visits").manifest

@@ -60,9 +60,9 @@ def test_an_age_that_is_no_number_is_dropped_with_its_reason(tmp_path: Path) -> 
     before = IXI(tmp_path).index(tmp_path)
     cells = read_excel(tmp_path / "IXI.xls")
     number = int(before.table["subject"][0].removeprefix("IXI"))
-    cells.loc[cells["IXI_ID"].astype(float) == number, "AGE"] = "35,8"
+    cells.loc[cells["IXI_ID"].astype(float) == number, "AGE"] = "thirty"
     cells.to_csv(tmp_path / "IXI.csv", index=False)
     (tmp_path / "IXI.xls").unlink()
     after = IXI(tmp_path).index(tmp_path)
     assert len(after.table) == len(before.table) - 1
-    assert (after.dropped["reason"] == "age is no number in the table").sum() == 1
+    assert (after.dropped["reason"].str.startswith("age is no number in the table")).sum() == 1

@@ -132,8 +132,30 @@ def test_sex(value: object, sex: str) -> None:
 
 def test_an_age_that_is_no_number_is_refused_by_name(tmp_path: Path) -> None:
     rows = ManifestBuilder("d")
-    with pytest.raises(ManifestError, match=r"age of 's1' is '66 y', no number of years"):
-        rows.keep(tmp_path / "a.nii", "s1", "T1w", age="66 y")
+    with pytest.raises(ManifestError, match=r"age of 's1' is 'sixty', no number of years"):
+        rows.keep(tmp_path / "a.nii", "s1", "T1w", age="sixty")
+
+
+def test_manifest_builder_keeps_the_reason_of_a_blank(tmp_path: Path) -> None:
+    rows = ManifestBuilder("d")
+    rows.keep(tmp_path / "a.nii", "s1", "T1w", age="66 y", sex="F")
+    rows.keep(tmp_path / "b.nii", "s2", "T1w", age="89+", sex="x", blank_because="modality: ?")
+    rows.build().write(tmp_path / "m.csv")
+    table = Manifest.read(tmp_path / "m.csv").table
+    assert table["age"].fillna(-1).tolist() == [66.0, -1.0]
+    assert table.columns[-1] == "blank_because"
+    assert table["blank_because"].tolist() == [
+        "",
+        "modality: ?; sex 'x' is neither F nor M; age '89+' is a bound, not an age",
+    ]
+
+
+def test_manifest_read_takes_no_code_for_a_sex(tmp_path: Path) -> None:
+    build(tmp_path).write(tmp_path / "m.csv")
+    text = (tmp_path / "m.csv").read_text(encoding="utf-8")
+    (tmp_path / "m.csv").write_text(text.replace(",M,", ",1,"), encoding="utf-8")
+    with pytest.raises(ManifestError, match="line 3, column 'sex': '1' must be F, M or blank"):
+        Manifest.read(tmp_path / "m.csv")
 
 
 def test_a_first_row_with_too_many_cells_is_refused_by_its_line(tmp_path: Path) -> None:

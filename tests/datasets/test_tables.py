@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from braindino.datasets.synthetic.files import write_xls
-from braindino.datasets.tables import TableError, read_table
+from braindino.datasets.tables import TableError, decode_table, excel_sheets, read_excel, read_table
 
 WANTED = {"id": ("Subject", "Subject ID"), "age": ("Age at MRI", "age")}
 
@@ -21,6 +21,44 @@ def test_encodings_delimiters_and_blanks(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(raw)
     table = read_table(tmp_path / "t.csv", WANTED, {"sex": ("sex",)})
     assert table.to_dict("list") == {"id": ["s 1", "Müller"], "age": ["61", ""]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "cp1252"])
+def test_decode_table_knows_excels_encodings(tmp_path: Path, encoding: str) -> None:
+    text = "Subject\tage\r\nMüller\t61\r\n"
+    (tmp_path / "t.txt").write_bytes(text.encode(encoding))
+    table = read_table(tmp_path / "t.txt", WANTED)
+    assert table.to_dict("list") == {"id": ["Müller"], "age": ["61"]}
+
+
+def test_decode_table_refuses_what_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfea")
+    with pytest.raises(TableError, match=r"t\.csv: is not text in UTF-16.*\n.*UTF-8"):
+        decode_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(b"a,b\n1,2\0\n")
+    with pytest.raises(TableError, match="not a text table"):
+        decode_table(tmp_path / "t.csv")
+
+
+def test_read_table_takes_no_id_for_a_gap(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("subject,age\nNA,NA\nnone,61\n")
+    assert read_table(tmp_path / "t.csv", WANTED).to_dict("list") == {"id": ["NA", "none"], "age": ["", "61"]}
+
+
+@pytest.mark.parametrize("suffix", [".xls", ".xlsx"])
+def test_read_excel_by_the_name_of_a_sheet(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".xls":
+        write_xls(path, [["a"], [1]])
+        assert excel_sheets(path) == ["Sheet 1"]
+    else:
+        with pd.ExcelWriter(path) as book:
+            pd.DataFrame({"a": [1]}).to_excel(book, sheet_name="Sheet 1", index=False)
+            pd.DataFrame({"b": [2]}).to_excel(book, sheet_name="Visits", index=False)
+        assert read_excel(path, "Visits").to_dict("list") == {"b": ["2"]}
+    assert read_excel(path, "Sheet 1").to_dict("list") == {"a": ["1"]}
+    with pytest.raises(TableError, match=r"no sheet 'sheet'\. Did you mean 'Sheet 1'\? There are 'Sheet 1'"):
+        read_excel(path, "sheet")
 
 
 def test_a_missing_column_names_file_column_and_remedy(tmp_path: Path) -> None:

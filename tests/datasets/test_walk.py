@@ -112,6 +112,17 @@ def test_sequences_by_name(name: str, modality: str) -> None:
     assert modality_of(name) == modality
 
 
+def test_folder_drops_localizers_and_phase_images(tmp_path: Path) -> None:
+    for name in ("t1", "localizer", "AAHead_Scout_i0001", "swi_e1_ph", "subject1_x"):
+        scan(tmp_path / "p1" / f"{name}.nii.gz")
+    manifest = Folder(tmp_path).index(tmp_path)
+    assert manifest.table["modality"].tolist() == ["T1w", "unknown"]
+    assert manifest.table["blank_because"].tolist() == ["", "modality: no sequence in its name"]
+    assert manifest.dropped["reason"].value_counts().to_dict() == {
+        "localizer or scout, by its name": 2, "the phase of the signal, not its magnitude": 1,
+    }  # fmt: skip
+
+
 def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="found an empty folder"):
         raise nothing_found(tmp_path, "x", "y")

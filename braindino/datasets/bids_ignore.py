@@ -1,0 +1,85 @@
+"""Tell which folders and files of a BIDS dataset hold no scans of its own: sourcedata, code, .bidsignore."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from braindino.datasets.tables import decode_table
+
+# Folders at the top of a dataset whose content BIDS leaves open (specification, schema/rules/directories).
+# `derivatives` is a choice of each reader; `rawbids` and `rawdata` hold the dataset itself.
+_TOP_FOLDERS = {
+    "code": "code of the dataset", "docs": "documentation of the dataset", "logs": "logs of the dataset",
+    "phenotype": "phenotypes of the dataset", "stimuli": "stimuli of the dataset",
+}  # fmt: skip
+_SOURCES = "sourcedata"
+IGNORE_FILE = ".bidsignore"
+
+
+class BidsIgnore:
+    """Reasons to pass over what lies below a folder, by the rules of the BIDS datasets in it.
+
+    A dataset is a folder with a `dataset_description.json`, a `.bidsignore`, or `sub-<label>` folders.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Nothing is read yet.
+
+        Args:
+            root: the folder that is walked; what it lies in does not count.
+        """
+        self.root = root
+        self._of_folder = cache(self._reason_of_folder)
+        self._dataset = cache(_is_dataset)
+        self._patterns = cache(_patterns)
+
+    def reason(self, path: Path, is_folder: bool = False) -> str:
+        """Return why a file or folder below the root is passed over, or `""`.
+
+        Raises:
+            TableError: a `.bidsignore` that cannot be read.
+        """
+        return self._of_folder(path.parent) or self._reason_here(path, is_folder)
+
+    def _reason_of_folder(self, folder: Path) -> str:
+        if folder == self.root or self.root not in folder.parents:
+            return ""
+        return self._of_folder(folder.parent) or self._reason_here(folder, is_folder=True)
+
+    def _reason_here(self, path: Path, is_folder: bool) -> str:
+        """Return the reason that `path` has by itself, not by a folder that it lies in."""
+        if is_folder and path.name == _SOURCES:
+            return "sourcedata: originals, of which the dataset has its own copy"
+        if is_folder and path.name in _TOP_FOLDERS and self._dataset(path.parent):
+            return f"{path.name}: {_TOP_FOLDERS[path.name]}, not scans"
+        for top in path.parents:
+            spec = self._patterns(top)
+            if spec is not None:
+                inside = path.relative_to(top).as_posix() + ("/" if is_folder else "")
+                if spec.match_file(inside):
+                    return f"named in {IGNORE_FILE}"
+            if top == self.root:
+                break
+        return ""
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Return True for the top folder of a BIDS dataset."""
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return False
+    return any(
+        name in ("dataset_description.json", IGNORE_FILE, "participants.tsv") or name.startswith("sub-")
+        for name in names
+    )
+
+
+def _patterns(folder: Path) -> GitIgnoreSpec | None:
+    """Return the patterns of a folder's `.bidsignore`, which has the syntax of `.gitignore`."""
+    file = folder / IGNORE_FILE
+    if not file.is_file():
+        return None
+    return GitIgnoreSpec.from_lines(decode_table(file).splitlines())

@@ -1,0 +1,249 @@
+"""Recognise the MRI sequence of a scan from whole words of its name, never from parts of words."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+UNKNOWN = "unknown"
+# BIDS suffixes of whole images, and the sequence of each (BIDS specification, schema/rules/files/raw/anat).
+BIDS_SUFFIXES = {
+    "T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PD", "PDw": "PD", "inplaneT1": "T1w",
+    "inplaneT2": "T2w", "T2star": "T2star", "T2starw": "T2star", "angio": "MRA",
+}  # fmt: skip
+_BIDS_KEYS = (
+    "acq|ce|chunk|den|desc|dir|echo|flip|hemi|inv|label|mod|mt|nuc|part|proc|rec|recording|res|run|sample|ses"
+    "|space|split|stain|sub|task|tpl|tracksys|trc|voi|cohort|atlas|scale|seg|from|to|mode"
+)
+_ENTITY = re.compile(rf"(?:^|(?<=_))({_BIDS_KEYS})-([A-Za-z0-9+]+)(?=_|$)")
+_NO_CONTRAST = {"none", "no", "pre", "without", "nocontrast", "precontrast", "native", "plain"}
+
+_BEFORE = r"(?:[23]d|ax|axial|sag|sagittal|cor|coronal|tra|transversal?|hr|hires|iso|fs|ir|se|tse|fse|gre)*"
+_AFTER = (
+    r"(?:w|wi|weighted|image|n|[23]d|ax|axial|sag|sagittal|cor|coronal|tra|iso|fs|se|tse|fse|ffe|tfe|tirm"
+    r"|fl[23]d|flash|mprage|mpr|spgr|fspgr|bravo|vibe|space|blade|propeller)"
+)
+_AGENT = r"(?:c|ce|gd|gad|gado|post|postgd|postgad|postcontrast|contrast|km)"
+_T1 = re.compile(rf"{_BEFORE}t1(?:{_AFTER}+\d?)?(?P<agent>{_AGENT})?")
+_MAP = re.compile(r"(t1|t2|t2star|r1|r2|r2star|pd|mtr)map|t1rho|mtsat")
+# Words that name a sequence by its contrast. The first pattern that matches a word counts.
+_STRONG = (
+    ("FLAIR", re.compile(rf"{_BEFORE}(?:t2)?flair(?:t2|{_AFTER})*\d?|t2f|darkfluid")),
+    ("UNIT1", re.compile(r"mp2rageuni")),
+    ("MP2RAGE", re.compile(r"mp2rage(?:inv\d)?")),
+    ("T1w", _T1),
+    ("T2star", re.compile(rf"{_BEFORE}t2(?:star|s)(?:w|wi)?")),
+    ("T2w", re.compile(rf"{_BEFORE}t2(?:{_AFTER}+\d?)?")),
+    ("DWI", re.compile(r"dwi|dti|adc|tracew|diffusion")),
+    ("MRA", re.compile(r"mra|tof|angio")),
+    ("SWI", re.compile(r"swi|swan|qsm")),
+    ("BOLD", re.compile(r"bold|(?:rs)?fmri|sbref")),
+    ("ASL", re.compile(r"p?casl|asl")),
+)
+# Words that also mean other things (a Parkinson's group, a reformat): they count where no strong word stands.
+_WEAK = (
+    ("T1w", re.compile(rf"{_BEFORE}(?:me?mprage|mprage|mpr|f?spgr|bravo)\d?{_AGENT}?")),
+    ("PD", re.compile(rf"{_BEFORE}pd(?:w|wi)?")),
+    ("BOLD", re.compile(r"rest|epi")),
+    ("DWI", re.compile(r"diff")),
+)
+_GADOLINIUM = re.compile(
+    r"gd|gad|gado|gadolinium|gadovist|gadavist|dotarem|magnevist|prohance|multihance|km"
+    r"|contrast|enhanced|post(?:gd|gad|gado|contrast)|contrastenhanced"
+)
+_AFTER_T1 = re.compile(rf"c|ce|cont|wc|post\d?|{_GADOLINIUM.pattern}")
+_NEGATION = {"pre", "no", "non", "without", "wo", "before", "un", "phase"}
+_PLAIN = {"pre", "precontrast", "noncontrast", "nocontrast", "nogd", "native", "nativ", "unenhanced"}
+_EVENT_AFTER_POST = re.compile(
+    r"op|surg\w*|treat\w*|ther\w*|tx|rt|chemo\w*|stroke|interv\w*|train\w*|test\w*|stim\w*|tms|ect|rest\w*"
+)
+_ONTO = {"to", "in", "into", "onto", "reg2", "space"}  # what stands after names the target of a registration
+_LOCALIZER = re.compile(r"locali[sz]ers?|(?:aa|head|aahead|brain)*scouts?|tripilot|topogram|smartbrain\w*")
+_LOCALIZER_WEAK = re.compile(r"survey|calibration|calib|refscan|loc|3pl|3plane|asset")
+_COMPLEX_PART = {"ph": "phase", "phase": "phase", "real": "real part", "imaginary": "imaginary part"}
+
+
+def entities(name: str) -> dict[str, str]:
+    """Return the BIDS entities of a name: `sub-01_ses-2_T1w` gives {"sub": "01", "ses": "2"}."""
+    return dict(_ENTITY.findall(name))
+
+
+def sequence_of(name: str) -> str:
+    """Return the sequence that the words of a file name or series description tell, else `unknown`."""
+    return recognise(name)[0]
+
+
+def recognise(name: str) -> tuple[str, str]:
+    """Return the sequence of a scan by its name, and the reason where it is `unknown`.
+
+    A word is what stands between characters other than letters and digits, so `t1` is no part of
+    `subject1`. BIDS names (`<entity>-<label>_..._<suffix>`) are read by their suffix and entities, in which
+    `ce-` makes a scan one after contrast. Names that tell several sequences are `unknown`, other than a few
+    known pairs: T2 and FLAIR is FLAIR, T1 FLAIR is T1w, `T2_to_T1` is T2w.
+
+    Args:
+        name: file name without its suffix, or series description.
+
+    Returns:
+        sequence: `T1w`, `T1c` (T1 after contrast), `T2w`, `FLAIR`, `PD`, `T2star`, ...; other sequences
+            after contrast end in `c`, too.
+        reason: why the sequence is `unknown`, or `""`.
+    """
+    named = entities(name)
+    suffix = name.rpartition("_")[2]
+    if part := complex_part(name):
+        return UNKNOWN, f"the {part} of the signal, not its magnitude"
+    if suffix in BIDS_SUFFIXES and (named or _is_bids_only(suffix)):
+        return bids_sequence(named, suffix)
+    if suffix == "UNIT1":
+        return "UNIT1", ""
+    if "inv" in named:
+        return UNKNOWN, f"an inversion image (inv-{named['inv']})"
+    words = _words(_ENTITY.sub("", name))
+    candidates = {kind for kind, _ in _matches(words, _STRONG)}
+    if named.get("task") and not candidates:
+        return "BOLD", ""
+    if not candidates:
+        candidates = {kind for kind, _ in _matches(_without_group(words), _WEAK)}
+    sequence = _decide(candidates, words)
+    if not sequence:
+        return UNKNOWN, _why_unknown(candidates, words)
+    contrast = named.get("ce", "").lower() not in {"", *_NO_CONTRAST} or _has_contrast(words, sequence)
+    return _after_contrast(sequence) if contrast else sequence, ""
+
+
+def bids_sequence(named: Mapping[str, str], suffix: str) -> tuple[str, str]:
+    """Return the sequence of a BIDS scan by its entities and suffix, and the reason where it is `unknown`.
+
+    Args:
+        named: entity -> label.
+        suffix: one of `BIDS_SUFFIXES`.
+    """
+    if "inv" in named:
+        return UNKNOWN, f"an inversion image (inv-{named['inv']}), not a whole {suffix}"
+    base = BIDS_SUFFIXES[suffix]
+    agent = named.get("ce", "").lower()
+    contrast = agent not in {"", *_NO_CONTRAST}
+    if not agent:  # some datasets name the agent in the free label of acq-
+        label = named.get("acq", "").lower()
+        contrast = bool(re.fullmatch(rf"(?:{_GADOLINIUM.pattern}|ce|t1ce|t1c|post)", label))
+    return _after_contrast(base) if contrast else base, ""
+
+
+def complex_part(name: str) -> str:
+    """Return `phase`, `real part`, ... where a name marks a scan as such a part of the signal, else `""`."""
+    part = entities(name).get("part", "").lower()
+    if part:
+        return "" if part.startswith("mag") else part
+    words = [word for word in _words(_ENTITY.sub("", name)) if not re.fullmatch(r"\d+|e\d+", word)]
+    return _COMPLEX_PART.get(words[-1], "") if words else ""
+
+
+def is_localizer(name: str) -> bool:
+    """Return True for a name of a localizer, scout or calibration: a few slices to plan by."""
+    named = entities(name)
+    if name.rpartition("_")[2] in BIDS_SUFFIXES:
+        words = _words(" ".join(named.get(key, "") for key in ("acq", "rec", "desc")))
+        return any(_LOCALIZER.fullmatch(word) for word in words)
+    words = _words(_ENTITY.sub("", name))
+    if any(_LOCALIZER.fullmatch(word) for word in words):
+        return True
+    return any(_LOCALIZER_WEAK.fullmatch(word) for word in words) and not _matches(words, _STRONG)
+
+
+def _is_bids_only(suffix: str) -> bool:
+    """Return True for a suffix that no other naming scheme has: it decides even after an odd id."""
+    return suffix in ("T1w", "T2w", "PDw", "T2starw", "inplaneT1", "inplaneT2")
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name in lower case; `T2*` and `T1+C` are words of their own kind."""
+    text = re.sub(r"(?i)t2\*", "t2star", name)
+    text = re.sub(r"(?i)\+ ?(c|gd|km)(?![a-z0-9])", " gd", text)
+    text = re.sub(r"(?i)(?<![a-z0-9])mp[-_ ]?2[-_ ]?rage", "mp2rage", text)
+    text = re.sub(r"(?i)(?<![a-z0-9])mp[-_ ]rage", "mprage", text)
+    text = re.sub(r"(?i)dark[-_ ]fluid", "darkfluid", text)
+    return [word.lower() for word in re.findall(r"[^\W_]+", text)]
+
+
+def _matches(words: Sequence[str], kinds: Sequence[tuple[str, re.Pattern[str]]]) -> list[tuple[str, int]]:
+    """Return the kinds that words name, with the place of each; what follows `to` or `in` is a target."""
+    result: list[tuple[str, int]] = []
+    for i, word in enumerate(words):
+        if word in _ONTO and result and i + 1 < len(words) and word != "space":
+            break
+        kind = next((kind for kind, pattern in kinds if pattern.fullmatch(word)), "")
+        if kind:
+            result.append((kind, i))
+    return result
+
+
+def _without_group(words: Sequence[str]) -> Sequence[str]:
+    """Return the words less a first `pd` before a number: the id of a person with Parkinson's disease."""
+    is_group = len(words) > 1 and words[0] == "pd" and words[1].isdigit()
+    return words[2:] if is_group else words
+
+
+def _decide(candidates: set[str], words: Sequence[str]) -> str:
+    """Return the one sequence of the candidates, or `""`; pairs that scanners use are resolved."""
+    if _is_map(words):
+        return ""
+    if candidates == {"T2w", "FLAIR"}:
+        return "FLAIR"
+    if candidates == {"T1w", "FLAIR"} and _is_t1_flair(words):
+        return "T1w"
+    if "MP2RAGE" in candidates and candidates <= {"MP2RAGE", "T1w", "UNIT1"}:
+        uniform = any(word in ("uni", "unit1", "uniden") for word in words)
+        return "UNIT1" if uniform or "UNIT1" in candidates else "MP2RAGE"
+    if candidates <= {"T2w", "T2star", "SWI"} and "T2w" in candidates:
+        star = {"star", "hemo", "fl2d", "medic", "gre"} & set(words)
+        return "T2star" if star or "T2star" in candidates else "T2w" if len(candidates) == 1 else ""
+    return next(iter(candidates)) if len(candidates) == 1 else ""
+
+
+def _why_unknown(candidates: set[str], words: Sequence[str]) -> str:
+    if _is_map(words):
+        return "a quantitative map, by its name"
+    return f"{' or '.join(sorted(candidates))} by its name" if candidates else "no sequence in its name"
+
+
+def _is_map(words: Sequence[str]) -> bool:
+    """Return True where a quantitative map is named: T1map, T1_map."""
+    return any(
+        _MAP.fullmatch(word) or (word in ("map", "maps", "mapping") and i and words[i - 1] in ("t1", "t2"))
+        for i, word in enumerate(words)
+    )
+
+
+def _is_t1_flair(words: Sequence[str]) -> bool:
+    """Return True for `ax T1 FLAIR`, a T1-weighted protocol; a first word T1 may be an id."""
+    return any(i > 1 and word == "flair" and words[i - 1] in ("t1", "t1w") for i, word in enumerate(words))
+
+
+def _has_contrast(words: Sequence[str], sequence: str) -> bool:
+    """Return True where words tell of a contrast agent, not negated and not of `post` treatment."""
+    if _PLAIN & set(words):
+        return False
+    kinds = _matches(words, (*_STRONG, *_WEAK))
+    first = min((i for kind, i in kinds if kind == sequence), default=len(words))
+    for i, word in enumerate(words):
+        if i and words[i - 1] in _NEGATION:
+            continue
+        glued = _T1.fullmatch(word)
+        if glued and glued["agent"]:
+            return True
+        if i and _GADOLINIUM.fullmatch(word):
+            return True
+        if sequence == "T1w" and i > first and _AFTER_T1.fullmatch(word) and _follows(words, first, i):
+            return True
+    return False
+
+
+def _follows(words: Sequence[str], first: int, i: int) -> bool:
+    """Return True where a short word such as `c` or `post` belongs to the T1 before it, not to an event."""
+    between = words[first + 1 : i]
+    descriptors = all(re.fullmatch(rf"{_BEFORE}|{_AFTER}+|\d+|mprage|spgr|fspgr", word) for word in between)
+    event = i + 1 < len(words) and bool(_EVENT_AFTER_POST.fullmatch(words[i + 1]))
+    return descriptors and not event
+
+
+def _after_contrast(sequence: str) -> str:
+    return f"{sequence.removesuffix('w')}c"

@@ -1,0 +1,181 @@
+import random
+import string
+
+import pytest
+
+from braindino.datasets.sequences import (
+    UNKNOWN,
+    bids_sequence,
+    complex_part,
+    entities,
+    is_localizer,
+    recognise,
+    sequence_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("subject1_FLAIR", "FLAIR"),
+        ("patient1_T2w", "T2w"),
+        ("visit1_flair", "FLAIR"),
+        ("p2_T2w", "T2w"),
+        ("part1_t2", "T2w"),
+        ("mt1234_FLAIR", "FLAIR"),
+        ("mt1234", UNKNOWN),
+        ("part1", UNKNOWN),
+        ("cat2_t1", "T1w"),
+        ("p12t1", UNKNOWN),
+        ("IXI012-HH-1211-T1", "T1w"),
+        ("IXI002-Guys-0828-PD", "PD"),
+        ("BraTS-GLI-00000-000-t2f", "FLAIR"),
+        ("BraTS-GLI-00000-000-t1n", "T1w"),
+        ("BraTS2021_0_t1ce", "T1c"),
+        ("UPENN-GBM-00001_11_T1GD", "T1c"),
+        ("OAS1_0001_MR1_mpr-1_anon", "T1w"),
+        ("MP-RAGE", "T1w"),
+        ("t1_mprage_sag_p2_iso", "T1w"),
+        ("t1_mprage_sag_iso_Gd", "T1c"),
+        ("3D_T1_SPGR", "T1w"),
+        ("sagT1MPRAGE", "T1w"),
+        ("Ax T2 FSE", "T2w"),
+        ("t2_tirm_tra_dark-fluid", "FLAIR"),
+        ("T2_FLAIR", "FLAIR"),
+        ("Ax_T1_FLAIR", "T1w"),
+        ("t1_FLAIR", UNKNOWN),
+        ("T1_T2", UNKNOWN),
+        ("T2_to_T1", "T2w"),
+        ("FLAIR_in_T1", "FLAIR"),
+        ("t2_space_sag", "T2w"),
+        ("T2*", "T2star"),
+        ("t2_fl2d_tra_hemo", "T2star"),
+        ("T1_map", UNKNOWN),
+        ("sub-1_T1map", UNKNOWN),
+        ("sub-1_UNIT1", "UNIT1"),
+        ("MP2RAGE_UNI_Images", "UNIT1"),
+        ("mp2rage_INV2", "MP2RAGE"),
+        ("sub-1_inv-1_T1w", UNKNOWN),
+        ("PD_001", UNKNOWN),
+        ("PD_001_t1", "T1w"),
+        ("ep2d_diff_3scan", "DWI"),
+        ("sub-1_task-rest_bold", "BOLD"),
+        ("TOF_3D", "MRA"),
+        ("SWI", "SWI"),
+        ("sub-1_space-T1w_FLAIR", "FLAIR"),
+        ("sub-1_acq-T2_T1w", "T1w"),
+        ("scan 7", UNKNOWN),
+    ],
+)
+def test_sequence_of_names(name: str, sequence: str) -> None:
+    assert sequence_of(name) == sequence
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("T1_post", "T1c"),
+        ("T1_post_op", "T1w"),
+        ("t1_pre", "T1w"),
+        ("T1_pre_contrast", "T1w"),
+        ("T1+C", "T1c"),
+        ("t1_non_contrast", "T1w"),
+        ("T1_without_contrast", "T1w"),
+        ("post_contrast_T1", "T1c"),
+        ("t1_km", "T1c"),
+        ("T1_C", "T1c"),
+        ("C_T1w", "T1w"),
+        ("T1_C001", "T1w"),
+        ("sub-1_ses-post_T1w", "T1w"),
+        ("sub-1_ce-gadolinium_T1w", "T1c"),
+        ("sub-1_ce-none_T1w", "T1w"),
+        ("sub-1_acq-gd_T1w", "T1c"),
+        ("sub-1_ce-gadolinium_FLAIR", "FLAIRc"),
+        ("FLAIR_gd", "FLAIRc"),
+        ("post_T1w", "T1w"),
+    ],
+)
+def test_sequence_of_scans_after_contrast(name: str, sequence: str) -> None:
+    assert sequence_of(name) == sequence
+
+
+def test_sequence_of_does_not_depend_on_the_id() -> None:
+    draw = random.Random(0)
+    words = [
+        "subject",
+        "patient",
+        "visit",
+        "part",
+        "pat",
+        "mt",
+        "flairs",
+        "cat",
+        "ct",
+        "pt",
+        "set",
+        "at",
+        "T",
+    ]
+    ids = {f"{word}{number}" for word in words for number in (1, 2, 10, 12, 123)}
+    ids |= {
+        "".join(draw.choices(string.ascii_letters, k=draw.randint(1, 6)))
+        + "".join(draw.choices(string.digits, k=draw.randint(1, 4)))
+        for _ in range(1000)
+    }
+    ids = {name for name in ids if sequence_of(name) == UNKNOWN}  # T1 and FLAIR2 are no ids
+    assert len(ids) > 1000
+    for name in ids:
+        for sequence, word in (("T1w", "T1w"), ("FLAIR", "flair"), ("T2w", "t2"), ("T1c", "t1ce")):
+            for text in (f"{name}_{word}", f"{word}_{name}", f"{name}-{word}", f"x {name} {word}"):
+                assert sequence_of(text) == sequence, text
+
+
+def test_recognise_gives_the_reason_for_unknown() -> None:
+    assert recognise("scan7") == (UNKNOWN, "no sequence in its name")
+    assert recognise("T1_T2") == (UNKNOWN, "T1w or T2w by its name")
+    assert recognise("T1_map") == (UNKNOWN, "a quantitative map, by its name")
+    assert recognise("sub-1_part-phase_T1w") == (UNKNOWN, "the phase of the signal, not its magnitude")
+    assert recognise("sub-1_inv-2_MP2RAGE") == (UNKNOWN, "an inversion image (inv-2)")
+    assert bids_sequence({"sub": "1", "inv": "1"}, "T1w")[0] == UNKNOWN
+
+
+def test_entities_are_those_of_bids() -> None:
+    assert entities("sub-01_ses-2_acq-x_run-1_T1w") == {"sub": "01", "ses": "2", "acq": "x", "run": "1"}
+    assert entities("IXI012-HH-1211-T1") == {}
+    assert entities("mysub-01_T1w") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("sub-1_part-phase_T1w", "phase"),
+        ("sub-1_part-mag_T1w", ""),
+        ("sub-1_part-real_T2w", "real"),
+        ("4_swi_e1_ph", "phase"),
+        ("swi_imaginary", "imaginary part"),
+        ("phase_1_T1w", ""),
+        ("phase-contrast_T1", ""),
+    ],
+)
+def test_complex_part(name: str, part: str) -> None:
+    assert complex_part(name) == part
+
+
+@pytest.mark.parametrize(
+    ("name", "localizer"),
+    [
+        ("localizer_41_ab12cd34", True),
+        ("AAHead_Scout", True),
+        ("3-plane loc", True),
+        ("T1_localizer", True),
+        ("Survey", True),
+        ("sub-1_acq-scout_T1w", True),
+        ("survey_001_T1", False),
+        ("scout_01_T1w", False),
+        ("loc_001_flair", False),
+        ("locus1", False),
+        ("t1_mprage", False),
+    ],
+)
+def test_is_localizer(name: str, localizer: bool) -> None:
+    assert is_localizer(name) == localizer
