@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from braindino import documents
 from braindino.errors import BraindinoError
 from braindino.locks import lock_file, machine
 
@@ -151,12 +152,44 @@ def write_json_once(path: Path, value: Any) -> None:
         first.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; raises BraindinoError naming the file if it is not JSON."""
+def read_json(path: Path, shape: Any = Any) -> Any:
+    """Read a JSON file of a declared shape.
+
+    Args:
+        path: the file.
+        shape: what it must contain, usually a `TypedDict`; see `documents.check`.
+
+    Raises:
+        BraindinoError: not JSON, or of another shape; the message names the file and the key.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BraindinoError(f"{path}: not valid JSON ({error}); it was damaged or edited.") from None
+        return documents.read_json(path, shape)
+    except documents.DocumentError as error:
+        raise BraindinoError(f"{error}.") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values; raises BraindinoError with file and line, see `documents`."""
+    try:
+        return documents.read_yaml(path)
+    except documents.DocumentError as error:
+        raise BraindinoError(f"{error}.") from None
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8; raises BraindinoError naming the file, see `documents`."""
+    try:
+        return documents.read_text(path)
+    except documents.DocumentError as error:
+        raise BraindinoError(f"{error}.") from None
+
+
+def check_shape(value: Any, shape: Any, source: Path | str) -> None:
+    """Raise BraindinoError naming `source` and the key unless `value` has a declared shape."""
+    try:
+        documents.check(value, shape, str(source))
+    except documents.DocumentError as error:
+        raise BraindinoError(f"{error}.") from None
 
 
 def digest_of_json(value: Any) -> str:

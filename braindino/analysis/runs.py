@@ -1,6 +1,5 @@
 """Run folders of finished probes: what is in them, and which of them belong to one model."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from braindino.analysis.predictions import one_scale, read_predictions
+from braindino.analysis.shapes import BenchOrder, Environment, Results, check_results
+from braindino.documents import check, read_json, read_yaml
 
 PREDICTIONS = "predictions.csv"
 BENCH = "bench.json"
@@ -27,51 +27,63 @@ class Run:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """All rows of predictions.csv, checked, on `one_scale`."""
-        return one_scale(read_predictions(self.path / PREDICTIONS))
+        return one_scale(read_predictions(self.file(PREDICTIONS)))
 
     @cached_property
     def results(self) -> dict[str, Any]:
         """results.json; ValueError if it is not there, damaged, or of an earlier version."""
-        results: dict[str, Any] = self._json("results.json")
+        results: dict[str, Any] = self._json("results.json", dict[str, Any])
         absent = [key for key in NEEDED if key not in results]
         if absent:
             raise ValueError(
                 f"{self.path}: results.json has no {absent[0]!r}, it is of an earlier version; the same "
                 "`braindino probe` again completes it"
             )
+        file = str(self.path / "results.json")
+        check(results, Results, file)
+        check_results(results, file)
         return results
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.yaml, or nothing where there is none."""
-        path = self.path / "config.yaml"
-        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path = self.file("config.yaml")
+        return read_yaml(path) if path.is_file() else {}
 
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
         """What environment.json tells of every start of the run, the last one last."""
-        if not (self.path / "environment.json").is_file():
+        if not self.file("environment.json").is_file():
             return []
-        return list(self._json("environment.json")["starts"])
+        return list(self._json("environment.json", Environment)["starts"])
 
     @property
     def task(self) -> str:
         """The name that the run was given (`run.name`), else that of the folder two above."""
-        return str(self.config.get("run", {}).get("name") or self.path.resolve().parent.parent.name)
+        run = self.config.get("run")
+        name = run.get("name") if isinstance(run, dict) else None
+        return str(name or self.path.resolve().parent.parent.name)
 
     @property
     def encoder(self) -> str:
         """The encoder's name: that of the folder above."""
         return self.path.resolve().parent.name
 
-    def _json(self, name: str) -> Any:
+    def file(self, name: str) -> Path:
+        """The path of a file in the run folder; ValueError if it is a link that leads out of the folder."""
         path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise ValueError(
+                f"{path}: a link that leads out of the run folder, which is not followed; put the file "
+                "itself there"
+            )
+        return path
+
+    def _json(self, name: str, shape: Any) -> Any:
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(self.file(name), shape)
         except FileNotFoundError:
             raise ValueError(f"{self.path}: no {name}; the run is not finished") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: not valid JSON ({error}); it was damaged or edited") from None
 
 
 def find_runs(path: Path) -> list[Run]:
@@ -101,12 +113,7 @@ def _planned(path: Path) -> dict[Path, int]:
     """Run folder -> its place in the `bench.json` of a bench; empty where there is none."""
     if not (path / BENCH).is_file():
         return {}
-    try:
-        studies = json.loads((path / BENCH).read_text(encoding="utf-8"))["studies"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path / BENCH}: damaged or edited ({error}); `braindino bench` writes it"
-        ) from None
+    studies = read_json(path / BENCH, BenchOrder)["studies"]
     return {path / study["folder"]: place for place, study in enumerate(studies)}
 
 

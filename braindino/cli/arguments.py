@@ -7,8 +7,9 @@ import yaml
 from lightning.pytorch import Trainer
 
 from braindino.cli.configs import config_files
-from braindino.cli.keys import check_keys, keys_of, nest, read_yaml
+from braindino.cli.keys import check_keys, keys_of, nest
 from braindino.cli.run_folder import FitOptions, ProbeOptions
+from braindino.files import read_yaml
 
 
 def check_arguments(verb: str, arguments: Sequence[str]) -> None:

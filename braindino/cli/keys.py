@@ -6,30 +6,10 @@ import inspect
 import typing
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from pathlib import Path
 from types import UnionType
 from typing import Any
 
-import yaml
-
 from braindino.errors import BraindinoError
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A config file as a dictionary; raises BraindinoError with file and line if it is not YAML."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f", line {mark.line + 1}"
-        raise BraindinoError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)}).") from None
-    except UnicodeDecodeError as error:
-        raise BraindinoError(f"{path}: not a text file in UTF-8 ({error}).") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise BraindinoError(f"{path}: expected keys and values, found {type(content).__name__}.")
-    return content
 
 
 def check_keys(given: Mapping[str, Any], known: Mapping[str, Any], source: str, prefix: str = "") -> None:

@@ -121,12 +121,14 @@ def _admit(
     import pandas as pd
 
     from braindino.files import read_json
-    from braindino.probing.conformity import TRAINING_SCANS, check_scan
+    from braindino.probing.conformity import TRAINING_SCANS, Reference, check_scan
     from braindino.probing.new_cases import Refused, choose_scans
     from braindino.scans.measures import measure
     from braindino.scans.store import fill
 
-    training = read_json(probe.run / TRAINING_SCANS)
+    training: dict[str, Reference] = read_json(probe.run / TRAINING_SCANS, dict[str, Reference])
+    if absent := [name for name in probe.modalities if name not in training]:
+        raise BraindinoError(f"{probe.run / TRAINING_SCANS}: key {absent[0]!r} is missing.")
     may_miss = [name for name in probe.modalities if training[name]["missing"] > 0]
     chosen = {name: choose_scans(name, scans, probe.modalities, may_miss) for name, scans in cases.items()}
     wanted = [

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import braindino
+from braindino.analysis.shapes import Environment
 from braindino.cli.checkpoint_files import remove_partial
 from braindino.cli.slurm import slurm_id
 from braindino.errors import BraindinoError
@@ -145,7 +146,7 @@ def in_use(folder: Path) -> Iterator[None]:
 def write_environment(folder: Path) -> None:
     """`environment.json`: versions, machine and the exact command; earlier starts of the run are kept."""
     path = folder / "environment.json"
-    starts = read_json(path)["starts"] if path.is_file() else []
+    starts = read_json(path, Environment)["starts"] if path.is_file() else []
     write_json(path, {"starts": [*starts, environment()]})
 
 

@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from braindino.errors import BraindinoError
 from braindino.files import read_json, remove_leftovers, write_json
 from braindino.locks import LOCK, SILENT, is_locked, locked, machine
 
 STATE = "state.json"
+
+
+class _State(TypedDict):
+    """state.json; host and pid of a run that is running."""
+
+    state: Literal["running", "done", "failed", "interrupted"]
+    host: NotRequired[str]
+    pid: NotRequired[int]
+    reason: NotRequired[str]
 
 
 @contextmanager
@@ -58,11 +67,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     path = folder / STATE
     if not path.is_file():
         return {"state": "not started"}
-    known = read_json(path)
-    if not isinstance(known, dict) or not isinstance(known.get("state"), str):
-        raise BraindinoError(
-            f"{path}: no state of a run in it; remove it, and the run counts as not started."
-        )
+    known: dict[str, Any] = read_json(path, _State)
     if known["state"] != "running":
         return known
     return known if _is_running(folder, known) else {**known, "state": "interrupted"}

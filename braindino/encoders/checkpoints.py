@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors.torch
 import timm
@@ -29,7 +29,7 @@ from braindino.encoders.weight_files import (
     vit_weights,
 )
 from braindino.errors import BraindinoError
-from braindino.files import read_json
+from braindino.files import check_shape, read_json, read_text
 from braindino.scans.preprocessing import Preprocessing
 
 WEIGHTS = "model.safetensors"
@@ -40,6 +40,26 @@ _log = logging.getLogger(__name__)
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 # What stands beside the network in files of timm's and DINOv2's: classifiers, the token of masked patches.
 _BESIDE = ("head.", "head_dist.", "fc_norm.", "mask_token")
+
+
+class _Described(TypedDict):
+    """What a checkpoint of `fit` and an export say of their encoder."""
+
+    architecture: str
+    model_args: dict[str, Any]
+    preprocessing: dict[str, Any]
+
+
+class _Braindino(TypedDict):
+    preprocessing: dict[str, Any]
+
+
+class _Config(TypedDict):
+    """config.json of an export."""
+
+    architecture: str
+    model_args: dict[str, Any]
+    braindino: _Braindino
 
 
 def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0) -> Encoder:
@@ -216,39 +236,47 @@ def _any_size(architecture: str) -> dict[str, Any]:
     return {} if "dinov3" in architecture else {"dynamic_img_size": True}
 
 
-def _build(described: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> ViTEncoder:
+def _build(
+    described: Mapping[str, Any], weights: Mapping[str, Tensor], source: str, description: str
+) -> ViTEncoder:
+    """The encoder that the file `description` describes, with the weights that came from `source`."""
+    check_shape(described, _Described, description)
     arguments = dict(described["model_args"])
-    model = create_vit(described["architecture"], **arguments)
+    contract = Preprocessing.from_file(described["preprocessing"], description)
+    try:
+        model = create_vit(described["architecture"], **arguments)
+    except BraindinoError as error:
+        raise BraindinoError(f"{description}: {error}") from error
     fit_weights(model, weights, source)
-    contract = Preprocessing.from_dict(described["preprocessing"])
     return ViTEncoder(model, contract, described["architecture"], arguments)
 
 
 def _from_checkpoint(path: Path) -> ViTEncoder:
     described, weights, content = describe_checkpoint(path)
-    encoder = _build(described, weights, str(path))
+    encoder = _build(described, weights, str(path), str(path))
     people = content.get("pretraining_people")
     encoder.pretraining_people = None if people is None else frozenset(people)
     return encoder
 
 
 def _from_export(folder: Path) -> ViTEncoder:
-    config = read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG, dict[str, Any])
     for entry in ("braindino", "architecture", "model_args"):
         if entry not in config:
             raise BraindinoError(
                 f"{folder / CONFIG}: no entry {entry!r}: not a folder made by `braindino export`."
             )
+    check_shape(config, _Config, folder / CONFIG)
     own = config["braindino"]
     described = {
         "architecture": config["architecture"],
         "model_args": {**config["model_args"], **({NORM_EPS: own[NORM_EPS]} if NORM_EPS in own else {})},
         "preprocessing": own["preprocessing"],
     }
-    encoder = _build(described, read_file(folder / WEIGHTS), str(folder / WEIGHTS))
+    encoder = _build(described, read_file(folder / WEIGHTS), str(folder / WEIGHTS), str(folder / CONFIG))
     people = folder / PEOPLE
     if people.is_file():
-        encoder.pretraining_people = frozenset(people.read_text(encoding="utf-8").splitlines())
+        encoder.pretraining_people = frozenset(read_text(people).splitlines())
     return encoder
 
 

@@ -54,8 +54,11 @@ def create_vit(
         arguments["drop_path_rate"] = drop_path
     try:
         model: nn.Module = timm.create_model(architecture, pretrained=False, **arguments)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise BraindinoError(f"timm cannot build {architecture} with {arguments}: {error}") from error
+    except Exception as error:  # of many kinds: timm hands arguments on to whatever uses them
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise BraindinoError(
+            f"timm cannot build {architecture} with {str(arguments)[:400]}: {reason}"
+        ) from error
     if norm_eps is not None:
         _set_norm_eps(model, norm_eps)
     return model

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,16 @@ QUIET = {
 }
 
 
+class CellFacts(TypedDict):
+    """cell.json."""
+
+    seed: int
+    fraction: float
+    fold: NotRequired[int | None]
+    train_cases: int
+    train_people: int
+
+
 class CellError(BraindinoError):
     """One cell cannot be trained; the others may."""
 
@@ -61,11 +71,22 @@ class Cell:
 
         folds: only those of a seed and fraction of which so many folds are done.
         """
-        facts = [read_json(file) for file in root.glob("seed*/cell.json")]
-        cells = [cls(root, fact["seed"], fact["fraction"], fact.get("fold")) for fact in facts]
+        cells = [cls._of(file) for file in sorted(root.glob("seed*/cell.json"))]
         done = Counter((cell.fraction, cell.seed) for cell in cells)
         whole = [cell for cell in cells if done[cell.fraction, cell.seed] == (folds or 1)]
         return sorted(whole, key=lambda cell: (cell.fraction, cell.seed, cell.fold or 0))
+
+    @classmethod
+    def _of(cls, file: Path) -> "Cell":
+        """The cell whose `cell.json` this is."""
+        facts = read_json(file, CellFacts)
+        cell = cls(file.parent.parent, facts["seed"], facts["fraction"], facts.get("fold"))
+        if cell.folder != file.parent:
+            raise BraindinoError(
+                f"{file}: names the cell {cell.folder.name}, but lies in {file.parent.name}; it was damaged "
+                f"or edited.\nRemove {file.parent} and run the same `braindino probe` again."
+            )
+        return cell
 
     @property
     def names(self) -> dict[str, int | float]:
@@ -89,7 +110,13 @@ class Cell:
 
     def read(self) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Predictions and training facts of a cell that is done."""
-        return read_predictions(self.folder / "predictions.csv"), read_json(self.folder / "cell.json")
+        try:
+            predictions = read_predictions(self.folder / "predictions.csv")
+        except ValueError as error:
+            raise BraindinoError(
+                f"{error}.\nRemove {self.folder} and run the same `braindino probe` again."
+            ) from None
+        return predictions, read_json(self.folder / "cell.json", CellFacts)
 
     def write(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,16 @@ SLACK = (0.1, 0.25)  # the range is widened by so much of its larger end and of 
 AGREE = 0.9  # of the training scans, for skull stripping to be a rule of theirs
 MOST_OBLIQUE = 30.0  # degrees; slices then run half way between two planes
 _UNITS = {"spacing": " mm", "shape": " voxels"}
+
+
+class Reference(TypedDict):
+    """A modality's part of `training_scans.json`."""
+
+    scans: int
+    missing: float
+    stripped: float | None
+    axes: list[str]
+    range: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ def check_scan(found: Mapping[str, Any], reference: Mapping[str, Any], native: b
         native: whether the encoder takes the axes as they are stored, so that other axes cannot be turned.
     """
     told = _orientation(found, reference, native)
-    if reference["scans"] == 0:
+    if reference["scans"] == 0 or reference["stripped"] is None:
         return told
     why = more_than_brain(dict(found))
     if why and reference["stripped"] >= AGREE:
@@ -111,7 +121,7 @@ def _outside(check: str, found: Mapping[str, Any], reference: Mapping[str, Any])
     told = []
     for name, (low, high) in reference["range"].items():
         kind, _, part = name.partition("/")
-        if kind != check:
+        if kind != check or name not in found:
             continue
         slack = SLACK[0] * max(abs(low), abs(high)) + SLACK[1] * (high - low)
         if low - slack <= found[name] <= high + slack:

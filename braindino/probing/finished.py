@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder, read_file
 from braindino.encoders.published import HUB
 from braindino.errors import BraindinoError
-from braindino.files import read_json, write_json
+from braindino.files import check_shape, read_json, write_json
 from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import WEIGHTS, Cell
 from braindino.probing.heads import Head
@@ -26,6 +26,39 @@ from braindino.scans.preprocessing import Preprocessing
 RECIPE = "probe.json"
 OWN_CLASSES = "braindino.probing."  # heads and poolings that a recipe may name without being trusted
 _FORMAT = 1
+
+
+class Part(TypedDict):
+    """A head or a pooling."""
+
+    class_path: str
+    init_args: dict[str, Any]
+
+
+class EncoderRecord(TypedDict):
+    """The encoder that a probe stands on."""
+
+    spec: str
+    folder: str
+    digest: str
+    preprocessing: dict[str, Any]
+
+
+class Recipe(TypedDict):
+    """probe.json."""
+
+    format: int
+    task: Literal["classification", "regression", "survival", "segmentation"]
+    target: list[str]
+    classes: list[str]
+    modalities: list[str]
+    encoder: EncoderRecord
+    strip_cmd: str | None
+    head: Part
+    pooling: Part | None
+    standardise: bool
+    unfreeze: Any
+    folds: int | None
 
 
 @dataclass(frozen=True)
@@ -127,9 +160,10 @@ def load_probe(
             "Name the folder that `braindino probe` printed as its run folder; one of an earlier version is "
             "completed by running its probe again in a new folder."
         )
-    facts = read_json(run / RECIPE)
+    facts = read_json(run / RECIPE, dict[str, Any])
     if facts.get("format") != _FORMAT:
         raise BraindinoError(f"{run / RECIPE}: format {facts.get('format')}, expected {_FORMAT}.")
+    check_shape(facts, Recipe, run / RECIPE)
     for part in ("head", "pooling"):
         if facts[part] is not None:
             _check_class(facts[part]["class_path"], run, trust)
@@ -184,7 +218,7 @@ def _load_encoder(run: Path, known: dict[str, Any], given: str | None) -> Encode
         if not Path(spec).exists() and (Path(known["folder"]) / spec).exists():
             spec = str(Path(known["folder"]) / spec)
     try:
-        encoder = load_encoder(spec, Preprocessing.from_dict(known["preprocessing"]))
+        encoder = load_encoder(spec, Preprocessing.from_file(known["preprocessing"], run / RECIPE))
     except BraindinoError as error:
         if given is not None:
             raise

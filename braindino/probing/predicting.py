@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,16 @@ from braindino.probing.pooling import Pooling
 from braindino.scans.store import Store
 
 TRUTH = ("target", "time", "event")  # columns of a head's rows that a new case has none of
+
+
+class _Protocol(TypedDict):
+    precision: Literal["float32", "bfloat16"]
+
+
+class _Settings(TypedDict):
+    """What of study.json says how features are made."""
+
+    protocol: _Protocol
 
 
 @dataclass
@@ -58,7 +68,7 @@ def predict_cases(
     modules = {cell: module.to(device) for cell, module in probe.modules.items()}
     pooling = next(iter(modules.values())).pooling
     if isinstance(pooling, Pooling) and any(module.network is None for module in modules.values()):
-        precision: Precision = read_json(probe.run / "study.json")["protocol"]["precision"]
+        precision: Precision = read_json(probe.run / "study.json", _Settings)["protocol"]["precision"]
         keys = [key for scans in cases.values() for key in scans.values()]
         features: Mapping[str, Tensor] = extract(
             probe.encoder, store, keys, store.path / "features", batch_size=batch_size,

@@ -32,7 +32,7 @@ def keep_settings(path: Path, settings: dict[str, Any]) -> None:
     if not path.is_file():
         write_json(path, settings)
         return
-    before, now = _flat(read_json(path)), _flat(settings)
+    before, now = _flat(read_json(path, dict[str, Any])), _flat(settings)
     changed = [
         f"{name}: {before.get(name)} there, {now.get(name)} now"
         for name in sorted(before.keys() | now.keys())

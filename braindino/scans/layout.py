@@ -7,15 +7,45 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from braindino.errors import BraindinoError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.scans.preprocessing import Prepared, Preprocessing
 from braindino.scans.reading import Scan
 
+_Row = tuple[float, float, float, float]
+_Window = tuple[float, float]
 ARRAY_HEADER = 128  # bytes before the slices in an .npy of three short axes
+
+
+class _Geometry(TypedDict):
+    shape: tuple[int, int, int]
+    affine: tuple[_Row, _Row, _Row, _Row]
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    grid: tuple[int, int, int]
+    windows: tuple[_Window, _Window, _Window]
+
+
+class _Sidecar(TypedDict):
+    """The JSON beside a scan's slices."""
+
+    source: str
+    sha256: str
+    depth: int
+    height: int
+    width: int
+    first: int
+    last: int
+    step: float
+    zero: float
+    spacing: tuple[float, float, float]
+    affine_source: str
+    geometry: _Geometry
+    stats: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -116,5 +146,11 @@ class StoreLayout:
 
     def read_sidecar(self, key: str) -> dict[str, Any]:
         """The sidecar of a key."""
-        sidecar: dict[str, Any] = read_json(self.sidecar(key))
+        file = self.sidecar(key)
+        try:
+            sidecar: dict[str, Any] = read_json(file, _Sidecar)
+        except FileNotFoundError:
+            raise BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it.") from None
+        except BraindinoError as error:
+            raise BraindinoError(f"{error}\nRemove it and run `braindino prepare` again.") from None
         return sidecar

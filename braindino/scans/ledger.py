@@ -57,9 +57,11 @@ def read_ledger(folder: Path) -> dict[str, Record]:
         for line in file.read_bytes().splitlines():
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if not isinstance(record, dict) or not {"path", "time"} <= record.keys():
+            if not isinstance(record, dict):
+                continue
+            if not isinstance(record.get("path"), str) or not isinstance(record.get("time"), int):
                 continue
             known = latest.get(record["path"])
             if known is None or record["time"] >= known["time"]:

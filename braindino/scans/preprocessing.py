@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 import numpy as np
 
 from braindino.errors import BraindinoError
-from braindino.files import digest_of_json
+from braindino.files import check_shape, digest_of_json
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,20 @@ SMALLEST_PLANE = 4  # voxels; a plane thinner than this shows no anatomy, howeve
 def _require(good: bool, field: str, value: Any, expected: str) -> None:
     if not good:
         raise BraindinoError(f"preprocessing: {field} is {value!r}, expected {expected}")
+
+
+class _Written(TypedDict, total=False):
+    """A contract as JSON has it."""
+
+    orientation: str
+    slice_axes: list[int]
+    clip: list[float]
+    normalise: str
+    depth: int | None
+    size: list[int]
+    spacing: float | None
+    centre: str
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,15 @@ class Preprocessing:
                 f"preprocessing: unknown key {', '.join(unknown)}; there are {', '.join(sorted(known))}"
             )
         return cls(**value)
+
+    @classmethod
+    def from_file(cls, value: Any, source: object) -> Self:
+        """The inverse of `to_dict` for content of a file, which errors name."""
+        check_shape(value, _Written, f"{source}: preprocessing")
+        try:
+            return cls.from_dict(value)
+        except BraindinoError as error:
+            raise BraindinoError(f"{source}: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: lists for tuples."""

@@ -1,12 +1,18 @@
 """What a store's ledger holds of each scan, and whether the scan's file is still the one that was read."""
 
 import re
+from typing import Any
 
 from braindino.scans.layout import StoreLayout
 from braindino.scans.ledger import Record, clock_lag, read_ledger
 from braindino.scans.reading import ScanError, Signature, content_digest, signature
 
 _KEY = re.compile(r"[0-9a-f]{40}")
+_IDENTITY = ("dataset", "subject", "session", "modality", "group")
+_MEASURES = {
+    **dict.fromkeys(("depth", "height", "width", "first", "last"), int),
+    **dict.fromkeys(("step", "zero"), (int, float)),
+}
 
 
 class StoreRecords:
@@ -28,8 +34,7 @@ class StoreRecords:
         """The latest record of each scan: with a `key` when it is prepared, else with a `reason`."""
         if self._by_path is None:
             records = read_ledger(self._layout.ledger)
-            # Keys become names of files: in a store from elsewhere they must not be able to lead out of it.
-            records = {p: r for p, r in records.items() if "key" not in r or _is_key(r["key"])}
+            records = {p: r for p, r in records.items() if _is_whole(r)}
             self._lag = clock_lag(records)
             self._attempts = {p: r for p, r in records.items() if "attempts" in r}
             self._by_path = {p: r for p, r in records.items() if p not in self._attempts}
@@ -71,5 +76,17 @@ class StoreRecords:
             return False
 
 
-def _is_key(key: object) -> bool:
-    return isinstance(key, str) and _KEY.fullmatch(key) is not None
+def _is_whole(record: Record) -> bool:
+    """Return whether a record has all that is read of it; a damaged one counts as none.
+
+    Keys become names of files: in a store from elsewhere they must not be able to lead out of it.
+    """
+    kinds: dict[str, Any] = {"bytes": int, "mtime_ns": int}
+    if "attempts" in record:
+        kinds |= {"attempts": int}
+    else:
+        kinds |= dict.fromkeys(_IDENTITY, str)
+        kinds |= _MEASURES if "key" in record else {"reason": str, "lasting": bool}
+    if "key" in record and not (isinstance(record["key"], str) and _KEY.fullmatch(record["key"])):
+        return False
+    return all(isinstance(record.get(name), kind) for name, kind in kinds.items())

@@ -5,13 +5,20 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from braindino.errors import BraindinoError
-from braindino.files import can_write, is_read_only, read_json, write_if_changed, write_json_once
+from braindino.files import (
+    can_write,
+    check_shape,
+    is_read_only,
+    read_json,
+    write_if_changed,
+    write_json_once,
+)
 from braindino.scans.geometry import Geometry
 from braindino.scans.layout import ARRAY_HEADER, StoreLayout
 from braindino.scans.ledger import Record, ledger_stamp
@@ -29,6 +36,13 @@ INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
 REJECT_COLUMNS = ("path", "reason", *IDENTITY)
 OPEN_MAPS = 64
 _FORMAT = 2  # 2: the part of a scan that its grid covers is in the sidecar
+
+
+class _Contract(TypedDict):
+    """contract.json."""
+
+    preprocessing: dict[str, Any]
+    strip_cmd: str | None
 
 
 class Store:
@@ -104,14 +118,15 @@ class Store:
                 f"{path}: no store there (no contract.json).\n"
                 f"Make one with `braindino prepare manifest.csv --store {path}`"
             )
-        content = read_json(file)
+        content = read_json(file, dict[str, Any])
         if content.get("format") != _FORMAT:
             raise BraindinoError(
                 f"{file}: format {content.get('format')}, expected {_FORMAT}; make a new store"
             )
         if not {"preprocessing", "strip_cmd"} <= content.keys():
             raise BraindinoError(f"{file}: damaged or edited, no contract in it; make a new store")
-        contract = Preprocessing.from_dict(content["preprocessing"])
+        check_shape(content, _Contract, file)
+        contract = Preprocessing.from_file(content["preprocessing"], file)
         store = cls(StoreLayout(root, contract, content["strip_cmd"]), may_strip=strip_cmd is not None)
         if strip_cmd is not None:
             store.check_strip_cmd(strip_cmd)

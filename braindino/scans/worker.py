@@ -8,6 +8,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from braindino.errors import BraindinoError
 from braindino.scans.layout import StoreLayout
 from braindino.scans.ledger import LedgerWriter, Record
 from braindino.scans.preprocessing import preprocess
@@ -119,7 +120,7 @@ class Worker:
         try:
             sidecar = self._layout.read_sidecar(key)
             return sidecar if self._layout.holds(key, sidecar["depth"]) else None
-        except (OSError, ValueError, KeyError):
+        except (OSError, BraindinoError):
             return None
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from braindino.cli.keys import check_keys, import_class, keys_of, nest, read_yaml
+from braindino.cli.keys import check_keys, import_class, keys_of, nest
 from braindino.errors import BraindinoError
+from braindino.files import read_yaml
 
 
 @dataclass

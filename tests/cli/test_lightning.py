@@ -150,7 +150,7 @@ def test_without_a_config_it_says_where_to_start(capsys: pytest.CaptureFixture[s
 
 def test_every_shipped_config_has_known_keys_only() -> None:
     from braindino.cli.arguments import check_arguments
-    from braindino.cli.keys import read_yaml
+    from braindino.files import read_yaml
 
     for path in shipped_configs().values():
         verb = "fit" if "class_path" in read_yaml(path)["model"] else "probe"

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from braindino.analysis.shapes import BenchRecord
 from braindino.cli.configs import find_config
-from braindino.cli.keys import read_yaml, unknown_key
+from braindino.cli.keys import unknown_key
 from braindino.errors import BraindinoError
-from braindino.files import read_json, write_json
+from braindino.files import read_json, read_yaml, write_json
 
 KEYS = ("out", "encoders", "tasks", "seeds", "fractions")
 TASK_KEYS = ("config", "name")  # of a task; every other key is an override
@@ -118,7 +119,7 @@ _KINDS = (("seeds", int), ("fractions", float))
 
 def planned(out: Path) -> list[tuple[str, str, Path, int]]:
     """Task, encoder, run folder and number of cells of every study of the bench in `out`."""
-    known = read_json(out / SNAPSHOT)
+    known: BenchRecord = read_json(out / SNAPSHOT, BenchRecord)
     return [
         (study["task"], study["encoder"], out / study["folder"], known["cells"]) for study in known["studies"]
     ]

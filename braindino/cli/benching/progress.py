@@ -8,16 +8,36 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
-from typing import Any
-
-import yaml
+from typing import NotRequired, TypedDict
 
 from braindino.cli.benching.plan import Study
 from braindino.cli.state import read_state
 from braindino.errors import BraindinoError
+from braindino.files import check_shape, read_yaml
 
 LOOK = 2.0  # seconds between two looks at the run folders
 LONGEST_GAP = 10  # times the median, above which the time between two cells was a pause
+
+
+class _Folds(TypedDict):
+    folds: NotRequired[int | None]
+    fold: NotRequired[int | None]
+
+
+class _Data(TypedDict):
+    init_args: NotRequired[_Folds | None]
+
+
+class _Repeats(TypedDict):
+    seeds: list[int]
+    fractions: list[float]
+
+
+class _ProbeConfig(TypedDict):
+    """What of config.yaml says how many cells a probe has."""
+
+    probe: _Repeats
+    data: _Data
 
 
 @dataclass(frozen=True)
@@ -53,11 +73,11 @@ def asked_cells(folder: Path) -> int:
     path = folder / "config.yaml"
     if not path.is_file():
         raise BraindinoError(f"{folder}: no run folder (no config.yaml).")
-    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    try:
-        protocol, data = config["probe"], config["data"].get("init_args", {})
-    except KeyError:
-        raise BraindinoError(f"{path}: not the config of a probe.") from None
+    config = read_yaml(path)
+    if "probe" not in config:
+        raise BraindinoError(f"{path}: not the config of a probe.")
+    check_shape(config, _ProbeConfig, path)
+    protocol, data = config["probe"], config["data"].get("init_args") or {}
     folds = data.get("folds") if data.get("fold") is None else None
     return len(protocol["seeds"]) * len(protocol["fractions"]) * (folds or 1)
 

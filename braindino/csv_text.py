@@ -1,0 +1,75 @@
+"""Write CSV and TSV whose text cells no spreadsheet takes for a formula, and read them back exactly.
+
+Spreadsheet programs run a cell as a formula that begins with `=`, `+`, `-` or `@` (or a tab, a line break,
+or such a sign after spaces), and cells come from file names, headers and tables of strangers. An apostrophe
+in front makes text of it; `restore` takes it off again. Numbers, also in columns of text, stay as they are.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# With their full-width forms, which some spreadsheet programs read alike.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)|[+-]", re.IGNORECASE)
+_FIRST = frozenset("'=+-@\t\r\n \v\f\uff1d\uff0b\uff0d\uff20")
+
+
+def neutralise(value: Any) -> Any:
+    """Return text that would be a formula with an apostrophe in front, and everything else as it is."""
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def restore(value: Any) -> Any:
+    """Return what `neutralise` was given."""
+    marked = isinstance(value, str) and value[:1] == "'" and _is_formula(value[1:])
+    return value[1:] if marked else value
+
+
+def _is_formula(text: str) -> bool:
+    """Whether text, apostrophes in front of it aside, begins like a formula and is no number."""
+    if text[:1] not in _FIRST:
+        return False
+    bare = text.lstrip("'")
+    return _FORMULA.match(bare) is not None and _NUMBER.fullmatch(bare) is None
+
+
+def csv_text(table: pd.DataFrame, separator: str = ",") -> str:
+    """Return a table as CSV with its column names, without its index, and with neutralised text."""
+    return neutralise_table(table).to_csv(index=False, lineterminator="\n", sep=separator)
+
+
+def neutralise_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose text, column names included, is neutralised."""
+    return _mapped(table, neutralise)
+
+
+def restore_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that was read from a CSV of `csv_text` as it was before it was written."""
+    return _mapped(table, restore)
+
+
+def neutralise_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one row, for a `csv.DictWriter`."""
+    return {neutralise(name): neutralise(value) for name, value in row.items()}
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _mapped(table: pd.DataFrame, change: Any) -> pd.DataFrame:
+    changed = table.copy(deep=False)
+    for place, kind in enumerate(table.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            column = table.iloc[:, place]
+            values = [change(value) for value in column]
+            if any(new is not old for new, old in zip(values, column, strict=True)):
+                changed.isetitem(place, _objects(values))
+    changed.columns = pd.Index([change(name) for name in table.columns], dtype=object)
+    return changed
