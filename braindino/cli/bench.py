@@ -63,19 +63,21 @@ def bench(
     if running:
         raise BraindinoError(
             f"{running[0].name} is being run already (`braindino status {asked.out}`).\n"
-            f"If it is not, remove {running[0].folder / 'state.json'}."
+            "Wait until it has ended; a study whose process was killed is not in the way."
         )
     from braindino.cli.benching import work
     from braindino.cli.benching.progress import cells_bar
+    from braindino.locks import locked
 
     if submit:
         ids = work.submit(left, cluster or {}, asked.out) if left else []
         print(f"submitted {len(ids)} studies: {', '.join(ids) or 'nothing is left'}")
         print(f"`braindino status {asked.out}` tells how far they are; this command again writes the table")
         return 0
-    with cells_bar(left, asked.cells):
-        failed = work.run_studies(left, jobs)
-    _write_table(asked.out, studies, resamples, jobs)
+    with locked(asked.out, "the folder of the bench"):
+        with cells_bar(left, asked.cells):
+            failed = work.run_studies(left, jobs)
+        _write_table(asked.out, studies, resamples, jobs)
     if failed:
         print(f"{len(failed)} of {len(studies)} studies failed; the same command tries them again")
     return 1 if failed else 0

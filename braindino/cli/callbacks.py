@@ -14,10 +14,11 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from braindino.cli.checkpoint_files import AtomicCheckpointIO, explained, partial_of, publish, remove
+from braindino.cli.checkpoint_files import partial_of, publish, remove
 from braindino.cli.ending import Ended, Ending
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.run_folder import FitOptions, write_environment
+from braindino.encoders.checkpoint_io import AtomicCheckpointIO, explained
 from braindino.encoders.run_checkpoints import checkpoint_name
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
@@ -91,8 +92,9 @@ class Checkpoints(ModelCheckpoint):
     after the same optimiser step, as a state in the middle of one could not be continued. A second Ctrl-C
     ends at once, as does a second SIGTERM while no checkpoint is written.
 
-    A checkpoint takes its name when the rows of `metrics.csv` up to its step are on disk: Lightning logs a
-    step after the callbacks, and a run killed in between would lose a row.
+    A checkpoint takes its name when the rows of `metrics.csv` up to its step, and of a validation after it,
+    are on disk: Lightning logs a step after the callbacks, and does not repeat a validation when it
+    continues, so that a run killed in between would lose a row.
     """
 
     def __init__(self, options: FitOptions) -> None:
@@ -167,9 +169,10 @@ class Checkpoints(ModelCheckpoint):
             raise Ended(self._sent, trainer.is_global_zero)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Publish the checkpoint of the last step."""
+        """Publish the checkpoint of a run that is to end, which may not have the time for a validation."""
         super().on_validation_start(trainer, pl_module)
-        self._publish(trainer)
+        if self._sent is not None:
+            self._publish(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Publish the checkpoint of the last step."""

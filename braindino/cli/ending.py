@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from braindino.cli.slurm import in_slurm_job
 
+TERMINATED = 128 + signal.SIGTERM  # exit code
 TWICE = 2.0  # seconds within which a second signal counts as the first
 
 
@@ -100,6 +101,27 @@ class Ending:
         if self._group is not None:
             dist.all_reduce(noted, op=dist.ReduceOp.MAX, group=self._group)
         return signal.Signals(int(noted)) if noted else None
+
+
+@contextmanager
+def ends_at_sigterm() -> Iterator[None]:
+    """End the block with exit code 143 at a SIGTERM, also while it waits for a loader.
+
+    Lightning's handler only notes the signal until the next batch; it calls this one too.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _print(text: str) -> None:

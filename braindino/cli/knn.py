@@ -160,7 +160,7 @@ def _names(specs: list[str]) -> list[str]:
     """Short names of encoders, each once."""
     names = [Path(spec).name.replace(":", "-") for spec in specs]
     if len(set(names)) < len(names):
-        names = ["-".join(Path(spec).parts[-2:]).replace(":", "-") for spec in specs]
+        names = ["-".join(Path(spec).parts[-2:]).replace(":", "-").replace("/", "") for spec in specs]
     if len(set(names)) < len(names):
         raise BraindinoError(f"--encoder: {specs[0]} is named twice; name different encoders.")
     return names

@@ -30,7 +30,7 @@ from braindino.cli.callbacks import (
     loggers_of,
 )
 from braindino.cli.configs import resolve_configs
-from braindino.cli.ending import Ended
+from braindino.cli.ending import Ended, ends_at_sigterm
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
@@ -65,7 +65,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     # every further GPU.
     given, sys.argv = sys.argv, [sys.argv[0], verb, *arguments]
     try:
-        with own_id():
+        with own_id(), ends_at_sigterm():
             return _run(verb, resolve_configs(arguments))
     finally:
         sys.argv = given

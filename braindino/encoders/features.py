@@ -18,6 +18,7 @@ from tqdm import tqdm
 from braindino.encoders.base import Encoder
 from braindino.encoders.feature_cache import FeatureCache, Features, Level, NotFiniteError, Precision
 from braindino.errors import BraindinoError
+from braindino.files import remove_leftovers
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
 
@@ -70,6 +71,7 @@ def extract(
         )
     wanted = list(dict.fromkeys(keys))
     kept = FeatureCache(cache, encoder, precision, level)
+    remove_leftovers(kept.folder, "*/.*.tmp")
     missing = [key for key in wanted if kept.read(key) is None]
     if missing:
         lost = _fill(kept, encoder, store, missing, batch_size, torch.device(device), progress, leave_out)

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 FOLDER = "checkpoints"
+PARTIAL = ".partial"  # ends the hidden name of a checkpoint that is not published yet
 METADATA = "meta.pt"  # in a sharded checkpoint, Lightning's file of all that is no tensor of the model
 _NAME = re.compile(r"step(\d+)(?:-v(\d+))?\.ckpt")  # Lightning adds -v1 where a name was taken
 

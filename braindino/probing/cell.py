@@ -27,6 +27,7 @@ from braindino.probing.segmentation.evaluation import measure_cases
 from braindino.probing.segmentation.examples import keep_examples
 from braindino.probing.segmentation.slices import CaseSlices
 from braindino.probing.selection import BestEpoch
+from braindino.probing.unfinished import Unfinished
 
 MakeTrainer = Callable[..., Trainer]
 EVALUATION_BATCH = 64  # cases
@@ -173,13 +174,19 @@ def train_cell(
         with _precision(data, protocol):
             module.build(data, labelled, cases.classes)
         precision = {"precision": "bf16-mixed"} if in_loop and protocol.precision == "bfloat16" else {}
-        trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=[best], **precision, **QUIET)
+        batches = data.loader(labelled, steps, shuffle=cell.seed)
+        unfinished = Unfinished(cell.folder, batches)
+        callbacks = [best, unfinished]
+        trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=callbacks, **precision, **QUIET)
         trainer.fit(
             module,
-            data.loader(labelled, steps, shuffle=cell.seed),
+            batches,
             data.loader(_numbers(cases.part(judge)), steps if in_loop else EVALUATION_BATCH),
+            ckpt_path=unfinished.start(),
+            weights_only=True,
         )
     if best.weights is None:
+        unfinished.remove()
         raise CellError(
             f"{cell.told}: no epoch had a finite validation loss.\nLower model.lr (now {module.recipe.lr})."
         )
@@ -198,6 +205,7 @@ def train_cell(
             keep_examples(cell.folder, module, data, cases.part("test"), tables[-1])
     probe = kept_probe(module, data, labelled) if keep else None
     cell.write(pd.concat(tables, ignore_index=True), facts, pd.DataFrame(best.history), probe)
+    unfinished.remove()
 
 
 def solve_cell(

@@ -1,7 +1,7 @@
 """Which epoch counts: the best on validation, kept in memory; training stops when it does not improve."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -31,6 +31,22 @@ class BestEpoch(Callback):
         self.selected_by = self.metric
         self.history: list[dict[str, float]] = []
         self._best = (-math.inf, -math.inf)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs to continue; plain values and tensors."""
+        return {
+            "weights": self.weights,
+            "epoch": self.epoch,
+            "selected_by": self.selected_by,
+            "history": self.history,
+            "best": list(self._best),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue after the epochs of an interrupted training."""
+        self.weights, self.epoch = state_dict["weights"], state_dict["epoch"]
+        self.selected_by, self.history = state_dict["selected_by"], list(state_dict["history"])
+        self._best = tuple(state_dict["best"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the epoch that ends; its validation has been run."""

@@ -10,7 +10,7 @@ from braindino.analysis.shapes import BenchRecord
 from braindino.cli.configs import find_config
 from braindino.cli.keys import unknown_key
 from braindino.errors import BraindinoError
-from braindino.files import read_json, read_yaml, write_json
+from braindino.files import folder_name, read_json, read_yaml, write_json
 
 KEYS = ("out", "encoders", "tasks", "seeds", "fractions")
 TASK_KEYS = ("config", "name")  # of a task; every other key is an override
@@ -180,8 +180,10 @@ def _numbers(values: Any, kind: type, where: str) -> list[Any]:
 
 
 def _check_name(name: str, where: str) -> None:
-    if not name or name.startswith(".") or "/" in name:
-        raise BraindinoError(f"{where}: {name!r} is no name for a folder.")
+    try:
+        folder_name(name, where)
+    except BraindinoError:
+        raise BraindinoError(f"{where}: {name!r} is no name for a folder.") from None
 
 
 def _text(value: Any) -> str:

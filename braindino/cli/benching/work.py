@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from braindino.cli.benching.plan import Study
+from braindino.cli.ending import TERMINATED
 from braindino.cli.lightning import parse_probe
 from braindino.cli.main import main
 from braindino.cli.state import read_state, record_failure
@@ -88,7 +89,7 @@ def run_study(study: Study, apart: bool) -> float | str:
         else:
             with redirect_stdout(log), redirect_stderr(log):
                 code = _here(study)
-    if code == INTERRUPTED:
+    if code == INTERRUPTED or (code == TERMINATED and not apart):
         raise KeyboardInterrupt
     if code == 0:
         return time.monotonic() - started

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from braindino.analysis.masks import measure
 from braindino.analysis.predictions import read_predictions
@@ -89,6 +89,27 @@ def test_repeated_to_the_bit_and_never_again(tmp_path, done, lesions, encoder):
 
     run_study(probe(), lesions(), Protocol(seeds=[0], **FAST), never, tmp_path / "run", encoder)
     assert files(tmp_path / "run") == kept
+
+
+def test_an_interrupted_cell_continues_to_the_bit(tmp_path, done, lesions, encoder, monkeypatch):
+    monkeypatch.setattr("braindino.probing.unfinished.EVERY", 0.0)
+    monkeypatch.setattr("braindino.probing.unfinished.SHARE", 0.0)
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *args):
+            if trainer.current_epoch == 5:
+                raise KeyboardInterrupt
+
+    def stopping(callbacks=(), **options):
+        return make_trainer(callbacks=[*callbacks, Stop()] if callbacks else None, **options)
+
+    protocol = Protocol(seeds=[0], **FAST)
+    data = {"lesion": [1, 2]}
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run_study(probe(), lesions(data), protocol, stopping, tmp_path / "run", encoder)
+    assert (tmp_path / "run/cells/seed0_fraction1.0/unfinished.ckpt").is_file()
+    run(tmp_path / "run", lesions(data), encoder)
+    assert files(tmp_path / "run") == files(done / "run")
 
 
 def test_a_kept_probe_draws_the_masks_that_were_measured(done, lesions, encoder):
