@@ -52,6 +52,20 @@ def svg(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def is_png(content: bytes) -> bool:
+    """Return whether these are the bytes of a PNG: its signature, and Pillow can check every chunk."""
+    from PIL import Image
+
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return False
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
+
+
 def png(content: bytes) -> str:
     """The bytes of a PNG as the source of an <img>."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

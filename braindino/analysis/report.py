@@ -1,9 +1,11 @@
 """One self-contained page about probes: what they reach, against what, on whom, and how to repeat it."""
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,21 @@ import pandas as pd
 
 from braindino.analysis import tables
 from braindino.analysis.comparison import Divide, compare_sides, one_by_one
-from braindino.analysis.figures import png
+from braindino.analysis.disguise import Disguise
+from braindino.analysis.figures import is_png, png
 from braindino.analysis.headlines import headlines
 from braindino.analysis.notes import notes
 from braindino.analysis.report_figures import Figure, figures_of
 from braindino.analysis.runs import Run
 from braindino.analysis.tables import Table
 from braindino.analysis.text import interval
+from braindino.csv_text import restore_table
+from braindino.documents import read_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_DROPPED = 200  # rows; dropped.csv has them all
-MOST_PICTURES = 24  # of a run's own
+MAX_PICTURES = 24  # of a run's own
+MAX_PICTURE = 8 << 20  # bytes
 
 Sides = Mapping[str, Mapping[str, Run]]
 
@@ -67,33 +73,39 @@ class Page:
     said: list[str]
 
 
-def build(sides: Sides, resamples: int, title: str, divide: Divide = one_by_one) -> Page:
+def build(
+    sides: Sides, resamples: int, title: str, divide: Divide = one_by_one, identify: bool = False
+) -> Page:
     """Put a report together.
 
     Args:
         sides: name of the model -> task -> its run (`sides_of`).
         resamples: draws of people for the comparison of models.
         divide: how comparisons, then tasks, are gone through; see `compare_sides`.
+        identify: show subject ids, file names and absolute paths; by default pseudonyms and ends of paths.
 
     Raises:
         ValueError: a file of a run is missing or damaged, or the models contradict each other on a task.
     """
     tasks = list(dict.fromkeys(task for runs in sides.values() for task in runs))
     compared, said = _compared(sides, resamples, divide)
+    disguise = Disguise(() if identify else _ids(sides), identify)
     each = [
         (
+            disguise,
             task,
             {name: found[task] for name, found in sides.items() if task in found},
             compared[compared["task"] == task],
         )
         for task in tasks
     ]
-    return Page(title, list(divide(_section, each, "draw")), _overview(sides, tasks), said)
+    notes = [disguise.text(sentence) for sentence in said]
+    return Page(title, list(divide(_section, each, "draw")), _overview(sides, tasks), notes)
 
 
-def _section(part: tuple[str, dict[str, Run], pd.DataFrame]) -> Section:
+def _section(part: tuple[Disguise, str, dict[str, Run], pd.DataFrame]) -> Section:
     """One task, from its name, its runs by model and the models' differences."""
-    task, runs, compared = part
+    disguise, task, runs, compared = part
     section = Section(task, _what(next(iter(runs.values())).results))
     section.tables += tables.results_tables(runs)
     section.tables += tables.comparison_tables(compared)
@@ -104,8 +116,8 @@ def _section(part: tuple[str, dict[str, Run], pd.DataFrame]) -> Section:
         tables.subgroup_tables,
     ):
         section.tables += make(runs)
-    section.figures = figures_of(runs)
-    section.runs = [_about(name, run) for name, run in runs.items()]
+    section.figures = figures_of(runs, disguise)
+    section.runs = [_about(name, run, disguise) for name, run in runs.items()]
     return section
 
 
@@ -175,17 +187,46 @@ def _what(results: dict[str, Any]) -> str:
     return f"{results['task']} of {target}{classes}"
 
 
-def _about(model: str, run: Run) -> About:
+def _ids(sides: Sides) -> set[str]:
+    """Ids of the people and cases of all runs."""
+    ids: set[str] = set()
+    for run in (run for runs in sides.values() for run in runs.values()):
+        for column in ("case", "group"):
+            ids.update(run.predictions[column].unique())
+        ids.update(part for group in run.predictions["group"].unique() for part in str(group).split(":")[1:])
+        seen = run.results["audit"]["pretraining"]
+        ids.update([] if seen is None else seen["listed"])
+    return ids
+
+
+def _dropped_rows(run: Run, disguise: Disguise) -> pd.DataFrame:
+    """The rows of dropped.csv as they may be shown."""
+    file = run.file("dropped.csv")
+    if not file.is_file():
+        return pd.DataFrame()
+    try:
+        rows = restore_table(pd.read_csv(StringIO(read_text(file)), dtype=str, keep_default_na=False))
+    except ValueError as error:
+        raise ValueError(error if str(file) in str(error) else f"{file}: {error}") from None
+    if disguise.identify:
+        return rows
+    shown = {
+        name: rows[name].map(disguise.text if name == "reason" else disguise.person)
+        for name in ("subject", "case", "reason")
+        if name in rows
+    }
+    return pd.DataFrame(shown)
+
+
+def _about(model: str, run: Run, disguise: Disguise) -> About:
     results = run.results
     audit = results["audit"]
     seen = audit["pretraining"]
-    dropped = run.path / "dropped.csv"
-    rows = pd.read_csv(dropped, dtype=str, keep_default_na=False) if dropped.is_file() else pd.DataFrame()
-    config = run.path / "config.yaml"
+    config = run.file("config.yaml")
     return About(
         model=model,
-        path=str(run.path),
-        encoder=f"{results['encoder']['name']} (weights {results['encoder']['digest'][:12]})",
+        path=disguise.path(str(run.path), keep=3),
+        encoder=f"{disguise.path(results['encoder']['name'])} (weights {results['encoder']['digest'][:12]})",
         selection=results["selection"],
         notes=notes(results),
         parts=[(part, counts["cases"], counts["people"]) for part, counts in results["cases"].items()],
@@ -200,17 +241,58 @@ def _about(model: str, run: Run) -> About:
                 else f"{seen['people']}, of these {seen['test']} in test",
             ),
         ],
-        seen=[] if seen is None else list(seen["listed"]),
-        reasons=results.get("dropped", {}).get("reasons", {}),
-        dropped=rows,
+        seen=[] if seen is None else [disguise.person(name) for name in seen["listed"]],
+        reasons=_reasons(results["dropped"]["reasons"], disguise),
+        dropped=_dropped_rows(run, disguise),
         starts=run.starts,
-        command=shlex.join(run.starts[-1]["command"]) if run.starts else "",
-        config=config.read_text(encoding="utf-8") if config.is_file() else "",
-        pictures=_pictures(run),
+        command=_command(run, disguise),
+        config=disguise.text(read_text(config)) if config.is_file() else "",
+        pictures=_pictures(run, disguise),
     )
 
 
-def _pictures(run: Run) -> list[Figure]:
-    """PNGs that lie in the run folder or one folder below, such as maps and overlays."""
-    found = sorted([*run.path.glob("*.png"), *run.path.glob("*/*.png")])[:MOST_PICTURES]
-    return [Figure(str(path.relative_to(run.path)), png(path.read_bytes()), "") for path in found]
+def _reasons(reasons: dict[str, int], disguise: Disguise) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for reason, count in reasons.items():
+        counts[disguise.text(reason)] += count
+    return dict(counts)
+
+
+def _command(run: Run, disguise: Disguise) -> str:
+    """The command of the last start, after the folder it was given in, which only `identify` shows."""
+    if not run.starts:
+        return ""
+    start = run.starts[-1]
+    command = disguise.text(shlex.join(start["command"]))
+    return f"cd {shlex.quote(start['folder'])}\n{command}" if disguise.identify else command
+
+
+def _pictures(run: Run, disguise: Disguise) -> list[Figure]:
+    """PNGs that lie in the run folder or one folder below, such as maps and overlays.
+
+    A link is not followed and a file that is no PNG not shown: the page would carry the content of any file
+    that whoever made the run folder knew the path of.
+    """
+    paths = sorted([*run.path.glob("*.png"), *run.path.glob("*/*.png")])[:MAX_PICTURES]
+    figures = []
+    for number, path in enumerate(paths, start=1):
+        name = str(path.relative_to(run.path)) if disguise.identify else f"picture {number}"
+        content, problem = _read_png(run, path)
+        figures.append(
+            Figure(name, png(content) if content else "", f"Not shown: {problem}." if problem else "")
+        )
+    return figures
+
+
+def _read_png(run: Run, path: Path) -> tuple[bytes, str]:
+    """The bytes of a PNG in a run folder, or why they are not shown."""
+    if path.is_symlink() or path.resolve() != run.path.resolve() / path.relative_to(run.path):
+        return b"", "a link, which is not followed"
+    if not path.is_file():
+        return b"", "not a file"
+    if path.stat().st_size > MAX_PICTURE:
+        return b"", f"larger than {MAX_PICTURE >> 20} MB"
+    content = path.read_bytes()
+    if not is_png(content):
+        return b"", "not a PNG"
+    return content, ""

@@ -1,14 +1,19 @@
 """Which figures a task has, and what of its runs goes into them."""
 
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from braindino.analysis import figures_classification as of_classes
 from braindino.analysis import figures_outcomes as of_outcomes
+from braindino.analysis.disguise import Disguise
 from braindino.analysis.figures import svg
 from braindino.analysis.headlines import headlines
 from braindino.analysis.map_figures import map_montage
@@ -29,8 +34,8 @@ class Figure(NamedTuple):
     told: str
 
 
-def figures_of(runs: Runs) -> list[Figure]:
-    """The figures of one task, in order."""
+def figures_of(runs: Runs, disguise: Disguise) -> list[Figure]:
+    """The figures of one task, in order; cases have the names that `disguise` gives them."""
     results = next(iter(runs.values())).results
     found = _fractions(runs)
     tests = {name: tests_of(run) for name, run in runs.items()}
@@ -83,8 +88,22 @@ def figures_of(runs: Runs) -> list[Figure]:
                 "Test cases, mean over seeds; median, quartiles, and whiskers to 1.5 interquartile ranges.",
             )
         )
-        found += _examples(runs)
+        found += _examples(runs, disguise)
     return found + _patches(runs)
+
+
+@contextmanager
+def arrays_of(run: Run, path: Path) -> Iterator[dict[str, np.ndarray]]:
+    """The arrays in an .npz of a run; whatever does not fit together is a ValueError that names the file."""
+    file = run.file(str(path.relative_to(run.path)))
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            arrays = dict(kept)
+        yield arrays
+    except (ValueError, KeyError, IndexError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{file}: damaged ({type(error).__name__}: {error}); remove it and run the same probe again"
+        ) from error
 
 
 def _patches(runs: Runs) -> list[Figure]:
@@ -93,7 +112,7 @@ def _patches(runs: Runs) -> list[Figure]:
     for name, run in runs.items():
         if not (run.path / "patches.npz").is_file():
             continue
-        with np.load(run.path / "patches.npz", allow_pickle=False) as kept:
+        with arrays_of(run, run.path / "patches.npz") as kept:
             drawn = map_montage(
                 kept["image"].astype(np.float32),
                 [("patch tokens", kept["colours"].astype(np.float32))],
@@ -110,7 +129,7 @@ def _patches(runs: Runs) -> list[Figure]:
     return found
 
 
-def _examples(runs: Runs) -> list[Figure]:
+def _examples(runs: Runs, disguise: Disguise) -> list[Figure]:
     """Best, median and worst case of each model, or a sentence in their place."""
     found = []
     for name, run in runs.items():
@@ -120,8 +139,9 @@ def _examples(runs: Runs) -> list[Figure]:
         if not files:
             found.append(Figure(f"Examples, {name}", "", "The run keeps no slices of test cases to show."))
             continue
-        with np.load(files[0], allow_pickle=False) as examples:
-            drawn = of_outcomes.examples_figure(examples)
+        with arrays_of(run, files[0]) as examples:
+            cases = [disguise.person(str(case)) for case in examples["case"]]
+            drawn = of_outcomes.examples_figure({**examples, "case": cases})
         told = "Test cases of the first seed by mean Dice, at the slice where truth and answer are largest."
         found.append(Figure(f"Best, median and worst case, {name}", drawn, told))
     return found

@@ -13,13 +13,15 @@ def report(
     title: str = "Probes of frozen encoders",
     resamples: int = 1000,
     jobs: int = 1,
+    identify: bool = False,
 ) -> int:
     """Write one self-contained HTML page about finished probes: it opens from disk and loads nothing.
 
     Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, PCA
     maps of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows,
     versions, the command to repeat it. Models are compared where they share a label fraction, seed and test
-    cases; other pairs are named on it.
+    cases; other pairs are named on it. Subject ids are pseudonyms and of paths only the ends are shown, so
+    that the page can be given away.
 
     Args:
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
@@ -28,6 +30,7 @@ def report(
         title: at the top of the page.
         resamples: draws of people for the comparison of models.
         jobs: processes side by side; the page does not depend on it.
+        identify: show subject ids, file names, absolute paths and the folder of the command, for yourself.
 
     Returns:
         0.
@@ -43,7 +46,7 @@ def report(
     if out.is_dir():
         raise BraindinoError(f"--out {out}: is a folder, expected the name of an HTML file.")
     try:
-        page = build(sides_of(runs), resamples, title, partial(divided, jobs=jobs))
+        page = build(sides_of(runs), resamples, title, partial(divided, jobs=jobs), identify)
     except ValueError as error:
         raise BraindinoError(f"report: {error}.") from None
     with atomic_write(out) as file:

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -108,8 +109,7 @@ def test_everything_is_on_the_page(page, html):
             "Leakage audit",
             "empty file",
             "torch 2.8.0",
-            "maps.png",
-            "cd /home/somebody",
+            "picture 1",
         ),
         "braindino probe --config adni_cls.yaml --data.root &#39;my scans&#39;",
     ):
@@ -117,6 +117,47 @@ def test_everything_is_on_the_page(page, html):
     values = [row[-1] for row in page.overview.rows]
     assert len(values) == 8
     assert all(re.fullmatch(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]|\d+\.\d+ \[.*\]", value) for value in values)
+
+
+def test_ids_and_paths_are_shown_only_when_asked_for(runs, html):
+    shared = html.read_text()
+    drawn = [base64.b64decode(each).decode() for each in re.findall(r"svg\+xml;base64,([\w+/=]+)", shared)]
+    own = render(build(sides_of([runs]), 20, "Mine", identify=True))
+    for name in ("cd /home/somebody", "maps.png", str(runs)):
+        assert name in own
+        assert name not in shared
+    assert not any("made:001:0" in text for text in (shared, *drawn))
+    assert len(re.findall(r"id-[0-9a-f]{8}", shared)) >= 1
+    assert f".../{'/'.join((runs / 'age' / 'braindino' / '1').parts[-3:])}" in shared
+
+
+def test_a_report_carries_no_file_that_a_run_folder_points_to(runs, tmp_path):
+    run = tmp_path / "age" / "enc" / "1"
+    shutil.copytree(runs / "age" / "braindino" / "1", run)
+    secret = tmp_path / "secret.png"
+    secret.write_bytes((run / "maps.png").read_bytes())
+    (run / "link.png").symlink_to(secret)
+    (run / "linked").symlink_to(tmp_path)
+    (run / "text.png").write_text("root:x:0:0")
+    (run / "half.png").write_bytes((run / "maps.png").read_bytes()[:40])
+    figures = build(sides_of([run]), 5, "x", identify=True).sections[0].runs[0].pictures
+    assert {figure.title: (bool(figure.source), figure.told) for figure in figures} == {
+        "maps.png": (True, ""),
+        "half.png": (False, "Not shown: not a PNG."),
+        "link.png": (False, "Not shown: a link, which is not followed."),
+        "linked/secret.png": (False, "Not shown: a link, which is not followed."),
+        "text.png": (False, "Not shown: not a PNG."),
+    }
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "dropped.csv", "environment.json", "results.json"])
+def test_a_report_follows_no_link_out_of_a_run_folder(name, runs, tmp_path):
+    run = tmp_path / "age" / "enc" / "1"
+    shutil.copytree(runs / "age" / "braindino" / "1", run)
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to("/etc/passwd")
+    with pytest.raises(ValueError, match=rf"{name}: a link that leads out of the run folder"):
+        build(sides_of([run]), 5, "x")
 
 
 def test_nothing_is_loaded_and_nothing_can_run(html):
