@@ -18,6 +18,7 @@ def knn(
     encoder: list[str],
     target: str,
     out: Path = Path("knn"),
+    classes: list[str | int | float | bool | None] | None = None,
     k: list[int] | None = None,
     test: float = 0.3,
     seed: int = 0,
@@ -41,6 +42,8 @@ def knn(
             (`hub:NAME` fetches it); several by naming the option several times.
         target: column of the label. With a column `split`, `train` and `val` are searched and `test` judges.
         out: folder to write into.
+        classes: classes to tell apart, as `[none,low,high]`; by default all there are. A word that also means
+            a missing label (`none`, `NA`) is a class only if it is listed.
         k: numbers of neighbours, once or several times.
         test: share of the people who judge, where there is no column `split`.
         seed: which people those are.
@@ -81,7 +84,7 @@ def knn(
     stores = stores if len(stores) == len(encoder) else stores * len(encoder)
     tables = [Manifest.read(path).table for path in manifests]
     scans = pd.concat(tables, ignore_index=True).drop_duplicates("path", ignore_index=True)
-    scans = labelled_scans(scans, target, test, seed, ", ".join(map(str, manifests)))
+    scans = labelled_scans(scans, target, test, seed, ", ".join(map(str, manifests)), classes)
     where = open_device(device)
     features, usable = {}, pd.Series(True, index=scans.index)
     for name, spec, folder in zip(_names(encoder), encoder, stores, strict=True):

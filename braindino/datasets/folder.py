@@ -9,8 +9,11 @@ from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
 from braindino.datasets.sequences import complex_part, is_localizer, recognise, sequence_of
 from braindino.datasets.walk import MASK_LIKE, Found, find_volumes, nothing_found, stem, telling
+from braindino.scans.reading import ScanError, read_header
 
 _BIDS = re.compile(r"(?<![A-Za-z0-9])sub-([A-Za-z0-9]+)")
+FEW_SLICES = 5  # of a series; single slices may be a collection's scans
+_SESSION = re.compile(r"(?<![A-Za-z0-9])ses-([A-Za-z0-9]+)")
 _MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)  # folders
 
 
@@ -63,7 +66,7 @@ class Folder(ScanDataModule):
         if not kept:
             raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM")
         for found, subject in zip(kept, _subjects(kept, self.same_people), strict=True):
-            session = re.search(r"ses-([A-Za-z0-9]+)", str(found.inside))
+            session = _SESSION.search(str(found.inside))
             sequence, reason = recognise(_name(found))
             notes = {NOTE: f"modality: {reason}"} if reason else {}
             rows.keep(
@@ -81,8 +84,19 @@ class Folder(ScanDataModule):
                 return "derivative"
         if is_localizer(_name(found)):
             return "localizer or scout, by its name"
+        if found.series is not None and (slices := _few_slices(found.path)):
+            return f"localizer or scout: a series of {slices} slices"
         part = complex_part(_name(found))
         return f"the {part} of the signal, not its magnitude" if part else ""
+
+
+def _few_slices(volume: Path) -> int:
+    """Return the number of slices of a series that is too short to be a scan of a brain, else 0."""
+    try:
+        slices = min(read_header(volume).shape)
+    except ScanError:  # `prepare` lists it with the reason
+        return 0
+    return slices if 1 < slices < FEW_SLICES else 0
 
 
 def _name(found: Found) -> str:

@@ -17,7 +17,8 @@ from braindino.scans.reading import files_of
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|hdr\.gz)$", re.IGNORECASE)
 # Slices often have no suffix, or a number that looks like one.
 _MAYBE_DICOM = re.compile(r"\.(dcm|ima)$|^[^.]+$|^[a-z]{0,4}[\d._-]+$", re.IGNORECASE)
-MASK_LIKE = re.compile(r"seg|mask(?!ed)|label|lesion|parenchyma", re.IGNORECASE)  # a masked scan is a scan
+# A masked scan is a scan, and `seg` is a word or the end of one: nobody called Segura is a mask.
+MASK_LIKE = re.compile(r"seg(s|m|ment\w*)?(?![a-z])|mask(?!ed)|label(?!l)|lesion|parenchyma", re.IGNORECASE)
 # Folders that are no person's and no site's: of a kind of file, of a part of a split, of a visit.
 _NOBODY = re.compile(
     r"(images?|dicoms?|data|raw|rawdata|rawbids|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"

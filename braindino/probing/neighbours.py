@@ -12,7 +12,9 @@ from braindino.analysis.neighbours import nearest
 from braindino.analysis.paired import holm, mcnemar
 from braindino.analysis.predictions import PROBABILITY, TRAITS
 from braindino.analysis.statistics import estimate
-from braindino.datasets.manifest import MASK, further_column, is_missing, label_column
+from braindino.datasets.cells import lookalikes, visible
+from braindino.datasets.manifest import MASK, further_column, label_column
+from braindino.datasets.own_labels import ClassName, as_text, class_names
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 
@@ -21,14 +23,30 @@ METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
 MOST_CLASSES = 20
 
 
-def labelled_scans(table: pd.DataFrame, target: str, test: float, seed: int, source: str) -> pd.DataFrame:
+def labelled_scans(
+    table: pd.DataFrame,
+    target: str,
+    test: float,
+    seed: int,
+    source: str,
+    classes: Sequence[ClassName] | None = None,
+) -> pd.DataFrame:
     """Scans with a label, with `case` (a unique name), `label` and `split` ("train" or "test").
 
     A column `split` is kept: `train` and `val` are searched, `test` judges. Else a share `test` of the people
     judges, balanced over the classes.
 
+    Args:
+        table: a manifest's table.
+        target: column of the label.
+        test: share of the people who judge.
+        seed: which people those are.
+        source: the manifests, for messages.
+        classes: classes to tell apart, all others left out; by default all there are.
+
     Raises:
-        BraindinoError: no such column, a number instead of classes, or too few people of a class.
+        BraindinoError: no such column, a number instead of classes, two spellings that look like one class,
+            or too few people of a class.
     """
     target = label_column(table, target)
     if target in ("group", "subject"):
@@ -40,21 +58,14 @@ def labelled_scans(table: pd.DataFrame, target: str, test: float, seed: int, sou
         raise BraindinoError(
             f"{source}: no column {target!r}; there are {', '.join(map(str, table.columns))}."
         )
-    scans = table[(table["modality"] != MASK) & ~table[target].map(is_missing)].reset_index(drop=True)
-    scans["label"] = scans[target].map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-    classes = sorted(set(scans["label"]))
-    if len(classes) < 2:
-        raise BraindinoError(
-            f"{source}: column {target!r} has {len(classes)} classes; kNN tells two or more apart."
-        )
-    if len(classes) > MOST_CLASSES:
-        raise BraindinoError(
-            f"{source}: column {target!r} has {len(classes)} different values; kNN takes classes.\n"
-            "A number is predicted by `braindino probe` with a RegressionHead."
-        )
-    names = [":".join(str(row[name]) for name in IDENTITY if row[name]) for row in scans.to_dict("records")]
-    count = pd.Series(names).groupby(names).cumcount()
-    scans["case"] = [name if i == 0 else f"{name}:{i + 1}" for name, i in zip(names, count, strict=True)]
+    names = () if classes is None else class_names(table[target], classes, source)
+    labels = table[target].map(lambda cell: as_text(cell, names))
+    wanted = labels.isin(names) if names else labels != ""
+    scans = table.assign(label=labels)[(table["modality"] != MASK) & wanted].reset_index(drop=True)
+    _check_classes(sorted(set(scans["label"])), bool(names), f"{source}: column {target!r}")
+    cases = [":".join(str(row[name]) for name in IDENTITY if row[name]) for row in scans.to_dict("records")]
+    count = pd.Series(cases).groupby(cases).cumcount()
+    scans["case"] = [name if i == 0 else f"{name}:{i + 1}" for name, i in zip(cases, count, strict=True)]
     if "split" not in scans:
         scans["split"] = split_people(scans, (1 - test, 0.0, test), "label", seed)
         return scans
@@ -70,6 +81,24 @@ def labelled_scans(table: pd.DataFrame, target: str, test: float, seed: int, sou
             f"{source}: its column 'split' leaves no labelled scans to search, or none to judge."
         )
     return scans
+
+
+def _check_classes(found: Sequence[str], listed: bool, column: str) -> None:
+    """Raise BraindinoError for classes that cannot be told apart, and for numbers."""
+    alike = [] if listed else lookalikes(found)
+    if alike:
+        spelled = ", ".join(repr(visible(name)) for name in alike[0])
+        raise BraindinoError(
+            f"{column} has {spelled}, which look like one class.\n"
+            "Write one spelling in the manifest, or list them in --classes if they are different."
+        )
+    if len(found) < 2:
+        raise BraindinoError(f"{column} has {len(found)} classes; kNN tells two or more apart.")
+    if len(found) > MOST_CLASSES:
+        raise BraindinoError(
+            f"{column} has {len(found)} different values; kNN takes classes.\n"
+            "A number is predicted by `braindino probe` with a RegressionHead."
+        )
 
 
 def neighbour_predictions(

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braindino.datasets.bids import SUFFIXES, entities
-from braindino.datasets.folder import modality_of
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder, is_manifest
+from braindino.datasets.sequences import UNKNOWN, complex_part, is_localizer, sequence_of
 from braindino.datasets.walk import MASK_LIKE, Found, LayoutError, find_volumes, stem, unusable
 from braindino.errors import BraindinoError
 from braindino.probing.conformity import Finding
-
-UNKNOWN = "unknown"  # of which nothing tells the modality
 
 
 @dataclass(frozen=True)
@@ -151,10 +149,13 @@ def _of_folder(
     scans = []
     for found in _volumes(folder, rows, converted.absolute()):
         if found.series is not None:
-            modality = modality_of(found.series.description)
+            named = found.series.description or stem(found.inside)
+            if reason := _no_scan(named):
+                rows.drop(found.series.source, "", reason)
+                continue
             case = f"sub-{_plain(folder.absolute().name)}"
-            scans.append(NewScan(case, modality, found.path, Path(found.series.source)))
-        elif not MASK_LIKE.search(stem(found.path)):
+            scans.append(NewScan(case, sequence_of(named), found.path, Path(found.series.source)))
+        elif not MASK_LIKE.search(stem(found.path)) and not _no_scan(stem(found.path)):
             scans.append(_of_file(found.path, modalities))
     wanted = [scan for scan in scans if scan.modality in (*modalities, UNKNOWN)]
     refused = [
@@ -168,6 +169,14 @@ def _of_folder(
     return wanted, refused
 
 
+def _no_scan(name: str) -> str:
+    """Return why a series or file is no scan to predict from, by its name, or `""`."""
+    if is_localizer(name):
+        return "localizer or scout, by its name"
+    part = complex_part(name)
+    return f"the {part} of the signal, not its magnitude" if part else ""
+
+
 def _volumes(folder: Path, rows: ManifestBuilder, converted: Path) -> Iterator[Found]:
     """All there are; where no series gives one, `rows` has the reason of each."""
     with suppress(LayoutError):
@@ -177,10 +186,10 @@ def _volumes(folder: Path, rows: ManifestBuilder, converted: Path) -> Iterator[F
 def _of_file(path: Path, modalities: Sequence[str]) -> NewScan:
     name = stem(path)
     words = re.split(r"[_-](?=[^_-]*$)", name)
-    modality = SUFFIXES.get(words[-1], "") or modality_of(name)
+    modality = _no_scan(name).partition(",")[0] or sequence_of(name)
     if "sub" in entities(path):
         case = name.rpartition("_")[0] if words[-1] in SUFFIXES else name
-    elif len(modalities) > 1 and len(words) > 1 and modality_of(words[-1]) != UNKNOWN:
+    elif len(modalities) > 1 and len(words) > 1 and sequence_of(words[-1]) != UNKNOWN:
         case = words[0]
     else:
         case = name

@@ -1,12 +1,16 @@
 import os
+from dataclasses import fields
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from braindino.datasets.bids import BIDS
 from braindino.datasets.folder import Folder, modality_of
 from braindino.datasets.manifest import ManifestBuilder
-from braindino.datasets.walk import LayoutError, find_scans, nothing_found
+from braindino.datasets.walk import Found, LayoutError, find_scans, nothing_found
+from braindino.scans.dicom import Series
 
 
 def scan(path: Path, size: int = 2000) -> None:
@@ -121,6 +125,50 @@ def test_folder_drops_localizers_and_phase_images(tmp_path: Path) -> None:
     assert manifest.dropped["reason"].value_counts().to_dict() == {
         "localizer or scout, by its name": 2, "the phase of the signal, not its magnitude": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("description", "slices", "reason"),
+    [
+        ("localizer", 9, "localizer or scout, by its name"),
+        ("", 3, "localizer or scout: a series of 3 slices"),
+        ("t1_mprage", 9, ""),
+        ("t1", 1, ""),
+        ("swi_phase", 9, "the phase of the signal, not its magnitude"),
+    ],
+)
+def test_folder_drops_series_that_are_no_scans(
+    tmp_path: Path, description: str, slices: int, reason: str
+) -> None:
+    volume = tmp_path / "series_1.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((8, 8, slices), np.float32), np.eye(4)), volume)
+    values = {field.name: "" for field in fields(Series)} | {"description": description}
+    found = Found(volume, Path("p1/series_1.nii.gz"), Series(**values))
+    assert Folder(tmp_path)._unwanted(found) == reason
+
+
+def test_names_that_hold_the_word_of_a_mask_are_no_masks(tmp_path: Path) -> None:
+    for name in ("Segura_T1w", "Segovia-1_t1", "Labelle_flair"):
+        scan(tmp_path / f"{name}.nii.gz")
+    for name in (
+        "p1_seg",
+        "p1_dseg",
+        "p1_segmentation",
+        "p1_brainmask",
+        "p1_labels",
+        "p1-lesion",
+        "p1_wmseg2",
+    ):
+        scan(tmp_path / f"{name}.nii.gz")
+    manifest = Folder(tmp_path).index(tmp_path)
+    assert manifest.table["modality"].tolist() == ["FLAIR", "T1w", "T1w"]
+    assert len(manifest.dropped) == 7
+
+
+def test_a_session_is_a_whole_word(tmp_path: Path) -> None:
+    scan(tmp_path / "glasses-3" / "p1" / "t1.nii")
+    scan(tmp_path / "x" / "ses-2_t1.nii")
+    assert set(Folder(tmp_path).index(tmp_path).table["session"]) == {"", "2"}
 
 
 def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
