@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from braindino.documents import read_json
 from braindino.errors import BraindinoError
 
 LOCK = ".lock"
@@ -224,10 +225,10 @@ def _start_of(pid: int) -> str:
 def _record(path: Path) -> dict[str, Any]:
     """Return what the process that holds a lock wrote into its file; empty if it released it."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(path, dict[str, Any])
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return record
 
 
 def _refusal(folder: Path, record: dict[str, Any], what: str, remedy: str) -> str:

@@ -1,12 +1,16 @@
 """The format of predictions.csv: one row per case, seed, fraction (and fold); all statistics come from it."""
 
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from braindino.analysis.segmentation import LESIONS, MEASURED, REGION, first_wrong
+from braindino.csv_text import csv_text, restore_table
+from braindino.documents import read_text
 
+MAX_TABLE = 4 << 30  # bytes
 KEYS = ("case", "group", "split", "seed", "fraction")
 FOLD = "fold"  # a further key, of cross-validation only
 PREDICTED = ("target", "prediction")
@@ -20,7 +24,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     """Read and check a predictions.csv; what is wrong with it is told with the name of the file."""
     try:
         # As text first: pandas may miss the last bit of a number, and takes the site "NA" for a gap.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        text = StringIO(read_text(path, MAX_TABLE))
+        table = restore_table(pd.read_csv(text, dtype=str, keep_default_na=False))
         task = task_of(table)
         numbers = ["fraction", "age", *probability_columns(table)]
         measured = (*MEASURED, *LESIONS)
@@ -46,7 +51,7 @@ def format_predictions(table: pd.DataFrame) -> str:
         *(name for name in TRAITS if name in checked),
     ]
     others = [name for name in checked.columns if name not in order]
-    return checked[order + others].to_csv(index=False, lineterminator="\n")
+    return csv_text(checked[order + others])
 
 
 def check_predictions(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from braindino.analysis.headlines import headlines
 from braindino.analysis.runs import Run
 from braindino.analysis.text import interval, number, p_value
+from braindino.csv_text import csv_text
 
 LONG = 20  # rows, above which a table of details is folded
 
@@ -34,7 +35,7 @@ class Table:
 
     def csv(self) -> str:
         """The numbers, a row each."""
-        return self.numbers.to_csv(index=False, lineterminator="\n")
+        return csv_text(self.numbers)
 
     def latex(self) -> str:
         """A `tabular` with the rules of booktabs; text from data is escaped."""

@@ -68,7 +68,7 @@ def _dotted(arguments: Sequence[str]) -> list[tuple[str, Any]]:
             continue
         try:
             parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            parsed = value
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            parsed = value  # a word, which the parser will judge
         pairs.append((key.removesuffix("+"), parsed))
     return pairs

@@ -86,6 +86,7 @@ def bench(
 def _write_table(out: Path, studies: list[Any], resamples: int, jobs: int) -> None:
     from braindino.cli.benching.table import bench_table, text
     from braindino.cli.dividing import divided
+    from braindino.csv_text import csv_text
     from braindino.files import atomic_write
 
     try:
@@ -98,6 +99,6 @@ def _write_table(out: Path, studies: list[Any], resamples: int, jobs: int) -> No
         return
     for name, written in (("table.csv", table), ("compare.csv", compared)):
         with atomic_write(out / name) as file:
-            written.to_csv(file, index=False, lineterminator="\n")
+            file.write(csv_text(written))
     print("\n".join(["", *text(table, studies[0].encoder), *said]))
     print(f"wrote {out / 'table.csv'} and compare.csv; `braindino report {out}` makes a page of it")

@@ -1,6 +1,5 @@
 """The verb `check`: what is wrong with a manifest, cell by cell, with what to do about it."""
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,11 +131,15 @@ def _seen(manifest: Path, source: Path) -> "pd.Series":
 
 
 def _write(out: Path, report: "Report") -> None:
+    import pandas as pd
+
+    from braindino.csv_text import csv_text
     from braindino.datasets.findings import REMEDIES
     from braindino.files import atomic_write
 
     with atomic_write(out) as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["check", "file", "row", "column", "value", "finding", "remedy"])
-        for f in report.findings:
-            rows.writerow([f.check, f.file, f.row, f.column, f.value, f.finding, REMEDIES[f.check]])
+        rows = [
+            [f.check, f.file, f.row, f.column, f.value, f.finding, REMEDIES[f.check]] for f in report.findings
+        ]
+        columns = ["check", "file", "row", "column", "value", "finding", "remedy"]
+        file.write(csv_text(pd.DataFrame(rows, columns=columns, dtype=object)))

@@ -110,10 +110,11 @@ def text(table: "pd.DataFrame", said: list[str]) -> list[str]:
 
 
 def _write(out: Path, table: "pd.DataFrame", about: dict[str, object]) -> None:
+    from braindino.csv_text import csv_text
     from braindino.files import atomic_write, write_json
 
     with atomic_write(out / "compare.csv") as file:
-        table.to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(table))
     rows = [
         {name: None if value != value else value for name, value in row.items()}
         for row in table.astype(object).to_dict("records")

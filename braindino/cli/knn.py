@@ -64,6 +64,7 @@ def knn(
     from braindino.analysis.predictions import format_predictions
     from braindino.cli.dividing import divided
     from braindino.cli.opening import open_device
+    from braindino.csv_text import csv_text
     from braindino.datasets.manifest import Manifest
     from braindino.files import atomic_write
     from braindino.probing.neighbours import (
@@ -108,7 +109,7 @@ def knn(
     for file_name, table in (("results.csv", results), ("mcnemar.csv", tests)):
         if len(table):
             with atomic_write(out / file_name) as file:
-                table.to_csv(file, index=False, lineterminator="\n")
+                file.write(csv_text(table))
     print(f"{target}: {_size(kept, 'train')} searched, {_size(kept, 'test')} judge")
     print(_text(results))
     for row in tests.to_dict("records"):

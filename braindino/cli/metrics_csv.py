@@ -15,6 +15,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from braindino.csv_text import neutralise
 from braindino.files import atomic_write
 
 
@@ -56,7 +57,8 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Keep one row; written every `flush_every` rows."""
-        self._waiting.append({"step": step, **{key: float(value) for key, value in metrics.items()}})
+        values = {neutralise(key): float(value) for key, value in metrics.items()}
+        self._waiting.append({"step": step, **values})
         if len(self._waiting) >= self.flush_every:
             self.save()
 

@@ -5,8 +5,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from braindino.documents import read_yaml
 from braindino.errors import BraindinoError
 
 CONFIG = "config.yaml"
@@ -51,10 +50,8 @@ def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
     None if the folder has no config that can be read: no run began to train there.
     """
     try:
-        saved = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    if not isinstance(saved, Mapping):
+        saved = read_yaml(folder / CONFIG)
+    except (OSError, ValueError):
         return None
     before = settings_of(saved)
     if "seed_everything" not in settings:  # drawn anew at every start

@@ -147,7 +147,8 @@ def _save(figure: "Figure", out: Path) -> None:
 
 
 def _write(out: Path, table: "pd.DataFrame") -> None:
+    from braindino.csv_text import csv_text
     from braindino.files import atomic_write
 
     with atomic_write(out.with_suffix(".csv")) as file:
-        table.to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(table))

@@ -1,6 +1,5 @@
 """BraTS cases as a fold file lists them: the JSON that SwinUNETR's and BrainSegFounder's fine-tuning read."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ from braindino.datasets.brats import person_of_brats
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
+from braindino.documents import read_json
 
 ORDER = ("FLAIR", "T1c", "T1w", "T2w")  # of a case's images
 
@@ -85,7 +85,7 @@ class BraTSFolds(ScanDataModule):
 def _entries(file: Path) -> list[dict[str, Any]]:
     """The cases that a fold file lists, each checked."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except FileNotFoundError:
         raise DatasetError(f"{file}: no such fold file.") from None
     except (OSError, ValueError) as error:

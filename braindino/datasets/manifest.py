@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from braindino.csv_text import csv_text, restore_table
 from braindino.datasets.cells import is_age, parse_age, parse_sex
 from braindino.datasets.cells import is_missing as is_missing
 from braindino.errors import BraindinoError
@@ -139,7 +140,7 @@ class Manifest:
         for target, table in ((csv, self.table), (_dropped_file(csv), self.dropped)):
             paths = table["path"].map(lambda path: _relative(path, base) if path else "")
             with atomic_write(target) as file:
-                table.assign(path=paths).to_csv(file, index=False, lineterminator="\n")
+                file.write(csv_text(table.assign(path=paths)))
 
 
 class ManifestBuilder:
@@ -237,7 +238,7 @@ def _read_csv(csv: Path) -> pd.DataFrame:
         raise ManifestError(
             f"{csv}, line 2: has more cells than the header.\nA cell that holds a comma needs quotes."
         )
-    return table
+    return restore_table(table)
 
 
 def _refuse(csv: Path, table: pd.DataFrame, column: str, bad: pd.Series, what: str) -> None:

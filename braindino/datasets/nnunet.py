@@ -1,6 +1,5 @@
 """nnU-Net folders as a manifest: imagesTr/<case>_0000.nii.gz, labelsTr/<case>.nii.gz, dataset.json."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from braindino.datasets.brats import person_of_brats
 from braindino.datasets.folder import modality_of
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.walk import LayoutError, unusable
+from braindino.documents import read_json
 
 _PARTS = {"imagesTr": ("labelsTr", "train"), "imagesTs": ("labelsTs", "test")}
 
@@ -113,11 +113,9 @@ def _files(folder: Path, ending: str) -> list[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        content: dict[str, Any] = read_json(file, dict[str, Any])
     except (OSError, ValueError) as error:
         raise LayoutError(f"{file}: cannot be read as JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise LayoutError(f"{file}: expected keys and values, found {type(content).__name__}.")
     return content
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from braindino.csv_text import restore
 from braindino.datasets.tables import TableError, decode_table, delimiter_of, excel_sheets, read_excel
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
@@ -94,7 +95,8 @@ def _lines(file: Path) -> list[tuple[int, list[str]]]:
         delimiter = delimiter_of(header)
     reader = csv.reader(StringIO(text), delimiter=delimiter)
     try:
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        return [(line, [restore(cell) for cell in cells]) for line, cells in rows]
     except csv.Error as error:
         raise TableError(f"{file}, line {reader.line_num}: is not a table ({error}).") from error
 

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 import pandas as pd
 
+from braindino.csv_text import restore_table
 from braindino.datasets.cells import is_missing
 from braindino.errors import BraindinoError
 
@@ -126,7 +127,8 @@ def _read_text(path: Path) -> pd.DataFrame:
     text = decode_table(path)
     delimiter = delimiter_of(text.lstrip("\n").partition("\n")[0])
     try:
-        return pd.read_csv(StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, index_col=False)
+        table = pd.read_csv(StringIO(text), sep=delimiter, dtype=str, keep_default_na=False, index_col=False)
+        return restore_table(table)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(f"{path}: is not a table ({str(error).strip()}).") from error
 

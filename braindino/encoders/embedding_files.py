@@ -9,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
+from braindino.csv_text import neutralise_table, restore_table
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 
@@ -75,14 +76,16 @@ def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
                     f"{path}: no {ids_file(path).name} beside it, which says whose rows they are."
                 )
             features = np.load(path, allow_pickle=False)
-            ids = pd.read_csv(ids_file(path), keep_default_na=False)
+            ids = restore_table(pd.read_csv(ids_file(path), keep_default_na=False))
             if features.ndim != 2 or len(ids) != len(features):
                 raise BraindinoError(
                     f"{path}: of shape {features.shape} with {len(ids)} ids; they do not belong together."
                 )
             return ids, features.astype(np.float32, copy=False)
         table = (
-            pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False)
+            pd.read_parquet(path)
+            if path.suffix == ".parquet"
+            else restore_table(pd.read_csv(path, keep_default_na=False))
         )
     except (ValueError, OSError, pd.errors.ParserError) as error:  # what is wrong inside, whatever the reader
         raise BraindinoError(f"{path}: cannot be read ({str(error).splitlines()[0]}).") from error
@@ -101,7 +104,7 @@ class _CSV:
     def __call__(self, ids: pd.DataFrame, features: np.ndarray) -> None:
         values = pd.DataFrame(features, columns=self.names, index=ids.index)
         text = io.StringIO()
-        pd.concat([ids, values], axis=1).to_csv(
+        neutralise_table(pd.concat([ids, values], axis=1)).to_csv(
             text, index=False, header=not self.started, lineterminator="\n"
         )
         self.started = True

@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from braindino.analysis.predictions import TRAITS, format_predictions, read_predictions
+from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.probing.cases import ProbeCases
@@ -129,7 +130,7 @@ class Cell:
         """Each file atomically; `cell.json`, which says that the cell is done, after all others."""
         parts = {"predictions.csv": format_predictions(predictions)}
         if epochs is not None:
-            parts["epochs.csv"] = epochs.to_csv(index=False, lineterminator="\n")
+            parts["epochs.csv"] = csv_text(epochs)
         for name, text in parts.items():
             with atomic_write(self.folder / name) as file:
                 file.write(text)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from braindino import __version__
+from braindino.csv_text import csv_text
 from braindino.files import atomic_write, write_json
 from braindino.scans.writing import write_volume
 
@@ -35,7 +36,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
     table = pd.DataFrame(list(rows), columns=None if rows else list(columns))
     order = [*columns, *(name for name in table.columns if name not in columns)]
     with atomic_write(path) as file:
-        table.reindex(columns=order).to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(table.reindex(columns=order)))
 
 
 def write_masks(

@@ -217,8 +217,9 @@ def _load_encoder(run: Path, known: dict[str, Any], given: str | None) -> Encode
         spec = known["spec"].removeprefix(HUB)  # who predicts has not asked to fetch anything
         if not Path(spec).exists() and (Path(known["folder"]) / spec).exists():
             spec = str(Path(known["folder"]) / spec)
+    contract = Preprocessing.from_file(known["preprocessing"], run / RECIPE)
     try:
-        encoder = load_encoder(spec, Preprocessing.from_file(known["preprocessing"], run / RECIPE))
+        encoder = load_encoder(spec, contract)
     except BraindinoError as error:
         if given is not None:
             raise

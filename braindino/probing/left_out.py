@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from braindino.csv_text import csv_text
 from braindino.files import atomic_write
 from braindino.probing.cases import ProbeCases
 
@@ -22,7 +23,7 @@ def keep_cases(run_dir: Path, cases: ProbeCases) -> None:
     if cases.folds is not None:
         columns, table = [*columns, "fold"], table.assign(split="test")
     with atomic_write(run_dir / "cases.csv") as file:
-        table[columns].to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(table[columns]))
 
 
 def keep_dropped(run_dir: Path, scans: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def keep_dropped(run_dir: Path, scans: pd.DataFrame, cases: pd.DataFrame) -> dic
     """
     dropped = pd.concat([scans, cases], ignore_index=True).reindex(columns=list(COLUMNS)).fillna("")
     with atomic_write(run_dir / "dropped.csv") as file:
-        dropped.to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(dropped))
     counts = dropped["reason"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     reasons = {str(reason): int(count) for reason, count in counts.items()}
     return {"scans": len(scans), "cases": len(cases), "reasons": reasons}

@@ -9,6 +9,7 @@ import pandas as pd
 
 from braindino.analysis.predictions import format_predictions, one_scale
 from braindino.analysis.results import add_details, advantage, metrics_table, summarise
+from braindino.csv_text import csv_text
 from braindino.datasets.audit import audit
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import grid_masks
@@ -143,7 +144,7 @@ def run_study(
         }
     write_json(run_dir / "results.json", results)
     with atomic_write(run_dir / "metrics.csv") as file:
-        metrics_table(results).to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(metrics_table(results)))
     return results
 
 

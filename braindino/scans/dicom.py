@@ -1,6 +1,5 @@
 """DICOM series as NIfTI files by dcm2niix: one volume per series, with a table of what came from where."""
 
-import csv
 import hashlib
 import json
 import re
@@ -9,11 +8,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 from braindino.scans.ledger import LedgerWriter, Record, read_ledger
@@ -108,9 +110,8 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
         writer.close()
     series = list(_once(Series(**row) for record in records for row in record["series"]))
     with atomic_write(out / TABLE) as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([column.name for column in fields(Series)])
-        table.writerows(astuple(row) for row in series)
+        columns = [column.name for column in fields(Series)]
+        file.write(csv_text(pd.DataFrame([asdict(row) for row in series], columns=columns, dtype=object)))
     return series
 
 

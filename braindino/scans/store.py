@@ -10,6 +10,7 @@ from typing import Any, Self, TypedDict
 import numpy as np
 import pandas as pd
 
+from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError
 from braindino.files import (
     can_write,
@@ -241,7 +242,7 @@ class Store:
             self.refresh()
             for name, table in (("index.csv", self.index()), ("rejects.csv", self.rejects())):
                 # File names need not be UTF-8; their bytes pass through.
-                content = table.to_csv(index=False).encode("utf-8", "surrogateescape")
+                content = csv_text(table).encode("utf-8", "surrogateescape")
                 try:
                     write_if_changed(self.path / name, content)
                 except OSError as error:

@@ -10,6 +10,7 @@ from braindino.analysis.masks import row_of
 from braindino.analysis.predictions import TRAITS, format_predictions, one_scale
 from braindino.analysis.results import add_details, summarise
 from braindino.analysis.segmentation import LESIONS, MEASURED, REGION
+from braindino.csv_text import csv_text
 from braindino.datasets.audit import audit
 from braindino.datasets.splits import PARTS
 from braindino.datasets.volume_cases import VolumeCases
@@ -79,10 +80,10 @@ def write_results(
     names = data.cases.cases.loc[data.scans["case"]]
     table = names.assign(split=data.scans["split"].to_numpy())
     with atomic_write(folder / "cases.csv") as file:
-        table[["case", "group", "split"]].to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(table[["case", "group", "split"]]))
     dropped = pd.concat([data.cases.dropped, data.left_out], ignore_index=True).fillna("")
     with atomic_write(folder / "dropped.csv") as file:
-        dropped.to_csv(file, index=False, lineterminator="\n")
+        file.write(csv_text(dropped))
     train = table[table["split"] == "train"]
     fact = {
         "seed": rows.seed, "fraction": data.fraction, "train_cases": len(train),
