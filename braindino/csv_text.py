@@ -71,5 +71,7 @@ def _mapped(table: pd.DataFrame, change: Any) -> pd.DataFrame:
             values = [change(value) for value in column]
             if any(new is not old for new, old in zip(values, column, strict=True)):
                 changed.isetitem(place, _objects(values))
-    changed.columns = pd.Index([change(name) for name in table.columns], dtype=object)
+    names = [change(name) for name in table.columns]
+    if names != list(table.columns):
+        changed.columns = pd.Index(names)
     return changed
