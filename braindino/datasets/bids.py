@@ -78,7 +78,7 @@ class BIDS(ScanDataModule):
             subject, session = named["sub"], named.get("ses", "")
             top = _dataset_folder(path, subject, root)
             if top not in tables:
-                tables[top] = People(_described_folder(top, root), same_age=self.same_age)
+                tables[top] = People(_described_folder(top, root), same_age=self.same_age, subjects=top)
             columns = tables[top].columns(subject, session, sorted(sessions[top, subject]))
             dataset = "/".join(telling(top.relative_to(root.absolute()).parts)) or root.absolute().name
             sequence, reason = bids_sequence(named, suffix) if suffix in SUFFIXES else (suffix, "")

@@ -13,7 +13,8 @@ from braindino.datasets.manifest import NOTE, further_column
 from braindino.datasets.tables import TableError, decode_table, read_cells
 
 _AGE = re.compile(
-    r"(?:participant[ _])?age(?:[ _]at[ _](?:scan|mri|baseline|session|visit|imaging))?"
+    r"(?:(?:participant|patient|subject|session)[ _])?age"
+    r"(?:[ _]at[ _](?:scan|mri|baseline|session|visit|imaging))?"
     r"(?:[ _]?(?:in[ _])?[(\[]?(?P<unit>years?|yrs?|y|months?|mos?|weeks?|wks?|days?)[)\]]?)?",
     re.IGNORECASE,
 )
@@ -38,18 +39,21 @@ class People:
         known: whether there is a `participants.tsv`.
     """
 
-    def __init__(self, folder: Path, required: bool = False, same_age: bool = False) -> None:
+    def __init__(
+        self, folder: Path, required: bool = False, same_age: bool = False, subjects: Path | None = None
+    ) -> None:
         """Read `participants.tsv` and its sidecar; tables of sessions are read when they are needed.
 
         Args:
             folder: the dataset's folder.
             required: whether the table has to be there, and to have ages.
             same_age: whether the age of `participants.tsv` is that of every session.
+            subjects: the folder with those of the subjects, if it is not `folder`.
 
         Raises:
             TableError: a table or sidecar cannot be read, or is required and not there.
         """
-        self.folder, self.same_age = folder, same_age
+        self.folder, self.same_age, self.subjects = folder, same_age, subjects or folder
         file = folder / "participants.tsv"
         self.known = file.is_file()
         self._rows: dict[str, list[Row]] = {}
@@ -78,8 +82,7 @@ class People:
 
         The age is that of the session, by the tables of sessions; else the person's, which is that of the
         first session where there are several (that of others follows from their dates, if there are any).
-        Where a cell is left blank although the tables have something,
-        the column `blank_because` has the reason.
+        The column `blank_because` has the reasons of blanks for which the tables have something.
 
         Args:
             subject: label of the person, without `sub-`.
@@ -93,7 +96,11 @@ class People:
         if described.has_sex(visit):
             sex, no_sex = described.sex_of(visit)
         age, no_age = self._age(person, visit, session, visits, sessions, described)
-        result = self._columns.further(person) | described.further(visit)
+        result = self._columns.further(person)
+        # A session without a cell of its own has the person's.
+        result |= {
+            name: cell for name, cell in described.further(visit).items() if cell or name not in result
+        }
         result |= {"sex": sex, "age": age}
         notes += [note for note in (no_sex, no_age) if note]
         return result | ({NOTE: "; ".join(notes)} if notes else {})
@@ -115,8 +122,9 @@ class People:
     def _visits(self, subject: str) -> tuple["_Columns", dict[str, Row]]:
         """Return the rows of a person's sessions by label, and what is known of their columns."""
         if subject not in self._sessions:
-            folder = self.folder / f"sub-{subject}"
-            own, common = folder / f"sub-{subject}_sessions.tsv", self.folder / "sessions.tsv"
+            name = f"sub-{subject}/sub-{subject}_sessions.tsv"
+            own, common = self.subjects / name, self.folder / "sessions.tsv"
+            own = own if own.is_file() else self.folder / name
             file = own if own.is_file() else common
             table = _table(file, ("session_id",)) if file.is_file() else pd.DataFrame()
             if file == common and len(table):
@@ -182,6 +190,20 @@ class _Columns:
         years, reason = parse_age(cell, self._unit)
         return ("", reason) if reason else (str(years), "")
 
+    def in_years_and_letters(self, table: pd.DataFrame, sidecar: Path) -> pd.DataFrame:
+        """Return a table with the cells of age and sex that can be read; others stay as they are."""
+        changed: dict[str, list[str]] = {}
+        if self.age is not None and self.age.lower() == "age":
+            if self._no_unit:
+                raise TableError(
+                    f"{sidecar}: ages are in {self._no_unit}, which is no unit of time.\n"
+                    'Write "Units" as year, month, week or day.'
+                )
+            changed[self.age] = [self.age_of({self.age: cell})[0] or cell for cell in table[self.age]]
+        if self.sex is not None and self._levels:
+            changed[self.sex] = [parse_sex(cell, self._levels)[0] or cell for cell in table[self.sex]]
+        return table.assign(**changed)
+
     def further(self, row: Row) -> Row:
         """Return the cells of all columns but ids, sex and age, by their name in a manifest.
 
@@ -210,6 +232,23 @@ class _Columns:
             return (age_unit(given), "") if age_unit(given) else ("year", f"units {given!r}")
         match = _AGE.fullmatch(self.age)
         return age_unit((match and match["unit"]) or "year"), ""
+
+
+def apply_sidecar(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Return a table with ages in years and sexes as F or M, as the JSON beside a TSV describes its columns.
+
+    Args:
+        table: text cells.
+        file: the table's file; only `<name>.tsv` with `<name>.json` is changed.
+
+    Raises:
+        TableError: the JSON cannot be read, or ages are in what is no unit of time.
+    """
+    sidecar = file.with_suffix(".json")
+    if file.suffix.lower() != ".tsv" or not sidecar.is_file():
+        return table
+    columns = _Columns(table, _sidecar(sidecar))
+    return columns.in_years_and_letters(table, sidecar)
 
 
 def _levels(described: Mapping[str, Any]) -> dict[str, str]:

@@ -1,12 +1,13 @@
 """Any table of one's own: columns mapped by options, BrainIAC and BrainDINO lists, nnU-Net, manifests."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from braindino.datasets.bids_tables import apply_sidecar
 from braindino.datasets.cells import is_gap
 from braindino.datasets.cohort_scans import Columns, scans_of_rows
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
@@ -36,7 +37,9 @@ class Cohort(ScanDataModule):
       `subject`; `path`, `file`, `image`; `label`; `session`, `sex`, `age`, `site`) or as the options say.
       Without a column of paths, scans are looked for by the id: `<id>.nii.gz`, or `<id>_t1ce.nii.gz`,
       `<id>_t2f.nii.gz`, ... (BrainIAC's `pat_id,label`), with a `scandate` `<id>_<scandate>.nii.gz` or
-      `<id>/<scandate>.nii.gz`;
+      `<id>/<scandate>.nii.gz`.
+      A TSV with a JSON of its name beside it (`participants.json`) is read by that: units of ages, codes of
+      sexes;
     - BrainDINO's headerless `label,path`: one list, or a folder with `train_<k>.csv` and `valid.csv`;
     - an nnU-Net folder (see `nnunet`);
     - a folder that holds one such table, or a manifest made by `braindino index`.
@@ -149,7 +152,7 @@ class Cohort(ScanDataModule):
         named = self.dataset or (files[0].stem if len(files) == 1 else root.absolute().name)
         tables = []
         for file in files:
-            table = read_own_table(file, self.sheet)
+            table = apply_sidecar(read_own_table(file, self.sheet), file)
             part = "train" if file.stem.startswith("train") else "test" if file.stem == "test" else "val"
             tables.append(table.assign(split=part) if len(files) > 1 else table)
         # train_1.csv, train_5.csv, ... hold ever more of the same rows.
@@ -172,6 +175,7 @@ class Cohort(ScanDataModule):
         blank = gaps.any(axis=1)
         if len(self.target) and blank.all():
             raise TableError(f"{file}: column {' and '.join(self.target)}: no row has a label.")
+        self._refuse_one_class(table, blank, names)
         lost = table.loc[blank & (table["modality"] != MASK)]
         lost = lost[["path", "subject"]].assign(reason=list(map(self._no_label, lost.to_dict("records"))))
         table = self._labelled(table[~blank].copy(), names)
@@ -205,6 +209,19 @@ class Cohort(ScanDataModule):
         if self._given_classes is None or self.task != "classification" or not self.target:
             return None
         return class_names(table[self.target[0]], self._given_classes, file)
+
+    def _refuse_one_class(self, table: pd.DataFrame, blank: pd.Series, names: Sequence[str] | None) -> None:
+        """Raise TableError where one class is left because words that may be classes count as missing."""
+        if self.task != "classification" or names is not None or not self.target:
+            return
+        cells = table[self.target[0]].astype(str).str.strip()
+        words = sorted(set(cells[blank]) - {"", "nan"})
+        if words and len(set(cells[~blank])) == 1:
+            raise TableError(
+                f"{table.index[list(blank).index(True)]}, column {self.target[0]!r}: holds the class "
+                f"{cells[~blank].iloc[0]!r}, and {', '.join(map(repr, words))}, which count as missing.\n"
+                "List all classes in `classes`."
+            )
 
     def _no_label(self, row: dict[Hashable, Any]) -> str:
         """Return why a row has no label, with the word that counts as a gap, if there is one."""

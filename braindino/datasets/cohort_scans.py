@@ -32,6 +32,7 @@ from braindino.datasets.persons import (
     refuse_shared_ids,
     refuse_shared_subjects,
 )
+from braindino.datasets.sequences import UNKNOWN
 from braindino.datasets.tables import TableError
 from braindino.datasets.walk import LayoutError, stem, unusable
 
@@ -143,11 +144,32 @@ class _Rows:
         """Place, cells, and (sequence, path) of every row."""
         records = [{str(k): str(v) for k, v in record.items()} for record in self.rows.to_dict("records")]
         found = [self._found(record) for record in records]
-        # Names tell the sequence only if they tell it of every file: half an answer would tear cases apart.
-        named = all(modality_of(stem(path)) != "unknown" for row in found for m, path in row if not m)
+        named = self._names_tell(found)
         for where, record, files in zip(self.rows.index, records, found, strict=True):
             said = [(m or (modality_of(stem(path)) if named else _UNKNOWN), path) for m, path in files]
             yield str(where), record, said
+
+    def _names_tell(self, found: list[list[tuple[str, Path]]]) -> bool:
+        """Return whether file names tell the sequence: of every file, for half an answer would part cases.
+
+        Raises:
+            TableError: some names tell different sequences, and others none.
+        """
+        told = [
+            (where, path, modality_of(stem(path)))
+            for where, files in zip(self.rows.index, found, strict=True)
+            for modality, path in files
+            if not modality
+        ]
+        sequences = sorted({sequence for _, _, sequence in told} - {UNKNOWN})
+        silent = [(where, path) for where, path, sequence in told if sequence == UNKNOWN]
+        if silent and len(sequences) > 1:
+            raise TableError(
+                f"{silent[0][0]}: {silent[0][1].name} names no sequence ({len(silent)} files like this), "
+                f"others are {', '.join(sequences)}.\n"
+                "Say what each is with a column `modality`, or with a column of paths per sequence (`path`)."
+            )
+        return not silent
 
     def cell(self, row: dict[str, str], name: str) -> str:
         """A standard column's cell; an id may be any word, other cells may be gaps."""

@@ -150,9 +150,11 @@ def labels(
     numeric = pd.to_numeric(cells, errors="coerce")
     numeric = numeric.where(np.isfinite(numeric))
     mostly = bool((numeric.notna() & ~blank).sum() * 10 >= (~blank).sum() * 9)
-    for row, cell, number, missing in zip(rows, cells, numeric, blank, strict=True):
+    for row, raw, cell, number, missing in zip(rows, table[column], cells, numeric, blank, strict=True):
         if missing:
-            yield Finding("labels missing", row, column, "", "blank")
+            word = str(raw).strip()
+            told = f"{word!r} counts as missing; a class of that name is to be listed" if word else "blank"
+            yield Finding("labels missing", row, column, "", "blank" if word == "nan" else told)
         elif classes:
             if cell not in classes:
                 told = f"none of {', '.join(classes)}"
@@ -171,7 +173,7 @@ def _lookalikes(cells: pd.Series, column: str) -> Iterator[Finding]:
     for group in lookalikes(count.index):
         usual, *rest = group
         for name in rest:
-            told = f"looks like {visible(usual)!r} ({count[usual]} cases; this spelling {count[name]})"
+            told = f"looks like {visible(usual)!r} ({count[usual]} so spelt, {count[name]} this way)"
             row = int(_rows(cells[cells == name])[0])
             yield Finding("labels that look alike", row, column, visible(name), told)
 

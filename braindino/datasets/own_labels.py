@@ -79,9 +79,7 @@ def class_labels(cells: pd.Series, names: Sequence[str] | None) -> tuple[pd.Seri
     if names is not None:
         bad = ~labels.isin(names)
         if bad.any():
-            near = next((name for name in names if fold(name) == fold(str(labels[bad].iloc[0]))), None)
-            hint = "" if near is None else f"; is it {near!r}? Write it so in the table"
-            first_bad(cells, bad, f"is none of the classes {', '.join(names)}{hint}")
+            first_bad(cells, bad, f"is none of the classes {', '.join(names)}{_hint(labels[bad], names)}")
         return labels, tuple(names)
     found = sorted(set(labels))
     _refuse_lookalikes(cells, labels)
@@ -97,6 +95,17 @@ def class_labels(cells: pd.Series, names: Sequence[str] | None) -> tuple[pd.Seri
             f"column {cells.name!r} holds one class only, {found[0]!r}; there is nothing to tell apart."
         )
     return labels, tuple(sorted(found, key=float) if numeric else found)
+
+
+def _hint(labels: pd.Series, names: Sequence[str]) -> str:
+    """Return which of the classes the first of some other labels may be."""
+    label = str(labels.iloc[0])
+    near = next((name for name in names if fold(name) == fold(label)), None)
+    if near is not None:
+        return f"; is it {near!r}? Write it so in the table"
+    if re.fullmatch(r"0\d+", label):
+        return f" (YAML reads {label} as a number: put it in quotes)"
+    return ""
 
 
 def _refuse_lookalikes(cells: pd.Series, labels: pd.Series) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from braindino.datasets.bids import BIDS
 from braindino.datasets.bids_tables import People
+from braindino.datasets.cohort import Cohort
 from braindino.datasets.folder import Folder
 from braindino.datasets.manifest import Manifest
 from braindino.datasets.tables import TableError
@@ -281,3 +282,33 @@ def test_people_reads_tables_of_other_encodings(tmp_path: Path) -> None:
     columns = People(tmp_path).columns("01", "", [""])
     assert float(columns["age"]) == pytest.approx(45.5 / 12)
     assert columns["site"] == "Köln"
+
+
+def test_sessions_have_their_own_sidecar(tmp_path: Path) -> None:
+    subject(tmp_path / "rawdata", "01", "1", "2")
+    participants(tmp_path, "participant_id,age,sex,drug\nsub-01,30,M,none\n")
+    folder = tmp_path / "rawdata" / "sub-01"
+    (folder / "sub-01_sessions.tsv").write_text("session_id\tsession_age\tsex\tdrug\nses-2\t480\t1\tx\n")
+    (folder / "sub-01_sessions.json").write_text(
+        json.dumps({"session_age": {"Units": "months"}, "sex": {"Levels": {"1": "male"}}})
+    )
+    rows = index(tmp_path)
+    assert rows["age"].tolist() == [30, 40]
+    assert rows["sex"].tolist() == ["M", "M"]
+    assert rows["drug"].tolist() == ["none", "x"]
+
+
+def test_cohort_reads_participants_by_their_sidecar(tmp_path: Path) -> None:
+    for label in ("01", "02"):
+        subject(tmp_path, label)
+    sidecar = {"age": {"Units": "months"}, "sex": {"Levels": {"0": "male", "1": "female"}}}
+    participants(tmp_path, "participant_id,age,sex,label\nsub-01,18,0,a\nsub-02,24,1,b\n", sidecar)
+    options: dict[str, Any] = {"pattern": "{id}/anat/{id}_T1w.nii.gz"}
+    table = Cohort(tmp_path / "participants.tsv", **options).manifest.table
+    assert table["age"].tolist() == [1.5, 2]
+    assert table["sex"].tolist() == ["M", "F"]
+    participants(
+        tmp_path, "participant_id,age,label\nsub-01,18,a\nsub-02,24,b\n", {"age": {"Units": "parsec"}}
+    )
+    with pytest.raises(TableError, match=r"participants\.json: ages are in units 'parsec'"):
+        _ = Cohort(tmp_path / "participants.tsv", **options).manifest

@@ -141,6 +141,24 @@ def test_labels(csv: Path) -> None:
         check_manifest(csv, rules=[LabelRule("scor")], progress=False)
 
 
+def test_labels_that_look_alike_and_words_that_count_as_missing(csv: Path) -> None:
+    for row, label in enumerate(
+        ["Good", "Good", "good", "good", "Good\u200b", "Good\u200b", "no", "no"], start=2
+    ):
+        change(csv, row, label=label)
+    change(csv, 10, label="none")
+    change(csv, 11, label="none")
+    report = check_manifest(csv, rules=[LabelRule("label")], progress=False)
+    told = {(f.check, f.row, f.value): f.finding for f in report.findings}
+    assert told == {
+        ("labels missing", 10, ""): "'none' counts as missing; a class of that name is to be listed",
+        ("labels that look alike", 4, "good"): "looks like 'Good' (1 so spelt, 1 this way)",
+        ("labels that look alike", 6, "Good<U+200B>"): "looks like 'Good' (1 so spelt, 1 this way)",
+    }
+    named = LabelRule("label", ("Good", "good", "Good\u200b", "none", False, "b"))
+    assert check_manifest(csv, rules=[named], progress=False).findings == []
+
+
 def test_a_word_among_numbers(csv: Path) -> None:
     rows = ManifestBuilder("made")
     for i in range(12):

@@ -326,6 +326,27 @@ def test_cohort_keeps_classes_and_people_that_are_called_as_gaps(tmp_path: Path)
     }
 
 
+def test_cohort_names_the_words_that_may_be_classes(tmp_path: Path) -> None:
+    scans(tmp_path, *(f"{i}.nii" for i in range(3)))
+    csv = table(tmp_path, "id,path,grade\na,0.nii,none\nb,1.nii,low\nc,2.nii,low\n")
+    with pytest.raises(
+        BraindinoError, match=r"line 2, column 'grade': holds the class 'low', and 'none'.*\n.*`classes`"
+    ):
+        _ = Cohort(csv, target="grade").manifest
+
+
+def test_cohort_refuses_names_of_which_only_some_tell_the_sequence(tmp_path: Path) -> None:
+    scans(tmp_path, "subject1_FLAIR.nii", "subject2_T2w.nii", "subject3.nii")
+    rows = "".join(f"{i},subject{i}{end}.nii,{i}\n" for i, end in ((1, "_FLAIR"), (2, "_T2w"), (3, "")))
+    with pytest.raises(
+        BraindinoError, match=r"line 4: subject3\.nii names no sequence.*FLAIR, T2w.*\n.*`modality`"
+    ):
+        _ = Cohort(table(tmp_path, f"id,path,label\n{rows}")).manifest
+    scans(tmp_path, "subject2_FLAIR.nii")
+    data = Cohort(table(tmp_path, f"id,path,label\n{rows.replace('_T2w', '_FLAIR')}"))
+    assert set(data.manifest.table["modality"]) == {"scan"}
+
+
 def test_cohort_reads_ages_and_sexes_by_their_spelling_and_codes(tmp_path: Path) -> None:
     scans(tmp_path, *(f"{i}.nii" for i in range(5)))
     rows = ["45Y;0", "045Y;1", "45,0;1", "89+;0", "n/a;n/a"]

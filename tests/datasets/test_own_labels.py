@@ -66,6 +66,11 @@ def test_class_labels_names_the_class_that_is_meant() -> None:
         class_labels(column("Good", "good"), ["Good", "bad"])
 
 
+def test_class_labels_asks_for_quotes_around_numbers_with_a_leading_zero() -> None:
+    with pytest.raises(TableError, match=r"'01' is none of the classes 1, 2 \(YAML reads 01 as a number"):
+        class_labels(column("01", "02"), ["1", "2"])
+
+
 def test_numbers_with_decimal_commas() -> None:
     assert numbers(column("3,5", "2,125", "4")).tolist() == [3.5, 2.125, 4]
     with pytest.raises(TableError, match="with a decimal point"):
