@@ -146,7 +146,7 @@ def dice_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
         offsets = spread(len(models))
         for place, (name, tables) in enumerate(models.items()):
             cases = pd.concat(tables).groupby(["region", "case"])["dice"].mean()
-            values = [cases.loc[region].to_numpy() for region in regions]
+            values = [cases.loc[region].dropna().to_numpy() for region in regions]
             middle = np.arange(len(regions)) + offsets[place]
             axis.boxplot(
                 values, positions=middle, widths=0.5 / len(models), showfliers=False, manage_ticks=False,
@@ -185,7 +185,10 @@ def examples_figure(examples: Mapping[str, Any]) -> str:
                     label = f"{literal(region)}, {kind}"
                     axis.plot([], [], color=colour(place + 1), linestyle=dashes, label=label)
             axis.set_axis_off()
-            told = f"{examples['place'][number]}: Dice {examples['dice'][number]:.2f}"
+            dice = float(examples["dice"][number])
+            told = (
+                f"{examples['place'][number]}: {'nothing to find' if np.isnan(dice) else f'Dice {dice:.2f}'}"
+            )
             axis.set_title(f"{told}\n{literal(examples['case'][number], 36)}")
         legend(axes[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
         return svg(figure)

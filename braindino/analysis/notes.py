@@ -35,7 +35,7 @@ def notes(results: dict[str, Any]) -> list[str]:
             f"WARNING: the encoder was pretrained on {seen['people']} of these people, "
             f"{seen['test']} in test."
         )
-    said += _empty(results["summary"][0])
+    said += _empty(results["summary"][0]) + _undefined(results)
     for name, baseline in results["baselines"].items():
         for line in baseline["advantage"]:
             if line["beaten"] is False:
@@ -55,18 +55,24 @@ def details(results: dict[str, Any]) -> list[str]:
         for trait, groups in line["subgroups"].items()
         if (told := _groups(f"test/{name}", trait, groups))
     ]
+    unit = f" {results['unit']}" if results.get("unit") else ""
     if corrected := line.get("without_age_bias"):
-        said.append(
-            f"Without the bias towards the mean age, as fitted on validation: test/mae "
-            f"{interval(corrected['metrics']['mae'])}."
-        )
+        value = f"blank ({corrected.get('undefined')})"
+        if corrected["metrics"] is not None:
+            value = f"{interval(corrected['metrics']['mae'])}{unit}"
+        said.append(f"Without the bias towards the mean age, as fitted on validation: test/mae {value}.")
     curves = [
-        cell["kaplan_meier"]["logrank"]
+        cell["kaplan_meier"]
         for cell in line.get("pooled", results["cells"])
         if cell.get("fraction", line["fraction"]) == line["fraction"] and "kaplan_meier" in cell
     ]
     if curves:
-        values = ", ".join(p_value(curve["p"]) if curve else UNDEFINED for curve in curves)
+        values = ", ".join(
+            p_value(curve["logrank"]["p"])
+            if curve["logrank"]
+            else f"{UNDEFINED} ({curve.get('logrank_undefined', 'unknown')})"
+            for curve in curves
+        )
         said.append(f"Above and below the training median risk: log-rank p {values} (each seed).")
     return said + _tried([cell for cell in results["cells"] if cell["fraction"] == line["fraction"]])
 
@@ -134,6 +140,22 @@ def _dropped(dropped: dict[str, Any]) -> list[str]:
         f"Not used: {dropped['scans']} scans and {dropped['cases']} cases ({'; '.join(named)}); "
         "dropped.csv lists them."
     ]
+
+
+def _undefined(results: dict[str, Any]) -> list[str]:
+    """The reasons of headlines without a value."""
+    names = headlines(results["task"], results["classes"])
+    told: dict[str, str] = {}
+    for line in results["summary"]:
+        given = line["test"].get("undefined", {})
+        told |= {name: given[name] for name in names if name in given and name not in told}
+    if not told:
+        return []
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in told.items():
+        by_reason.setdefault(reason, []).append(f"test/{name}")
+    listed = [f"{', '.join(metrics)} ({reason})" for reason, metrics in by_reason.items()]
+    return [f"Undefined: {'; '.join(listed)}."]
 
 
 def _empty(line: dict[str, Any]) -> list[str]:

@@ -158,7 +158,7 @@ def bias_line(run: Run) -> tuple[float, float] | None:
     """Slope and intercept of prediction by truth on validation, of all seeds at the largest fraction."""
     table = run.predictions
     rows = table[(table["split"] == "val") & (table["fraction"] == last_line(run)["fraction"])]
-    if rows["target"].nunique() < 3:
+    if rows["target"].nunique() < 3 or rows["prediction"].nunique() < 2:
         return None
     slope, intercept = np.polyfit(rows["target"].to_numpy(float), rows["prediction"].to_numpy(float), 1)
     return float(slope), float(intercept)

@@ -17,6 +17,7 @@ from braindino.analysis.metrics import (
 from braindino.analysis.predictions import class_names, probability_columns, task_of
 from braindino.analysis.segmentation import segmentation_metrics
 from braindino.analysis.survival import survival_metrics
+from braindino.analysis.undefined import reasons
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -103,13 +104,14 @@ def estimate(
         train: rows of each table's training cases, which are not resampled; see `metrics_of`.
 
     Returns:
-        `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), and `metrics`: name ->
-        {`value`, `low`, `high`, `sd`}. The interval is that of `intervals.interval` at 95 %. A number is None
+        `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), `metrics`: name -> {`value`,
+        `low`, `high`, `sd`}, and `undefined`: name -> the reason, of every metric without a value. The interval is that of `intervals.interval` at 95 %. A number is None
         where it is undefined: `sd` of a single table, the metric of a constant, an interval of which less
         than half of the resamples are defined, and every interval when more than a tenth of all draws lacked
         a class (which one or two people carry): what is left would be too narrow.
     """
     found = _evaluate(tables, resamples, seed, train)
+    undefined = [name for name, value in found.point.items() if not np.isfinite(value.mean())]
     return {
         "cases": len(np.unique(np.concatenate([table["case"].astype(str) for table in tables]))),
         "people": found.people,
@@ -119,6 +121,7 @@ def estimate(
             name: _summary(value, found.spread[name], found.left_out[name], resamples, found.people)
             for name, value in found.point.items()
         },
+        "undefined": reasons(undefined, tables, [None] * len(tables) if train is None else train),
     }
 
 

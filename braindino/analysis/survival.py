@@ -66,13 +66,11 @@ def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, 
     The threshold is taken from training, so that the test part does not choose its own split.
 
     Returns:
-        `threshold`; `logrank`: {`statistic`, `p`}, None where a group is empty or nobody has an event;
-        `ticks`; `groups`: `low` and `high`, each {`cases`, `events`, `time`, `survival`, `at_risk`} (the
+        `threshold`; `logrank`: {`statistic`, `p`}, None where it is undefined, then with `logrank_undefined`,
+        the reason; `ticks`; `groups`: `low` and `high`, each {`cases`, `events`, `time`, `survival`, `at_risk`} (the
         numbers at risk at the ticks).
     """
-    from sksurv.compare import compare_survival
     from sksurv.nonparametric import kaplan_meier_estimator
-    from sksurv.util import Surv
 
     time, event, risk = _columns(table)
     threshold = float(np.median(_columns(train)[2]))
@@ -90,11 +88,44 @@ def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, 
             "survival": survival.tolist(),
             "at_risk": [int((time[chosen] >= tick).sum()) for tick in ticks],
         }
-    test = None
-    if 0 < high.sum() < len(high) and event.any():
-        statistic, p = compare_survival(Surv.from_arrays(event, time), high)
-        test = {"statistic": float(statistic), "p": float(p)}
-    return {"threshold": threshold, "logrank": test, "ticks": ticks.tolist(), "groups": groups}
+    test, reason = logrank(time, event, high)
+    undefined = {} if test is not None else {"logrank_undefined": reason}
+    return {
+        "threshold": threshold,
+        "logrank": test,
+        **undefined,
+        "ticks": ticks.tolist(),
+        "groups": groups,
+    }
+
+
+def logrank(
+    time: Floats, event: NDArray[np.bool_], high: NDArray[np.bool_]
+) -> tuple[dict[str, float] | None, str]:
+    """The log-rank test of two groups (`statistic`, `p`), or None and the reason why it is undefined.
+
+    Args:
+        time: (N,) of the event or of censoring.
+        event: (N,) whether it was observed.
+        high: (N,) whether a case is in the second group.
+    """
+    from sksurv.compare import compare_survival
+    from sksurv.util import Surv
+
+    if high.all() or not high.any():
+        return None, f"all cases are in the group of {'high' if high.all() else 'low'} risk"
+    if not event.any():
+        return None, "no event"
+    at_risk = [high[time >= at] for at in np.unique(time[event])]
+    if all(group.all() or not group.any() for group in at_risk):
+        return None, "at no event are both groups still under observation"
+    if all(
+        len(group) == int((event & (time == at)).sum())
+        for group, at in zip(at_risk, np.unique(time[event]), strict=True)
+    ):
+        return None, "nobody outlives an event"
+    statistic, p = compare_survival(Surv.from_arrays(event, time), high)
+    return {"statistic": float(statistic), "p": float(p)}, ""
 
 
 def survival_curves(risk: ArrayLike, train: pd.DataFrame, times: ArrayLike) -> Floats:

@@ -136,13 +136,23 @@ def age_bias_tables(runs: Runs) -> list[Table]:
     for model, run in runs.items():
         corrected = last_line(run).get("without_age_bias")
         if corrected is not None:
-            slope, start = (sum(corrected[key]) / len(corrected[key]) for key in ("slope", "intercept"))
+            slope, start = (_mean(corrected[key]) for key in ("slope", "intercept"))
             metrics = corrected["metrics"]
+            if metrics is None:
+                blank = [f"blank: {corrected['undefined']}", *[""] * (len(names) - 1)]
+                found.rows.append([model, number(slope), number(start), *blank])
+                continue
             found.rows.append([model, number(slope), number(start), *(interval(metrics[n]) for n in names)])
             found.numbers += [{"model": model, "metric": n, **numbers} for n, numbers in metrics.items()]
     columns = ["model", "slope", "intercept", *names]
     note = "The line prediction = intercept + slope age was fitted on validation (Cole et al. 2018)."
     return [found.table("Without the age bias", columns, 1, note)] if found.rows else []
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean, or None where one is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def empty_tables(runs: Runs) -> list[Table]:

@@ -54,5 +54,28 @@ def test_the_line_of_validation_is_taken_out():
 
 def test_no_line_no_correction():
     table = predictions()
-    assert without_age_bias([table.assign(prediction=-table["target"])], [table], 0) is None
-    assert without_age_bias([table.head(2)], [table], 0) is None
+    falling = without_age_bias([table.assign(prediction=-table["target"])], [table], 0)
+    assert (falling["metrics"], falling["slope"]) == (None, [-1.0])
+    assert falling["undefined"] == "predictions do not rise with age (slope -1.00 on validation)"
+    few = without_age_bias([table.head(2)], [table], 0)
+    assert few == {
+        "slope": [None],
+        "intercept": [None],
+        "metrics": None,
+        "undefined": "validation has fewer than three cases, or one age only",
+    }
+
+
+def test_without_age_bias_is_blank_where_the_slope_is_near_zero():
+    rng = np.random.default_rng(0)
+    table = predictions(400, 1)
+    flat = table.assign(prediction=50 + 0.05 * table["target"] + rng.normal(0, 0.1, len(table)))
+    found = without_age_bias([flat], [flat], 20)
+    assert (found["metrics"], found["undefined"]) == (
+        None,
+        "slope 0.05 on validation: errors would grow 20 times",
+    )
+    noise = table.assign(prediction=50 + 0.3 * table["target"] + rng.normal(0, 300, len(table)))
+    found = without_age_bias([noise.head(40)], [noise], 20)
+    assert found["metrics"] is None
+    assert "do not rise with age" in found["undefined"]
