@@ -1,6 +1,7 @@
 """The metrics that tables and comparisons show of each task, the first being the one that decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 HEADLINES = {
     "classification": ("auroc", "balanced_accuracy", "accuracy", "f1"),
@@ -22,3 +23,25 @@ def headlines(task: str, classes: Sequence[str]) -> tuple[str, ...]:
         return HEADLINES[task]
     first, *others = HEADLINES[task]
     return (first, *(f"dice_{name}" for name in classes), *others)
+
+
+UNITS = ("years", "months", "weeks", "days", "hours", "ml", "mm", "points")
+AGES = ("age", "brain_age", "scan_age", "age_at_scan")
+IN_UNITS = ("mae", "rmse")
+
+
+def unit_of(target: Sequence[str]) -> str:
+    """Return the unit of a target by its name: `age` (years), or one that ends in a unit; "" without one."""
+    name = target[0].lower() if target else ""
+    if name in AGES:
+        return "years"
+    last = name.replace("-", "_").replace(" ", "_").rpartition("_")[2]
+    return last if last in UNITS else ""
+
+
+def heading(metric: str, results: Mapping[str, Any]) -> str:
+    """Return a metric's name for a heading, with the target's unit where it has that: `mae (years)`."""
+    unit = results.get("unit") or ""
+    if results.get("task") != "regression" or not unit or metric not in IN_UNITS:
+        return metric
+    return f"{metric} ({unit})"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from braindino.analysis.headlines import headlines
+from braindino.analysis.headlines import heading, headlines
 from braindino.analysis.statistics import MOST_REDRAWN
 from braindino.analysis.subgroups import FEWEST
 from braindino.analysis.text import UNDEFINED, interval, number, p_value
@@ -36,12 +36,14 @@ def notes(results: dict[str, Any]) -> list[str]:
             f"{seen['test']} in test."
         )
     said += _empty(results["summary"][0]) + _undefined(results)
+    said += [f"No baseline {name}: {why}" for name, why in results.get("baselines_failed", {}).items()]
+    said += [f"WARNING: not trained: {error}" for error in results.get("failed", [])]
     for name, baseline in results["baselines"].items():
         for line in baseline["advantage"]:
             if line["beaten"] is False:
                 said.append(
                     f"At {line['fraction']:.0%} of the labels the probe does not beat {name}: "
-                    f"difference in test/{line['metric']} {interval(line)}."
+                    f"difference in test/{heading(line['metric'], results)} {interval(line)}."
                 )
     return said
 
@@ -49,7 +51,7 @@ def notes(results: dict[str, Any]) -> list[str]:
 def details(results: dict[str, Any]) -> list[str]:
     """The first headline by sex, age band, site and dataset at the most labels; what belongs to the task."""
     line = results["summary"][-1]
-    name = headlines(results["task"], results["classes"])[0]
+    name = heading(headlines(results["task"], results["classes"])[0], results)
     said = [
         told
         for trait, groups in line["subgroups"].items()
@@ -70,7 +72,9 @@ def details(results: dict[str, Any]) -> list[str]:
         values = ", ".join(
             p_value(curve["logrank"]["p"])
             if curve["logrank"]
-            else f"{UNDEFINED} ({curve.get('logrank_undefined', 'unknown')})"
+            else " ".join(
+                [UNDEFINED, *(f"({why})" for key, why in curve.items() if key == "logrank_undefined")]
+            )
             for curve in curves
         )
         said.append(f"Above and below the training median risk: log-rank p {values} (each seed).")

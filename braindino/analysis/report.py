@@ -15,7 +15,7 @@ from braindino.analysis import tables
 from braindino.analysis.comparison import Divide, compare_sides, one_by_one
 from braindino.analysis.disguise import Disguise
 from braindino.analysis.figures import is_png, png
-from braindino.analysis.headlines import headlines
+from braindino.analysis.headlines import heading, headlines
 from braindino.analysis.notes import notes
 from braindino.analysis.report_figures import Figure, figures_of
 from braindino.analysis.runs import Run
@@ -173,7 +173,8 @@ def _overview(sides: Sides, tasks: list[str]) -> Table:
             metric = headlines(results["task"], results["classes"])[0]
             numbers = line["test"]["metrics"][metric]
             who = [f"{line['test']['cases']}", f"{line['test']['people']}"]
-            found.rows.append([task, model, f"{line['fraction']:.0%}", metric, *who, interval(numbers)])
+            titled = heading(metric, results)
+            found.rows.append([task, model, f"{line['fraction']:.0%}", titled, *who, interval(numbers)])
             found.numbers.append({"task": task, "model": model, "metric": metric, **numbers})
     columns = ["task", "model", "labels", "metric", "test cases", "people", "value [95 % interval]"]
     return found.table(

@@ -15,7 +15,7 @@ from braindino.analysis import figures_classification as of_classes
 from braindino.analysis import figures_outcomes as of_outcomes
 from braindino.analysis.disguise import Disguise
 from braindino.analysis.figures import svg
-from braindino.analysis.headlines import headlines
+from braindino.analysis.headlines import headlines, unit_of
 from braindino.analysis.map_figures import map_montage
 from braindino.analysis.runs import Run
 from braindino.analysis.tables import Runs, last_line, tested
@@ -23,7 +23,6 @@ from braindino.analysis.tables import Runs, last_line, tested
 MOST_PANELS = 4  # models beside each other
 # Of `data`, what may differ between runs of one model at different label fractions.
 OF_A_FRACTION = ("fraction", "batch_size", "steps_per_epoch", "num_workers", "jobs")
-UNITS = {"age": "years", "brain_age": "years", "days": "days", "survival_days": "days"}
 
 
 class Figure(NamedTuple):
@@ -40,7 +39,7 @@ def figures_of(runs: Runs, disguise: Disguise) -> list[Figure]:
     found = _fractions(runs)
     tests = {name: tests_of(run) for name, run in runs.items()}
     few = dict(list(tests.items())[:MOST_PANELS])
-    unit = next((UNITS[name] for name in results["target"] if name in UNITS), "")
+    unit = results.get("unit") or unit_of(results["target"])
     if results["task"] == "classification":
         classes = results["classes"]
         found += [

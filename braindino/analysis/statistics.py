@@ -105,10 +105,11 @@ def estimate(
 
     Returns:
         `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), `metrics`: name -> {`value`,
-        `low`, `high`, `sd`}, and `undefined`: name -> the reason, of every metric without a value. The interval is that of `intervals.interval` at 95 %. A number is None
-        where it is undefined: `sd` of a single table, the metric of a constant, an interval of which less
-        than half of the resamples are defined, and every interval when more than a tenth of all draws lacked
-        a class (which one or two people carry): what is left would be too narrow.
+        `low`, `high`, `sd`}, and `undefined`: name -> the reason, of every metric without a value. The
+        interval is that of `intervals.interval` at 95 %. A number is None where it is undefined: `sd` of a
+        single table, the metric of a constant, an interval of which less than half of the resamples are
+        defined, and every interval when more than a tenth of all draws lacked a class (which one or two
+        people carry): what is left would be too narrow.
     """
     found = _evaluate(tables, resamples, seed, train)
     undefined = [name for name, value in found.point.items() if not np.isfinite(value.mean())]

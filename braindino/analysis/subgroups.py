@@ -31,8 +31,8 @@ def subgroups(
 
     Returns:
         `sex`, `age`, `site`, `dataset` (those that are known) -> groups in order, each {`group`, `cases`,
-        `people`, `too_small`, `metrics`, `undefined`}. A group of fewer than ten people is too small: `metrics`
-        is None. `undefined`: name -> the reason, of metrics without a value.
+        `people`, `too_small`, `metrics`, `undefined`}. A group of fewer than ten people is too small:
+        `metrics` is None. `undefined`: name -> the reason, of metrics without a value.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for trait in ("sex", "age", "site", "dataset"):
@@ -72,8 +72,8 @@ def without_age_bias(
         resamples: draws of people for the intervals.
 
     Returns:
-        `slope`, `intercept` (per seed, or seed and fold), `metrics`, and `undefined`: why `metrics` is None, or
-        nothing.
+        `slope`, `intercept` (per seed, or seed and fold), `metrics`, and `undefined`: why `metrics` is None,
+        or nothing.
     """
     corrected, lines, reason = [], [], ""
     for val, test in zip(vals, tests, strict=True):

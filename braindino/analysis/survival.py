@@ -67,8 +67,8 @@ def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, 
 
     Returns:
         `threshold`; `logrank`: {`statistic`, `p`}, None where it is undefined, then with `logrank_undefined`,
-        the reason; `ticks`; `groups`: `low` and `high`, each {`cases`, `events`, `time`, `survival`, `at_risk`} (the
-        numbers at risk at the ticks).
+        the reason; `ticks`; `groups`: `low` and `high`, each {`cases`, `events`, `time`, `survival`,
+        `at_risk`} (the numbers at risk at the ticks).
     """
     from sksurv.nonparametric import kaplan_meier_estimator
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.headlines import headlines
+from braindino.analysis.headlines import heading, headlines
 from braindino.analysis.runs import Run
 from braindino.analysis.text import interval, number, p_value
 from braindino.csv_text import csv_text
@@ -78,7 +78,8 @@ def results_tables(runs: Runs) -> list[Table]:
                 ]
             )
             found.numbers += [{**known, "metric": name, **numbers} for name, numbers in metrics.items()]
-    columns = ["model", "labels", "trained on", "tested on", *names, f"sd ({over})"]
+    titles = [heading(name, first) for name in names]
+    columns = ["model", "labels", "trained on", "tested on", *titles, f"sd ({over})"]
     note = (
         "Trained and tested on: cases. Mean over seeds [95 % interval from resampling people]; "
         f"sd of {names[0]} over {over}."
@@ -97,7 +98,8 @@ def baseline_tables(runs: Runs) -> list[Table]:
                 verdict = {True: "yes", False: "no", None: "undecided"}[line["beaten"]]
                 found.rows.append(
                     [
-                        *(model, name, f"{line['fraction']:.0%}", line["metric"], interval(value)),
+                        *(model, name, f"{line['fraction']:.0%}", heading(line["metric"], run.results)),
+                        interval(value),
                         *(interval(line), p_value(line.get("p")), verdict),
                     ]
                 )
@@ -118,13 +120,17 @@ def subgroup_tables(runs: Runs) -> list[Table]:
         for trait, groups in line["subgroups"].items():
             for group in groups:
                 metrics = group["metrics"]
-                shown = ["too few"] * len(names) if metrics is None else [interval(metrics[n]) for n in names]
+                cells = ["too few"] * len(names)
+                if metrics is not None:
+                    why = group.get("undefined", {})
+                    cells = [why.get(name) or interval(metrics[name]) for name in names]
                 who = [f"{group['cases']}", f"{group['people']}"]
-                found.rows.append([model, trait, group["group"], *who, *shown])
+                found.rows.append([model, trait, group["group"], *who, *cells])
                 known = {"model": model, "trait": trait, "group": group["group"], "people": group["people"]}
                 for name in names if metrics is not None else ():
                     found.numbers.append({**known, "metric": name, **metrics[name]})
-    columns = ["model", "by", "group", "cases", "people", *names]
+    first = next(iter(runs.values())).results
+    columns = ["model", "by", "group", "cases", "people", *(heading(name, first) for name in names)]
     note = "At the largest label fraction; groups of fewer than ten people have no numbers."
     return [found.table("Subgroups", columns, 3, note, len(found.rows) > LONG)] if found.rows else []
 
@@ -144,7 +150,8 @@ def age_bias_tables(runs: Runs) -> list[Table]:
                 continue
             found.rows.append([model, number(slope), number(start), *(interval(metrics[n]) for n in names)])
             found.numbers += [{"model": model, "metric": n, **numbers} for n, numbers in metrics.items()]
-    columns = ["model", "slope", "intercept", *names]
+    first = next(iter(runs.values())).results
+    columns = ["model", "slope", "intercept", *(heading(name, first) for name in names)]
     note = "The line prediction = intercept + slope age was fitted on validation (Cole et al. 2018)."
     return [found.table("Without the age bias", columns, 1, note)] if found.rows else []
 

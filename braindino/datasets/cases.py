@@ -28,7 +28,7 @@ def case_table(
         scan = {str(column): cell for column, cell in record.items()}
         name = _name(scan)
         path, modality = scan.pop("path"), scan.pop("modality")
-        row = rows.setdefault(name, {"case": name, **scan, **{f"key_{m}": "" for m in modalities}, MASK: ""})
+        row = rows.setdefault(name, {**scan, "case": name, **{f"key_{m}": "" for m in modalities}, MASK: ""})
         if modality == MASK and path in rejects:
             lost.append((path, scan["subject"], rejects[path]))
         elif modality == MASK:

@@ -22,7 +22,8 @@ MASK = "mask"  # the modality of a mask: a label, never prepared as an image
 IDENTITY = ("dataset", "subject", "session")  # what makes a case
 DROPPED_COLUMNS = ("path", "subject", "reason")
 LABELS = ("site", "sex", "age", "dataset")  # standard columns that may be a label
-FURTHER = "_in_table"  # what a table's own column of a standard name is called in a manifest
+FURTHER = "_in_table"  # what a table's own column of a standard or reserved name is called in a manifest
+RESERVED = ("case", MASK)  # columns that a table of cases gets; see `datasets.cases.case_table`
 NOTE = "blank_because"  # column of a manifest: why a cell of the row is blank although the table has one
 DOCUMENTED_SEX = {"1": "male", "2": "female"}  # the codes of those public datasets that have codes
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
@@ -45,8 +46,8 @@ def normal_sex(value: object) -> str:
 
 
 def further_column(name: str) -> str:
-    """Return the name in a manifest of a table's own column: never that of a standard column."""
-    return f"{name}{FURTHER}" if name.lower() in COLUMNS else name
+    """Return the name in a manifest of a table's own column: never that of a standard or reserved column."""
+    return f"{name}{FURTHER}" if name.lower() in (*COLUMNS, *RESERVED) else name
 
 
 def label_column(table: pd.DataFrame, name: str) -> str:
@@ -116,6 +117,7 @@ class Manifest:
             raise ManifestError(f"{csv}: holds no scans, only a header.")
         for column in _REQUIRED:
             _refuse(csv, table, column, table[column] == "", "is blank")
+        table = table.rename(columns={name: further_column(name) for name in RESERVED})
         sex = table["sex"].map(lambda cell: parse_sex(cell)[0])
         _refuse(csv, table, "sex", (sex == "") & ~table["sex"].map(is_missing), "must be F, M or blank")
         age = table["age"].map(_written_age).astype(float)

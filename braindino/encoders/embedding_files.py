@@ -1,6 +1,7 @@
 """Files of features: one row per scan, slice or patch, with who it is of, as Parquet, .npy or CSV."""
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 
 FEATURE = "feature_"
+_NUMBERED = re.compile(rf"^{FEATURE}\d+$")
 SUFFIXES = (".parquet", ".npy", ".csv")
 
 
@@ -89,10 +91,15 @@ def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
         )
     except (ValueError, OSError, pd.errors.ParserError) as error:  # what is wrong inside, whatever the reader
         raise BraindinoError(f"{path}: cannot be read ({str(error).splitlines()[0]}).") from error
-    names = [name for name in table.columns if str(name).startswith(FEATURE)]
+    names = [name for name in table.columns if _NUMBERED.match(str(name))]
     if not names:
         raise BraindinoError(f"{path}: no columns {FEATURE}0, ...; `braindino embed` writes such a file.")
     return table.drop(columns=names), table[names].to_numpy(dtype=np.float32)
+
+
+def _apart(ids: pd.DataFrame) -> pd.DataFrame:
+    """The ids; a column of theirs that is called as a feature is (`feature_0`) becomes `own_feature_0`."""
+    return ids.rename(columns=lambda name: f"own_{name}" if _NUMBERED.match(str(name)) else name)
 
 
 class _CSV:
@@ -104,7 +111,7 @@ class _CSV:
     def __call__(self, ids: pd.DataFrame, features: np.ndarray) -> None:
         values = pd.DataFrame(features, columns=self.names, index=ids.index)
         text = io.StringIO()
-        neutralise_table(pd.concat([ids, values], axis=1)).to_csv(
+        neutralise_table(pd.concat([_apart(ids), values], axis=1)).to_csv(
             text, index=False, header=not self.started, lineterminator="\n"
         )
         self.started = True
@@ -119,6 +126,7 @@ def _parquet(file: IO[bytes], names: list[str]) -> Iterator[Writer]:
     opened: list[Any] = []
 
     def write(ids: pd.DataFrame, features: np.ndarray) -> None:
+        ids = _apart(ids)
         columns = {str(name): pyarrow.array(ids[name]) for name in ids.columns}
         columns |= {name: pyarrow.array(features[:, i]) for i, name in enumerate(names)}
         table = pyarrow.table(columns)

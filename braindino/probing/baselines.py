@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from braindino.errors import BraindinoError
 from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, prediction_rows, shown_parts
 from braindino.probing.cox_net import fit_cox_net
@@ -40,6 +41,8 @@ def traits_cell(cell: Cell, cases: ProbeCases, task: str) -> None:
         fitted = fit_cox_net(x, train, x_shown[part], shown[part])
         rows = survival_rows(x_shown @ fitted.coefficients, shown)
     elif cases.classes:
+        if train["target"].nunique() < 2:
+            raise BraindinoError("the labelled cases are of one class.")
         present = LogisticRegression(max_iter=1000).fit(x, train["target"])
         probabilities = np.zeros((len(shown), len(cases.classes)))
         probabilities[:, present.classes_] = present.predict_proba(x_shown)

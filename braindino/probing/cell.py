@@ -172,7 +172,7 @@ def train_cell(
     threads = torch.get_num_threads() if in_loop or module.pooling.trains_on_slices else 1
     with torch.random.fork_rng(devices=[]), _quietly(), _threads(threads):
         torch.manual_seed(cell.seed)
-        with _precision(data, protocol):
+        with _precision(data, protocol), _in_this_cell(cell):
             module.build(data, labelled, cases.classes)
         precision = {"precision": "bf16-mixed"} if in_loop and protocol.precision == "bfloat16" else {}
         batches = data.loader(labelled, steps, shuffle=cell.seed)
@@ -225,12 +225,14 @@ def solve_cell(
     judge = cases.part("test" if protocol.selection == "test" else "val")
     with torch.random.fork_rng(devices=[]), _threads(1):
         torch.manual_seed(cell.seed)
-        module.build(data, _numbers(train), cases.classes)
+        with _in_this_cell(cell):
+            module.build(data, _numbers(train), cases.classes)
         parameters_free(module.pooling)
         module.eval()
         pooled = [_pooled(module, data, part) for part in (train, judge)]
         targets = [cases.target[_numbers(part)] for part in (train, judge)]
-        chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
+        with _in_this_cell(cell):
+            chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
         tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, head.task)]
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique()), "chosen": chosen}
     probe = kept_probe(module, data, _numbers(train)) if keep else None
@@ -303,6 +305,15 @@ def device_of(make_trainer: MakeTrainer) -> torch.device:
     """The device on which the trainers work."""
     with _quietly():
         return make_trainer(**QUIET).strategy.root_device
+
+
+@contextmanager
+def _in_this_cell(cell: Cell) -> Iterator[None]:
+    """Turn what is wrong with the labelled cases of one cell into an error of this cell alone."""
+    try:
+        yield
+    except BraindinoError as error:
+        raise CellError(f"{cell.told}: {error}") from error
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def fit_cox_net(x: np.ndarray, cases: pd.DataFrame, x_val: np.ndarray, val: pd.D
         x, x_val: (N, F) features of training and validation. cases, val: with `time` and `event`.
 
     Raises:
-        BraindinoError: no training case has an event.
+        BraindinoError: no training case has an event, or the regression does not converge.
     """
     from sksurv.linear_model import CoxnetSurvivalAnalysis
     from sksurv.util import Surv
@@ -42,7 +42,11 @@ def fit_cox_net(x: np.ndarray, cases: pd.DataFrame, x_val: np.ndarray, val: pd.D
     if not varies.any():
         return CoxNet(coefficients, None)
     model = CoxnetSurvivalAnalysis(l1_ratio=L1_RATIO, n_alphas=50, alpha_min_ratio=WEAKEST)
-    model.fit(x[:, varies], Surv.from_arrays(event, cases["time"].to_numpy(dtype=np.float64)))
+    known = Surv.from_arrays(event, cases["time"].to_numpy(dtype=np.float64))
+    try:
+        model.fit(x[:, varies], known)
+    except (ValueError, ArithmeticError) as error:
+        raise BraindinoError(f"Cox regression on {len(cases)} labelled cases failed: {error}.") from error
     time, died = torch.tensor(val["time"].to_numpy()), torch.tensor(val["event"].to_numpy() == 1)
     risks = torch.tensor(x_val[:, varies] @ model.coef_)
     best = int(np.argmin([float(cox_loss(risk, time, died)) for risk in risks.T]))

@@ -19,6 +19,8 @@ class DaysHead(RegressionHead):
     days; a prediction is never below 0.
     """
 
+    unit = "days"
+
     def encode(self, cases: pd.DataFrame, classes: Sequence[str]) -> Tensor:
         """(N,) days."""
         days = super().encode(cases, classes)

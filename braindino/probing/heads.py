@@ -38,6 +38,7 @@ class Head(nn.Module, ABC):
         batch_size: cases (of a dense head, slices) per step that suit the loss; None for all of them.
         dense: whether it sees maps of slices (B, width, H, W) instead of a vector per case (B, width).
         recipe: how it is trained.
+        unit: of what it predicts; "" where the target's name tells it, or it has none.
     """
 
     task: str
@@ -46,6 +47,7 @@ class Head(nn.Module, ABC):
     batch_size: int | None = 8
     dense = False
     recipe = Recipe()
+    unit = ""
     layers: nn.Module
 
     @abstractmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from braindino.analysis.headlines import unit_of
 from braindino.analysis.predictions import format_predictions, one_scale
 from braindino.analysis.results import add_details, advantage, metrics_table, summarise
 from braindino.csv_text import csv_text
@@ -70,7 +71,8 @@ def run_study(
 
     Raises:
         BraindinoError: people shared between parts of the split, a folder that holds another study, labels
-            that the head cannot use, a store of another contract.
+            that the head cannot use, a store of another contract; or cells that cannot be trained, after the
+            results of all others were written.
     """
     check_way(module, protocol)
     encoder = load_encoder(module.encoder) if encoder is None else encoder
@@ -79,6 +81,7 @@ def run_study(
     datamodule.setup("fit")
     masks, unusable = grid_masks(datamodule) if module.head.dense else ({}, {})
     cases = ProbeCases.of(datamodule, module.head, protocol.missing, unusable)
+    _check_parts(cases)
     masked = MaskedCases(cases, datamodule, masks) if module.head.dense else None
     leaks = audit(cases.table, cases.modalities, encoder.pretraining_people)
     settings = {
@@ -111,7 +114,7 @@ def run_study(
         for seed, fraction in protocol.cells
         for fold in ((None,) if cases.folds is None else range(cases.folds))
     ]
-    predictions, facts = run_cells(run_dir, asked, probe(encoder, keep=True), cases.folds)
+    predictions, facts, failed = _run_those_that_can(run_dir, asked, probe(encoder, keep=True), cases.folds)
     baselines: dict[str, Callable[[Cell], None]] = {}
     if protocol.baselines:
         if known_traits(cases) and not module.head.dense:
@@ -122,6 +125,7 @@ def run_study(
     results: dict[str, Any] = {
         "task": module.head.task,
         "target": list(cases.target_names),
+        "unit": module.head.unit or unit_of(cases.target_names),
         "classes": list(cases.classes),
         "encoder": {"name": module.encoder, "digest": encoder.digest},
         "selection": SELECTION[protocol.selection],
@@ -131,13 +135,19 @@ def run_study(
         "dropped": keep_dropped(run_dir, datamodule.dropped, cases.left_out),
         "audit": leaks,
         **summarise(predictions, facts, protocol.resamples),
+        "failed": [str(error) for error in failed],
         "baselines": {},
+        "baselines_failed": {},
     }
     add_details(results, predictions, protocol.resamples)
     for name, run in baselines.items():
         folder = run_dir / "baselines" / name
         beside = [Cell(folder / "cells", fact["seed"], fact["fraction"], fact.get("fold")) for fact in facts]
-        other, other_facts = run_cells(folder, beside, run, cases.folds)
+        try:
+            other, other_facts = run_cells(folder, beside, run, cases.folds)
+        except BraindinoError as error:
+            results["baselines_failed"][name] = str(error)
+            continue
         results["baselines"][name] = {
             **summarise(other, other_facts, protocol.resamples),
             "advantage": advantage(predictions, other, module.head.task, protocol.resamples),
@@ -145,7 +155,47 @@ def run_study(
     write_json(run_dir / "results.json", results)
     with atomic_write(run_dir / "metrics.csv") as file:
         file.write(csv_text(metrics_table(results)))
+    if failed:
+        raise BraindinoError(
+            f"{_told(failed)}\nThe results of the {len(facts)} cells that were trained are in {run_dir}."
+        )
     return results
+
+
+def _check_parts(cases: ProbeCases) -> None:
+    """Raise BraindinoError for a split of which a part is empty."""
+    empty = [part for part in PARTS if cases.folds is None and cases.part(part).empty]
+    if empty:
+        counts = ", ".join(f"{len(cases.part(part))} in {part}" for part in PARTS)
+        raise BraindinoError(
+            f"the split has no case in {' and '.join(empty)} ({counts}): a probe is trained, chosen and "
+            "tested on three parts.\n"
+            "Give a split_file with all of train, val and test, other fractions, or folds."
+        )
+
+
+def _run_those_that_can(
+    folder: Path, asked: Sequence[Cell], run: Callable[[Cell], None], folds: int | None
+) -> tuple[pd.DataFrame, list[dict[str, Any]], list[CellError]]:
+    """As `run_cells`, but with the errors of those that cannot be trained as long as others can."""
+    failed: list[CellError] = []
+    for cell in asked:
+        if not cell.done:
+            try:
+                run(cell)
+            except CellError as error:
+                failed.append(error)
+    finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
+    if not finished:
+        raise BraindinoError(_told(failed))
+    predictions = pd.concat([table for table, _ in finished], ignore_index=True)
+    with atomic_write(folder / "predictions.csv") as file:
+        file.write(format_predictions(predictions))
+    return one_scale(predictions), [facts for _, facts in finished], failed
+
+
+def _told(failed: Sequence[CellError]) -> str:
+    return f"{failed[0]}" + (f"\n{len(failed) - 1} more cells failed." if len(failed) > 1 else "")
 
 
 def run_cells(
@@ -159,21 +209,10 @@ def run_cells(
     Raises:
         BraindinoError: some cells cannot be trained; told when all others are done.
     """
-    failed = []
-    for cell in asked:
-        if not cell.done:
-            try:
-                run(cell)
-            except CellError as error:
-                failed.append(error)
+    predictions, facts, failed = _run_those_that_can(folder, asked, run, folds)
     if failed:
-        others = f"\n{len(failed) - 1} more cells failed." if len(failed) > 1 else ""
-        raise BraindinoError(f"{failed[0]}{others}")
-    finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
-    predictions = pd.concat([table for table, _ in finished], ignore_index=True)
-    with atomic_write(folder / "predictions.csv") as file:
-        file.write(format_predictions(predictions))
-    return one_scale(predictions), [facts for _, facts in finished]
+        raise BraindinoError(_told(failed))
+    return predictions, facts
 
 
 def _counts(cases: pd.DataFrame) -> dict[str, int]:

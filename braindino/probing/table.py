@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from braindino.analysis.headlines import headlines
+from braindino.analysis.headlines import heading, headlines
 from braindino.analysis.notes import details, notes
 from braindino.analysis.results import models
 from braindino.analysis.text import aligned, interval, number
@@ -17,7 +17,7 @@ def results_table(results: dict[str, Any]) -> str:
     names = headlines(results["task"], results["classes"])
     over = "folds" if results["folds"] else "seeds"
     repeated = over == "folds" or max(len(line["seeds"]) for line in results["summary"]) > 1
-    lines = [["labels", "model", *(f"test/{name}" for name in names)]]
+    lines = [["labels", "model", *(f"test/{heading(name, results)}" for name in names)]]
     if repeated:
         lines[0].append(f"sd of {names[0]} over {over}")
     for place, summary in enumerate(results["summary"]):

@@ -1,4 +1,4 @@
-"""Predictions of which metrics are undefined: a blank with its reason, in every table and figure; never an end."""
+"""Predictions of which metrics are undefined: a blank with its reason, in every table; never an end."""
 
 import json
 

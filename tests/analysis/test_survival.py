@@ -14,7 +14,7 @@ from sksurv.metrics import (
 from sksurv.util import Surv
 
 from braindino.analysis.statistics import compare, estimate
-from braindino.analysis.survival import kaplan_meier_by_risk, survival_metrics
+from braindino.analysis.survival import kaplan_meier_by_risk, logrank, survival_metrics
 
 
 def sample(count, seed, effect=1.0):
@@ -132,3 +132,23 @@ def test_draws_without_an_event_are_drawn_again():
     found = estimate([test], resamples=200)
     assert found["redrawn"] > 30
     assert found["metrics"]["c_index"]["low"] is None  # one person has all the events
+
+
+def test_logrank_agrees_with_scikit_survival_or_says_why_not():
+    table = sample(60, 3)
+    time, event = table["time"].to_numpy(), table["event"].to_numpy() == 1
+    high = table["risk"].to_numpy() > 0
+    statistic, p = compare_survival(arrays(table), high)
+    assert logrank(time, event, high)[0] == {"statistic": pytest.approx(statistic), "p": pytest.approx(p)}
+    one, both = np.array([1.0, 2, 3, 9]), np.array([False, True, False, True])
+    for times, events, reason in (
+        (one, [0, 0, 0, 1], "at no event are both groups still under observation"),
+        (np.full(4, 7.0), [1, 1, 1, 1], "nobody outlives an event"),
+        (one, [0, 0, 0, 0], "no event"),
+    ):
+        assert logrank(times, np.array(events) == 1, both) == (None, reason)
+    for group in (both | True, both & False):
+        found, reason = logrank(one, np.array([True, False, True, False]), group)
+        assert found is None
+        assert "all cases are in the group" in reason
+    assert logrank(np.full(4, 7.0), np.array([True, True, True, False]), both)[0] is not None

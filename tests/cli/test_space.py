@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from braindino.cli.main import main
-from braindino.encoders.embedding_files import embedding_writer
+from braindino.encoders.embedding_files import embedding_writer, read_embedding
 
 
 @pytest.fixture
@@ -72,3 +72,17 @@ def test_wrong_input_is_told(
     error = capsys.readouterr().err
     assert told in error
     assert len(error.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
+def test_embedding_writer_keeps_columns_called_as_features_are(tmp_path, suffix):
+    path = tmp_path / f"f{suffix}"
+    features = np.arange(4, dtype=np.float32).reshape(2, 2)
+    with embedding_writer(path, 2, 2) as write:
+        write(
+            pd.DataFrame({"subject": ["a", "b"], "feature_0": [7, 8], "feature_note": ["x", "y"]}), features
+        )
+    ids, read = read_embedding(path)
+    assert (read == features).all()
+    assert ids["own_feature_0"].tolist() == [7, 8]
+    assert ids["feature_note"].tolist() == ["x", "y"]

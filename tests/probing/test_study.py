@@ -240,3 +240,52 @@ def test_a_cell_that_cannot_be_trained_stops_no_other(tmp_path):
     with pytest.raises(BraindinoError, match=r"seed 0, fraction 1\.0: no epoch .*\n1 more cells failed"):
         run_cells(tmp_path, cells, run)
     assert [cell.done for cell in cells] == [False, False, True, True]
+
+
+def test_run_study_writes_the_results_of_other_cells_before_it_names_those_that_failed(
+    tmp_path, planted, encoder, make_trainer
+):
+    class Choosy(ClassificationHead):
+        def build(self, width, train_target, classes):
+            if len(train_target) < 40:
+                raise BraindinoError("too few labelled cases.")
+            super().build(width, train_target, classes)
+
+    protocol = Protocol(seeds=[0, 1], fractions=[0.5, 1.0], **FAST)
+    with pytest.raises(
+        BraindinoError, match=r"(?s)seed 0, fraction 0\.5: too few .*1 more cells.*2 cells"
+    ) as caught:
+        run_study(probe(Choosy()), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+    assert str(tmp_path / "run") in str(caught.value)
+    results = read_json(tmp_path / "run" / "results.json")
+    assert [line["fraction"] for line in results["summary"]] == [1.0]
+    assert len(results["failed"]) == 2
+    assert "WARNING: not trained: seed 0, fraction 0.5: too few labelled cases." in results_table(results)
+    table = read_predictions(tmp_path / "run" / "predictions.csv")
+    assert set(table["seed"]) == {0, 1}
+
+
+def test_run_study_goes_on_without_a_baseline_that_fails(
+    tmp_path, planted, encoder, make_trainer, monkeypatch
+):
+    def fail(*given):
+        raise BraindinoError("the labelled cases are of one class.")
+
+    monkeypatch.setattr("braindino.probing.study.traits_cell", fail)
+    protocol = Protocol(seeds=[0], **{**FAST, "baselines": True})
+    results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+    assert results["baselines_failed"] == {"age_sex_site": "the labelled cases are of one class."}
+    assert "No baseline age_sex_site: the labelled cases are of one class." in results_table(results)
+
+
+def test_run_study_refuses_an_empty_part(tmp_path, planted, encoder, make_trainer):
+    data = planted()
+    setup = data.setup
+
+    def without_validation(stage=None):
+        setup(stage)
+        data.cases.loc[data.cases["split"] == "val", "split"] = "train"
+
+    data.setup = without_validation
+    with pytest.raises(BraindinoError, match=r"no case in val \(72 in train, 0 in val, 18 in test\)"):
+        run_study(probe(), data, Protocol(seeds=[0], **FAST), make_trainer, tmp_path / "run", encoder)
