@@ -68,8 +68,7 @@ def forward_tokens(
     Without mask and drop path they equal those of timm's `forward_features` to float precision.
 
     Args:
-        images: (N, 1, H, W); repeated when the model has 3 channels. Pixels right and below of the last whole
-            patch are dropped, as the strided convolution of DINOv3's code drops them.
+        images: (N, 1, H, W); repeated when the model has 3 channels.
         rope: table of the grid, from `Rope`; or one for each block.
         wanted: (n,) positions in the flattened (N * patches) whose tokens are wanted. The last block then
             computes its projection and MLP for these and for CLS only. None for all patches.
@@ -83,12 +82,7 @@ def forward_tokens(
     Returns:
         (N, D), and (N, patches, D) or (n, D).
     """
-    rows, columns = (
-        side - side % patch
-        for side, patch in zip(images.shape[-2:], model.patch_embed.patch_size, strict=True)
-    )
-    pixels = images[..., :rows, :columns].expand(-1, model.in_chans, -1, -1)
-    tokens = model.patch_embed(pixels).flatten(1, -2)
+    tokens = model.patch_embed(images.expand(-1, model.in_chans, -1, -1)).flatten(1, -2)
     if mask is not None:
         assert mask_token is not None
         tokens = torch.where(mask[:, :, None], mask_token.to(tokens.dtype), tokens)

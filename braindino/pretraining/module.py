@@ -221,7 +221,8 @@ class DINOModule(pl.LightningModule):
     def views_of(self, batch: Mapping[str, Tensor], number: int) -> tuple[Views, Masks, Randomness]:
         """Views and masks of a batch by its number, and the generators that made them."""
         randomness = Randomness.of(self.seed, number, rank(), self.device)
-        views = make_views(batch, self.views, randomness)
+        patch_size = self.student.backbone.patch_embed.patch_size[0]
+        views = make_views(batch, self.views, randomness).whole_patches(patch_size)
         crops = views.global_crops.flatten(0, 1)
         masks = sample_masks(len(crops), self.student.grid(crops), self.masks, randomness.host)
         return views, masks.to(crops.device), randomness

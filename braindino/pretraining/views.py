@@ -152,6 +152,19 @@ class Views:
     local_crops: Tensor
     gram_crops: Tensor | None = None
 
+    def whole_patches(self, patch_size: int) -> "Views":
+        """Return the views without the pixels right and below of the last whole patch.
+
+        DINOv3's patch embedding, a convolution with the stride of a patch, drops these.
+        """
+
+        def cut(crops: Tensor) -> Tensor:
+            side = crops.shape[-1] - crops.shape[-1] % patch_size
+            return crops[..., :side, :side]
+
+        gram = None if self.gram_crops is None else cut(self.gram_crops)
+        return Views(cut(self.global_crops), cut(self.local_crops), gram)
+
 
 @torch.no_grad()
 def make_views(batch: Mapping[str, Tensor], config: ViewsConfig, randomness: Randomness) -> Views:

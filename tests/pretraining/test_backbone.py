@@ -116,18 +116,6 @@ def test_each_block_is_turned_by_its_own_table() -> None:
         assert not torch.equal(both, forward_tokens(model, images, other)[0])
 
 
-@torch.no_grad()
-def test_pixels_beyond_the_last_whole_patch_are_dropped_as_a_strided_convolution_drops_them() -> None:
-    """168 pixels at patch size 16 are 10 patches in DINOv3's code; here 36 at 8 are 4."""
-    model, images = backbone(), torch.randn(2, 1, 36, 36)
-    grid = model.patch_embed.proj(images).shape[-2:]
-    assert tuple(grid) == (4, 4)
-    table = ROPE.table(model, *grid, CPU)
-    whole, cut = (forward_tokens(model, x, table) for x in (images, images[..., :32, :32]))
-    assert torch.equal(whole[0], cut[0])
-    assert torch.equal(whole[1], cut[1])
-
-
 def test_initialisation_of_dinov3_has_one_deviation_at_every_depth() -> None:
     sizes = {**MODEL_ARGS, "depth": 6, "embed_dim": 96}
     torch.manual_seed(0)

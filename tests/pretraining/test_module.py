@@ -324,6 +324,19 @@ def test_crops_that_patches_do_not_divide_are_refused() -> None:
         tiny_module(views=ViewsConfig(global_size=30, local_size=16))
 
 
+def test_crops_with_partial_patches_are_trained_on_by_their_whole_patches() -> None:
+    """A global crop of 36 pixels is 4 x 4 patches of 8, a local one of 20 is 2 x 2."""
+    views = ViewsConfig(global_size=36, local_size=20, local_crops=1, partial_patches="drop")
+    module, recorder = tiny_module(views=views), Recorder()
+    trainer(1, callbacks=[recorder]).fit(module, FakeSlices())
+    assert torch.tensor(recorder.metrics[-1]["train/loss"]).isfinite()
+    batch = {"slices": FakeSlices().slices[:4], "step": torch.ones(4), "zero": torch.zeros(4)}
+    seen, masks, _ = module.views_of(batch, 0)
+    assert seen.global_crops.shape[-2:] == (32, 32)
+    assert seen.local_crops.shape[-2:] == (16, 16)
+    assert masks.mask.shape == (8, 16)
+
+
 def test_bfloat16_autocast_keeps_losses_and_weights_in_float32() -> None:
     module, recorder = tiny_module(views=VIEWS), Recorder()
     trainer(2, precision="bf16-mixed", callbacks=[recorder]).fit(module, FakeSlices())

@@ -18,7 +18,7 @@ from braindino.pretraining.intensity import (
     smoothing_matrix,
 )
 from braindino.pretraining.randomness import Randomness
-from braindino.pretraining.views import ViewsConfig, make_views
+from braindino.pretraining.views import Views, ViewsConfig, make_views
 from braindino.scans.preprocessing import decode
 from tests.pretraining.data import structured_slices
 
@@ -220,6 +220,20 @@ def test_gamma_keeps_the_range_and_survives_a_constant_slice() -> None:
     torch.testing.assert_close(changed.amin((1, 2)), slices.amin((1, 2)))
     torch.testing.assert_close(changed.amax((1, 2)), slices.amax((1, 2)))
     assert changed[0].mean() > slices[0].mean()
+
+
+def test_whole_patches_are_what_a_strided_convolution_sees() -> None:
+    """168 pixels at patch size 16 are 10 x 10 patches in DINOv3's code: the last 8 are dropped."""
+    crops = torch.randn(8, 4, 1, 168, 168)
+    views = Views(torch.randn(2, 4, 1, 512, 512), crops, torch.randn(2, 4, 1, 768, 768)).whole_patches(16)
+    embed = torch.nn.Conv2d(1, 3, 16, stride=16)
+    assert views.local_crops.shape == (8, 4, 1, 160, 160)
+    expected = embed(crops.flatten(0, 1))
+    assert expected.shape[-2:] == (10, 10)
+    assert torch.equal(embed(views.local_crops.flatten(0, 1)), expected)
+    assert views.global_crops.shape[-1] == 512
+    assert views.gram_crops is not None
+    assert views.gram_crops.shape[-1] == 768
 
 
 def test_a_crop_size_that_patches_do_not_divide_is_refused_with_the_nearest_one() -> None:
