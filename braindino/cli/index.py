@@ -1,5 +1,6 @@
 """The verb `index`: a dataset's folder in, its manifest out, with counts of what was taken and what not."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,10 @@ def index(
     reasons = manifest.dropped["reason"].value_counts()
     lines.append(f"dropped     {len(manifest.dropped)}" + (":" if len(reasons) else ""))
     lines += [f"  {count:>8}  {reason}" for reason, count in reasons.items()]
+    if manifest.passed_over:
+        suffixes = Counter(Path(path).suffix or Path(path).name for path in manifest.passed_over)
+        kinds = ", ".join(f"{suffix} {count}" for suffix, count in suffixes.most_common(SHOWN))
+        lines.append(f"no scans    {len(manifest.passed_over)} other files: {kinds}")
     dropped = out.with_name(f"{out.stem}.dropped.csv")
     lines.append(f"wrote {out} and {dropped.name}")
     print("\n".join(lines))

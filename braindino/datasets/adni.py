@@ -8,6 +8,7 @@ from braindino.datasets.adni_tables import CLASS, Tables
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.walk import Found, find_volumes, nothing_found
+from braindino.scans.dicom_headers import PatientDigests
 
 _IMAGE = re.compile(r"_I(\d+)\.(?:nii|nii\.gz|dcm)$", re.IGNORECASE)
 _FOLDER = re.compile(r"I(\d+)", re.IGNORECASE)
@@ -20,6 +21,7 @@ _OTHER = re.compile(r"flair|(?<![a-z])t2|pd_|_pd|dti|fmri|bold|asl|gre_|swi|hipp
 _SCALED = re.compile(r"MPR.*GradWarp.*B1_Correction.*N3.*Scaled", re.IGNORECASE)
 _REPEAT = re.compile(r"repeat|_2$|_2_|-R(?![A-Za-z])", re.IGNORECASE)
 
+_Image = tuple[Found, str, int]  # scan, person, number of the image
 _NO_LABEL = "no diagnosis near the scan, and no Group that is one"
 
 
@@ -73,6 +75,7 @@ class ADNI(ScanDataModule):
                 rows.drop(
                     found.path, "", "not named as the archive does (<site>_S_<number> ... _I<image>.nii)"
                 )
+        images = self._of_their_patients(images, rows)
         if not images:
             raise nothing_found(
                 root,
@@ -106,6 +109,32 @@ class ADNI(ScanDataModule):
                 age=tables.age(subject, day, image), diagnosis=label, label_source=source,
             )  # fmt: skip
         return rows.build()
+
+    def _of_their_patients(self, images: list[_Image], rows: ManifestBuilder) -> list[_Image]:
+        """Return the images, of DICOM those whose PatientID does not contradict the person in the path.
+
+        The archive writes the person into PatientID: where this is another one of the archive, it is the
+        person. Images of a person who has several patients are dropped: the labels are of one of them.
+        """
+        if self.dicom is None or not any(found.series for found, _, _ in images):
+            return images
+        digests = PatientDigests(self.dicom)
+        archive = {digests.of_patient((person, "")): person for _, person, _ in images}
+        patients: dict[str, set[str]] = {}
+        corrected = []
+        for found, person, image in images:
+            patient = found.series.patient if found.series else ""
+            named = archive.get(patient, person)
+            if patient:
+                patients.setdefault(named, set()).add(patient)
+            corrected.append((found, named, image))
+        good = []
+        for found, person, image in corrected:
+            if found.series and len(patients.get(person, ())) > 1:
+                rows.drop(found.path, person, "the folders of this person hold series of several PatientIDs")
+            else:
+                good.append((found, person, image))
+        return good
 
     def _label(self, tables: Tables, subject: str, day: str, image: int) -> tuple[str, str]:
         label = tables.diagnosis(subject, day, self.max_days)

@@ -127,6 +127,7 @@ class ScanDataModule(LightningDataModule):
         if self._manifest is None:
             whole = Manifest.read(self.root) if self.root.is_file() else self.index(self.root)
             self._manifest = self.choose(whole)
+            self._manifest.passed_over = whole.passed_over
         return self._manifest
 
     def choose(self, manifest: Manifest) -> Manifest:

@@ -7,6 +7,7 @@ from typing import Any
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
+from braindino.datasets.patients import patient_note, people_of
 from braindino.datasets.sequences import complex_part, is_localizer, recognise, sequence_of
 from braindino.datasets.walk import MASK_LIKE, Found, find_volumes, nothing_found, stem, telling
 from braindino.scans.reading import ScanError, read_header
@@ -20,7 +21,9 @@ _MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.
 class Folder(ScanDataModule):
     """Scans in any arrangement of folders; no labels.
 
-    The dataset's name is the folder's. The person is read from the path: a BIDS subject (`sub-...`) if there
+    The dataset's name is the folder's. The person of a DICOM series is its patient (PatientID and issuer, see
+    `people_of`). Where no PatientID tells people apart, and of other files, the person is read from the path:
+    a BIDS subject (`sub-...`) if there
     is one, with the folders that it lies in (`siteA/sub-01` is not `siteB/sub-01`); else the topmost folder;
     else the file's own name. Folders called `images`, `train`, `raw`, `ses-1` or the like tell no person, nor
     do those that everything lies in. Where people are named otherwise, edit the manifest's column `group`.
@@ -65,10 +68,12 @@ class Folder(ScanDataModule):
                 kept.append(found)
         if not kept:
             raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM")
-        for found, subject in zip(kept, _subjects(kept, self.same_people), strict=True):
+        people = people_of(kept, _subjects(kept, self.same_people))
+        for found, subject in zip(kept, people, strict=True):
             session = _SESSION.search(str(found.inside))
             sequence, reason = recognise(_name(found))
-            notes = {NOTE: f"modality: {reason}"} if reason else {}
+            reasons = [f"modality: {reason}" if reason else "", patient_note(found)]
+            notes = {NOTE: "; ".join(filter(None, reasons))} if any(reasons) else {}
             rows.keep(
                 found.path, subject, sequence, session=session.group(1) if session else "", **notes
             )  # fmt: skip
@@ -122,7 +127,9 @@ def _subjects(scans: list[Found], same_people: bool) -> list[str]:
         if match:
             subjects.append(names[-1] if same_people else "_".join(below))
         else:
-            subjects.append((below or [stem(found.inside)])[0])
+            # Series of DICOM that lie in the root itself are of one person, or of their patients.
+            lone = Path(found.series.source).name if found.series else stem(found.inside)
+            subjects.append((below or [lone])[0])
     return subjects
 
 

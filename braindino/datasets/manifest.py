@@ -15,7 +15,7 @@ from braindino.csv_text import csv_text, restore_table
 from braindino.datasets.cells import is_age, parse_age, parse_sex
 from braindino.datasets.cells import is_missing as is_missing
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write
+from braindino.files import atomic_write, describe_special_file
 
 COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site", "sex", "age")
 MASK = "mask"  # the modality of a mask: a label, never prepared as an image
@@ -24,6 +24,7 @@ DROPPED_COLUMNS = ("path", "subject", "reason")
 LABELS = ("site", "sex", "age", "dataset")  # standard columns that may be a label
 FURTHER = "_in_table"  # what a table's own column of a standard or reserved name is called in a manifest
 RESERVED = ("case", MASK)  # columns that a table of cases gets; see `datasets.cases.case_table`
+NOT_A_SCAN = "not a scan, by its name and content"  # reason of files that no dataset asks for
 NOTE = "blank_because"  # column of a manifest: why a cell of the row is blank although the table has one
 DOCUMENTED_SEX = {"1": "male", "2": "female"}  # the codes of those public datasets that have codes
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
@@ -34,7 +35,9 @@ class ManifestError(BraindinoError):
 
 
 def is_manifest(file: Path) -> bool:
-    """Whether a file is a CSV with the columns of a manifest."""
+    """Return whether a file is a CSV with the columns of a manifest."""
+    if describe_special_file(file):
+        return False
     with file.open("rb") as content:
         header = content.readline(4096).decode("utf-8-sig", "replace")
     return set(COLUMNS) <= {name.strip(' "\r\n') for name in header.split(",")}
@@ -72,12 +75,14 @@ class Manifest:
     """Scans of a dataset.
 
     `table` has the columns of `COLUMNS`, then label columns; paths are absolute. Text columns hold `""` where
-    nothing is known, `age` (years) holds NaN. `dropped` has the columns of `DROPPED_COLUMNS`: every file
-    that was seen and not taken, with its reason.
+    nothing is known, `age` (years) holds NaN. `dropped` has the columns of `DROPPED_COLUMNS`: every scan
+    that was seen and not taken, with its reason. `passed_over` has the paths of all other files (tables,
+    texts, pictures); they are written to the list of what was dropped, and not read back.
     """
 
     table: pd.DataFrame
     dropped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(DROPPED_COLUMNS)))
+    passed_over: list[str] = field(default_factory=list)
 
     @property
     def label_columns(self) -> list[str]:
@@ -91,7 +96,7 @@ class Manifest:
             reason=[reason for reason in reasons if reason]
         )
         dropped = pd.concat([self.dropped, lost], ignore_index=True)
-        return Manifest(self.table[~out].reset_index(drop=True), dropped)
+        return Manifest(self.table[~out].reset_index(drop=True), dropped, self.passed_over)
 
     @classmethod
     def read(cls, csv: Path | str) -> "Manifest":
@@ -132,6 +137,7 @@ class Manifest:
         if not beside.is_file():
             return cls(table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]])
         dropped = _read_csv(beside)
+        dropped = dropped[dropped["reason"] != NOT_A_SCAN].reset_index(drop=True)
         dropped["path"] = dropped["path"].map(lambda path: os.path.normpath(base / path) if path else "")
         return cls(table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]], dropped)
 
@@ -139,7 +145,9 @@ class Manifest:
         """Write the table, and what was dropped to `<stem>.dropped.csv`; paths become relative, with `/`."""
         csv = Path(csv)
         base = csv.absolute().parent
-        for target, table in ((csv, self.table), (_dropped_file(csv), self.dropped)):
+        others = pd.DataFrame({"path": self.passed_over, "subject": "", "reason": NOT_A_SCAN})
+        left_out = pd.concat([self.dropped, others], ignore_index=True) if len(others) else self.dropped
+        for target, table in ((csv, self.table), (_dropped_file(csv), left_out)):
             paths = table["path"].map(lambda path: _relative(path, base) if path else "")
             with atomic_write(target) as file:
                 file.write(csv_text(table.assign(path=paths)))
@@ -152,6 +160,7 @@ class ManifestBuilder:
         self.dataset = dataset
         self._kept: list[dict[str, Any]] = []
         self._dropped: list[tuple[str, str, str]] = []
+        self._passed_over: list[str] = []
 
     def keep(self, path: Path, subject: str, modality: str, group: str | None = None, **columns: Any) -> None:
         """Add a scan.
@@ -182,7 +191,12 @@ class ManifestBuilder:
     def drop(self, path: Path | str, subject: str, reason: str) -> None:
         """Record that a file, or a case without one (`path` empty), is left out."""
         where = describe_path(Path(_absolute(path))) if str(path) else ""
-        self._dropped.append((where, subject, reason))
+        # An id may be the name of a folder, and that need not be UTF-8.
+        self._dropped.append((where, describe_path(Path(subject)) if subject else "", reason))
+
+    def pass_over(self, path: Path) -> None:
+        """Record a file that is no scan and that no dataset asks for."""
+        self._passed_over.append(describe_path(Path(_absolute(path))))
 
     def build(self) -> Manifest:
         """The manifest, in an order that does not depend on the file system."""
@@ -194,7 +208,8 @@ class ManifestBuilder:
             table[NOTE] = table.pop(NOTE)
         table = table.sort_values(["dataset", "subject", "session", "modality", "path"], ignore_index=True)
         dropped = pd.DataFrame(self._dropped, columns=list(DROPPED_COLUMNS))
-        return Manifest(table, dropped.sort_values(list(DROPPED_COLUMNS), ignore_index=True))
+        dropped = dropped.sort_values(list(DROPPED_COLUMNS), ignore_index=True)
+        return Manifest(table, dropped, sorted(self._passed_over))
 
 
 def _years(path: Path, subject: str, age: object) -> tuple[float, str]:
@@ -228,6 +243,8 @@ def _relative(path: str, base: Path) -> str:
 
 
 def _read_csv(csv: Path) -> pd.DataFrame:
+    if special := describe_special_file(csv):
+        raise ManifestError(f"{csv}: {special}; expected a table.")
     try:
         table = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:

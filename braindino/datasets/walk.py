@@ -9,14 +9,30 @@ from pathlib import Path
 from tqdm import tqdm
 
 from braindino.datasets.bids_ignore import BidsIgnore
-from braindino.datasets.manifest import ManifestBuilder
+from braindino.datasets.manifest import ManifestBuilder, describe_path
 from braindino.errors import BraindinoError
+from braindino.files import describe_special_file
+from braindino.scans.content import SNIFF_BYTES, describe_content
 from braindino.scans.dicom import TABLE, Series, convert_series, is_dicom
 from braindino.scans.reading import files_of
 
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|hdr\.gz)$", re.IGNORECASE)
-# Slices often have no suffix, or a number that looks like one.
-_MAYBE_DICOM = re.compile(r"\.(dcm|ima)$|^[^.]+$|^[a-z]{0,4}[\d._-]+$", re.IGNORECASE)
+_IMAGE = re.compile(r"\.img(\.gz)?$", re.IGNORECASE)
+# What lies beside scans and is none of them: not opened to look for DICOM.
+_BESIDE = re.compile(
+    r"\.(json|tsv|csv|txt|md|rst|xml|html?|pdf|docx?|xlsx?|ods|bvals?|bvecs?|log|ya?ml|toml|ini|inf|cfg|py|m|r|sh|js"
+    r"|css|png|jpe?g|gif|svg|bmp|ico|exe|dll|so|jar|lnk|npy|npz|jsonl|bib|key)$",
+    re.IGNORECASE,
+)
+_OTHER_FORMATS = {
+    r"n(hd|r)rd$|nhdr$": "NRRD",
+    r"mh[ad]$": "MetaImage",
+    r"mnc(\.gz)?$": "MINC",
+    r"(brik|head)(\.gz)?$": "AFNI",
+    r"mif(\.gz)?$": "MRtrix",
+    r"(par|rec)$": "Philips PAR/REC",
+    r"(zip|tar|tgz|tar\.gz|7z|rar)$": "an archive",
+}
 # A masked scan is a scan, and `seg` is a word or the end of one: nobody called Segura is a mask.
 MASK_LIKE = re.compile(r"seg(s|m|ment\w*)?(?![a-z])|mask(?!ed)|label(?!l)|lesion|parenchyma", re.IGNORECASE)
 # Folders that are no person's and no site's: of a kind of file, of a part of a split, of a visit.
@@ -54,45 +70,92 @@ def stem(path: Path) -> str:
     return _SCAN.sub("", path.name)
 
 
-def find_scans(root: Path, rows: ManifestBuilder, dicom: list[Path] | None = None) -> Iterator[Path]:
+def find_scans(
+    root: Path, rows: ManifestBuilder, dicom: list[Path] | None = None, skip: Path | None = None
+) -> Iterator[Path]:
     """Yield the scans under `root` in sorted order, following links to folders but not in circles.
 
-    What a BIDS dataset has beside its scans (see `BidsIgnore`) is dropped with its reason, and so are broken
-    links, pointer files and Analyze headers without an image. A folder of DICOM files is dropped once, unless
-    the list `dicom` is given: then it is put there. Hidden files and folders are not looked at.
+    Every file that is not hidden is yielded or recorded in `rows`: dropped with its reason (what a BIDS
+    dataset has beside its scans, see `BidsIgnore`; broken links, pointer files, other formats, pipes,
+    folders that cannot be read), or passed over where nobody would take it for a scan. A folder of DICOM
+    files is dropped once, unless the list `dicom` is given: then it is put there.
+
+    Args:
+        root: the folder.
+        rows: takes what is not yielded.
+        dicom: takes the folders with DICOM files.
+        skip: folder below `root` that is not looked at.
 
     Raises:
         LayoutError: `root` is not a folder.
     """
     if not root.is_dir():
         raise LayoutError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}.")
-    seen: set[str] = set()
     ignored = BidsIgnore(root)
     with tqdm(desc="looking for scans", unit=" scans", disable=None) as progress:
-        for folder, folders, files in os.walk(root, followlinks=True):
-            real = os.path.realpath(folder)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            if real in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            if _holds_dicom(Path(folder), files):
-                if reason := ignored.reason(Path(folder), is_folder=True):
-                    rows.drop(Path(folder), "", reason)
-                elif dicom is None:
-                    rows.drop(Path(folder), "", "DICOM series; convert it with dcm2niix first")
-                else:
-                    dicom.append(Path(folder))
-            for name in sorted(files):
-                if name.startswith(".") or not _SCAN.search(name):
-                    continue
-                path = Path(folder, name)
-                reason = ignored.reason(path) or unusable(path)
-                if reason:
+        for folder, names in _folders(root, rows, skip):
+            slices = 0
+            for name in names:
+                path = folder / name
+                if not _SCAN.search(name):
+                    slices += _is_slice(path, rows)
+                elif reason := ignored.reason(path) or unusable(path):
                     rows.drop(path, "", reason)
-                    continue
-                progress.update()
-                yield path
+                else:
+                    progress.update()
+                    yield path
+            if not slices:
+                continue
+            if reason := ignored.reason(folder, is_folder=True):
+                rows.drop(folder, "", reason)
+            elif dicom is None:
+                rows.drop(folder, "", "DICOM series; convert it with dcm2niix first")
+            else:
+                dicom.append(folder)
+
+
+def _folders(root: Path, rows: ManifestBuilder, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Yield every folder once, with the names of its files, sorted; drop what cannot be listed."""
+
+    def unreadable(error: OSError) -> None:
+        rows.drop(Path(error.filename), "", f"folder cannot be read: {error.strerror}")
+
+    seen: dict[str, str] = {}
+    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if real in seen or (skip is not None and real == os.path.realpath(skip)):
+            folders.clear()
+            if real in seen:
+                rows.drop(Path(folder), "", f"the same folder as {describe_path(Path(seen[real]))}")
+            continue
+        seen[real] = folder
+        yield Path(folder), sorted(name for name in files if not name.startswith("."))
+
+
+def _is_slice(path: Path, rows: ManifestBuilder) -> bool:
+    """Return whether a file that is not called a scan is DICOM; record every other file."""
+    if reason := _unusable_file(path):
+        rows.drop(path, "", reason)
+        return False
+    if _IMAGE.search(path.name):
+        if files_of(path)[0].is_file():
+            return False  # listed by its header
+        if is_dicom(path):
+            return True
+        rows.drop(path, "", "Analyze image without its .hdr")
+        return False
+    if _BESIDE.search(path.name):
+        rows.pass_over(path)
+        return False
+    if is_dicom(path):
+        return True
+    for suffix, name in _OTHER_FORMATS.items():
+        if re.search(rf"\.{suffix}", path.name, re.IGNORECASE):
+            rows.drop(path, "", f"{name} is not read; convert it to NIfTI")
+            return False
+    rows.pass_over(path)
+    return False
 
 
 def find_volumes(
@@ -112,9 +175,8 @@ def find_volumes(
     """
     folders: list[Path] = []
     nothing = True
-    for path in find_scans(root, rows, None if dicom is None else folders):
-        if dicom is not None and path.absolute().is_relative_to(dicom):
-            continue  # converted earlier, into a folder inside this one
+    # What was converted earlier may lie in a folder inside this one.
+    for path in find_scans(root, rows, None if dicom is None else folders, dicom):
         nothing = False
         yield Found(path, path.relative_to(root))
     if dicom is None or not folders:
@@ -137,38 +199,34 @@ def find_volumes(
         )
 
 
-def _holds_dicom(folder: Path, files: list[str]) -> bool:
-    """Whether the first few files that may be slices are; a folder of slices holds little else."""
-    candidates = sorted(n for n in files if _MAYBE_DICOM.search(n) and not n.startswith("."))
-    return any(is_dicom(folder / name) for name in candidates[:4])
-
-
 def unusable(path: Path) -> str:
-    """Why a file cannot be a scan, by a look at it from outside, or nothing."""
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return "broken link" if path.is_symlink() else "cannot be looked at"
+    """Return why a file cannot be a scan, by a look at it from outside, or ""."""
+    if reason := _unusable_file(path):
+        return reason
     files = files_of(path)
     if len(files) == 2:
         return "" if files[1].is_file() else "Analyze header without its .img"
+    size = path.stat().st_size
     if size == 0:
         return "empty file"
-    return (
-        ""
-        if size > _POINTER or _is_binary(path)
-        else "pointer to data that was not fetched (git-annex, git-lfs)"
-    )
+    if size > SNIFF_BYTES:
+        return ""
+    kind = describe_content(path.read_bytes())
+    if kind.startswith("a pointer"):
+        return "pointer to data that was not fetched (git-annex, git-lfs)"
+    # A compressed mask may be as small as this, but is no text.
+    return f"no scan, but {kind}" if kind not in ("", "gzip", "DICOM") else ""
 
 
-def _is_binary(path: Path) -> bool:
-    """A compressed mask may be as small as a pointer, but is no text."""
+def _unusable_file(path: Path) -> str:
+    """Return why a path cannot be read as a file at all, or ""."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_POINTER)
-    except OSError:
-        return True  # reading it will tell what is wrong
-    return b"\0" in content or content.startswith(b"\x1f\x8b")
+        path.stat()
+    except OSError as error:
+        return "broken link" if path.is_symlink() else f"cannot be looked at: {error.strerror}"
+    if special := describe_special_file(path):
+        return special
+    return "" if os.access(path, os.R_OK) else "no permission to read it"
 
 
 def nothing_found(root: Path, dataset: str, looked_for: str) -> LayoutError:

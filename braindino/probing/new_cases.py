@@ -146,7 +146,8 @@ def _of_folder(
 ) -> tuple[list[NewScan], list[Refused]]:
     """All scans below a folder, DICOM series converted."""
     rows = ManifestBuilder("new")
-    scans = []
+    scans: list[NewScan] = []
+    patients: list[str] = []
     for found in _volumes(folder, rows, converted.absolute()):
         if found.series is not None:
             named = found.series.description or stem(found.inside)
@@ -154,9 +155,13 @@ def _of_folder(
                 rows.drop(found.series.source, "", reason)
                 continue
             case = f"sub-{_plain(folder.absolute().name)}"
+            patients.append(found.series.patient)
             scans.append(NewScan(case, sequence_of(named), found.path, Path(found.series.source)))
         elif not MASK_LIKE.search(stem(found.path)) and not _no_scan(stem(found.path)):
             scans.append(_of_file(found.path, modalities))
+    if len(set(patients)) > 1:  # of one folder, but no case of its own each
+        series = iter(patients)
+        scans = [scan if scan.lone else replace(scan, case=f"{scan.case}{next(series)}") for scan in scans]
     wanted = [scan for scan in scans if scan.modality in (*modalities, UNKNOWN)]
     refused = [
         Refused(Path(row["path"]).name, row["path"], "readable", row["reason"])

@@ -1,13 +1,13 @@
 """DICOM series as NIfTI files by dcm2niix: one volume per series, with a table of what came from where."""
 
 import hashlib
-import json
 import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,45 +18,72 @@ import pandas as pd
 from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
-from braindino.scans.ledger import LedgerWriter, Record, read_ledger
+from braindino.scans.dcm2niix_output import (
+    facts_of,
+    last_word,
+    lines_beside_banner,
+    uneven_volumes,
+    warning_lines,
+)
+from braindino.scans.dicom_headers import (
+    PatientDigests,
+    Slice,
+    is_dicom,
+    known_patient,
+    read_slice,
+    without_copies,
+)
+from braindino.scans.dicom_volumes import choose_volume, content_of
+from braindino.scans.ledger import LedgerWriter, Record, clock_lag, read_ledger
 from braindino.scans.progress import track
+
+__all__ = ["Series", "convert_series", "find_converter", "is_dicom"]
 
 TABLE = "series.csv"
 NO_IMAGE = "no image that dcm2niix can convert"
+NO_PATIENT = "no PatientID: the person is the folder's"
+SEVERAL = "its PatientID has several sexes and dates of birth: the person is the folder's"
 TIMEOUT_S = 1800  # a folder of thousands of slices takes a minute
-_SUFFIX = re.compile(r"\.(dcm|ima)$", re.IGNORECASE)
-_CORRECTED = re.compile(
-    r"(_(Eq|Tilt)(_\d+)?)+(?=\.nii\.gz$)"
-)  # uneven slices, or a tilted gantry, made straight
-_CONVERTED = re.compile(r"Convert \d+ DICOM as (.*) \(\d")
-_BANNER = re.compile(r"dcm2nii\w* version", re.IGNORECASE)
+_FORMAT = 2  # of the records: what an older version has converted is converted again
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a folder: a row of `series.csv`. Without an output, `reason` says why."""
+    """One series of one patient in a folder: a row of `series.csv`. Without an output, `reason` says why.
 
-    source: str  # folder, absolute
-    series: str  # SeriesInstanceUID
+    Attributes:
+        source: folder, absolute.
+        series: SeriesInstanceUID.
+        number: SeriesNumber.
+        description: SeriesDescription, or ProtocolName.
+        patient: digest of PatientID and issuer under the key in `patient.key`: tells people apart, not who
+            they are. "" where no id tells people apart.
+        output: the volume, relative to the folder of the table, or "".
+        message: warnings of dcm2niix, and what was left out of the series.
+        reason: why there is no volume, or "".
+        content: digest of the volume's voxels, or "".
+    """
+
+    source: str
+    series: str
     number: str
     description: str
-    patient: str  # digest of PatientID: tells people apart, not who they are
-    output: str  # the volume, relative to the folder of the table, or ""
-    message: str  # warnings of dcm2niix
-    reason: str  # why there is no volume, or ""
+    patient: str
+    output: str
+    message: str
+    reason: str
+    content: str = ""
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its suffix or by the mark after its preamble. DICOMDIR is no image."""
-    if path.name.upper() == "DICOMDIR":
-        return False
-    if _SUFFIX.search(path.name):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+@dataclass(frozen=True)
+class _Job:
+    """A call of dcm2niix: the slices of one patient's series, or (no slices) a folder as it is."""
+
+    folder: Path
+    out: Path  # for the volumes, below the folder of the table
+    inside: Path
+    slices: tuple[Slice, ...] = ()
+    note: str = ""
 
 
 def find_converter() -> str:
@@ -77,53 +104,98 @@ def find_converter() -> str:
 def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: bool = True) -> list[Series]:
     """Convert the series in each of `folders` (not below them) into `out`, and write `out/series.csv`.
 
-    A volume lies in `out` as its folder does in `root`, named by description, number and a digest of the
-    series. Of several volumes of a series (echoes, phases) the one with most bytes is taken; where slices are
-    missing, the one that dcm2niix has interpolated to even distances. What was converted and has not changed
-    is not converted again; interrupting it is safe.
+    The slices of a folder are taken apart by patient and series before dcm2niix sees them, and slices that
+    were sent twice are taken once. A volume lies in `out` as its folder does in `root`, named by description,
+    number and a digest of patient and series. Of several volumes of a series the magnitude is taken, never
+    the phase, and of several the largest (`choose_volume`). A volume that lies in two folders is taken once.
+    What was converted and has not changed is not converted again; interrupting it is safe.
 
     Raises:
-        BraindinoError: there is no dcm2niix.
+        BraindinoError: there is no dcm2niix, or no pydicom.
     """
     converter = find_converter()
-    for left in out.rglob(".running-*"):  # by a kill, with what dcm2niix tells of the patient
+    for left in out.rglob(".running-*"):  # by a kill, with what dcm2niix writes about the patient
         if time.time() - left.stat().st_mtime > 2 * TIMEOUT_S:
             shutil.rmtree(left)
+    digests = PatientDigests(out)
     ledger = out / "ledger"
     known = read_ledger(ledger)
-    writer = LedgerWriter(ledger)
+    writer = LedgerWriter(ledger, clock_lag(known))
     records: list[Record] = []
     try:
-        for folder in track(sorted(folders), len(folders), "convert DICOM", progress):
-            stamp = _stamp(folder)
+        for folder in track(sorted(folders), len(folders), "convert DICOM", progress, unit="folder"):
+            stamp = [_FORMAT, digests.name, *_stamp(folder)]
             record = known.get(str(folder.absolute()))
             if record is None or record["stamp"] != stamp or not _is_there(record, out):
-                found = _convert(converter, folder.absolute(), out, folder.relative_to(root))
+                rows = list(_convert_folder(converter, folder, root, out, digests))
                 record = {
                     "path": str(folder.absolute()),
                     "stamp": stamp,
-                    "series": [asdict(s) for s in found],
+                    "series": [asdict(row) for row, _ in rows],
+                    "traits": [traits for _, traits in rows],
                 }
                 writer.append(record)
             records.append(record)
     finally:
         writer.close()
-    series = list(_once(Series(**row) for record in records for row in record["series"]))
+    series = list(_once(_doubtful(records)))
     with atomic_write(out / TABLE) as file:
         columns = [column.name for column in fields(Series)]
-        file.write(csv_text(pd.DataFrame([asdict(row) for row in series], columns=columns, dtype=object)))
+        # Names of folders need not be UTF-8; series.csv is.
+        lines = [{name: _printable(cell) for name, cell in asdict(row).items()} for row in series]
+        file.write(csv_text(pd.DataFrame(lines, columns=columns, dtype=object)))
     return series
 
 
-def _convert(converter: str, folder: Path, out: Path, inside: Path) -> list[Series]:
-    (out / inside).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out / inside, prefix=".running-") as name:
-        made = Path(name)
-        # Every slice in this folder only; a JSON beside each volume, named by the series and what varies.
+def _convert_folder(
+    converter: str, folder: Path, root: Path, out: Path, digests: PatientDigests
+) -> Iterator[tuple[Series, list[str]]]:
+    """Yield the rows of a folder, each with digests of its patient's sex and date of birth."""
+    inside = Path(_printable(str(folder.relative_to(root))))
+    files = [path for path in sorted(folder.absolute().iterdir()) if is_dicom(path)]
+    headers = [header for path in files if (header := read_slice(path)) is not None]
+    if not headers:
+        for row in _convert(converter, _Job(folder.absolute(), out, inside), digests):
+            yield row, ["", ""]
+        return
+    groups: dict[tuple[Any, ...], list[Slice]] = defaultdict(list)
+    for header in headers:
+        groups[header.patient, header.series].append(header)
+    for (patient, uid), slices in groups.items():
+        images = [one for one in slices if one.is_image]
+        if not images:
+            kinds = " ".join(sorted({one.modality for one in slices} - {""}))
+            row = _refused(folder.absolute(), f"{NO_IMAGE}{f' (of kind {kinds})' if kinds else ''}")
+            yield replace(row, series=uid, patient=digests.of_patient(patient)), ["", ""]
+            continue
+        once, copies = without_copies(images)
+        note = f"{copies} slices sent twice (same place, same pixels), each taken once" if copies else ""
+        traits = [digests.of(name) if name else "" for name in _only(images)]
+        job = _Job(folder.absolute(), out, inside, tuple(once), note)
+        for row in _convert(converter, job, digests):
+            yield row, traits
+    if unread := len(files) - len(headers):
+        yield _refused(folder.absolute(), f"{unread} files with DICOM's name or mark but no header"), ["", ""]
+
+
+def _only(slices: Sequence[Slice]) -> tuple[str, str]:
+    """Return sex and date of birth of the slices' patient, "" where they do not agree."""
+    sexes, births = ({one.traits[k] for one in slices} - {""} for k in range(2))
+    return (sexes.pop() if len(sexes) == 1 else "", births.pop() if len(births) == 1 else "")
+
+
+def _convert(converter: str, job: _Job, digests: PatientDigests) -> list[Series]:
+    place = job.out / job.inside
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix=".running-") as name:
+        made = Path(name, "volumes")
+        made.mkdir()
+        source = _stage(job, Path(name, "slices"))
+        # Slices in this folder only; a JSON beside each volume, named by the series and what varies.
         options = ["-b", "y", "-ba", "n", "-z", "y", "-d", "0", "-f", "%j", "-o", str(made)]
         try:
             done = subprocess.run(
-                [converter, *options, str(folder)],
+                [converter, *options, str(source)],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -131,126 +203,133 @@ def _convert(converter: str, folder: Path, out: Path, inside: Path) -> list[Seri
                 timeout=TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
-            return [_refused(folder, f"dcm2niix took more than {TIMEOUT_S} s")]
+            return [_refused(job.folder, f"dcm2niix took more than {TIMEOUT_S} s")]
         except OSError as error:
             raise BraindinoError(f"{converter}: could not be started ({error.strerror}).") from None
         volumes = sorted(made.glob("*.nii.gz"))
         if not volumes:
-            nothing_told = done.returncode >= 0 and not _beside_banner(done)
-            reason = NO_IMAGE if nothing_told else f"dcm2niix made no volume: {_last_word(done)}"
-            return [_refused(folder, reason)]
-        said = "; ".join(dict.fromkeys(_warnings(done)))
-        uneven = _uneven(done)
+            is_silent = done.returncode >= 0 and not lines_beside_banner(done)
+            reason = NO_IMAGE if is_silent else f"dcm2niix made no volume: {last_word(done)}"
+            row = _refused(job.folder, reason)
+            return [replace(row, series=job.slices[0].series) if job.slices else row]
         by_series: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
         for volume in volumes:
-            facts = _facts(volume)
+            facts = facts_of(volume)
             uid = facts.get("SeriesInstanceUID") or volume.name.removesuffix(".nii.gz")
-            by_series.setdefault(uid, []).append((volume, facts))
-        found = []
-        for uid, candidates in by_series.items():
-            volume, facts = max(
-                candidates, key=lambda pair: (bool(_CORRECTED.search(pair[0].name)), pair[0].stat().st_size)
-            )
-            row = _row(folder, uid, facts, said)
-            if volume.name in uneven:
-                found.append(replace(row, reason="slices are missing or unevenly spaced"))
-                continue
-            if not facts:
-                found.append(replace(row, reason=f"dcm2niix did not finish it: {_last_word(done)}"))
-                continue
-            if len(candidates) > 1:
-                note = f"{len(candidates)} volumes in the series, the largest taken"
-                row = replace(row, message="; ".join(filter(None, [row.message, note])))
-            target = inside / f"{_name(row)}.nii.gz"
-            volume.replace(out / target)
-            found.append(replace(row, output=target.as_posix()))
-        return found
+            # Of Siemens XA dcm2niix gives the time of the series for its UID.
+            by_series.setdefault(job.slices[0].series if job.slices else uid, []).append((volume, facts))
+        return [_row(job, uid, candidates, done, digests) for uid, candidates in by_series.items()]
 
 
-def _row(folder: Path, uid: str, facts: dict[str, Any], said: str) -> Series:
-    patient = str(facts.get("PatientID") or "")
-    return Series(
-        source=str(folder),
+def _row(
+    job: _Job,
+    uid: str,
+    candidates: list[tuple[Path, dict[str, Any]]],
+    done: "subprocess.CompletedProcess[str]",
+    digests: PatientDigests,
+) -> Series:
+    """Choose the volume of a series, put it in its place, and return its row."""
+    volume, facts, note, reason = choose_volume(candidates)
+    patient = job.slices[0].patient if job.slices else known_patient(str(facts.get("PatientID") or ""))
+    messages = [*dict.fromkeys(warning_lines(done)), job.note, note, "" if patient else NO_PATIENT]
+    row = Series(
+        source=str(job.folder),
         series=uid,
         number=str(facts.get("SeriesNumber", "")),
         description=str(facts.get("SeriesDescription") or facts.get("ProtocolName") or ""),
-        patient=hashlib.sha256(patient.encode()).hexdigest()[:12] if patient else "",
+        patient=digests.of_patient(patient),
         output="",
-        message=said,
+        message="; ".join(filter(None, messages)),
         reason="",
     )
+    if volume.name in uneven_volumes(done):
+        return replace(row, reason="slices are missing or unevenly spaced")
+    if not facts:
+        return replace(row, reason=f"dcm2niix did not finish it: {last_word(done)}")
+    if reason:
+        return replace(row, reason=reason)
+    target = job.inside / f"{_name(row)}.nii.gz"
+    content = content_of(volume)
+    volume.replace(job.out / target)
+    return replace(row, output=target.as_posix(), content=content)
+
+
+def _stage(job: _Job, folder: Path) -> Path:
+    """Return a folder with the slices of a job and no other file: links where the file system has them."""
+    if not job.slices:
+        return job.folder
+    folder.mkdir()
+    for number, one in enumerate(job.slices):
+        link = folder / f"{number:06}.dcm"
+        try:
+            link.symlink_to(one.path)
+        except OSError:
+            shutil.copyfile(one.path, link)
+    return folder
 
 
 def _name(row: Series) -> str:
-    """File name of a volume: letters, digits and dashes of the description, number, digest of the series."""
+    """Return a volume's name: letters, digits and dashes of the description, number, digest of the rest."""
     words, number = (re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") for text in (row.description, row.number))
-    digest = hashlib.sha256(row.series.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{row.patient}:{row.series}".encode()).hexdigest()[:8]
     return "_".join(filter(None, [words or "series", number, digest]))
 
 
-def _once(series: Iterable[Series]) -> Iterable[Series]:
-    """A series that lies in two folders counts once."""
-    first: dict[str, str] = {}
-    for row in series:
-        if row.output and row.series in first:
-            yield replace(row, output="", reason=f"the same series as in {first[row.series]}")
-        else:
-            if row.output:
-                first[row.series] = row.source
+def _doubtful(records: Sequence[Record]) -> Iterator[Series]:
+    """Yield all rows, without the patient where one PatientID is that of several people.
+
+    One wrong entry does not make two people of one: sex and date of birth both differ, or sex does and the
+    date is removed, or there are more than two dates.
+    """
+    sexes: dict[str, set[str]] = defaultdict(set)
+    births: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for row, (sex, birth) in zip(record["series"], record["traits"], strict=True):
+            sexes[row["patient"]] |= {sex} - {""}
+            births[row["patient"]] |= {birth} - {""}
+    for record in records:
+        for values in record["series"]:
+            row = Series(**values)
+            dates = len(births[row.patient])
+            if row.patient and ((len(sexes[row.patient]) > 1 and dates != 1) or dates > 2):
+                row = replace(row, patient="", message="; ".join(filter(None, [row.message, SEVERAL])))
             yield row
 
 
+def _once(series: Iterable[Series]) -> Iterator[Series]:
+    """Yield all rows; a volume of one patient (or of nobody known) that lies in two folders counts once."""
+    first: dict[str, list[Series]] = defaultdict(list)
+    for row in series:
+        same = [
+            one
+            for one in first[row.content]
+            if (one.patient in ("", row.patient) or not row.patient)
+            and (one.series == row.series or one.description == row.description)
+        ]
+        if row.output and row.content and same:
+            yield replace(row, output="", reason=f"the same series as in {same[0].source}")
+            continue
+        if row.output:
+            first[row.content].append(row)
+        yield row
+
+
 def _is_there(record: Record, out: Path) -> bool:
-    """Whether everything was converted and still lies there; failures are tried again."""
+    """Return whether everything was converted and still lies there; failures are tried again."""
     return all(row["output"] and (out / row["output"]).is_file() for row in record["series"])
 
 
 def _stamp(folder: Path) -> list[int]:
-    """Number, bytes and latest change of a folder's files."""
-    found = [entry.stat() for entry in folder.iterdir() if entry.is_file()]
-    return [len(found), sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0)]
+    """Return number, bytes, latest changes and inodes of a folder's files."""
+    stats = [entry.stat() for entry in folder.iterdir() if entry.is_file()]
+    changes = (max((getattr(s, name) for s in stats), default=0) for name in ("st_mtime_ns", "st_ctime_ns"))
+    return [len(stats), sum(s.st_size for s in stats), *changes, sum(s.st_ino for s in stats)]
 
 
-def _facts(volume: Path) -> dict[str, Any]:
-    """What dcm2niix tells of a volume, or nothing: it writes that last, and only beside the uncorrected."""
-    file = volume.with_name(_CORRECTED.sub("", volume.name).removesuffix(".nii.gz") + ".json")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _printable(text: str) -> str:
+    """Return text with the bytes that are not UTF-8 as %XX."""
+    return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
 
 
 def _refused(folder: Path, reason: str) -> Series:
     return Series(str(folder), "", "", "", "", "", "", reason)
-
-
-def _lines(done: "subprocess.CompletedProcess[str]") -> list[str]:
-    """What dcm2niix said; its error stream first, which but sums up."""
-    return [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
-
-
-def _warnings(done: "subprocess.CompletedProcess[str]") -> list[str]:
-    return [line for line in _lines(done) if re.match(r"(error|warning|unable)", line, re.IGNORECASE)]
-
-
-def _beside_banner(done: "subprocess.CompletedProcess[str]") -> list[str]:
-    return [line for line in _lines(done) if not _BANNER.search(line)]
-
-
-def _last_word(done: "subprocess.CompletedProcess[str]") -> str:
-    """The line that tells what went wrong: the last error or warning, else the last line."""
-    return (_warnings(done) or _beside_banner(done) or [f"exit code {done.returncode}"])[-1]
-
-
-def _uneven(done: "subprocess.CompletedProcess[str]") -> set[str]:
-    """Names of the volumes that NIfTI cannot hold: dcm2niix warns just before it tells the name."""
-    names, warned = set(), False
-    for line in done.stdout.splitlines():
-        if "Interslice distance varies" in line:
-            warned = True
-        elif match := _CONVERTED.match(line.strip()):
-            if warned:
-                names.add(f"{Path(match[1]).name}.nii.gz")
-            warned = False
-    return names

@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -277,7 +278,7 @@ def test_dicom_series_stay_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     program.write_text(
         f"#!{sys.executable}\nimport sys\nfrom pathlib import Path\n"
         "out = Path(sys.argv[sys.argv.index('-o') + 1])\n"
-        "(out / 'v.nii.gz').write_bytes(bytes(9))\n"
+        f"(out / 'v.nii.gz').write_bytes({nib.Nifti1Image(np.ones((4, 4, 4)), np.eye(4)).to_bytes()!r})\n"
         f"(out / 'v.json').write_text({json.dumps(facts)!r})\n"
     )
     program.chmod(0o755)

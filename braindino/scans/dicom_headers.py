@@ -1,0 +1,221 @@
+"""Headers of DICOM slices: whose they are, what lies where, and which were sent twice."""
+
+import hashlib
+import os
+import re
+import secrets
+import unicodedata
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from braindino.errors import BraindinoError
+from braindino.files import describe_special_file
+from braindino.scans.content import SNIFF_BYTES, has_dicom_mark
+
+KEY_FILE = "patient.key"
+_KEY_BYTES = 32
+_DIGEST_BYTES = 6
+_SUFFIX = re.compile(r"\.(dcm|ima|dicom)$", re.IGNORECASE)
+# What tools that remove names write in the place of a PatientID: it is the same for all people.
+_NO_ID = re.compile(
+    r"[\W_]*|0+|x+|anon|(anonym|pseudonym)(ous|i[sz]ed)?|de[-_ ]?identified|removed|redacted|unknown|none"
+    r"|null|n/?a|nan|no[-_ ]?name|((no|test)?[ _^-]*(patient|subject|phantom))?[ _^-]*(id|name)?",
+    re.IGNORECASE,
+)
+_TAGS = (
+    "ImageType", "SOPInstanceUID", "Modality", "PatientID", "IssuerOfPatientID", "PatientSex",
+    "PatientBirthDate", "EchoTime", "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "Rows", "Columns",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What the header of a DICOM file holds; a file may have many frames.
+
+    Attributes:
+        path: of the file.
+        series: SeriesInstanceUID, or "".
+        patient: PatientID and its issuer, or () where none tells people apart.
+        traits: sex and date of birth, each "" where it is not known.
+        place: what makes two files images of one slice: image type, echo, position, direction, size. Empty
+            where the header does not say where the slice lies.
+        instance: SOPInstanceUID.
+        number: InstanceNumber.
+        modality: such as MR, SR.
+        is_image: whether the file has pixels.
+    """
+
+    path: Path
+    series: str
+    patient: tuple[str, ...]
+    traits: tuple[str, str]
+    place: tuple[str, ...]
+    instance: str
+    number: int
+    modality: str
+    is_image: bool
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file is DICOM, by its suffix or its first bytes. DICOMDIR is no image."""
+    if path.name.upper() == "DICOMDIR" or (path.exists() and describe_special_file(path)):
+        return False
+    if _SUFFIX.search(path.name):
+        return True
+    try:
+        with path.open("rb") as file:
+            return has_dicom_mark(file.read(SNIFF_BYTES))
+    except OSError:
+        return False
+
+
+def read_slice(path: Path) -> Slice | None:
+    """Return the header of a DICOM file, or None where it cannot be read as one.
+
+    Raises:
+        BraindinoError: pydicom is not installed.
+    """
+    header = _read(path, pixels=False)
+    if header is None or not (header.get("SeriesInstanceUID") or header.get("SOPInstanceUID")):
+        return None
+    position, direction = (_text(header, f"Image{name}Patient") for name in ("Position", "Orientation"))
+    names = ("ImageType", "EchoTime", "Rows", "Columns")
+    place = (position, direction, *(_text(header, name) for name in names)) if position and direction else ()
+    number = _text(header, "InstanceNumber")
+    return Slice(
+        path=path,
+        series=_text(header, "SeriesInstanceUID"),
+        patient=known_patient(_text(header, "PatientID"), _text(header, "IssuerOfPatientID")),
+        traits=(_known_sex(_text(header, "PatientSex")), _text(header, "PatientBirthDate")),
+        place=place,
+        instance=_text(header, "SOPInstanceUID"),
+        number=int(number) if re.fullmatch(r"-?\d{1,9}", number) else 0,
+        modality=_text(header, "Modality"),
+        is_image="Rows" in header,
+    )
+
+
+def known_patient(identifier: str, issuer: str = "") -> tuple[str, ...]:
+    """Return PatientID and issuer, cleaned; () where the id is blank or what de-identification leaves."""
+    identifier = unicodedata.normalize("NFC", identifier).strip()
+    return () if _NO_ID.fullmatch(identifier) else (identifier, issuer.strip())
+
+
+def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], int]:
+    """Return the slices of a series without those that were sent twice, and how many these are.
+
+    Copies lie in one place and have the same pixels, whatever their SOPInstanceUID. Where any two slices of
+    one place differ, the series shows something over time, and equal slices (of air) are no copies; then
+    only files of one SOPInstanceUID are.
+    """
+    places: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
+    for one in sorted(slices, key=lambda each: (each.number, each.path.name)):
+        places[one.place or (one.instance or str(one.path),)].append(one)
+    pixels = {one.path: _pixel_digest(one.path) for same in places.values() if len(same) > 1 for one in same}
+    over_time = any(len({pixels[one.path] for one in same}) > 1 for same in places.values() if len(same) > 1)
+    kept: dict[tuple[str, ...], Slice] = {}
+    for place, same in places.items():
+        for one in same:
+            if over_time and len(same) > 1:
+                kept.setdefault((*place, one.instance or str(one.path), pixels[one.path]), one)
+            else:
+                kept.setdefault(place, one)
+    return list(kept.values()), len(slices) - len(kept)
+
+
+class PatientDigests:
+    """Digests that tell patients apart and, without the key, not who they are.
+
+    A PatientID has so few digits that any digest without a key is found by trying; the key is random, lies in
+    `patient.key` of the folder, readable by its owner only, and is used again by the next conversion.
+
+    Args:
+        folder: of the converted volumes.
+
+    Raises:
+        BraindinoError: the key file is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._key = _key_of(folder / KEY_FILE)
+
+    @property
+    def name(self) -> str:
+        """What the key is called: digests of different keys cannot be compared."""
+        return self.of("", "key")
+
+    def of(self, *parts: str) -> str:
+        """Return the digest of some text in parts, 12 hex digits."""
+        text = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._key, digest_size=_DIGEST_BYTES).hexdigest()
+
+    def of_patient(self, patient: tuple[str, ...]) -> str:
+        """Return the digest of PatientID and issuer, or "" of none."""
+        return self.of("patient", *patient) if patient else ""
+
+
+def _key_of(file: Path) -> bytes:
+    try:
+        with open(file, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as new:
+            new.write(secrets.token_bytes(_KEY_BYTES).hex().encode())
+    except FileExistsError:
+        pass
+    try:
+        key = bytes.fromhex(file.read_text(encoding="ascii"))
+    except (ValueError, OSError):
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise BraindinoError(
+            f"{file}: not the key of a conversion (64 hex digits).\n"
+            "Restore it, or delete the folder: then all series are converted again, with a new key."
+        )
+    return key
+
+
+def _read(path: Path, pixels: bool) -> Any:
+    """Return the header (with pixels, if asked for) as pydicom has it, or None."""
+    try:
+        import pydicom
+    except ImportError:
+        raise BraindinoError(
+            "there are DICOM series, and no pydicom to tell whose they are.\nInstall it with "
+            "`pip install 'braindino[dicom]'`; `braindino index` leaves them out with `--options.dicom null`."
+        ) from None
+    tags = None if pixels else list(_TAGS)
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        try:
+            return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=tags, force=True)
+        except Exception:  # the library raises all sorts on damaged files
+            return None
+
+
+def _pixel_digest(path: Path) -> str:
+    """Digest of a file's pixels as they are stored; of the whole file where they cannot be found."""
+    header = _read(path, pixels=True)
+    content = None if header is None else header.get("PixelData")
+    return hashlib.sha256(content if isinstance(content, bytes) else path.read_bytes()).hexdigest()
+
+
+def _text(header: Any, name: str) -> str:
+    """An element as text, "" where it is absent or cannot be decoded; of several values all."""
+    try:
+        value = header.get(name)
+    except Exception:  # a value that its type does not allow
+        return ""
+    if value is None:
+        return ""
+    if not isinstance(value, str) and hasattr(value, "__iter__"):
+        return "\\".join(str(part).strip() for part in value)
+    return unicodedata.normalize("NFC", str(value)).strip(" \0\t\r\n")
+
+
+def _known_sex(text: str) -> str:
+    return text.upper() if text.upper() in ("M", "F") else ""
