@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 # Okabe and Ito 2008: told apart by the colour-blind, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#8a8f98"
+DASHES = ("-", "--", ":", "-.")
+BASELINE_GREYS = ("#4d535c", "#8a8f98", "#22262c")
+MARKERS = ("s", "^", "D", "v")
 PANEL = (3.7, 3.3)  # inches
 POINTS = 3000  # above it points are drawn into the SVG as one picture
 STYLE: dict[Any, Any] = {
@@ -78,8 +81,22 @@ def literal(text: Any, longest: int = 28) -> str:
 
 
 def colour(index: int) -> str:
-    """The colour of a series; they repeat after seven."""
+    """Return the colour of a series; they repeat after seven, with other dashes."""
     return COLOURS[index % len(COLOURS)]
+
+
+def dashes(index: int) -> str:
+    """Return the line style of a series: solid for the first seven."""
+    return DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def baseline_style(index: int) -> dict[str, Any]:
+    """Return colour, dashes and marker of a baseline: no two alike, by the dashes alone and by the marker."""
+    return {
+        "color": BASELINE_GREYS[index % len(BASELINE_GREYS)],
+        "linestyle": DASHES[1 + index % (len(DASHES) - 1)],
+        "marker": MARKERS[index % len(MARKERS)],
+    }
 
 
 def legend(axes: Axes, **options: Any) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from braindino.analysis.figures import GREY, colour, legend, literal, panels, square, svg
-from braindino.analysis.metrics import Floats
+from braindino.analysis.figures import GREY, colour, dashes, legend, literal, panels, square, svg
+from braindino.analysis.metrics import Floats, auroc
 from braindino.analysis.predictions import class_names, probability_columns
 from braindino.analysis.text import number
 
@@ -19,8 +19,8 @@ FEWEST = 5  # answers in a bin of the calibration, below which it is not drawn
 def roc_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
     """ROC curves of several models: a panel per class against the rest (one panel of two classes).
 
-    A curve is the mean over seeds of the sensitivity at each false-positive rate, so that its area is the
-    mean AUROC over seeds.
+    A curve is the mean over seeds of the sensitivity at each false-positive rate. The number beside a model
+    is the mean over seeds of the AUROC, computed as the tables do.
 
     Args:
         models: name -> test rows of predictions.csv, a table per seed.
@@ -31,27 +31,39 @@ def roc_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
         for axis, (index, name) in zip(axes, shown, strict=True):
             axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
             for place, (model, tables) in enumerate(models.items()):
-                found = [
-                    roc(
-                        (table["target"].astype(str) == name).to_numpy(),
-                        table[probability_columns(table)[index]].to_numpy(dtype=np.float64),
-                    )
-                    for table in tables
-                ]
-                curves = [curve for curve in found if curve is not None]
+                answers = [_positives(table, name, index) for table in tables]
+                curves = [curve for each in answers if (curve := roc(*each)) is not None]
                 if not curves:
                     continue
                 mean = np.mean(curves, axis=0)
-                area = number(float(np.trapezoid(mean, GRID)))
+                area = number(mean_auroc(answers))
                 for curve in curves if len(curves) > 1 else []:
                     axis.plot(GRID, curve, color=colour(place), linewidth=0.5, alpha=0.25)
-                axis.plot(GRID, mean, color=colour(place), linewidth=1.6, label=f"{literal(model)}  {area}")
+                axis.plot(
+                    GRID, mean, color=colour(place), linestyle=dashes(place), linewidth=1.6,
+                    label=f"{literal(model)}  {area}",
+                )  # fmt: skip
             square(axis, 0, 1, 0.01)
             axis.set_xlabel("1 - specificity")
             axis.set_ylabel("sensitivity")
             axis.set_title(literal(name) if len(names) == 2 else f"{literal(name)} against the rest")
-            legend(axis, loc="lower right", title="area", title_fontsize=8)
+            legend(axis, loc="lower right", title="AUROC", title_fontsize=8)
         return svg(figure)
+
+
+def mean_auroc(answers: Sequence[tuple[NDArray[np.bool_], Floats]]) -> float:
+    """Return the mean over seeds of the AUROC, over those in which it is defined.
+
+    Args:
+        answers: (N,) whether a case is of the class, and (N,) its score; one pair per seed.
+    """
+    areas = [float(auroc(true.astype(float), score, np.ones((1, len(true))))[0]) for true, score in answers]
+    return float(np.nanmean(areas))
+
+
+def _positives(table: pd.DataFrame, name: str, index: int) -> tuple[NDArray[np.bool_], Floats]:
+    true = (table["target"].astype(str) == name).to_numpy()
+    return true, table[probability_columns(table)[index]].to_numpy(dtype=np.float64)
 
 
 def roc(positive: NDArray[np.bool_], score: Floats) -> Floats | None:

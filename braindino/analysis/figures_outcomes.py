@@ -11,7 +11,9 @@ from braindino.analysis.figures import (
     GREY,
     PANEL,
     POINTS,
+    baseline_style,
     colour,
+    dashes,
     legend,
     literal,
     panels,
@@ -19,6 +21,7 @@ from braindino.analysis.figures import (
     square,
     svg,
 )
+from braindino.analysis.slice_views import mark_sides, views_of_arrays
 from braindino.analysis.text import p_value
 
 Line = Mapping[str, Any]
@@ -32,16 +35,18 @@ def fractions_figure(models: Mapping[str, Sequence[Line]], metric: str) -> str:
     """
     with panels(size=(5.4, 3.4)) as (figure, axes):
         axis = axes[0]
-        place = -1
+        place = baselines = -1
         for name, lines in models.items():
             baseline = bool(lines[0]["baseline"])
-            place += not baseline
+            place, baselines = (place, baselines + 1) if baseline else (place + 1, baselines)
             x = [line["train_cases"] for line in lines]
             y, low, high = (
                 np.array([line[key] for line in lines], dtype=np.float64) for key in ("value", "low", "high")
             )
             style: Any = (
-                {"color": GREY, "linestyle": "--"} if baseline else {"color": colour(place), "marker": "o"}
+                baseline_style(baselines)
+                if baseline
+                else {"color": colour(place), "linestyle": dashes(place), "marker": "o"}
             )
             axis.plot(x, y, markersize=4, linewidth=1.4, label=literal(name), **style)
             if not baseline and len(lines) > 1:
@@ -170,20 +175,24 @@ def examples_figure(examples: Mapping[str, Any]) -> str:
 
     Args:
         examples: the arrays of a cell's examples.npz: `place`, `case`, `dice`, `image` (N, H, W), `truth` and
-            `answer` (N, R, H, W), `regions`.
+            `answer` (N, R, H, W), `regions`; and of the views, see `views_to_arrays`.
     """
-    with panels(len(examples["image"]), size=(PANEL[0], PANEL[1] + 0.3)) as (figure, axes):
-        for number, axis in enumerate(axes):
-            axis.imshow(examples["image"][number], cmap="gray", vmin=0, vmax=255, origin="lower")
+    images = examples["image"]
+    views = views_of_arrays(examples, len(images))
+    tall = PANEL[0] * max(view.height(images.shape[1:]) for view in views)
+    with panels(len(images), size=(PANEL[0], tall + 0.6)) as (figure, axes):
+        for number, (axis, view) in enumerate(zip(axes, views, strict=True)):
+            axis.imshow(images[number], cmap="gray", vmin=0, vmax=255, origin=view.origin, aspect=view.aspect)
+            mark_sides(axis, view, 9)
             for place, region in enumerate(examples["regions"]):
-                for kind, dashes in (("truth", "-"), ("answer", "--")):
+                for kind, style in (("truth", "-"), ("answer", "--")):
                     mask = examples[kind][number, place]
                     if mask.any() and not mask.all():
                         axis.contour(
-                            mask, [0.5], colors=[colour(place + 1)], linewidths=1.3, linestyles=dashes
+                            mask, [0.5], colors=[colour(place + 1)], linewidths=1.3, linestyles=style
                         )
                     label = f"{literal(region)}, {kind}"
-                    axis.plot([], [], color=colour(place + 1), linestyle=dashes, label=label)
+                    axis.plot([], [], color=colour(place + 1), linestyle=style, label=label)
             axis.set_axis_off()
             dice = float(examples["dice"][number])
             told = (

@@ -18,6 +18,7 @@ from braindino.analysis.figures import svg
 from braindino.analysis.headlines import headlines, unit_of
 from braindino.analysis.map_figures import map_montage
 from braindino.analysis.runs import Run
+from braindino.analysis.slice_views import views_of_arrays
 from braindino.analysis.tables import Runs, last_line, tested
 
 MOST_PANELS = 4  # models beside each other
@@ -51,7 +52,7 @@ def figures_of(runs: Runs, disguise: Disguise) -> list[Figure]:
             Figure(
                 "ROC curves",
                 of_classes.roc_figure(tests),
-                "Mean over seeds (thin: each seed); the area is the mean AUROC over seeds.",
+                "Mean over seeds (thin: each seed), and the mean AUROC over seeds, as in the table.",
             ),
             Figure(
                 "Confusion",
@@ -118,7 +119,7 @@ def _patches(runs: Runs) -> list[Figure]:
                 kept["held"],
                 list(kept["slice"]),
                 "",
-                upright=bool(kept["upright"]),
+                views=views_of_arrays(kept, len(kept["image"])),
             )
         told = (
             "The middle slice of some test cases, and the first three principal components of the encoder's "

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
 from lightning.pytorch import Trainer
 
 from braindino.cli.configs import config_files
-from braindino.cli.keys import check_keys, keys_of, nest
+from braindino.cli.keys import check_keys, dotted_arguments, keys_of, nest
 from braindino.cli.run_folder import FitOptions, ProbeOptions
 from braindino.files import read_yaml
+
+Place = tuple[str, ...]
+CHOSEN = ("data", "model", "head", "pooling", "cases")  # keys whose value may be the name of a class
 
 
 def check_arguments(verb: str, arguments: Sequence[str]) -> None:
@@ -19,22 +21,15 @@ def check_arguments(verb: str, arguments: Sequence[str]) -> None:
         BraindinoError: the first unknown key, with its file and the nearest known one.
     """
     sources = [(str(path), read_yaml(path)) for path in config_files(arguments)]
-    sources.append(("command line", nest(_dotted(arguments))))
-    classes = {
-        key: value["class_path"]
-        for _, content in sources
-        for key, value in content.items()
-        if isinstance(value, Mapping) and "class_path" in value
-    }
+    pairs = dotted_arguments(arguments)
+    sources.append(("command line", nest(pairs)))
+    classes: dict[Place, str] = {}
+    for _, content in sources:
+        classes |= class_paths(content)
+    classes |= _named_classes(pairs)
     known = known_keys(verb)
     for source, content in sources:
-        filled = {
-            key: {"class_path": classes[key], **value}
-            if key in classes and isinstance(value, Mapping) and "class_path" not in value
-            else value
-            for key, value in content.items()
-        }
-        check_keys(filled, known, source)
+        check_keys(with_classes(content, classes), known, source)
 
 
 def known_keys(verb: str) -> dict[str, Any]:
@@ -55,20 +50,47 @@ def known_keys(verb: str) -> dict[str, Any]:
     return known | {"ckpt_path": None, "verbose": None}
 
 
-def _dotted(arguments: Sequence[str]) -> list[tuple[str, Any]]:
-    """`--a.b 1 --c=2` as pairs of key and YAML value; other words are values of the one before."""
-    pairs: list[tuple[str, Any]] = []
-    for position, argument in enumerate(arguments):
-        if not argument.startswith("--"):
-            continue
-        key, equals, value = argument[2:].partition("=")
-        if not equals:
-            value = arguments[position + 1] if position + 1 < len(arguments) else ""
-        if key == "config":
-            continue
-        try:
-            parsed = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            parsed = value  # a word, which the parser will judge
-        pairs.append((key.removesuffix("+"), parsed))
-    return pairs
+def class_paths(content: Mapping[str, Any], place: Place = ()) -> dict[Place, str]:
+    """Return the `class_path` at every place of a config; `init_args` is no part of a place."""
+    paths: dict[Place, str] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            inner = place if key == "init_args" else (*place, key)
+            if isinstance(value.get("class_path"), str):
+                paths[inner] = value["class_path"]
+            paths |= class_paths(value, inner)
+    return paths
+
+
+def with_classes(
+    content: Mapping[str, Any], classes: Mapping[Place, str], place: Place = ()
+) -> dict[str, Any]:
+    """Return a config in which arguments of a class have the `class_path` that another source gives."""
+    filled: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            inner = place if key == "init_args" else (*place, key)
+            named = {"class_path": classes[inner]} if key != "init_args" and inner in classes else {}
+            value = {**named, **with_classes(value, classes, inner)}
+        filled[key] = value
+    return filled
+
+
+def _named_classes(pairs: Sequence[tuple[str, Any]]) -> dict[Place, str]:
+    """Return the classes that the command line gives by name, as `--data Cohort --data.root x`."""
+    named = {}
+    for key, value in pairs:
+        last = key.rpartition(".")[2]
+        if isinstance(value, str) and last in CHOSEN and value not in ("true", "false"):
+            named[tuple(key.split("."))] = value if "." in value else _module_of(value)
+    return {place: path for place, path in named.items() if path}
+
+
+def _module_of(name: str) -> str:
+    """Return the dotted path of a class that is named without its module, or nothing."""
+    from braindino import datasets, probing
+
+    for module in (datasets, probing):
+        if isinstance(getattr(module, name, None), type):
+            return f"{module.__name__}.{name}"
+    return ""

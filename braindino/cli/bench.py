@@ -26,7 +26,7 @@ def bench(
             `fractions: [0.1, 1.0]` and `tasks: [...]`: names of configs, or
             `{config: NAME, name: TASK, data.root: PATH, ...}`, where every further key overrides one of the
             config. An encoder that needs a store of its own is `NAME: {path: PATH, data.store: FOLDER}`.
-        dry_run: only tell how many cells are left, how much cache and how long they will take.
+        dry_run: only print how many cells are left, what is known of their features, and of the time.
         jobs: studies, and then comparisons, side by side on this machine.
         submit: hand the studies to SLURM by submitit, as an array with a job each, and return; where there is
             no SLURM they run on this machine.
@@ -38,7 +38,6 @@ def bench(
     """
     from braindino.cli.benching.plan import Plan
     from braindino.cli.benching.progress import progress_of
-    from braindino.cli.benching.work import check_study
 
     for name, number in (("jobs", jobs), ("resamples", resamples)):
         if number < 1:
@@ -52,6 +51,8 @@ def bench(
 
         print("\n".join(estimate(studies, asked.cells).lines(jobs)))
         return 0
+    from braindino.cli.benching.work import check_study
+
     known = {study: progress_of(study.name, study.folder, asked.cells) for study in studies}
     left = [
         study for study in studies if not (known[study].state == "done" and known[study].done == asked.cells)

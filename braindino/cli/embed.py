@@ -1,6 +1,5 @@
 """`braindino embed`: the features of every scan of a manifest as a table for other tools."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +30,7 @@ def embed(
     batch_size: int = 128,
     precision: Literal["float32", "bfloat16"] = "float32",
     device: Device = "auto",
+    prepare: bool = False,
 ) -> int:
     """Write the features of a manifest's scans, one row per scan, slice or patch, beside its own columns.
 
@@ -45,9 +45,10 @@ def embed(
         level: `scan` is the mean of its slices' CLS tokens, `slice` one CLS token a row (column `slice`),
             `patch` one patch token a row (columns `slice`, `row`, `column`).
         every: of a scan's slices take the first and every so many after it (`slice`, `patch`).
-        store: folder of prepared scans; made if it is not there.
         strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
             is not run.
+        store: folder of prepared scans; scans that are not in it yet are added.
+        prepare: make the store, by the encoder's contract, if it does not exist.
         cache: folder of the features; `features` inside the store if omitted.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
@@ -77,7 +78,7 @@ def embed(
     table = Manifest.read(manifest).table
     table = table[table["modality"] != MASK].reset_index(drop=True)
     target = open_device(device)
-    network, there = open_encoder(encoder, store, strip_cmd)
+    network, there = open_encoder(encoder, store, prepare, strip_cmd)
     if network.dimensions == 3 and level != "scan":
         raise BraindinoError(f"--level {level}: {encoder} is a 3-D encoder, it has one vector per scan.")
     report = fill(there, table, jobs=jobs)
@@ -88,7 +89,7 @@ def embed(
         raise BraindinoError(f"{manifest}: none of its scans can be used; see {report.rejects}.")
     features = extract(
         network, there, keys, cache or there.path / "features", batch_size=batch_size, precision=precision,
-        device=target, progress=sys.stderr.isatty(), level="patch" if level == "patch" else "slice",
+        device=target, progress=True, level="patch" if level == "patch" else "slice",
     )  # fmt: skip
     depths = there.index().drop_duplicates("key").set_index("key")["depth"].loc[keys]
     per_scan = [len(range(0, depth, every)) if level != "scan" else 1 for depth in depths]
@@ -97,7 +98,7 @@ def embed(
     with embedding_writer(out, rows, network.embed_dim) as write:
         parts = (
             _rows(ids.iloc[[i]], features[key].float().numpy(), level, every, grid)
-            for i, key in enumerate(track(keys, len(keys), "write", sys.stderr.isatty()))
+            for i, key in enumerate(track(keys, len(keys), "write"))
         )
         for some_ids, values in _joined(parts):
             write(some_ids, values)

@@ -4,10 +4,13 @@ import dataclasses
 import difflib
 import inspect
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from types import UnionType
 from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
 
 from braindino.errors import BraindinoError
 
@@ -47,7 +50,8 @@ def unknown_key(dotted: str, key: str, known: list[str], source: str) -> str:
     stem = dotted.removesuffix(key)
     if near:
         return f"{source}: no key {dotted!r}. Did you mean {stem + near[0]!r}?"
-    listed = ", ".join(sorted(known)[:12]) + (", ..." if len(known) > 12 else "")
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    listed = f"{', '.join(sorted(known)[:12])}{more}"
     return f"{source}: no key {dotted!r}. Keys there: {listed}."
 
 
@@ -57,6 +61,28 @@ def keys_of(target: type) -> dict[str, Any]:
     parameters = inspect.signature(target).parameters.values()
     named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return {name: hints.get(name) for name in named}
+
+
+def keys_passed_on(target: type) -> dict[str, Any] | None:
+    """Return parameter name -> type of a class's constructor and of those it passes `**options` to.
+
+    None where that cannot be known.
+    """
+    known: dict[str, Any] = {}
+    for base in target.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base).parameters.values() if base is not object else ()
+        known = {**(keys_of(base) if base is not object else {}), **known}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    else:
+        return None
+    if base is object:
+        return None
+    # What jsonargparse sees being passed on, to whatever function.
+    names = ArgumentParser().add_class_arguments(target, "of", fail_untyped=False)
+    return {**{name.removeprefix("of."): None for name in names}, **known}
 
 
 def import_class(class_path: str, source: str, key: str) -> type:
@@ -83,9 +109,9 @@ def _check_class(value: Mapping[str, Any], source: str, prefix: str) -> None:
     if "class_path" not in value:
         raise BraindinoError(f"{source}: {prefix.rstrip('.')} has init_args but no class_path.")
     target = import_class(value["class_path"], source, f"{prefix}class_path")
-    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values()):
-        return  # the class passes keys on; only its own code knows them
-    known = keys_of(target)
+    known = keys_passed_on(target)
+    if known is None:
+        return  # only the code of the class knows what it does with further keys
     check_keys(value.get("init_args") or {}, known, source, f"{prefix}init_args.")
     check_keys(extra, known, source, prefix)
 
@@ -109,3 +135,22 @@ def nest(dotted: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             place = inner
         place[last] = value
     return result
+
+
+def dotted_arguments(arguments: Sequence[str]) -> list[tuple[str, Any]]:
+    """Return `--a.b 1 --c=2` as pairs of key and YAML value; other words are values of the one before."""
+    pairs: list[tuple[str, Any]] = []
+    for position, argument in enumerate(arguments):
+        if not argument.startswith("--"):
+            continue
+        key, equals, value = argument[2:].partition("=")
+        if not equals:
+            value = arguments[position + 1] if position + 1 < len(arguments) else ""
+        if key == "config":
+            continue
+        try:
+            parsed = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            parsed = value  # a word, which the parser will judge
+        pairs.append((key.removesuffix("+"), parsed))
+    return pairs

@@ -1,6 +1,5 @@
 """`braindino knn`: how well neighbours in frozen features share a label, and which encoder does it better."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ def knn(
     jobs: int = 1,
     batch_size: int = 128,
     device: Device = "auto",
+    prepare: bool = False,
 ) -> int:
     """Predict a label by the nearest scans in an encoder's features; test encoders against each other.
 
@@ -51,6 +51,7 @@ def knn(
         store: folder of prepared scans, one for all encoders or one for each; `store` if omitted.
         strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
             is not run.
+        prepare: make a store, by the encoder's contract, if it does not exist.
         jobs: processes that prepare scans, and resample people for the intervals.
         batch_size: slices that go through the encoder at once.
         device: where the encoders run.
@@ -63,7 +64,7 @@ def knn(
     from braindino.analysis.neighbours import NEIGHBOURS
     from braindino.analysis.predictions import format_predictions
     from braindino.cli.dividing import divided
-    from braindino.cli.opening import open_device
+    from braindino.cli.opening import check_store, open_device
     from braindino.csv_text import csv_text
     from braindino.datasets.manifest import Manifest
     from braindino.files import atomic_write
@@ -82,6 +83,8 @@ def knn(
         raise BraindinoError(
             f"--store: {len(stores)} folders for {len(encoder)} encoders; give one, or one each."
         )
+    for folder in stores:
+        check_store(folder, prepare)
     stores = stores if len(stores) == len(encoder) else stores * len(encoder)
     tables = [Manifest.read(path).table for path in manifests]
     scans = pd.concat(tables, ignore_index=True).drop_duplicates("path", ignore_index=True)
@@ -140,13 +143,13 @@ def _features(
     from braindino.encoders.features import extract
     from braindino.scans.store import fill
 
-    network, store = open_encoder(spec, folder, strip_cmd)
+    network, store = open_encoder(spec, folder, True, strip_cmd)
     fill(store, scans, jobs=jobs)
     store.refresh()
     keys = pd.Series([store.key_of(path) or "" for path in scans["path"]], index=scans.index, dtype=object)
     cached = extract(
         network, store, [key for key in keys if key], store.path / "features", batch_size=batch_size,
-        device=device, progress=sys.stderr.isatty(),
+        device=device, progress=True,
     )  # fmt: skip
     values = np.zeros((len(scans), network.embed_dim), np.float32)
     for i, key in enumerate(keys):

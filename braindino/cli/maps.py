@@ -33,6 +33,7 @@ def maps(
     jobs: int = 1,
     batch_size: int = 64,
     device: Device = "auto",
+    prepare: bool = False,
 ) -> int:
     """Draw a scan's patch tokens: principal components, likeness to a patch, likeness to the CLS token.
 
@@ -50,9 +51,11 @@ def maps(
             middle of the brain.
         mm: the same by a position in the scan's space, as `--mm -12 5 30`.
         slices: how many slices the picture shows.
-        store: folder of prepared scans and their features; `store` in the output folder if omitted.
         strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
             is not run.
+        store: folder of prepared scans and their features; if omitted, `store` in the output folder, made
+            there.
+        prepare: make the store that --store names if it does not exist.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: where the encoder runs.
@@ -72,7 +75,7 @@ def maps(
         raise BraindinoError(f"--slices {slices}: expected 1 or more.")
     target = open_device(device)
     files, refused = _files(scans, out / "dicom")
-    network, there = open_encoder(encoder, store or out / "store", strip_cmd)
+    network, there = open_encoder(encoder, store or out / "store", prepare or store is None, strip_cmd)
     fill(there, pd.DataFrame({"path": [str(path) for path in files.values()]}), jobs=jobs)
     there.refresh()
     reasons = there.rejects().set_index("path")["reason"]
@@ -148,7 +151,7 @@ def _draw(
 
     from braindino.analysis.components import as_colours
     from braindino.analysis.map_figures import map_montage
-    from braindino.encoders.maps import scan_maps
+    from braindino.encoders.maps import scan_maps, slice_view
     from braindino.files import atomic_write
     from braindino.scans.geometry import restore_values
     from braindino.scans.writing import write_volume
@@ -169,7 +172,6 @@ def _draw(
     shown = _shown(made.held, made.reference[0], slices)
     centre = [made.reference[0], *_centre(made.reference, network.patch_size), 1]
     position = (geometry.grid_affine @ centre)[:3]
-    contract = network.preprocessing
     figure = map_montage(
         made.slices[shown],
         [
@@ -181,7 +183,7 @@ def _draw(
         shown,
         f"{name}, {encoder}; reference (red) at {', '.join(f'{x:.0f}' for x in position)} mm",
         mark=(shown.index(made.reference[0]), *made.reference[1:]),
-        upright=contract.orientation == "RAS" and contract.slice_axes == (2, 1, 0),
+        views=[slice_view(store, key)] * len(shown),
     )
     with atomic_write(out / f"{name}_maps.png", "wb") as file:
         figure.savefig(file, format="png", dpi=130)

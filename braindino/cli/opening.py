@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from braindino.errors import BraindinoError
+
 if TYPE_CHECKING:
     import torch
 
@@ -12,32 +14,42 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def open_encoder(spec: str, store: Path, strip_cmd: str | None = None) -> "tuple[Encoder, Store]":
-    """Return the encoder and the store of its contract, which is made if it does not exist.
+def open_encoder(
+    spec: str, store: Path, prepare: bool, strip_cmd: str | None = None
+) -> "tuple[Encoder, Store]":
+    """Return the encoder, and the store prepared by its contract.
 
     Weights without a contract take that of an existing store.
 
     Args:
         spec: the encoder, in any form that `load_encoder` reads.
         store: folder of prepared scans.
+        prepare: make a store that does not exist.
         strip_cmd: skull-stripping command that the user gave.
 
     Raises:
-        BraindinoError: no such encoder, or the store was prepared with a different contract or command.
+        BraindinoError: no such encoder, no store, or one prepared with a different contract or command.
     """
     from braindino.encoders.checkpoints import load_encoder
     from braindino.scans.store import Store
 
+    check_store(store, prepare)
     there = Store.open(store) if (store / "contract.json").exists() else None
     encoder = load_encoder(spec, None if there is None else there.contract)
     return encoder, Store.create(store, encoder.preprocessing, strip_cmd)
 
 
+def check_store(store: Path, prepare: bool) -> None:
+    """Raise BraindinoError if a store does not exist and is not to be made."""
+    from braindino.scans.store_paths import no_store
+
+    if not prepare and not (store / "contract.json").exists():
+        raise BraindinoError(no_store(store, "`--prepare` lets this command make it"))
+
+
 def open_device(name: Device) -> "torch.device":
     """`auto`: the accelerator if there is one. Raises BraindinoError if the one named is not there."""
     import torch
-
-    from braindino.errors import BraindinoError
 
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":

@@ -1,6 +1,5 @@
 """`braindino predict`: new scans through a finished probe, held against what it was trained on."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ def predict(
     jobs: int = 1,
     batch_size: int = 128,
     device: Device = "auto",
+    prepare: bool = False,
 ) -> int:
     """Predict new scans with a finished probe; write predictions.csv, and masks as NIfTI, into a folder.
 
@@ -55,7 +55,8 @@ def predict(
             probe names is not run.
         trust_class: class of a head or pooling of your own, such as `my_heads.Mine`, that the probe may name;
             once or several times. One that only the probe names is not imported.
-        store: folder of prepared scans; `store` in the output folder if omitted.
+        store: folder of prepared scans; if omitted, `store` in the output folder, made there.
+        prepare: make the store that --store names if it does not exist.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: where the encoder runs.
@@ -63,7 +64,7 @@ def predict(
     Returns:
         0, or 1 when a case was refused: the others are predicted.
     """
-    from braindino.cli.opening import open_device
+    from braindino.cli.opening import check_store, open_device
     from braindino.probing.conformity import CHECKS
     from braindino.probing.derivatives import describe_derivatives, plain_label, write_table
     from braindino.probing.finished import load_probe
@@ -73,6 +74,7 @@ def predict(
     if unknown:
         raise BraindinoError(f"--accept {unknown[0]}: expected one of {', '.join(CHECKS[1:])}.")
     target = open_device(device)
+    check_store(store or out / "store", prepare or store is None)
     finished = load_probe(probe, seed, fraction, encoder, trust_class or ())
     cases, refused = find_cases(scans, finished.modalities, out / "dicom")
     prepared = _open_store(finished, store or out / "store", strip_cmd)
@@ -187,7 +189,7 @@ def _predict(
     from braindino.scans.progress import track
 
     rows, curves, failed = [], [], []
-    answers = predict_cases(probe, keys, store, device, batch_size, progress=sys.stderr.isatty())
+    answers = predict_cases(probe, keys, store, device, batch_size, progress=True)
     for name, answer in track(answers, len(keys), "predict", unit="case"):
         if isinstance(answer, Refused):
             failed.append(answer)

@@ -1,7 +1,6 @@
 """`braindino probe`: a frozen encoder, a head and a dataset from YAML, run through the study."""
 
 import os
-import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from braindino.cli.callbacks import wandb_logger
-from braindino.cli.run_folder import ProbeOptions, write_environment
+from braindino.cli.run_folder import MACHINE, ProbeOptions, decided_by_protocol, write_environment
 from braindino.cli.slurm import check_tasks
 from braindino.cli.state import recorded
 from braindino.datasets import DATASETS, dataset_class
@@ -26,8 +25,6 @@ from braindino.scans.store import Store
 
 # They change how fast a result comes or how much of it there is, not what a cell of the study is.
 _NOT_IDENTITY = ("run", "config", "trainer", "seed_everything")
-# The only trainer settings that leave the result alone; the study decides the others.
-_MACHINE = ("accelerator", "devices", "deterministic", "benchmark", "enable_progress_bar")
 
 
 class ProbeCLI(LightningCLI):
@@ -73,12 +70,8 @@ class ProbeCLI(LightningCLI):
         """Raise BraindinoError for a trainer setting that would be overridden, or change results unseen."""
         trainer = self.config["trainer"].as_dict()
         for key, default in self.parser.get_defaults()["trainer"].as_dict().items():
-            if key not in _MACHINE and trainer[key] != default:
-                instead = " Set probe.max_epochs." if key == "max_epochs" else ""
-                raise BraindinoError(
-                    f"trainer.{key}: the protocol of a probe decides it, so it cannot be set.{instead}\n"
-                    f"Of the trainer's settings a probe takes {', '.join(_MACHINE)}."
-                )
+            if key not in MACHINE and trainer[key] != default:
+                raise BraindinoError(decided_by_protocol(key))
 
     def _refuse_what_has_no_effect(self) -> None:
         """Raise BraindinoError for a setting of loaders that the probe does not use."""
@@ -117,6 +110,7 @@ class ProbeCLI(LightningCLI):
 def run_probe(arguments: Sequence[str]) -> int:
     """Run the study that the config describes, print its table and where it is."""
     cli = ProbeCLI(arguments)
+    cli.datamodule.check_store()
     folder = cli.folder()
     # A folder that holds a study keeps its config until the study has accepted this one as the same.
     known = (folder / "study.json").exists()
@@ -130,7 +124,7 @@ def run_probe(arguments: Sequence[str]) -> int:
             cli.instantiate_trainer,
             folder,
             encoder=cli.encoder,
-            progress=sys.stderr.isatty(),
+            progress=True,
         )
     if known:
         _write_config(cli, folder)

@@ -1,6 +1,5 @@
 """`braindino space`: a picture of a feature space, or how alike encoders are (linear CKA)."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -111,7 +110,7 @@ def _compare(embeddings: tuple[Path, ...], out: Path, sample: int, seed: int) ->
     aligned = [values[place.loc[common].to_numpy()] for values, place in zip(features, places, strict=True)]
     values = np.ones((len(aligned), len(aligned)))
     pairs = [(i, j) for i in range(len(aligned)) for j in range(i)]
-    for i, j in track(pairs, len(pairs), "CKA", sys.stderr.isatty(), unit="pair"):
+    for i, j in track(pairs, len(pairs), "CKA", unit="pair"):
         values[i, j] = values[j, i] = linear_cka(aligned[i], aligned[j])
     names = _names(embeddings)
     table = pd.DataFrame(values, index=pd.Index(names, name="linear CKA"), columns=names)

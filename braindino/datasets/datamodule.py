@@ -22,6 +22,7 @@ from braindino.scans.geometry import mask_to_grid
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan, ScanError, read_scan
 from braindino.scans.store import Store, fill
+from braindino.scans.store_paths import no_store
 
 MAX_REASONS = 4  # in a message
 
@@ -49,6 +50,7 @@ class ScanDataModule(LightningDataModule):
         modalities: scans of a case, in the order of the batch.
         stratify: manifest columns besides the target that a split is balanced over.
         regions: what a mask shows: name -> the labels (after `mask_rule`) that make it up.
+        option: where it stands in a config, for messages.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ScanDataModule(LightningDataModule):
     modalities: ClassVar[tuple[str, ...]] = ("T1w",)
     stratify: ClassVar[tuple[str, ...]] = ()
     regions: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+    option: str = "data"
 
     def __init__(
         self,
@@ -72,12 +75,13 @@ class ScanDataModule(LightningDataModule):
         jobs: int = 1,
         strip_cmd: str | None = None,
         ignore_labels: list[int] | None = None,
+        prepare: bool = False,
     ) -> None:
         """Nothing is read yet.
 
         Args:
             root: the dataset's folder as its owners give it, or the manifest `braindino index` made of it.
-            store: folder of prepared scans; made when it is not there.
+            store: folder of prepared scans; scans that are not in it yet are added.
             fractions: of people for train, val, test.
             split_seed: another seed gives another split.
             folds: cross-validation instead of fractions: test is one fold, val the one after it. A probe
@@ -91,6 +95,7 @@ class ScanDataModule(LightningDataModule):
                 names is not run.
             ignore_labels: numbers in masks that no region names and that count as background; any other
                 number that no region names is refused.
+            prepare: make the store, by the encoder's contract, if it does not exist.
         """
         super().__init__()
         if folds is None and fold is not None:
@@ -103,6 +108,7 @@ class ScanDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.jobs = batch_size, num_workers, jobs
         self.strip_cmd = strip_cmd
         self.ignore_labels = tuple(ignore_labels or ())
+        self.prepare = prepare
         self.contract: Preprocessing | None = None
         self._manifest: Manifest | None = None
 
@@ -148,8 +154,15 @@ class ScanDataModule(LightningDataModule):
         blank = [column for column in self.target if column in scan and is_gap(scan[column], self.classes)]
         return f"no {blank[0]}" if blank else ""
 
+    def check_store(self) -> None:
+        """Raise DatasetError if the store does not exist and was not asked for with `prepare`."""
+        if not self.prepare and not (self.store_path / "contract.json").exists():
+            remedy = f"`--{self.option}.prepare true` makes it by the encoder's contract"
+            raise DatasetError(no_store(self.store_path, remedy))
+
     def prepare_data(self) -> None:
         """Index, put into the store what it does not hold yet, check the masks (one process per machine)."""
+        self.check_store()  # first: to index may take long
         table, store = self.manifest.table, self._open_store()
         fill(store, table[table["modality"].isin(self.modalities)], jobs=self.jobs)
         check_masks(store, table)
@@ -234,6 +247,7 @@ class ScanDataModule(LightningDataModule):
         return mask_to_grid(labels, self.store.geometry(key)).astype(np.uint8)
 
     def _open_store(self) -> Store:
+        self.check_store()
         if (self.store_path / "contract.json").exists():
             present = Store.open(self.store_path)
             return Store.create(self.store_path, self.contract or present.contract, self.strip_cmd)

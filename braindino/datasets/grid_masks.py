@@ -15,10 +15,12 @@ from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, is_read_only
+from braindino.scans.progress import track
 from braindino.scans.reading import ScanError
 
 LABELS = 256
 MAX_LISTED = 5  # cases in a message
+PAUSE = 10.0  # seconds before a line, and between two
 _FORMAT = 2
 
 
@@ -73,7 +75,9 @@ def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[in
     masks: dict[int, GridMask] = {}
     rows = [int(row) for row in cases.index if int(row) not in reasons]
     with ThreadPoolExecutor(datamodule.jobs) as threads:
-        for row, found in zip(rows, threads.map(lambda row: _grid_mask(datamodule, row), rows), strict=True):
+        made = threads.map(lambda row: _grid_mask(datamodule, row), rows)
+        shown = track(zip(rows, made, strict=True), len(rows), "masks", unit="mask", pause=PAUSE)
+        for row, found in shown:
             if isinstance(found, GridMask):
                 masks[row] = found
             else:

@@ -29,8 +29,8 @@ class VolumeCases(DrawnDataModule):
     `cases`.
     Validation and test hold one whole case each: "volumes" (1, M, D, H, W), and "labels" on the same grid.
 
-    A store is made by the contract `volume` if there is none; one without a spacing is refused, because in
-    it the voxels of two scans are of different size.
+    With `prepare` of the dataset a store that does not exist is made by the contract `volume`; one without a
+    spacing is refused, because in it the voxels of two scans are of different size.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class VolumeCases(DrawnDataModule):
             seed: of the draws.
             steps_per_epoch: training batches per epoch; by default as many as draw each case once.
         """
+        cases.option = "data.cases"
         super().__init__(cases.store_path, batch_size, num_workers, seed, steps_per_epoch)
         for name, value in (("crop", crop), ("crops_per_case", crops_per_case)):
             if value < 1:
@@ -75,6 +76,7 @@ class VolumeCases(DrawnDataModule):
 
     def prepare_data(self) -> None:
         """Index, and put into the store what it does not hold yet."""
+        self.cases.check_store()
         if self.cases.contract is None and not (Path(self.store_path) / "contract.json").exists():
             self.cases.use_contract(Preprocessing.preset("volume"))
         self.cases.prepare_data()

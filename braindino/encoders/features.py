@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from braindino.encoders.base import Encoder
 from braindino.encoders.feature_cache import FeatureCache, Features, Level, NotFiniteError, Precision
 from braindino.errors import BraindinoError
 from braindino.files import remove_leftovers
 from braindino.scans.preprocessing import decode
+from braindino.scans.progress import ProgressReport
 from braindino.scans.store import Store
 
 BATCHES_AHEAD = 3  # read while the encoder works
@@ -55,7 +55,7 @@ def extract(
         keys: of scans in `store`; repeated ones are taken once.
         cache: folder, may be shared by encoders, stores and processes.
         batch_size: slices per forward; a 3-D encoder takes the scans that have so many, one at least.
-        progress: show a bar over scans.
+        progress: show on stderr how many scans are done.
         level: CLS tokens of slices, their patch tokens, or both; see `FeatureCache`.
         leave_out: leave scans whose features are not finite out of the result, instead of raising.
 
@@ -134,7 +134,7 @@ def _fill(
     casting: AbstractContextManager[Any] = (
         torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
     )
-    bar = tqdm(total=len(keys), desc="features", unit="scan", disable=not progress)
+    bar = ProgressReport(len(keys), "features", show=progress)
     batches = _batches(store, scans, batch_size, device.type == "cuda", cache.level == "scan")
     with bar, torch.inference_mode(), casting, ThreadPoolExecutor(1) as writer:
         sink = _Sink(cache, writer, bar, leave_out)
@@ -211,7 +211,9 @@ def _forward(encoder: Encoder, batch: _Batch, device: torch.device, level: Level
 class _Sink:
     """Puts the pieces of a scan together again and writes it, in another thread, when it is complete."""
 
-    def __init__(self, cache: FeatureCache, writer: ThreadPoolExecutor, bar: Any, leave_out: bool) -> None:
+    def __init__(
+        self, cache: FeatureCache, writer: ThreadPoolExecutor, bar: ProgressReport, leave_out: bool
+    ) -> None:
         self.cache, self.writer, self.bar, self.leave_out = cache, writer, bar, leave_out
         self.parts: list[np.ndarray] = []
         self.writing: deque[tuple[str, Future[None]]] = deque()
@@ -244,7 +246,7 @@ class _Sink:
             if not self.leave_out:
                 raise
             self.lost.add(key)
-        self.bar.update()
+        self.bar.advance()
 
 
 def _ahead(items: Iterable[Item], count: int) -> Iterator[Item]:

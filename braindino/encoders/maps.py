@@ -6,6 +6,7 @@ import numpy as np
 
 from braindino.analysis.components import principal_components
 from braindino.analysis.similarity import cosine_to
+from braindino.analysis.slice_views import SliceView
 from braindino.encoders.base import Encoder
 from braindino.encoders.feature_cache import patch_grid
 from braindino.encoders.features import extract
@@ -14,6 +15,7 @@ from braindino.scans.preprocessing import Preprocessing, decode
 from braindino.scans.store import Store
 
 COMPONENTS = 3
+UNPLACED = ("none", "analyze")  # sources of an affine that do not say which side is left
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ def scan_maps(
         similarity=cosine_to(patches, patches[place]) * held,
         reference=place,
     )
+
+
+def slice_view(store: Store, key: str) -> SliceView:
+    """Return how the slices of a stored scan are shown; sides are marked where its header tells them."""
+    placed = store.sidecar(key).get("affine_source") not in UNPLACED
+    return SliceView.of(store.geometry(key).grid_affine, placed)
 
 
 def held_patches(slices: np.ndarray, contract: Preprocessing, grid: tuple[int, int]) -> np.ndarray:

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from braindino.analysis.components import principal_colours
+from braindino.analysis.slice_views import SliceView
+from braindino.encoders.maps import slice_view
 from braindino.errors import BraindinoError
 from braindino.pretraining.module import DINOModule
-from braindino.pretraining.pictures import draw_patches, draw_views, grey, with_mask
+from braindino.pretraining.pictures import draw_patches, draw_views, grey, window, with_mask
 from braindino.pretraining.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
 from braindino.scans.preprocessing import decode
 from braindino.scans.store import Store
@@ -45,7 +47,7 @@ class PatchPictures(pl.Callback):
             return
         self._drawn = step
         assert isinstance(pl_module, DINOModule)
-        slices = self._fixed_slices(store_of(trainer))
+        slices, views = self._fixed_slices(store_of(trainer))
         rows, columns = grid = pl_module.teacher.grid(slices)
         tokens = teacher_tokens(trainer, pl_module, slices[:, None])[1].unflatten(1, grid)
         if not trainer.is_global_zero:
@@ -55,17 +57,18 @@ class PatchPictures(pl.Callback):
         foreground = in_patches.mean(dim=(3, 4)).numpy() > 0.5
         colours = principal_colours(tokens.cpu().numpy(), foreground)
         title = f"patch tokens of the teacher, first three principal components, step {step}"
-        draw_patches(_folder(trainer) / f"patches_step{step:07d}.png", slices.numpy(), colours, title)
+        draw_patches(_folder(trainer) / f"patches_step{step:07d}.png", slices.numpy(), colours, title, views)
 
-    def _fixed_slices(self, store: Store) -> torch.Tensor:
-        """(slices, H, W), z-scored; in turn a third, the middle and two thirds of the way up."""
+    def _fixed_slices(self, store: Store) -> tuple[torch.Tensor, list[SliceView]]:
+        """Return (slices, H, W), z-scored, in turn a third, the middle and two thirds of the way up."""
         index = store.index().drop_duplicates("key", ignore_index=True)
         chosen = index.iloc[np.linspace(0, len(index) - 1, self.slices).round().astype(int)]
-        slices = []
+        slices, views = [], []
         for i, row in enumerate(chosen.to_dict("records")):
             position = row["first"] + (row["last"] - row["first"]) * (0.5, 0.35, 0.65)[i % 3]
             slices.append(stored_slice(store, row["key"], round(position), row["step"], row["zero"]))
-        return torch.stack(slices)
+            views.append(slice_view(store, row["key"]))
+        return torch.stack(slices), views
 
 
 class ViewPictures(pl.Callback):
@@ -101,7 +104,7 @@ class ViewPictures(pl.Callback):
             def shown(crops: torch.Tensor, v: int, b: int = b) -> Any:
                 return grey(crops[v, b, 0].cpu().numpy(), plain[b])
 
-            row = [("slice", grey(plain[b], plain[b]))]
+            row = [("slice", window(plain[b]))]
             for v in range(len(views.global_crops)):
                 row.append((f"global {v + 1}", with_mask(shown(views.global_crops, v), mask[v, b])))
             if views.gram_crops is not None:
@@ -110,7 +113,17 @@ class ViewPictures(pl.Callback):
                 row.append((f"local {v + 1}", shown(views.local_crops, v)))
             rows.append(row)
         title = f"views of step {step}, masked patches in red"
-        draw_views(_folder(trainer) / f"views_step{step:07d}.png", rows, title)
+        views_of = _views(trainer, batch, len(rows))
+        draw_views(_folder(trainer) / f"views_step{step:07d}.png", rows, title, views_of)
+
+
+def _views(trainer: pl.Trainer, batch: Any, count: int) -> list[SliceView] | None:
+    """Return how the first slices of a batch lie; None where the data module has no store of scans."""
+    data = getattr(trainer, "datamodule", None)
+    store, scans = getattr(data, "store", None), getattr(data, "scans", None)
+    if store is None or scans is None or "scan" not in batch:
+        return None
+    return [slice_view(store, scans["key"].iloc[int(number)]) for number in batch["scan"][:count]]
 
 
 def _folder(trainer: pl.Trainer) -> Path:

@@ -29,6 +29,7 @@ from braindino.probing.segmentation.examples import keep_examples
 from braindino.probing.segmentation.slices import CaseSlices
 from braindino.probing.selection import BestEpoch
 from braindino.probing.unfinished import Unfinished
+from braindino.scans.progress import track
 
 MakeTrainer = Callable[..., Trainer]
 EVALUATION_BATCH = 64  # cases
@@ -266,7 +267,9 @@ def predict(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame, cell
             output = measure_cases(module, data, _numbers(cases))
         else:
             batches = data.loader(_numbers(cases), EVALUATION_BATCH if data.encoder is None else 1)
-            output = torch.cat([module.answer(_to(batch, module.device)).cpu() for batch in batches])
+            show = getattr(data, "progress", False)
+            shown = track(batches, len(cases), "predict", show, unit="case")
+            output = torch.cat([module.answer(_to(batch, module.device)).cpu() for batch in shown])
     return prediction_rows(cases, module.head.rows(output, cases), cell)
 
 

@@ -26,11 +26,19 @@ class CaseScans:
         encoder: on the device where it is to work.
         width: of the features that are taken from a slice.
         workers: processes that read.
+        progress: show on stderr how many cases are predicted.
     """
 
     def __init__(
-        self, cases: ProbeCases, store: Store, encoder: Encoder, width: int, workers: int = 0
+        self,
+        cases: ProbeCases,
+        store: Store,
+        encoder: Encoder,
+        width: int,
+        workers: int = 0,
+        progress: bool = False,
     ) -> None:
+        self.progress = progress
         self.encoder: Encoder | None = encoder
         self.target, self.workers = cases.target, workers
         self.shape = {"embed_dim": width, "modalities": len(cases.modalities)}

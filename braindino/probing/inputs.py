@@ -49,7 +49,7 @@ def case_data(
     """
     if masked is not None:
         assert isinstance(module.head, SegmentationHead)
-        return CaseSlices(masked, network.to(device), module.head)
+        return CaseSlices(masked, network.to(device), module.head, progress)
     if protocol.cache is False:
         if network.dimensions != 2:
             raise BraindinoError(
@@ -58,7 +58,7 @@ def case_data(
             )
         assert isinstance(module.pooling, Pooling)
         width = network.embed_dim * (2 if module.pooling.patches else 1)
-        return CaseScans(cases, datamodule.store, network.to(device), width, datamodule.num_workers)
+        return CaseScans(cases, datamodule.store, network.to(device), width, datamodule.num_workers, progress)
     assert isinstance(module.pooling, Pooling)
     features = extract(
         network,

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from braindino.analysis.components import principal_colours
+from braindino.analysis.slice_views import views_to_arrays
 from braindino.encoders.base import Encoder
-from braindino.encoders.maps import held_patches
+from braindino.encoders.maps import held_patches, slice_view
 from braindino.files import atomic_write
 from braindino.probing.cases import ProbeCases
 from braindino.scans.preprocessing import decode
@@ -24,7 +25,7 @@ def keep_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store:
     Arrays, a row per scan: `case`, `slice` (its number), `image` (N, H, W) z-scored, `held` (N, h, w), the
     patches that show more foreground than background, and `colours` (N, h, w, 3) in 0-1, the first three
     principal components of their last tokens over all N together (the pictures of DINOv2 and DINOv3); and
-    `upright`, whether rows run from back to front.
+    how the slices lie (`views_to_arrays`).
 
     Nothing is written for an encoder without patch tokens, and nothing anew.
     """
@@ -32,11 +33,12 @@ def keep_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store:
         return
     tested = cases.part("test") if cases.folds is None else cases.table
     chosen = tested.iloc[np.unique(np.linspace(0, len(tested) - 1, SHOWN).round().astype(int))]
-    images, numbers = [], []
+    images, numbers, views = [], [], []
     for row in chosen.to_dict("records"):
         key = next(row[f"key_{name}"] for name in cases.modalities if row[f"key_{name}"])
         known = store.sidecar(key)
         numbers.append((known["first"] + known["last"]) // 2)
+        views.append(slice_view(store, key))
         images.append(decode(store.slice(key, numbers[-1]).copy(), known["step"], known["zero"]))
     slices = np.stack(images)
     device = next(encoder.parameters()).device
@@ -53,7 +55,7 @@ def keep_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store:
         image=slices.astype(np.float16),
         held=held,
         colours=colours.astype(np.float16),
-        upright=np.array(store.contract.orientation == "RAS" and store.contract.slice_axes == (2, 1, 0)),
+        **views_to_arrays(views),
     )
     with atomic_write(folder / PATCHES, "wb") as file:
         file.write(buffer.getbuffer())

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, CellError, MakeTrainer, device_of, train_cell
 from braindino.probing.conformity import keep_training_scans
 from braindino.probing.data import CaseData
+from braindino.probing.epoch_progress import with_epochs
 from braindino.probing.finished import keep_recipe
 from braindino.probing.inputs import case_data, check_way
 from braindino.probing.left_out import keep_cases, keep_dropped
@@ -32,12 +33,23 @@ from braindino.probing.patch_colours import keep_patch_colours
 from braindino.probing.protocol import Protocol
 from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
+from braindino.scans.progress import ProgressReport
 
 SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "selection", "precision")
 SELECTION = {
     "validation": "epoch chosen on validation, test evaluated once",
     "test": "epoch chosen ON THE TEST PART (BrainDINO's released code): too good, not an estimate",
 }
+
+
+PAUSE = 15.0  # seconds between two lines about cells
+
+
+class CellRunner(NamedTuple):
+    """`run` trains a cell; `before` makes what all cells share, called once before the first."""
+
+    run: Callable[[Cell], None]
+    before: Callable[[], object] = lambda: None
 
 
 def run_study(
@@ -64,7 +76,7 @@ def run_study(
         datamodule: the labelled cases; its store is prepared by the encoder's contract.
         make_trainer: called once per cell with keyword arguments of Lightning's Trainer that the study sets.
         encoder: used instead of loading `module.encoder`.
-        progress: show a bar while features are extracted.
+        progress: show on stderr how many scans, cells and epochs are done.
 
     Returns:
         What is in results.json; `results_table` makes text of it.
@@ -101,24 +113,31 @@ def run_study(
 
     keep_patch_colours(run_dir, encoder, cases, datamodule.store)
 
-    def probe(network: Encoder, keep: bool) -> Callable[[Cell], None]:
+    def probe(network: Encoder, keep: bool) -> CellRunner:
         @cache
         def data() -> CaseData:
             device = device_of(make_trainer)
             return case_data(network, module, cases, masked, datamodule, protocol, device, progress)
 
-        return lambda cell: train_cell(cell, module, cases, data(), protocol, make_trainer, keep)
+        def run(cell: Cell) -> None:
+            trainers = with_epochs(make_trainer, cell.told, progress)
+            train_cell(cell, module, cases, data(), protocol, trainers, keep)
+
+        return CellRunner(run, data)
 
     asked = [
         Cell(run_dir / "cells", seed, fraction, fold)
         for seed, fraction in protocol.cells
         for fold in ((None,) if cases.folds is None else range(cases.folds))
     ]
-    predictions, facts, failed = _run_those_that_can(run_dir, asked, probe(encoder, keep=True), cases.folds)
-    baselines: dict[str, Callable[[Cell], None]] = {}
+    label = "cells" if progress else None
+    predictions, facts, failed = _run_those_that_can(
+        run_dir, asked, probe(encoder, keep=True), cases.folds, label
+    )
+    baselines: dict[str, CellRunner] = {}
     if protocol.baselines:
         if known_traits(cases) and not module.head.dense:
-            baselines["age_sex_site"] = lambda cell: traits_cell(cell, cases, module.head.task)
+            baselines["age_sex_site"] = CellRunner(lambda cell: traits_cell(cell, cases, module.head.task))
         twin = encoder.untrained()
         if twin is not None and twin.digest != encoder.digest:
             baselines["untrained_encoder"] = probe(twin, keep=False)
@@ -140,11 +159,12 @@ def run_study(
         "baselines_failed": {},
     }
     add_details(results, predictions, protocol.resamples)
-    for name, run in baselines.items():
+    for name, runner in baselines.items():
         folder = run_dir / "baselines" / name
         beside = [Cell(folder / "cells", fact["seed"], fact["fraction"], fact.get("fold")) for fact in facts]
+        label = f"cells of {name}" if progress else None
         try:
-            other, other_facts = run_cells(folder, beside, run, cases.folds)
+            other, other_facts = run_cells(folder, beside, runner, cases.folds, label)
         except BraindinoError as error:
             results["baselines_failed"][name] = str(error)
             continue
@@ -175,16 +195,22 @@ def _check_parts(cases: ProbeCases) -> None:
 
 
 def _run_those_that_can(
-    folder: Path, asked: Sequence[Cell], run: Callable[[Cell], None], folds: int | None
+    folder: Path, asked: Sequence[Cell], runner: CellRunner, folds: int | None, label: str | None
 ) -> tuple[pd.DataFrame, list[dict[str, Any]], list[CellError]]:
     """As `run_cells`, but with the errors of those that cannot be trained as long as others can."""
     failed: list[CellError] = []
-    for cell in asked:
-        if not cell.done:
+    left = [cell for cell in asked if not cell.done]
+    if left:
+        runner.before()  # not within the time of the first cell
+    show, done = label is not None and bool(left), len(asked) - len(left)
+    with ProgressReport(len(asked), label or "cells", "cell", show, done, pause=PAUSE) as progress:
+        for cell in left:
+            progress.note(cell.told)
             try:
-                run(cell)
+                runner.run(cell)
             except CellError as error:
                 failed.append(error)
+            progress.advance()
     finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
     if not finished:
         raise BraindinoError(_told(failed))
@@ -199,9 +225,20 @@ def _told(failed: Sequence[CellError]) -> str:
 
 
 def run_cells(
-    folder: Path, asked: Sequence[Cell], run: Callable[[Cell], None], folds: int | None = None
+    folder: Path,
+    asked: Sequence[Cell],
+    runner: CellRunner,
+    folds: int | None = None,
+    label: str | None = None,
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Run those of the cells `asked` for that are not done, and write the predictions of all that are.
+
+    Args:
+        folder: where `cells` is, and `predictions.csv` is written.
+        asked: the cells.
+        runner: trains one.
+        folds: of each seed and fraction; see `Cell.finished`.
+        label: what stderr shows how many of are done; None shows nothing.
 
     Returns:
         The predictions (`one_scale`) and the facts of every finished cell in `folder`, asked for or not.
@@ -209,7 +246,7 @@ def run_cells(
     Raises:
         BraindinoError: some cells cannot be trained; told when all others are done.
     """
-    predictions, facts, failed = _run_those_that_can(folder, asked, run, folds)
+    predictions, facts, failed = _run_those_that_can(folder, asked, runner, folds, label)
     if failed:
         raise BraindinoError(_told(failed))
     return predictions, facts

@@ -1,27 +1,160 @@
-"""Progress of a long verb: a bar on a terminal, a line every tenth of the way when output goes to a file."""
+"""Show how far a long task is: a bar on a terminal, a line now and then when output goes to a file."""
 
+import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Self, TextIO, TypeVar
 
 Item = TypeVar("Item")
 
+SILENCE = 60.0  # seconds after which a line is printed although no further tenth is done
+PLAIN_WIDTH = 80  # columns of a terminal that does not report its width
+SHORT = 5.0  # seconds left that no line mentions
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # of parts that are not whole
+
+
+class ProgressReport:
+    """A bar on a terminal; elsewhere a line at every tenth of the way, and after a minute without one.
+
+    Both have the time left. Nested bars are drawn below each other; only the outermost one stays. Items that
+    are advanced by in parts have no line at every tenth, only every minute.
+
+    Args:
+        total: number of items; 0 shows nothing.
+        label: what is being done.
+        unit: what is counted.
+        show: False shows nothing.
+        done: items that an earlier call has finished.
+        whole: False where items are advanced by in parts, as epochs by batches.
+        pause: least seconds between two lines, and before the first.
+        file: where to write; stderr if omitted.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        label: str,
+        unit: str = "scan",
+        show: bool = True,
+        done: int = 0,
+        whole: bool = True,
+        pause: float = 0.0,
+        file: TextIO | None = None,
+    ) -> None:
+        self.total, self.label, self.unit = total, label, unit
+        self.position: float = done
+        self._file = sys.stderr if file is None else file
+        self._show = show and total > 0
+        self._note = ""
+        self._pause = pause if whole else SILENCE
+        self._first: float = done
+        self._tenths = 0 if total == 0 else done * 10 // total
+        self._started = self._printed = time.monotonic()
+        self._bar: Any = None
+        if self._show and self._file.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                initial=done,
+                desc=label,
+                unit=unit,
+                leave=None,
+                file=self._file,
+                ncols=_width(self._file),
+                dynamic_ncols=_width(self._file) is None,
+                bar_format=None if whole else _BAR,
+            )
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the bar."""
+        self.close()
+
+    def advance(self, count: float = 1) -> None:
+        """Count `count` items as done."""
+        self.reach(self.position + count)
+
+    def reach(self, position: float) -> None:
+        """Count items as done up to `position` in all."""
+        step, self.position = position - self.position, position
+        if self._bar is not None:
+            self._bar.update(step)
+        elif self._show:
+            self._print_line()
+
+    def note(self, text: str) -> None:
+        """Show `text` beside the numbers from now on."""
+        self._note = text
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def close(self) -> None:
+        """Leave or remove the bar; nothing else is drawn."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._show = False
+
+    def _print_line(self) -> None:
+        """Print a line if one is due."""
+        now, tenths = time.monotonic(), int(self.position * 10 // self.total)
+        waited = now - (self._started if self.position >= self.total else self._printed)
+        if waited < self._pause or (tenths <= self._tenths and waited < SILENCE):
+            return
+        self._tenths, self._printed = tenths, now
+        percent = int(self.position * 100 // self.total)
+        parts = [f"{self.label}: {self.position:.0f} of {self.total} ({percent} %)"]
+        if self._note:
+            parts.append(self._note)
+        if self.position > self._first:
+            left = (now - self._started) / (self.position - self._first) * (self.total - self.position)
+            if left >= SHORT:
+                parts.append(f"{clock(left)} left")
+        print(", ".join(parts), file=self._file, flush=True)
+
+
+def _width(file: TextIO) -> int | None:
+    """Return a width for a terminal that reports none (0 columns); None lets the bar follow the terminal."""
+    try:
+        return None if os.get_terminal_size(file.fileno()).columns else PLAIN_WIDTH
+    except (OSError, ValueError):  # no terminal behind it
+        return PLAIN_WIDTH
+
 
 def track(
-    items: Iterable[Item], total: int, label: str, show: bool = True, unit: str = "scan"
+    items: Iterable[Item],
+    total: int,
+    label: str,
+    show: bool = True,
+    unit: str = "scan",
+    pause: float = 0.0,
 ) -> Iterator[Item]:
-    """Pass `items` on and tell stderr how far it is. Nothing is said when `show` is False or `total` is 0."""
-    if not show or total == 0:
-        yield from items
-        return
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+    """Pass `items` on and show on stderr how many of `total` are done; see `ProgressReport`.
 
-        yield from tqdm(items, total=total, desc=label, unit=unit)
-        return
-    told = 0
-    for done, item in enumerate(items, start=1):
-        yield item
-        if done * 10 // total > told:
-            told = done * 10 // total
-            print(f"{label}: {done} of {total} ({done * 100 // total} %)", file=sys.stderr, flush=True)
+    Args:
+        items: what is gone through.
+        total: how many there are; 0 shows nothing.
+        label: what is being done.
+        show: False shows nothing.
+        unit: what an item is.
+        pause: least seconds between two lines, and before the first.
+    """
+    with ProgressReport(total, label, unit, show, pause=pause) as progress:
+        for item in items:
+            yield item
+            progress.advance()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `1:41` or `2:03:09`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

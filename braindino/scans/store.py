@@ -29,6 +29,7 @@ from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.progress import track
 from braindino.scans.reading import MAX_VOXELS
 from braindino.scans.records import StoreRecords
+from braindino.scans.store_paths import no_store
 from braindino.scans.stripping import check_consent, show_command
 from braindino.scans.worker import MEASURES, Task, WorkerOptions
 
@@ -115,10 +116,7 @@ class Store:
         root = Path(path).absolute()
         file = root / "contract.json"
         if not file.is_file():
-            raise BraindinoError(
-                f"{path}: no store there (no contract.json).\n"
-                f"Make one with `braindino prepare manifest.csv --store {path}`"
-            )
+            raise BraindinoError(no_store(path))
         content = read_json(file, dict[str, Any])
         if content.get("format") != _FORMAT:
             raise BraindinoError(

@@ -22,6 +22,11 @@ class Model:
         pass
 
 
+class Longer(Model):
+    def __init__(self, extra: int = 0, **options: Any) -> None:
+        super().__init__(**options)
+
+
 class Open:
     def __init__(self, **anything: Any) -> None:
         pass
@@ -38,6 +43,7 @@ CLASS = f"{__name__}.Model"
         {"model": {"class_path": CLASS, "init_args": {"backbone": "y", "views": {"local_size": 3}}}},
         {"model": {"class_path": CLASS, "views": {"local_size": 3}}},
         {"model": {"class_path": f"{__name__}.Open", "init_args": {"whatever": 1}}},
+        {"model": {"class_path": f"{__name__}.Longer", "extra": 1, "backbone": "z"}},
         {"list": [{"class_path": CLASS, "init_args": {"backbone": "z"}}, 3]},
     ],
 )
@@ -61,6 +67,10 @@ def test_known_keys_pass(given: dict[str, Any]) -> None:
         (
             {"list": [{"class_path": CLASS, "init_args": {"bakbone": 1}}]},
             "Did you mean 'list.init_args.backbone'?",
+        ),
+        (
+            {"model": {"class_path": f"{__name__}.Longer", "bakbone": 1}},
+            "Did you mean 'model.backbone'?",
         ),
         ({"model": {"init_args": {}}}, "model has init_args but no class_path"),
         ({"model": {"class_path": f"{__name__}.Modell"}}, f"Did you mean {CLASS}?"),

@@ -221,7 +221,7 @@ def test_a_mask_lies_in_the_space_of_the_scan_and_is_that_of_the_study(encoder: 
         *(tmp_path, encoder, tmp_path, "lesions", "--data.root", str(folder / "cases.csv")),
         *("--data.init_args.regions", "{lesion: [1]}", "--data.init_args.path", "{T1w: t1, mask: mask}"),
         *("--data.init_args.num_workers", "0", "--data.init_args.jobs", "1", "--probe.precision", "float32"),
-        *("--probe.seeds", "[0]", "--model.lr", "0.003"),
+        *("--probe.seeds", "[0]", "--model.lr", "0.003", "--data.prepare", "true"),
         config="cohort_seg.yaml",
     )
     written = read_predictions(run / "predictions.csv").query("split == 'test'").set_index("case")

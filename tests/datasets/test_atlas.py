@@ -67,7 +67,7 @@ def test_the_task_is_chosen_from_a_written_manifest_too(
 
 
 def ready(root: Path, store: Path, **options: Any) -> Any:
-    data = ATLAS(root, store, **options)
+    data = ATLAS(root, store, prepare=True, **options)
     # The grid of the scans themselves: what is expected of a mask can be told by nibabel.
     data.use_contract(Preprocessing(depth=None, size=(SHAPE[1], SHAPE[0])))
     data.prepare_data()

@@ -30,7 +30,7 @@ def test_rows_keep_the_name_of_their_dataset(planted: tuple[Path, Planted]) -> N
 
 def test_splits_and_fractions_are_balanced_over_dataset_and_age(planted: tuple[Path, Planted]) -> None:
     root, _ = planted
-    data = BrainAge(root, root / "store")
+    data = BrainAge(root, root / "store", prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
     data.prepare_data()
     data.setup()

@@ -50,6 +50,7 @@ def test_known_pairs_are_one_person(editions: dict[str, tuple[Path, Planted]]) -
 
 def ready(data: Any) -> Any:
     data.use_contract(Preprocessing(depth=None, size=(SHAPE[1], SHAPE[0])))
+    data.prepare = True
     data.prepare_data()
     data.setup()
     return data

@@ -28,7 +28,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_files_folds_are_the_split(folds: Path) -> None:
-    data = BraTSFolds(folds, folds.parent / "store", fold=1)
+    data = BraTSFolds(folds, folds.parent / "store", fold=1, prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
     data.prepare_data()
     data.setup()

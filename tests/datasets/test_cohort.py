@@ -32,6 +32,7 @@ def table(root: Path, text: str, name: str = "t.csv") -> Path:
 
 def ready(data: Cohort) -> Cohort:
     data.use_contract(CONTRACT)
+    data.prepare = True
     data.prepare_data()
     data.setup()
     return data

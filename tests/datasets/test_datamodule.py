@@ -22,6 +22,7 @@ SMALL = Preprocessing(depth=8, size=(16, 16))
 
 def ready(module: ScanDataModule, contract: Preprocessing = SMALL) -> Any:
     module.use_contract(contract)
+    module.prepare = True
     module.prepare_data()
     module.setup("fit")
     return module

@@ -26,7 +26,7 @@ def test_ages_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
 
 def test_it_goes_through_to_batches_of_ages(tmp_path: Path) -> None:
     write_ixi(tmp_path, 12, shape=(10, 10, 10))
-    data = IXI(tmp_path, tmp_path / "store", batch_size=2)
+    data = IXI(tmp_path, tmp_path / "store", batch_size=2, prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
     data.prepare_data()
     data.setup()

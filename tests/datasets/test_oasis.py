@@ -30,7 +30,7 @@ def test_blank_cdr_may_count_as_control(tmp_path: Path) -> None:
 
 def test_analyze_files_are_read_and_batched(tmp_path: Path) -> None:
     write_oasis(tmp_path, 24, shape=(12, 14, 12))
-    data = OASIS(tmp_path, tmp_path / "store")
+    data = OASIS(tmp_path, tmp_path / "store", prepare=True)
     data.use_contract(Preprocessing(depth=6, size=(12, 12)))
     data.prepare_data()
     data.setup()

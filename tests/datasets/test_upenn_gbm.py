@@ -90,7 +90,7 @@ def test_the_first_version_of_the_table_knows_the_deceased(tmp_path: Path) -> No
 
 
 def test_batches_hold_four_sequences_time_and_event(planted: tuple[Path, Planted], tmp_path: Path) -> None:
-    data = UPENNGBM(planted[0], tmp_path / "store", batch_size=2)
+    data = UPENNGBM(planted[0], tmp_path / "store", batch_size=2, prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
     data.prepare_data()
     data.setup()

@@ -40,7 +40,7 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cohort(folder: Path, store: str = "store", contract: Preprocessing = VOLUME) -> Cohort:
     data = Cohort(
         folder / "cases.csv", folder / store, task="segmentation", regions={"ball": [1]}, dataset="balls",
-        path={"T1w": "t1", "FLAIR": "flair", "mask": "mask"},
+        path={"T1w": "t1", "FLAIR": "flair", "mask": "mask"}, prepare=True,
     )  # fmt: skip
     data.use_contract(contract)
     return data

@@ -18,7 +18,7 @@ from braindino.probing import (
     run_study,
 )
 from braindino.probing.cell import Cell, CellError
-from braindino.probing.study import run_cells
+from braindino.probing.study import CellRunner, run_cells
 
 FAST = {"max_epochs": 30, "patience": 5, "resamples": 200, "baselines": False}
 
@@ -238,7 +238,7 @@ def test_a_cell_that_cannot_be_trained_stops_no_other(tmp_path):
         cell.write(table, {"train_cases": 1})
 
     with pytest.raises(BraindinoError, match=r"seed 0, fraction 1\.0: no epoch .*\n1 more cells failed"):
-        run_cells(tmp_path, cells, run)
+        run_cells(tmp_path, cells, CellRunner(run))
     assert [cell.done for cell in cells] == [False, False, True, True]
 
 

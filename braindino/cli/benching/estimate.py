@@ -1,163 +1,174 @@
-"""What is left of a bench: cells, features to extract with their size, and how long it will take."""
+"""Tell what is left of a bench from its run folders, stores and caches; nothing is computed or written."""
 
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import Any
 
 from braindino.cli.benching.plan import Study
 from braindino.cli.benching.progress import progress_of, seconds_per_cell
-from braindino.cli.lightning import parse_probe
-from braindino.datasets.datamodule import ScanDataModule
-from braindino.encoders.base import Encoder
-from braindino.encoders.feature_cache import FeatureCache
+from braindino.cli.configs import config_files
+from braindino.cli.keys import dotted_arguments, nest
+from braindino.cli.run_folder import MACHINE, decided_by_protocol
 from braindino.errors import BraindinoError
-from braindino.probing import Protocol
-from braindino.probing.cell import device_of
-from braindino.scans.progress import track
+from braindino.files import read_json, read_yaml
 from braindino.scans.store import Store
+from braindino.scans.store_paths import no_store
 
-PROBED = 8  # slices, to measure the encoder's rate by
-USUAL_DEPTH = 128  # slices of a scan that is not in a store yet, where the contract keeps those it has
+ENTRIES = "*/*/*.npy"  # features of scans below the folder of an encoder: level, first letters, key
 
 
 @dataclass
 class Extraction:
-    """What one encoder has still to do: `scans` name -> slices; bytes of the features; slices per second."""
+    """What is known of the features of one encoder on one store.
 
-    scans: dict[str, int] = field(default_factory=dict)
-    size: int = 0
-    rate: float = 0.0
-    device: str = ""
+    Attributes:
+        scans: in the store; None if it does not exist yet.
+        cached: scans whose features are in the cache; None before a study of the encoder has begun.
+    """
 
-    @property
-    def seconds(self) -> float:
-        """At the measured rate."""
-        return sum(self.scans.values()) / self.rate if self.rate else 0.0
+    scans: int | None
+    cached: int | None = None
 
 
 @dataclass
 class Estimate:
-    """Of a whole bench."""
+    """What is known of a whole bench.
+
+    Attributes:
+        cells: of all studies.
+        left: those not done.
+        extractions: name of an encoder and its store -> what is known of its features.
+        per_cell: median seconds between finished cells, and of how many.
+    """
 
     cells: int
     left: int
-    extractions: dict[str, Extraction]
-    in_loop: list[str]
-    per_cell: tuple[float, int] | None
+    extractions: dict[tuple[str, str], Extraction] = field(default_factory=dict)
+    per_cell: tuple[float, int] | None = None
 
     def lines(self, jobs: int) -> list[str]:
-        """For people, each number with what it rests on."""
-        scans = sum(len(part.scans) for part in self.extractions.values())
-        size = sum(part.size for part in self.extractions.values())
-        said = [f"{self.cells} cells, {self.cells - self.left} done, {self.left} left"]
-        if scans:
-            said.append(f"features to extract: {scans} scans, {_bytes(size)} more in the cache")
-            for name, part in self.extractions.items():
-                if part.scans:
-                    rate = f"{part.rate:.1f} slices/s, measured now with {PROBED} slices on {part.device}"
-                    said.append(f"  {name}: {len(part.scans)} scans, {_time(part.seconds)} at {rate}")
-        else:
-            said.append("features: all are in the cache")
-        seconds = sum(part.seconds for part in self.extractions.values())
-        if self.left and self.per_cell is None:
-            said.append("training: not known before two cells of the bench are done")
-        elif self.per_cell is not None:
-            training = self.left * self.per_cell[0]
-            basis = f"median of {self.per_cell[1]} times between finished cells, baselines not counted"
-            said.append(f"training: {_time(training)} at {self.per_cell[0]:.1f} s per cell ({basis})")
-            seconds += training
-        for name in self.in_loop:
-            said.append(
-                f"  {name}: the encoder runs in the loop, which keeps no features; time as its cells show"
-            )
-        shared = f"; with {jobs} jobs side by side at best {_time(seconds / jobs)}" if jobs > 1 else ""
-        return [*said, f"all: {'at least ' if self.per_cell is None else ''}{_time(seconds)}{shared}"]
+        """Return the estimate for people, each number with what it rests on."""
+        lines = [f"{self.cells} cells, {self.cells - self.left} done, {self.left} left"]
+        for (encoder, store), part in self.extractions.items():
+            if part.scans is None:
+                known = f"{store} does not exist yet and is made when the study begins"
+            elif part.cached is None:
+                known = f"{part.scans} scans in {store}; none is known to be extracted"
+            else:
+                known = f"of {part.cached} scans in the cache; {part.scans} scans in {store}"
+            lines.append(f"features of {encoder}: {known}")
+        if not self.left:
+            return lines
+        if self.per_cell is None:
+            return [*lines, "time: not known before two cells of the bench are done"]
+        seconds, gaps = self.per_cell
+        basis = f"at {seconds:.1f} s per cell (median of {gaps} times between finished cells)"
+        shared = f", with {jobs} jobs at best {_time(self.left * seconds / jobs)}" if jobs > 1 else ""
+        lines.append(f"time: training about {_time(self.left * seconds)} {basis}{shared}")
+        lines.append("      not counted: extraction of features, and the cells of baselines")
+        return lines
 
 
 def estimate(studies: Sequence[Study], cells: int) -> Estimate:
-    """Look at every study that is not done: its scans, its encoder, its cache. Nothing is written.
+    """Look at every study that is not done: its settings, its store, its cache.
 
     Args:
+        studies: of the bench.
         cells: of each study.
+
+    Raises:
+        BraindinoError: a store does not exist and is not to be made; a setting that the protocol decides.
     """
-    found: dict[str, Extraction] = {}
-    in_loop: list[str] = []
     progress = [progress_of(study.name, study.folder, cells) for study in studies]
-    pairs = list(zip(studies, progress, strict=True))
-    for study, known in track(pairs, len(pairs), "look", sys.stderr.isatty(), unit="study"):
+    left = sum(known.cells - known.done for known in progress)
+    found = Estimate(cells * len(studies), left, per_cell=seconds_per_cell([s.folder for s in studies]))
+    digests = {study.encoder: digest for study in studies if (digest := _digest(study.folder))}
+    sizes: dict[Path, int] = {}
+    for study, known in zip(studies, progress, strict=True):
         if known.done == known.cells:
             continue
         try:
-            way = _look(study, found)
+            settings = settings_of(study)
+            _refuse_trainer(settings.get("trainer"))
+            store = _store(settings)
+            if store is not None and store.path not in sizes:
+                sizes[store.path] = int(store.index()["key"].nunique())
         except BraindinoError as error:
             raise BraindinoError(f"{study.name}: {error}") from None
-        in_loop += [] if way else [study.name]
-    left = sum(known.cells - known.done for known in progress)
-    per_cell = seconds_per_cell([study.folder for study in studies])
-    return Estimate(cells * len(studies), left, found, in_loop, per_cell)
+        place = (study.encoder, str(_data(settings).get("store", "store")))
+        part = Extraction(None if store is None else sizes[store.path])
+        if store is not None and study.encoder in digests and part.scans is not None:
+            part.cached = _cached(settings, store, digests[study.encoder])
+        found.extractions[place] = part
+    return found
 
 
-def _look(study: Study, found: dict[str, Extraction]) -> bool:
-    """Add what a study's encoder, and its untrained twin, have to do; False if no features are kept."""
-    cli = parse_probe(study.arguments)
-    protocol: Protocol = cli.config_init["probe"]
-    if cli.model.head.dense or protocol.cache is False:
-        return False
-    device = device_of(cli.instantiate_trainer)
-    networks = {study.encoder: cli.encoder}
-    twin = cli.encoder.untrained() if protocol.baselines else None
-    if twin is not None and twin.digest != cli.encoder.digest:
-        networks[f"{study.encoder}, untrained"] = twin
-    for name, network in networks.items():
-        part = found.setdefault(name, Extraction(device=str(device)))
-        level = cli.model.pooling.level if cli.model.pooling is not None else "slice"
-        _add(part, cli.datamodule, network, protocol, level)
-        if part.scans and not part.rate:
-            part.rate = _slices_per_second(network, device)
-    return True
+def settings_of(study: Study) -> dict[str, Any]:
+    """Return the settings of a study as a tree: its config with the overrides laid over it."""
+    tree: dict[str, Any] = {}
+    for path in config_files(study.arguments):
+        tree = _merged(tree, _plain(read_yaml(path)))
+    return _merged(tree, _plain(nest(dotted_arguments(study.arguments))))
 
 
-def _add(part: Extraction, data: ScanDataModule, network: Encoder, protocol: Protocol, level: str) -> None:
-    """Add the scans of a study whose features are not there, each once for an encoder and cache."""
-    there = (data.store_path / "contract.json").is_file()
-    store = Store.open(data.store_path) if there else None
-    root = protocol.cache if isinstance(protocol.cache, Path) else data.store_path / "features"
-    cache = FeatureCache(root, network, protocol.precision, level)  # type: ignore[arg-type]
-    table = data.manifest.table
-    depths = {} if store is None else dict(store.index().drop_duplicates("key").set_index("key")["depth"])
-    for path in table.loc[table["modality"].isin(data.modalities), "path"]:
-        key = None if store is None else store.key_of(path)
-        name = f"{cache.folder}:{key or path}"
-        if name in part.scans or (key is not None and cache.read(key) is not None):
-            continue
-        depth = depths.get(key) or network.preprocessing.depth or USUAL_DEPTH
-        part.scans[name] = int(depth)
-        rows = 1 if cache.level == "scan" else int(depth)
-        part.size += rows * cache.width * np.dtype(cache.dtype).itemsize
+def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Lift what stands in `init_args` beside the `class_path`."""
+    lifted: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = _plain(value) if isinstance(value, Mapping) else value
+        if key == "init_args" and isinstance(inner, dict):
+            lifted |= inner
+        else:
+            lifted[str(key)] = inner
+    return lifted
 
 
-def _slices_per_second(network: Encoder, device: torch.device) -> float:
-    """Of `PROBED` slices of noise, after one to warm up; of a 3-D encoder a scan counts as its slices."""
-    network.freeze().to(device)
-    rows, columns = network.preprocessing.size
-    depth = network.preprocessing.depth or USUAL_DEPTH
-    flat = network.dimensions == 2
-    shape = (PROBED, 1, rows, columns) if flat else (1, 1, depth, rows, columns)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
-    with torch.inference_mode():
-        network(noise[:1])
-        started = time.perf_counter()
-        network(noise).cpu()
-    return (PROBED if flat else depth) / (time.perf_counter() - started)
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
-def _bytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
+def _data(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = settings.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
+def _refuse_trainer(trainer: Any) -> None:
+    for key, value in trainer.items() if isinstance(trainer, Mapping) else ():
+        if key not in MACHINE and value is not None:
+            raise BraindinoError(decided_by_protocol(key))
+
+
+def _store(settings: Mapping[str, Any]) -> Store | None:
+    """Open the store of a study; None if it is to be made."""
+    data = _data(settings)
+    path = Path(str(data.get("store", "store")))
+    if (path / "contract.json").is_file():
+        return Store.open(path)
+    if data.get("prepare") is True:
+        return None
+    raise BraindinoError(no_store(path, "`data.prepare: true` in the plan lets the bench make it"))
+
+
+def _digest(folder: Path) -> str:
+    """Return the digest of the encoder of a study that has begun, or nothing."""
+    file = folder / "study.json"
+    known = read_json(file) if file.is_file() else {}
+    return str(known.get("encoder", "")) if isinstance(known, dict) else ""
+
+
+def _cached(settings: Mapping[str, Any], store: Store, digest: str) -> int | None:
+    """Count the scans whose features are in the cache; None where the encoder runs in the loop."""
+    probe = settings.get("probe")
+    cache = probe.get("cache") if isinstance(probe, Mapping) else None
+    if cache is False:
+        return None
+    root = Path(cache) if isinstance(cache, str) else store.path / "features"
+    return len({entry.stem for entry in (root / digest[:32]).glob(ENTRIES)})
 
 
 def _time(seconds: float) -> str:

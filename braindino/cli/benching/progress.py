@@ -1,6 +1,5 @@
 """How far studies are: cells that are done, and how long one takes, from what lies in their run folders."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from braindino.cli.benching.plan import Study
 from braindino.cli.state import read_state
 from braindino.errors import BraindinoError
 from braindino.files import check_shape, read_yaml
+from braindino.scans.progress import ProgressReport
 
 LOOK = 2.0  # seconds between two looks at the run folders
+PAUSE = 30.0  # seconds between two lines where output goes to a file
 LONGEST_GAP = 10  # times the median, above which the time between two cells was a pause
 
 
@@ -96,25 +97,17 @@ def seconds_per_cell(folders: list[Path]) -> tuple[float, int] | None:
 
 @contextmanager
 def cells_bar(studies: Sequence[Study], cells: int) -> Iterator[None]:
-    """While the block runs, a bar over the cells of `studies`, each of `cells`; on a terminal only."""
-    if not sys.stderr.isatty() or not studies:
-        yield
-        return
-    from tqdm import tqdm
+    """While the block runs, show on stderr how many cells of `studies`, each of `cells`, are done."""
+
+    def done() -> int:
+        return sum(min(len(finished_cells(study.folder)), cells) for study in studies)
 
     over = Event()
-    with tqdm(total=cells * len(studies), desc="bench", unit="cell", file=sys.stderr) as bar:
-
-        def look() -> None:
-            bar.n = sum(min(len(finished_cells(study.folder)), cells) for study in studies)
-            bar.refresh()
-
-        look()
-        bar.initial = bar.n
+    with ProgressReport(cells * len(studies), "bench", "cell", done=done(), pause=PAUSE) as bar:
 
         def watch() -> None:
             while not over.wait(LOOK):
-                look()
+                bar.reach(done())
 
         thread = Thread(target=watch, daemon=True)
         thread.start()
@@ -123,4 +116,4 @@ def cells_bar(studies: Sequence[Study], cells: int) -> Iterator[None]:
         finally:
             over.set()
             thread.join()
-            look()
+            bar.reach(done())

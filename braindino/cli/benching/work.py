@@ -35,7 +35,7 @@ def check_study(study: Study, elsewhere: bool) -> None:
         elsewhere: the study is for another machine, whose devices are not known here.
     """
     try:
-        parse_probe([*study.arguments, *(_ANYWHERE if elsewhere else ())])
+        parse_probe([*study.arguments, *(_ANYWHERE if elsewhere else ())]).datamodule.check_store()
     except BraindinoError as error:
         raise BraindinoError(f"{study.name}: {error}") from None
 

@@ -14,6 +14,7 @@ from braindino.probing.module import FrozenProbeModule
 from braindino.probing.segmentation.head import SegmentationHead
 from braindino.probing.segmentation.slices import CaseSlices, MaskedCases
 from braindino.scans.geometry import Geometry, restore_regions
+from braindino.scans.progress import track
 
 
 def case_masks(
@@ -61,7 +62,8 @@ def measure_cases(module: FrozenProbeModule, data: CaseSlices, cases: Tensor) ->
     found: list[np.ndarray] = []
     waiting: deque[Future[np.ndarray]] = deque()
     with ThreadPoolExecutor(jobs) as threads:
-        for case, masks in _predicted(module, head, data, cases):
+        drawn = _predicted(module, head, data, cases)
+        for case, masks in track(drawn, len(cases), "measure", data.progress, unit="case"):
             waiting.append(threads.submit(_measure_case, masked, case, masks, head.exclusive))
             while len(waiting) > 2 * jobs:  # so that no more masks than that lie in memory
                 found.append(waiting.popleft().result())

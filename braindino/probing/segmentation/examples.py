@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from braindino.analysis.slice_views import foreground, views_to_arrays
+from braindino.encoders.maps import slice_view
 from braindino.files import atomic_write
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.segmentation.head import SegmentationHead
@@ -21,7 +23,8 @@ def keep_examples(
     """Write `examples.npz` of a trained probe: of each example the slice where truth and answer are largest.
 
     Arrays, a row per example: `place` ("best", ...), `case`, `dice` (mean over regions), `image` (N, H, W)
-    uint8, `truth` and `answer` (N, R, H, W) bool on the prepared grid; and `regions` (R,).
+    uint8, `truth` and `answer` (N, R, H, W) bool on the prepared grid; `regions` (R,); and how the slices
+    lie (`views_to_arrays`).
 
     Args:
         cases: the test cases, numbered as in `data`.
@@ -31,13 +34,14 @@ def keep_examples(
     assert isinstance(head, SegmentationHead)
     chosen = choose(tested)
     numbers = pd.Series(cases.index, index=cases["case"])
-    images, truths, answers = [], [], []
+    images, truths, answers, views = [], [], [], []
     for name in chosen["case"]:
         number = int(numbers[name])
         answer, truth = _answer(module, head, data, number), _truth(data, number)
         middle = int((answer.any(axis=0) | truth.any(axis=0)).sum(axis=(1, 2)).argmax())
         key = next(key for key in data.masked.keys[number] if key)
         images.append(_grey(data.masked.store.slice(key, middle), data.masked.scales[key][1]))
+        views.append(slice_view(data.masked.store, key))
         truths.append(truth[:, middle])
         answers.append(answer[:, middle])
     buffer = io.BytesIO()
@@ -50,6 +54,7 @@ def keep_examples(
         truth=np.array(truths),
         answer=np.array(answers),
         regions=np.array(head.regions, dtype=str),
+        **views_to_arrays(views),
     )
     with atomic_write(folder / EXAMPLES, "wb") as file:
         file.write(buffer.getbuffer())
@@ -82,10 +87,15 @@ def _truth(data: CaseSlices, number: int) -> np.ndarray:
 
 
 def _grey(image: np.ndarray, zero: float) -> np.ndarray:
-    """(H, W) uint8: background, stored as `zero`, black; all else by its own range, never quite black."""
-    values, there = image.astype(np.float32), image != zero
-    if not there.any():
+    """Return (H, W) uint8: the background black; all else by its own range, never quite black.
+
+    Args:
+        image: (H, W) as stored.
+        zero: what the background is stored as, and voxels of the mean intensity, too.
+    """
+    values, shown = image.astype(np.float32), foreground(image, zero)
+    if not shown.any():
         return np.zeros(image.shape, np.uint8)
-    low, high = np.percentile(values[there], (0.5, 99.5))
+    low, high = np.percentile(values[shown], (0.5, 99.5))
     shade = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
-    return np.where(there, 30 + 225 * shade, 0).astype(np.uint8)
+    return np.where(shown, 30 + 225 * shade, 0).astype(np.uint8)

@@ -91,10 +91,14 @@ class CaseSlices:
 
     Args:
         masked: the cases. encoder: on the device where it is to work. head: says what an epoch draws.
+        progress: show on stderr how many cases are measured.
     """
 
-    def __init__(self, masked: MaskedCases, encoder: Encoder, head: SegmentationHead) -> None:
+    def __init__(
+        self, masked: MaskedCases, encoder: Encoder, head: SegmentationHead, progress: bool = False
+    ) -> None:
         self.encoder: Encoder | None = encoder
+        self.progress = progress
         self.masked, self.head = masked, head
         self.shape = decoder_shape(encoder, len(masked.modalities))
         self.dataset = _Slices(masked.store, masked.keys, masked.scales, masked.masks)

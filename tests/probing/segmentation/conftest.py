@@ -58,6 +58,7 @@ def lesions(scans):
         data = Cohort(
             (root or scans) / "cases.csv",
             scans / "store",
+            prepare=True,
             task="segmentation",
             regions=regions or {"lesion": [1, 2]},
             path={**{name: columns[name] for name in modalities}, "mask": "mask"},
