@@ -11,7 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from braindino.cli.callbacks import wandb_logger
-from braindino.cli.run_folder import MACHINE, ProbeOptions, decided_by_protocol, write_environment
+from braindino.cli.probe_settings import MACHINE, decided_by_protocol
+from braindino.cli.run_folder import ProbeOptions, write_environment
 from braindino.cli.slurm import check_tasks
 from braindino.cli.state import recorded
 from braindino.datasets import DATASETS, dataset_class

@@ -22,8 +22,6 @@ from braindino.locks import locked
 
 ID_VARIABLE = "BRAINDINO_RUN_ID"
 GIT_PATIENCE = 30  # seconds
-# The only trainer settings that leave the result of a probe alone; its protocol decides the others.
-MACHINE = ("accelerator", "devices", "deterministic", "benchmark", "enable_progress_bar")
 _REPORTED = (
     *("torch", "torchvision", "lightning", "timm", "monai", "nibabel", "numpy", "scipy", "pandas"),
     *("scikit-learn", "scikit-survival", "statsmodels", "matplotlib"),
@@ -97,15 +95,6 @@ class FitOptions(RunOptions):
     def checkpoints(self) -> Path:
         """Where the run's checkpoints are."""
         return self.folder / "checkpoints"
-
-
-def decided_by_protocol(key: str) -> str:
-    """Return the message for a setting of the trainer that the protocol of a probe decides."""
-    instead = " Set probe.max_epochs." if key == "max_epochs" else ""
-    return (
-        f"trainer.{key}: the protocol of a probe decides it, so it cannot be set.{instead}\n"
-        f"Of the trainer's settings a probe takes {', '.join(MACHINE)}."
-    )
 
 
 def default_id() -> str:

@@ -9,7 +9,7 @@ from braindino.cli.benching.plan import Study
 from braindino.cli.benching.progress import progress_of, seconds_per_cell
 from braindino.cli.configs import config_files
 from braindino.cli.keys import dotted_arguments, nest
-from braindino.cli.run_folder import MACHINE, decided_by_protocol
+from braindino.cli.probe_settings import MACHINE, decided_by_protocol
 from braindino.errors import BraindinoError
 from braindino.files import read_json, read_yaml
 from braindino.scans.store import Store

@@ -1,0 +1,13 @@
+"""Which settings of the trainer a probe takes; imports nothing heavy."""
+
+# The only trainer settings that leave the result of a probe alone; its protocol decides the others.
+MACHINE = ("accelerator", "devices", "deterministic", "benchmark", "enable_progress_bar")
+
+
+def decided_by_protocol(key: str) -> str:
+    """Return the message for a setting of the trainer that the protocol of a probe decides."""
+    instead = " Set probe.max_epochs." if key == "max_epochs" else ""
+    return (
+        f"trainer.{key}: the protocol of a probe decides it, so it cannot be set.{instead}\n"
+        f"Of the trainer's settings a probe takes {', '.join(MACHINE)}."
+    )
