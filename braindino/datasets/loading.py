@@ -18,7 +18,7 @@ from braindino.errors import BraindinoError
 SHARED = Path("/dev/shm")  # workers hand their batches over in it
 TIMEOUT = 900.0  # seconds without a batch, after which a worker or its file system counts as hanging
 AHEAD = 2  # batches that each worker prepares in advance, torch's default
-SPARE = 2**20  # bytes: queues and rounding
+SPARE = 2**16  # bytes: queues and rounding
 LARGE_BATCH = 2**30  # bytes; where as many such batches fit, none is loaded to be measured
 _PAGE = 4096
 _FAILURES = ("DataLoader timed out", "DataLoader worker", "shared memory", "ancdata")
@@ -64,7 +64,7 @@ class Loader(DataLoader[Any]):
         if free > SPARE + ahead * LARGE_BATCH:
             return
         batch = self._one_batch()
-        needed = SPARE // 16 + ahead * shared_size(batch)
+        needed = SPARE + ahead * shared_size(batch)
         if needed > free:
             raise BraindinoError(
                 f"data.num_workers {self.num_workers}: the processes that load batches need {_mb(needed)} of "

@@ -50,10 +50,13 @@ class _Sink:
     def write(self, data: Any) -> int:
         """Write to the file."""
         try:
-            return self.file.write(data)
+            return self._write(data)
         except OSError as error:
             self.error = self.error or error
             raise
+
+    def _write(self, data: Any) -> int:
+        return self.file.write(data)
 
     def flush(self) -> None:
         """Flush the file."""

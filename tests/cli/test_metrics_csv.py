@@ -1,7 +1,10 @@
 """metrics.csv: columns that come late, and a run that continues."""
 
 import csv
+import resource
 from pathlib import Path
+
+import pytest
 
 from braindino.cli.metrics_csv import MetricsCSV
 
@@ -37,6 +40,39 @@ def test_a_continued_run_reads_as_one(tmp_path: Path) -> None:
     second.finalize("success")
     assert [row["step"] for row in rows(second.path)] == ["1", "2", "3", "4", "5", "6"]
     assert [float(row["loss"]) for row in rows(second.path)] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+
+
+def test_rewind_drops_columns_without_rows_and_half_rows(tmp_path: Path) -> None:
+    """So that they come back where an uninterrupted run has them."""
+    logger = MetricsCSV(tmp_path)
+    logger.log_metrics({"loss": 1.0}, step=0)
+    logger.log_metrics({"loss": 2.0, "val": 3.0}, step=1)
+    logger.save()
+    logger.path.write_text(logger.path.read_text() + "2,4.")
+    again = MetricsCSV(tmp_path)
+    again.rewind(1)
+    assert logger.path.read_text().splitlines() == ["step,loss", "0,1.0"]
+    again.rewind(0)
+    assert not logger.path.exists()
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
+    logger = MetricsCSV(tmp_path)
+    logger.log_metrics({"loss": 1.0}, step=0)
+    logger.save()
+    before = logger.path.read_bytes()
+    logger.log_metrics({"loss": 2.0}, step=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            logger.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(logger.path)
+    assert logger.path.read_bytes() == before
+    logger.save()
+    assert [row["loss"] for row in rows(logger.path)] == ["1.0", "2.0"]
 
 
 def test_rewind_before_anything_was_written(tmp_path: Path) -> None:
