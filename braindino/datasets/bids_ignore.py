@@ -13,6 +13,7 @@ from braindino.datasets.tables import decode_table
 _TOP_FOLDERS = {
     "code": "code of the dataset", "docs": "documentation of the dataset", "logs": "logs of the dataset",
     "phenotype": "phenotypes of the dataset", "stimuli": "stimuli of the dataset",
+    "tmp_dcm2bids": "working folder of dcm2bids",
 }  # fmt: skip
 _SOURCES = "sourcedata"
 IGNORE_FILE = ".bidsignore"

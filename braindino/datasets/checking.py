@@ -92,6 +92,7 @@ def check_manifest(
     rejects = {str(row["path"]): str(row["reason"]) for row in rejected}
     found += findings.files(table, looks, rejects)
     found += findings.duplicates(table, looks, split)
+    found += findings.ids(table)
     found += findings.sequences(table, modalities)
     labelled = table[table["modality"] != MASK].drop_duplicates(list(IDENTITY))  # one row per case
     for rule in rules:

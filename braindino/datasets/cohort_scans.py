@@ -17,6 +17,7 @@ from braindino.datasets.cells import (
     is_numeric,
     is_sex,
     parse_sex,
+    same_characters,
     visible,
 )
 from braindino.datasets.folder import modality_of
@@ -331,6 +332,9 @@ class _Rows:
             first_bad(cells, cells.map(is_missing_id), "is blank; every row needs an id")
             hidden = [cell != visible(cell) for cell in cells]
             first_bad(cells, hidden, "has a character that does not show; remove it")
+            shown = pd.DataFrame({"cell": cells, "same": cells.map(same_characters)}).drop_duplicates()
+            alike = cells.isin(shown["cell"][shown["same"].duplicated()])
+            first_bad(cells, alike, "is written with other characters in an earlier row; write it in one way")
         if len(self.paths) == 1 and not self.options.pattern:
             cells = self.rows[next(iter(self.paths))]
             first_bad(cells, cells.map(is_missing), "is blank; every row needs a path")

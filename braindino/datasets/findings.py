@@ -36,6 +36,7 @@ REMEDIES = {
     "unusable headers": "repair or convert the file, or take the row out; `prepare` will reject it",
     "rejected by the store": "repair the file and run `prepare` again, or take the row out",
     "people under two ids": "give both rows the same `group`, or take one out: the scan is the same",
+    "ids that look alike": "write one spelling, or give the rows the same `group`, if they are of one person",
     "duplicate scans": "take one of the rows out",
     "contradictions": "correct the row: a person has one sex, an id one person, a case one label",
     "sequences missing": "add the scan, or probe with `--probe.missing drop` to leave such cases out",
@@ -78,6 +79,18 @@ def duplicates(table: pd.DataFrame, looks: pd.DataFrame, split: pd.Series | None
             across = f", and they are in {' and '.join(sorted(parts))}" if len(parts) > 1 else ""
             finding = f"the same content as line {first['row']}, whose group is {first['group']}{across}"
             yield Finding("people under two ids", other["row"], "group", other["group"], finding)
+
+
+def ids(table: pd.DataFrame) -> Iterator[Finding]:
+    """People of a dataset whose ids differ only in case, blanks or characters that do not show."""
+    frame = table.assign(row=_rows(table)).drop_duplicates(["dataset", "subject", "group"])
+    for _, dataset in frame.groupby("dataset", sort=False):
+        for first, *rest in lookalikes(dataset["subject"].astype(str)):
+            people = dataset[dataset["subject"].astype(str).isin([first, *rest])].drop_duplicates("group")
+            for row in records(people.iloc[1:]):
+                told = f"looks like {visible(first)!r} in line {people['row'].iloc[0]}"
+                value = visible(str(row["subject"]))
+                yield Finding("ids that look alike", int(row["row"]), "subject", value, told)
 
 
 def contradictions(table: pd.DataFrame, targets: Sequence[str]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from braindino.csv_text import restore
+from braindino.datasets.cells import same_characters
 from braindino.datasets.tables import TableError, decode_table, delimiter_of, excel_sheets, read_excel
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
@@ -43,7 +44,7 @@ def read_own_table(file: Path, sheet: str | None = None) -> pd.DataFrame:
     if len(first) == 2 and _SCAN.search(first[1].strip()) and not _SCAN.search(first[0].strip()):
         header = ["label", "path"]
     else:
-        header = [name.strip() for name in first]
+        header = [same_characters(name) for name in first]
         numbered = numbered[1:]
         _check_header(file, header)
     if not numbered:

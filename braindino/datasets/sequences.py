@@ -222,9 +222,9 @@ def _has_contrast(words: Sequence[str], sequence: str) -> bool:
     """Return True where words tell of a contrast agent, not negated and not of `post` treatment."""
     if _PLAIN & set(words):
         return False
-    kinds = _matches(words, (*_STRONG, *_WEAK))
-    first = min((i for kind, i in kinds if kind == sequence), default=len(words))
+    places = [i for kind, i in _matches(words, (*_STRONG, *_WEAK)) if kind == sequence]
     for i, word in enumerate(words):
+        before = max((place for place in places if place < i), default=i)
         if i and words[i - 1] in _NEGATION:
             continue
         glued = _T1.fullmatch(word)
@@ -232,7 +232,7 @@ def _has_contrast(words: Sequence[str], sequence: str) -> bool:
             return True
         if i and _GADOLINIUM.fullmatch(word):
             return True
-        if sequence == "T1w" and i > first and _AFTER_T1.fullmatch(word) and _follows(words, first, i):
+        if sequence == "T1w" and before < i and _AFTER_T1.fullmatch(word) and _follows(words, before, i):
             return True
     return False
 

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import pandas as pd
 
 from braindino.csv_text import restore_table
-from braindino.datasets.cells import is_missing
+from braindino.datasets.cells import is_missing, same_characters
 from braindino.errors import BraindinoError
 
 _MARKS = (
@@ -70,13 +70,13 @@ def find_tables(
 def read_cells(path: Path) -> pd.DataFrame:
     """Read a whole table as stripped text, under its own column names. Raises TableError."""
     table = _read(path)
-    table.columns = pd.Index([str(name).strip() for name in table.columns])
+    table.columns = pd.Index([same_characters(str(name)) for name in table.columns])
     return table.map(lambda cell: str(cell).strip())
 
 
 def table_columns(path: Path) -> list[str]:
     """Return the names of the columns of a table, stripped. Raises TableError when it cannot be read."""
-    return [str(name).strip() for name in _read(path).columns]
+    return [same_characters(str(name)) for name in _read(path).columns]
 
 
 def decode_table(path: Path) -> str:
@@ -192,7 +192,7 @@ def _text(cell: object) -> str:
 
 def select_columns(table: pd.DataFrame, columns: Aliases, optional: Aliases, path: Path) -> pd.DataFrame:
     """The wanted columns of a table of text, under our names, with missing cells as `""`."""
-    found = {str(name).strip().lower(): name for name in reversed(table.columns)}
+    found = {same_characters(str(name)).lower(): name for name in reversed(table.columns)}
     result = {}
     for ours, names in {**columns, **optional}.items():
         theirs = next((found[name.lower()] for name in names if name.lower() in found), None)

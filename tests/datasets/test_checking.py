@@ -159,6 +159,16 @@ def test_labels_that_look_alike_and_words_that_count_as_missing(csv: Path) -> No
     assert check_manifest(csv, rules=[named], progress=False).findings == []
 
 
+def test_ids_that_look_alike_are_one_finding_per_person(csv: Path) -> None:
+    change(csv, 4, subject="P0", group="made:P0")
+    change(csv, 5, subject="P0", group="made:P0")
+    change(csv, 6, subject="P0", group="made:p0")  # told to be the same person
+    change(csv, 7, subject="P0", group="made:p0")
+    report = check_manifest(csv, rules=[], progress=False)
+    alike = [f for f in report.findings if f.check == "ids that look alike"]
+    assert [(f.row, f.value, f.finding) for f in alike] == [(4, "P0", "looks like 'p0' in line 2")]
+
+
 def test_a_word_among_numbers(csv: Path) -> None:
     rows = ManifestBuilder("made")
     for i in range(12):

@@ -375,6 +375,13 @@ def test_cohort_refuses_ids_with_characters_that_do_not_show(tmp_path: Path) -> 
         _ = Cohort(csv).manifest
 
 
+def test_cohort_refuses_one_id_in_two_forms_of_unicode(tmp_path: Path) -> None:
+    scans(tmp_path, "0.nii", "1.nii")
+    csv = table(tmp_path, "id\u200b,path,label\nMu\u0308ller,0.nii,a\nM\u00fcller,1.nii,b\n")
+    with pytest.raises(BraindinoError, match=r"line 3, column 'id': 'M.*' is written with other characters"):
+        _ = Cohort(csv).manifest
+
+
 def test_cohort_reads_exports_of_excel(tmp_path: Path) -> None:
     scans(tmp_path, "0.nii", "1.nii")
     text = "sep=;\r\nid;path;score\r\nMüller;0.nii;3,5\r\nMaier;1.nii;4,25\r\n"

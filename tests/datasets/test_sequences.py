@@ -75,6 +75,8 @@ def test_sequence_of_names(name: str, sequence: str) -> None:
     ("name", "sequence"),
     [
         ("T1_post", "T1c"),
+        ("MPR_T1_post", "T1c"),
+        ("t1_mprage_post", "T1c"),
         ("T1_post_op", "T1w"),
         ("t1_pre", "T1w"),
         ("T1_pre_contrast", "T1w"),
