@@ -1,8 +1,10 @@
 """What a reader of a study's results must know besides the numbers, a sentence each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from braindino.analysis.headlines import heading, headlines
+from braindino.analysis.runs import Run
 from braindino.analysis.statistics import MOST_REDRAWN
 from braindino.analysis.subgroups import FEWEST
 from braindino.analysis.text import UNDEFINED, interval, number, p_value
@@ -27,14 +29,7 @@ def notes(results: dict[str, Any]) -> list[str]:
     said += _repeats(results) + _dropped(results["dropped"])
     if copies := results["audit"]["shared_scans_across_parts"]:
         said.append(f"WARNING: {copies} scans occur in several parts of the split; results.json lists them.")
-    seen = results["audit"]["pretraining"]
-    if seen is None:
-        said.append("The encoder does not record whom it was pretrained on.")
-    elif seen["people"]:
-        said.append(
-            f"WARNING: the encoder was pretrained on {seen['people']} of these people, "
-            f"{seen['test']} in test."
-        )
+    said += leakage(results["audit"]["pretraining"])
     said += _empty(results["summary"][0]) + _undefined(results)
     said += [f"No baseline {name}: {why}" for name, why in results.get("baselines_failed", {}).items()]
     said += [f"WARNING: not trained: {error}" for error in results.get("failed", [])]
@@ -46,6 +41,50 @@ def notes(results: dict[str, Any]) -> list[str]:
                     f"difference in test/{heading(line['metric'], results)} {interval(line)}."
                 )
     return said
+
+
+def leakage(seen: dict[str, Any] | None, encoder: str = "the encoder") -> list[str]:
+    """The sentences about people whom an encoder has seen in pretraining.
+
+    Args:
+        seen: `pretraining` of an audit; None where the encoder does not record whom it has seen.
+        encoder: what the sentences call it.
+    """
+    name = encoder[0].upper() + encoder[1:] if encoder.startswith("the ") else encoder
+    if seen is None:
+        return [f"{name} does not record whom it was pretrained on."]
+    lines = []
+    if seen["people"]:
+        line = (
+            f"WARNING: {encoder} was pretrained on {seen['people']} of these people, {seen['test']} in test"
+        )
+        if alone := seen.get("by_name_only", 0):
+            line += f" ({alone} by dataset and id only, with other scans)"
+        lines.append(f"{line}.")
+    if gaps := seen.get("gaps"):
+        lines.append(
+            f"The list of whom {encoder} was pretrained on is INCOMPLETE ({'; '.join(gaps)}): further people "
+            "may have been seen."
+        )
+    return lines
+
+
+def leakage_of(sides: Mapping[str, Mapping[str, Run]]) -> list[str]:
+    """The sentences about people whom the models of a comparison have seen in pretraining, a task at a time.
+
+    Args:
+        sides: name of the model -> task -> run.
+    """
+    lines: list[str] = []
+    for model, runs in sides.items():
+        for task, run in runs.items():
+            if run.audit is None:
+                lines.append(f"{task}, {model}: no leakage audit beside its predictions.")
+                continue
+            lines += [f"{task}: {line}" for line in leakage(run.audit.get("pretraining"), model)]
+            if copies := run.audit.get("shared_scans_across_parts"):
+                lines.append(f"{task}, {model}: WARNING: {copies} scans occur in several parts of the split.")
+    return lines
 
 
 def details(results: dict[str, Any]) -> list[str]:

@@ -235,12 +235,7 @@ def _about(model: str, run: Run, disguise: Disguise) -> About:
             ("people in more than one part of the split", "none (such a split is refused)"),
             ("scans, by content, in more than one part", str(audit["shared_scans_across_parts"])),
             ("scans, by content, of more than one person", str(len(audit["shared_scans"]))),
-            (
-                "people that the encoder was pretrained on",
-                "not recorded by the encoder"
-                if seen is None
-                else f"{seen['people']}, of these {seen['test']} in test",
-            ),
+            ("people that the encoder was pretrained on", _seen(seen)),
         ],
         seen=[] if seen is None else [disguise.person(name) for name in seen["listed"]],
         reasons=_reasons(results["dropped"]["reasons"], disguise),
@@ -250,6 +245,16 @@ def _about(model: str, run: Run, disguise: Disguise) -> About:
         config=disguise.text(read_text(config)) if config.is_file() else "",
         pictures=_pictures(run, disguise),
     )
+
+
+def _seen(seen: dict[str, Any] | None) -> str:
+    if seen is None:
+        return "not recorded by the encoder"
+    line = f"{seen['people']}, of these {seen['test']} in test"
+    if alone := seen.get("by_name_only", 0):
+        line += f"; {alone} by dataset and id only, with other scans"
+    gaps = seen.get("gaps") or []
+    return f"{line}; the list is INCOMPLETE: {'; '.join(gaps)}" if gaps else line
 
 
 def _reasons(reasons: dict[str, int], disguise: Disguise) -> dict[str, int]:

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from braindino.analysis.predictions import one_scale, read_predictions
-from braindino.analysis.shapes import BenchOrder, Environment, Results, check_results
+from braindino.analysis.shapes import BenchOrder, Environment, Leakage, Results, check_results
 from braindino.documents import check, read_json, read_yaml
 
 PREDICTIONS = "predictions.csv"
 BENCH = "bench.json"
+LEAKAGE = "leakage.json"
 NEEDED = ("task", "classes", "cases", "audit", "cells", "summary", "baselines", "folds", "asked", "dropped")
 WITHIN = ("cells", "baselines")  # parts of a run that hold predictions of their own
 
@@ -43,6 +44,15 @@ class Run:
         check(results, Results, file)
         check_results(results, file)
         return results
+
+    @cached_property
+    def audit(self) -> dict[str, Any] | None:
+        """The leakage audit of results.json, or of `knn`'s leakage.json; None without either."""
+        for name in ("results.json", LEAKAGE):
+            if self.file(name).is_file():
+                audit: dict[str, Any] | None = self._json(name, Leakage).get("audit")
+                return audit
+        return None
 
     @cached_property
     def config(self) -> dict[str, Any]:

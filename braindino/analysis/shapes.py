@@ -173,6 +173,9 @@ class Seen(TypedDict):
     people: int
     test: int
     listed: list[str]
+    scans: NotRequired[int]  # not in results of earlier versions, nor the following
+    by_name_only: NotRequired[int]
+    gaps: NotRequired[list[str]]
 
 
 class Audit(TypedDict):
@@ -181,6 +184,19 @@ class Audit(TypedDict):
     shared_scans: list[dict[str, Any]]
     shared_scans_across_parts: int
     pretraining: Seen | None
+
+
+class OverlapAudit(TypedDict):
+    """The part of an audit that concerns the encoder's pretraining."""
+
+    pretraining: Seen | None
+    shared_scans_across_parts: NotRequired[int]
+
+
+class Leakage(TypedDict):
+    """leakage.json of a kNN, and what results.json has of it."""
+
+    audit: NotRequired[OverlapAudit]
 
 
 class Results(TypedDict):

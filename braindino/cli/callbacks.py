@@ -18,11 +18,13 @@ from braindino.cli.checkpoint_files import partial_of, publish, remove
 from braindino.cli.ending import Ended, Ending
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.run_folder import FitOptions, write_environment
+from braindino.datasets.recording import record_seen
 from braindino.encoders.checkpoint_io import AtomicCheckpointIO, explained
 from braindino.encoders.run_checkpoints import checkpoint_name
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
 from braindino.network import allow_wandb, check_network
+from braindino.scans.seen import Seen
 
 
 class SaveConfig(SaveConfigCallback):
@@ -52,15 +54,24 @@ class Environment(Callback):
 
 
 class RecordPeople(Callback):
-    """Puts the people seen in pretraining into every checkpoint, for the leakage audit of the probes."""
+    """Records the people and scans trained on, for modules that do not record them themselves."""
+
+    def __init__(self) -> None:
+        self._seen_before: Seen | None = None  # by the run before it was continued
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember what the run had seen when it was interrupted."""
+        self._seen_before = Seen.of_checkpoint(checkpoint)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add `pretraining_people`, if the data module knows them."""
-        people = getattr(getattr(trainer, "datamodule", None), "people", None)
-        if people is not None:
-            checkpoint["pretraining_people"] = sorted(set(people()["group"]))
+        """Add what the data module lists, if it lists anything."""
+        data = getattr(trainer, "datamodule", None)
+        if self._seen_before is not None or hasattr(data, "trained_on") or hasattr(data, "people"):
+            record_seen(checkpoint, trainer, self._seen_before)
 
 
 class OnlyFresh(Callback):

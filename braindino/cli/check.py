@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     import pandas as pd
 
-    from braindino.datasets.checking import LabelRule, Report
+    from braindino.datasets.checking import LabelRule, Pretraining, Report
     from braindino.datasets.own_labels import ClassName
+    from braindino.scans.seen import Seen
 
 SHOWN = 5  # findings per check, without --all
 
@@ -29,15 +32,17 @@ def check(
 ) -> int:
     """Check a manifest: files, duplicates, people, labels, sequences, shapes, splits, pretraining.
 
-    Only headers are read, and files whose size another one shares; what was seen is remembered beside the
-    manifest. Can be interrupted at any time: the same command again goes on.
+    Only headers are read, and files whose size another one shares; with `pretraining` all those that the
+    store does not know. What was seen is remembered beside the manifest. Can be interrupted at any time: the
+    same command again goes on.
 
     Args:
         manifest: the table that `braindino index` wrote.
         store: the folder of a store: tells contents without reading files, and what it rejected.
         split: table with the columns `case` or `group`, and `split`; by default the manifest's own column.
-        pretraining: an encoder (export, run folder, checkpoint), its pretraining_people.txt, or a table with
-            a column `group` or `path`.
+        pretraining: an encoder (export, run folder, checkpoint), its pretraining_people.txt, the cases.csv of
+            a probe, or a table with a column `group` or `path`. People match by their keys and by the content
+            of their scans.
         label: column of the label, or several, as `[time,event]`; by default what the dataset is known for,
             or `label`.
         classes: what the label may be, as `[CN,MCI,AD]`.
@@ -64,7 +69,7 @@ def check(
         Path(manifest),
         None if store is None else Store.open(store),
         split,
-        None if pretraining is None else _seen(Path(manifest), pretraining),
+        None if pretraining is None else _seen(Path(pretraining)),
         _rules([label] if isinstance(label, str) else label, classes, between),
         [modalities] if isinstance(modalities, str) else modalities,
     )
@@ -110,24 +115,36 @@ def _rules(
     return [LabelRule(column, tuple(classes or ()), between) for column in label]
 
 
-def _seen(manifest: Path, source: Path) -> "pd.Series":
-    """Which rows of the manifest pretraining has seen, by an encoder or by a list."""
-    from braindino.datasets.exclude import excluded
-    from braindino.datasets.manifest import Manifest
+def _seen(source: Path) -> "Pretraining":
+    """What a pretraining has seen, by an encoder or by a list."""
+    from braindino.datasets.checking import Pretraining
+    from braindino.datasets.exclude import excluded, has_scans
+    from braindino.encoders.checkpoints import PEOPLE, load_encoder
+    from braindino.scans.seen import Seen
 
-    table = Manifest.read(manifest).table
-    if source.is_file() and source.suffix != ".ckpt":
-        return excluded(source, table)
     if not source.exists():
         raise BraindinoError(f"{source}: no such list or encoder.")
-    from braindino.encoders.checkpoints import PEOPLE, load_encoder
-
-    if (source / PEOPLE).is_file():
-        return excluded(source / PEOPLE, table)
-    people = load_encoder(str(source)).pretraining_people
-    if people is None:
+    listed = source / PEOPLE if (source / PEOPLE).is_file() else source
+    if listed.is_file() and listed.name == PEOPLE:
+        seen: Seen | None = Seen.read(listed)
+    elif listed.is_file() and listed.suffix != ".ckpt":
+        return Pretraining(lambda table, digests: excluded(listed, table, digests).rows, has_scans(listed))
+    else:
+        seen = load_encoder(str(source)).seen
+    if seen is None:
         raise BraindinoError(f"{source}: the encoder does not record whom it was pretrained on; give a list.")
-    return table["group"].isin(people)
+    return _recorded(seen)
+
+
+def _recorded(seen: "Seen") -> "Pretraining":
+    from braindino.datasets.checking import Pretraining
+
+    def rows(table: "pd.DataFrame", digests: "Sequence[Collection[str]]") -> "pd.Series":
+        people = seen.people_among(table["group"])
+        people |= set(table.loc[[bool(seen.scans.intersection(each)) for each in digests], "group"])
+        return table["group"].isin(people)
+
+    return Pretraining(rows, bool(seen.scans), seen.gaps)
 
 
 def _write(out: Path, report: "Report") -> None:

@@ -28,7 +28,7 @@ def compare(
     (HD95, volume, lesions): Wilcoxon signed-rank and permutation. All others, the C-index too: the bootstrap.
     Holm's correction is over tasks, label fractions and pairs. Pairs that share no label fraction, seed or
     test case are left out and named; a model that the first has nothing in common with is compared with the
-    next one that has.
+    next one that has. Test people whom an encoder has seen in pretraining are counted below the table.
 
     Args:
         runs: run folders of `probe`, or folders of them. Tasks are matched by name; runs of one encoder are
@@ -43,6 +43,7 @@ def compare(
         0.
     """
     from braindino.analysis.comparison import compare_sides
+    from braindino.analysis.notes import leakage_of
     from braindino.analysis.runs import sides_of
     from braindino.cli.dividing import divided
 
@@ -66,12 +67,14 @@ def compare(
         )
         if table.empty:
             raise ValueError("; ".join(line.rstrip(".") for line in said[:MOST_REASONS]))
+        leaks = leakage_of(sides)
     except ValueError as error:
         raise BraindinoError(f"compare: {error}.") from None
-    print("\n".join(text(table, said)))
+    print("\n".join([*text(table, said), *leaks]))
     if out is not None:
         paths = {name: {task: str(run.path) for task, run in found.items()} for name, found in sides.items()}
-        _write(out, table, {"models": paths, "resamples": resamples, "seed": seed, "left_out": said})
+        about = {"models": paths, "resamples": resamples, "seed": seed, "left_out": said, "leakage": leaks}
+        _write(out, table, about)
     return 0
 
 

@@ -1,6 +1,10 @@
 """`braindino export`: a pretraining run becomes a folder that timm and braindino load."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from braindino.scans.seen import Seen
 
 
 def export(
@@ -9,6 +13,7 @@ def export(
     onnx: bool = False,
     torch_export: bool = False,
     license: str | None = None,
+    identify: bool = False,
 ) -> int:
     """Write a pretraining run's encoder (the EMA teacher) as safetensors, contract and model card.
 
@@ -21,14 +26,17 @@ def export(
         onnx: also as `model.onnx`, of any number and size of slices (needs `pip install 'braindino[onnx]'`).
         torch_export: also as `model.pt2`, which `torch.export.load` reads.
         license: of the weights, as a model hub names it, such as `cc-by-nc-4.0`.
+        identify: list the people seen in pretraining by their ids, for your own use; by default by digests,
+            which serve the leakage audit as well.
     """
     from braindino.cli.dividing import clocked
     from braindino.encoders.export import export as write
 
     with clocked("export"):
-        encoder = write(run, out, license, onnx, torch_export)
+        encoder = write(run, out, license, onnx, torch_export, identify)
     size = "x".join(map(str, encoder.preprocessing.size))
     print(f"{out}: {encoder.architecture}, {encoder.embed_dim} features per slice of {size}")
+    print(_listed(encoder.seen, out))
     for name in ("model.onnx", "model.pt2"):
         if (out / name).is_file():
             print(f"{out / name}: the same features, checked on three sizes")
@@ -36,3 +44,12 @@ def export(
     if license is None:
         print(f"before sharing it, state the licence of the weights in {out / 'LICENSE'} and README.md")
     return 0
+
+
+def _listed(seen: "Seen | None", out: Path) -> str:
+    from braindino.encoders.checkpoints import PEOPLE
+
+    if seen is None:
+        return "whom it was pretrained on is not recorded"
+    lines = f"{out / PEOPLE}: {len(seen.people)} people seen in pretraining, and their scans"
+    return f"{lines}; INCOMPLETE: {'; '.join(seen.gaps)}" if seen.gaps else lines

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from braindino.cli.opening import Device
 from braindino.errors import BraindinoError
@@ -34,7 +34,8 @@ def knn(
     As in the paper: a scan is the mean of its slices' CLS tokens, neighbours are nearest by cosine among
     other people's scans, k is 1, 3, 5, 10, 20 and 50. Writes results.csv (intervals from resampling people),
     mcnemar.csv (exact, two encoders or more) and `<encoder>_k<k>/predictions.csv`, which `braindino compare`
-    reads. The same command again goes on where it was interrupted.
+    reads. People whom an encoder has seen in pretraining are counted. The same command again goes on where it
+    was interrupted.
 
     Args:
         manifests: tables that `braindino index` wrote; several are taken together.
@@ -62,12 +63,14 @@ def knn(
     import pandas as pd
 
     from braindino.analysis.neighbours import NEIGHBOURS
+    from braindino.analysis.notes import leakage
     from braindino.analysis.predictions import format_predictions
+    from braindino.analysis.runs import LEAKAGE
     from braindino.cli.dividing import divided
     from braindino.cli.opening import check_store, open_device
     from braindino.csv_text import csv_text
     from braindino.datasets.manifest import Manifest
-    from braindino.files import atomic_write
+    from braindino.files import atomic_write, write_json
     from braindino.probing.neighbours import (
         labelled_scans,
         neighbour_predictions,
@@ -91,8 +94,11 @@ def knn(
     scans = labelled_scans(scans, target, test, seed, ", ".join(map(str, manifests)), classes)
     where = open_device(device)
     features, usable = {}, pd.Series(True, index=scans.index)
+    leaks: dict[str, dict[str, Any] | None] = {}
     for name, spec, folder in zip(_names(encoder), encoder, stores, strict=True):
-        features[name], there = _features(spec, folder, strip_cmd, scans, jobs, batch_size, str(where))
+        features[name], there, leaks[name] = _features(
+            spec, folder, strip_cmd, scans, jobs, batch_size, str(where)
+        )
         usable &= there
     lost = int((~usable).sum())
     kept = scans[usable].reset_index(drop=True)
@@ -107,6 +113,7 @@ def knn(
         for number, table in by_k.items():
             with atomic_write(out / f"{name}_k{number}" / "predictions.csv") as file:
                 file.write(format_predictions(table))
+            write_json(out / f"{name}_k{number}" / LEAKAGE, {"audit": {"pretraining": leaks[name]}})
     results = neighbour_results(found, resamples, partial(divided, jobs=jobs, unit="table"))
     tests = neighbour_tests(found)
     for file_name, table in (("results.csv", results), ("mcnemar.csv", tests)):
@@ -120,6 +127,9 @@ def knn(
             f"k {row['k']}: only {row['first']} right {row['only_first']}, only {row['second']} right "
             f"{row['only_second']}, McNemar p {row['p']:.3g}, Holm {row['p_holm']:.3g}"
         )
+    for name, seen in leaks.items():
+        for line in leakage(seen, name):
+            print(line)
     if lost:
         print(f"{lost} scans could not be prepared; see rejects.csv in the store.")
     print(f"{out}: results.csv{', mcnemar.csv' if len(tests) else ''} and predictions.csv per encoder and k")
@@ -134,12 +144,13 @@ def _features(
     jobs: int,
     batch_size: int,
     device: str,
-) -> "tuple[np.ndarray, pd.Series[bool]]":
-    """(N, D) mean CLS tokens, 0 where there are none, and which scans have them."""
+) -> "tuple[np.ndarray, pd.Series[bool], dict[str, Any] | None]":
+    """(N, D) mean CLS tokens, 0 where there are none; which scans have them; whom the encoder has seen."""
     import numpy as np
     import pandas as pd
 
     from braindino.cli.opening import open_encoder
+    from braindino.datasets.audit import contents_of, overlap
     from braindino.encoders.features import extract
     from braindino.scans.store import fill
 
@@ -155,7 +166,10 @@ def _features(
     for i, key in enumerate(keys):
         if key:
             values[i] = cached[key].float().mean(dim=0).numpy()
-    return values, keys != ""
+    cases = scans.assign(key_scan=keys)[keys != ""]
+    contents = contents_of(cases, ["scan"], store)
+    seen = None if network.seen is None else overlap(cases, ["scan"], network.seen, contents)
+    return values, keys != "", seen
 
 
 def _size(scans: "pd.DataFrame", part: str) -> str:

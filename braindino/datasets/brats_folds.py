@@ -20,7 +20,8 @@ class BraTSFolds(ScanDataModule):
 
     The file's folds are used as they are: the one that `fold` names is tested, the next one chooses the
     weights. (The authors report the fold that chose them.) The person is that of the case's name, or the name
-    itself where it is none of BraTS's; cases of a person who has others in an earlier fold are dropped.
+    itself where it is none of BraTS's; of a person who has cases in several folds those of the tested fold
+    are kept.
 
     Args:
         root: the JSON file; its paths are relative to `images`.
@@ -63,7 +64,10 @@ class BraTSFolds(ScanDataModule):
         """Manifest of the file's cases with their fold."""
         rows = ManifestBuilder(self.name)
         folds: dict[str, tuple[int, str]] = {}  # person -> the first fold, and the case there
-        for entry in sorted(_entries(root), key=lambda entry: int(entry["fold"])):
+        count = self.folds or 1
+        # of a person's cases those of the tested fold stay, else those of the next one
+        order = sorted(_entries(root), key=lambda entry: (entry["fold"] - (self.fold or 0)) % count)
+        for entry in order:
             paths = [*entry["image"], entry["label"]]
             subject = Path(paths[0]).parent.name or Path(paths[0]).name.split(".")[0]
             group = person_of_brats(subject) or f"{self.name}:{subject}"

@@ -1,6 +1,6 @@
 """Runs every check of a manifest that there is something to check with, and says which were not run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,6 +30,21 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """What a pretraining has seen, by a list or by what an encoder records.
+
+    Attributes:
+        rows: takes a manifest's table and the digests of each scan, returns per row whether it was seen.
+        by_content: whether scans are compared, which takes reading them.
+        gaps: why more may have been seen.
+    """
+
+    rows: Callable[[pd.DataFrame, Sequence[Collection[str]]], pd.Series]
+    by_content: bool
+    gaps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LabelRule:
     """What a label column of a dataset (or of all) may hold; nothing given: anything that is there."""
 
@@ -43,7 +58,7 @@ def check_manifest(
     csv: Path,
     store: Store | None = None,
     split_file: Path | None = None,
-    seen: pd.Series | None = None,
+    seen: Pretraining | None = None,
     rules: Sequence[LabelRule] | None = None,
     modalities: Sequence[str] | None = None,
     progress: bool = True,
@@ -57,7 +72,7 @@ def check_manifest(
         csv: the manifest.
         store: tells contents without reading files, and what it rejected.
         split_file: table with `case` or `group`, and `split`; by default the manifest's own column `split`.
-        seen: per row, whether pretraining has seen it.
+        seen: what a pretraining has seen.
         rules: labels to check; by default what the registered datasets have as target, else `label`.
         modalities: that each case should have; by default those that half of the dataset's cases have.
         progress: show a bar, or lines where output goes to a file.
@@ -83,7 +98,8 @@ def check_manifest(
             raise BraindinoError(f"{csv}: no label column {rule.column!r}.{hint}")
     split, rows, unmatched = _split_of(table, csv, split_file)
     try:
-        looks = inspect_files(table, csv.with_name(f".{csv.stem}.check"), store, progress)
+        memory = csv.with_name(f".{csv.stem}.check")
+        looks = inspect_files(table, memory, store, progress, seen is not None and seen.by_content)
     except PermissionError as error:
         raise BraindinoError(
             f"{csv.parent}: what was seen of the files cannot be kept there ({error})."
@@ -107,7 +123,8 @@ def check_manifest(
         where = "" if split_file is None else str(split_file)
         found += findings.splits(table, split, rows, where)
     if seen is not None:
-        found += findings.overlap(table, seen, split)
+        found += findings.overlap(table, seen.rows(table, list(looks["digests"])), split)
+        report.not_checked += [f"people whom pretraining saw beyond its list ({gap})" for gap in seen.gaps]
     for missing, what in (
         (not rules, "labels (give --label COLUMN)"),
         (split is None, "splits (give --split FILE)"),

@@ -12,12 +12,13 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from braindino.datasets.draws import ScanOrder
-from braindino.datasets.exclude import excluded
+from braindino.datasets.exclude import excluded, refuse_no_match
 from braindino.datasets.loading import Loader, worker_options
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.seen import Seen
 from braindino.scans.store import Store
 
 
@@ -51,8 +52,9 @@ class DrawnDataModule(LightningDataModule):
             num_workers: processes that load batches.
             seed: of the draws, and of the choice of people for validation.
             steps_per_epoch: batches per epoch; by default as many as draw each scan once.
-            exclude: file of people (`<dataset>:<subject>`) and paths to leave out, one per line, or a CSV
-                with a column `group` or `path`: the test people of downstream tasks.
+            exclude: whom to leave out, such as the test people of downstream tasks: the cases.csv of a probe,
+                a manifest or table with paths, or people (`<dataset>:<subject>`) one per line. People match
+                by these keys and by the content of their scans; a list that matches nobody is refused.
             dataset_weights: how many times as often as others the scans of a dataset are drawn; 0 leaves
                 it out.
             val_fraction: of people, kept for validation; their samples are the same in every epoch.
@@ -76,6 +78,7 @@ class DrawnDataModule(LightningDataModule):
         self.samples = 0  # consumed by all ranks together
         self.batches = 0  # consumed by each rank
         self._scans_when_saved = ""
+        self._seen: Seen | None = None
         self.scans = pd.DataFrame()
 
     def setup(self, stage: str | None = None) -> None:
@@ -90,18 +93,16 @@ class DrawnDataModule(LightningDataModule):
                 "data: nobody is held out to validate on; give --data.val_fraction 0.05, say."
             )
         self.store = Store.open(self.store_path)
-        scans = self.store.index().drop_duplicates("key", ignore_index=True)
+        index = self.store.index()
+        scans = index.drop_duplicates("key", ignore_index=True)
         if scans.empty:
             raise BraindinoError(
                 f"{self.store_path}: the store holds no scan; fill it with `braindino prepare`."
             )
         self._check_weights(scans)
         if self.exclude is not None:
-            out = excluded(self.exclude, scans)
-            people = scans.loc[out, "group"].nunique()
-            told = f"{self.exclude}: leaves out {int(out.sum())} scans of {people} people"
-            rank_zero_only(print)(told, flush=True)
-            scans = scans[~out]
+            # a copy of a scan may be there under another name
+            scans = scans[~scans["key"].isin(index.loc[self._excluded(self.exclude, index), "key"])]
         scans = self.drawn_from(scans)
         weight = scans["dataset"].map(self.dataset_weights).fillna(1.0).astype(float)
         scans = scans.assign(weight=weight, split="train")[weight > 0].reset_index(drop=True)
@@ -115,8 +116,23 @@ class DrawnDataModule(LightningDataModule):
                     f"data: val_fraction {self.val_fraction} of {scans['group'].nunique()} people leaves "
                     "training or validation without anybody; give another fraction."
                 )
-        self.scans = scans
+        self.scans, self._seen = scans, None
         self._compare_with_checkpoint()
+
+    def _excluded(self, file: Path, scans: pd.DataFrame) -> pd.Series:
+        """Per scan, whether `exclude` names its person; prints how many."""
+        digests = self.store.digests(scans["key"])
+        out = excluded(file, scans, [digests[key] for key in scans["key"]])
+        refuse_no_match(file, out, scans, self.store_path)
+        people = scans.loc[out.rows, "group"].nunique()
+        line = f"{file}: leaves out {int(out.rows.sum())} scans of {people} people"
+        if out.by_content:
+            line += f", {out.by_content} of them by the content of their scans only"
+        if out.unmatched:
+            first = out.unmatched[0]
+            line += f"; {len(out.unmatched)} of {out.entries} entries match nobody, the first is {first!r}"
+        rank_zero_only(print)(line, flush=True)
+        return out.rows
 
     @property
     def contract(self) -> Preprocessing:
@@ -134,6 +150,20 @@ class DrawnDataModule(LightningDataModule):
         """Who is trained on: DataFrame dataset, group. Saved with the run, to audit overlaps by."""
         trained = self.scans.loc[self.scans["split"] == "train", ["dataset", "group"]]
         return trained.drop_duplicates().sort_values(["dataset", "group"], ignore_index=True)
+
+    def trained_on(self) -> Seen:
+        """Return the people and scans that are trained on; they are recorded in every checkpoint."""
+        if self._seen is None:
+            train = self.scans[self.scans["split"] == "train"]
+            keys = sorted({key for joined in train["key"] for key in str(joined).split(" ") if key})
+            digests = self.store.digests(keys)
+            lacking = sum(not found for found in digests.values())
+            gaps = (f"the content of {lacking} scans is not recorded in the store",) if lacking else ()
+            scans = frozenset(name for found in digests.values() for name in found)
+            index = self.store.index()
+            names = {*train["group"], *index.loc[index["key"].isin(keys), "group"]}
+            self._seen = Seen(frozenset(map(str, names)), scans, gaps)
+        return self._seen
 
     def train_dataloader(self) -> DataLoader[Any]:
         """An epoch of `steps_per_epoch` batches, or what is left of one after a restart."""

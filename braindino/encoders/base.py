@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from braindino.files import digest_of_json
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.seen import Seen
 
 
 class Encoder(nn.Module, ABC):
@@ -23,7 +24,7 @@ class Encoder(nn.Module, ABC):
         patch_size: side of a patch in pixels, or None if the network has no patches.
         blocks: how many blocks `patch_maps` can be asked for; 0 if the network has none.
         in_chans: channels that the network takes; a grey slice is repeated to fill them.
-        pretraining_people: `"<dataset>:<person>"` of everyone seen in pretraining, or None if not recorded.
+        seen: people and scans seen in training, or None if that is not recorded.
     """
 
     dimensions: int = 2
@@ -32,7 +33,12 @@ class Encoder(nn.Module, ABC):
     patch_size: int | None
     blocks: int = 0
     in_chans: int = 1
-    pretraining_people: frozenset[str] | None = None
+    seen: Seen | None = None
+
+    @property
+    def pretraining_people(self) -> frozenset[str] | None:
+        """Keys of the persons in `seen`, or their digests; None if that is not recorded."""
+        return None if self.seen is None else self.seen.people
 
     @abstractmethod
     def forward(self, slices: Tensor) -> Tensor:

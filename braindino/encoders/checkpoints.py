@@ -29,8 +29,9 @@ from braindino.encoders.weight_files import (
     vit_weights,
 )
 from braindino.errors import BraindinoError
-from braindino.files import check_shape, read_json, read_text
+from braindino.files import check_shape, read_json
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.seen import Seen
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -228,7 +229,9 @@ def _from_scratch(architecture: str, contract: Preprocessing | None, seed: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_vit(architecture, **_any_size(architecture))
-    return ViTEncoder(model, contract or Preprocessing(), architecture, _any_size(architecture))
+    encoder = ViTEncoder(model, contract or Preprocessing(), architecture, _any_size(architecture))
+    encoder.seen = Seen()
+    return encoder
 
 
 def _any_size(architecture: str) -> dict[str, Any]:
@@ -254,8 +257,7 @@ def _build(
 def _from_checkpoint(path: Path) -> ViTEncoder:
     described, weights, content = describe_checkpoint(path)
     encoder = _build(described, weights, str(path), str(path))
-    people = content.get("pretraining_people")
-    encoder.pretraining_people = None if people is None else frozenset(people)
+    encoder.seen = Seen.of_checkpoint(content)
     return encoder
 
 
@@ -276,7 +278,7 @@ def _from_export(folder: Path) -> ViTEncoder:
     encoder = _build(described, read_file(folder / WEIGHTS), str(folder / WEIGHTS), str(folder / CONFIG))
     people = folder / PEOPLE
     if people.is_file():
-        encoder.pretraining_people = frozenset(read_text(people).splitlines())
+        encoder.seen = Seen.read(people)
     return encoder
 
 

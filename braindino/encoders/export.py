@@ -21,10 +21,16 @@ from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.seen import Seen
 
 
 def export(
-    run: Path, out: Path, licence: str | None = None, onnx: bool = False, torch_export: bool = False
+    run: Path,
+    out: Path,
+    licence: str | None = None,
+    onnx: bool = False,
+    torch_export: bool = False,
+    identify: bool = False,
 ) -> ViTEncoder:
     """Write the EMA teacher of a pretraining run as `model.safetensors`, `config.json` and a model card.
 
@@ -35,7 +41,10 @@ def export(
         run: a run folder of `braindino fit` (its newest checkpoint is taken) or one `.ckpt` file.
         out: the folder to write; files of an earlier export in it are replaced.
         licence: of the weights, as a model hub names it (`cc-by-nc-4.0`); to be stated later if omitted.
-        onnx, torch_export: also write the network as a graph, see `write_graphs`.
+        onnx: also write the network as an ONNX graph, see `write_graphs`.
+        torch_export: also write it as `torch.export.load` reads it.
+        identify: list the people seen in pretraining by their keys; by default by digests, against which a
+            key can be held, but from which none is read.
 
     Returns:
         The encoder that was written.
@@ -56,11 +65,7 @@ def export(
     model.load_state_dict(weights)
     encoder = ViTEncoder(model, contract, described["architecture"], described["model_args"])
     out.mkdir(parents=True, exist_ok=True)
-    people = content.get("pretraining_people")
-    if people is not None:
-        with atomic_write(out / PEOPLE) as file:
-            file.writelines(f"{person}\n" for person in sorted(people))
-        encoder.pretraining_people = frozenset(people)
+    encoder.seen = _list_seen(encoder, Seen.of_checkpoint(content), out, identify)
     state = {name: value.detach().to(torch.float32).contiguous() for name, value in weights.items()}
     with atomic_write(out / WEIGHTS, "wb") as file:
         file.write(safetensors.torch.save(state, metadata={"format": "pt"}))
@@ -69,12 +74,23 @@ def export(
     encoder.freeze()
     graphs = [path.name for path in write_graphs(encoder, out, onnx, torch_export)]
     step = int(content.get("global_step", 0))
-    card = model_card(encoder, step, None if people is None else len(people), licence, graphs)
+    card = model_card(encoder, step, licence, graphs)
     for name, text in (("README.md", card), ("LICENSE", licence_notice(licence))):
         with atomic_write(out / name) as file:
             file.write(text)
     write_json(out / CONFIG, _config(encoder, step))  # last: a folder with it is complete
     return encoder
+
+
+def _list_seen(encoder: ViTEncoder, seen: Seen | None, out: Path, identify: bool) -> Seen | None:
+    """Write `pretraining_people.txt`, with digests in place of the persons' keys unless `identify`."""
+    (out / PEOPLE).unlink(missing_ok=True)  # of an earlier export: other weights
+    if seen is None:
+        return None
+    listed = seen if identify else seen.digested(encoder.digest[:16])
+    with atomic_write(out / PEOPLE) as file:
+        file.writelines(f"{line}\n" for line in listed.lines())
+    return listed
 
 
 def _config(encoder: ViTEncoder, step: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from braindino import __version__
 from braindino.encoders.vit import ViTEncoder
+from braindino.scans.seen import Seen, is_person_digest
 
 _CARD = """---
 library_name: timm
@@ -48,9 +49,9 @@ model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
 
 For research. Not a medical device; no clinical claim is made. Performance on scanners, sequences, ages and
 diseases other than those pretrained on is unknown until measured. The licence of the weights (`LICENSE`)
-follows the data that they were trained on. `pretraining_people.txt` holds the identifiers of the people they
-were trained on, so that evaluations can leave them out: whether it may be shared is for the owners of the
-data to say.
+follows the data that they were trained on. `pretraining_people.txt` lists the people and scans they were
+trained on ({how}), so that evaluations can find whom they share: whoever has a scan, or guesses an id, can
+see whether it is listed. Whether the list may be shared is for the owners of the data to say.
 """
 
 _NORMS = """import torch
@@ -68,7 +69,7 @@ sides that are multiples of {patch}; outputs `cls` (N, {embed_dim}) and `patches
 _UNSTATED = """The licence of these weights has not been stated.
 
 Weights follow the terms of the data that they were trained on (`README.md` says how many people, and
-`pretraining_people.txt` of which datasets). Replace this file with the licence under which you share them,
+`pretraining_people.txt` lists them). Replace this file with the licence under which you share them,
 and the entries `license`, `license_name` and `license_link` at the top of `README.md`.
 """
 
@@ -76,6 +77,18 @@ _STATED = """These weights are shared under: {licence}
 
 Put the full text of that licence here before you share them. The software braindino is under Apache-2.0.
 """
+
+
+def _people(seen: Seen | None) -> str:
+    if seen is None:
+        return "not recorded"
+    listed = f"{len(seen.people)} (listed in `pretraining_people.txt`)"
+    return f"{listed}; **incomplete**: {'; '.join(seen.gaps)}" if seen.gaps else listed
+
+
+def _how(seen: Seen | None) -> str:
+    plain = seen is not None and not all(map(is_person_digest, seen.people))
+    return "ids, and digests of the scans" if plain else "digests of ids and of scans"
 
 
 def licence_notice(licence: str | None) -> str:
@@ -86,7 +99,6 @@ def licence_notice(licence: str | None) -> str:
 def model_card(
     encoder: ViTEncoder,
     steps: int,
-    people: int | None,
     licence: str | None = None,
     graphs: Sequence[str] = (),
     folder: str = "encoder",
@@ -94,8 +106,11 @@ def model_card(
     """Markdown with front matter as model hubs read it.
 
     Args:
-        steps: of the optimiser. people: seen in pretraining, None if not recorded.
-        licence: of the weights, None if not stated. graphs: names of the files that `write_graphs` made.
+        encoder: what the card describes, with `seen` as it is listed beside the card.
+        steps: of the optimiser.
+        licence: of the weights, None if not stated.
+        graphs: names of the files that `write_graphs` made.
+        folder: how the examples call the encoder's folder.
     """
     contract = "\n".join(f"- `{key}`: {value}" for key, value in encoder.preprocessing.to_dict().items())
     height, width = encoder.preprocessing.size
@@ -118,7 +133,8 @@ def model_card(
         embed_dim=encoder.embed_dim,
         version=__version__,
         steps=steps,
-        people="not recorded" if people is None else f"{people} (listed in `pretraining_people.txt`)",
+        people=_people(encoder.seen),
+        how=_how(encoder.seen),
         contract=contract,
         folder=folder,
         channels=encoder.in_chans,

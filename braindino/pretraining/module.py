@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from braindino.datasets.recording import record_seen, seen_until, unknown_start
 from braindino.errors import BraindinoError
 from braindino.pretraining import limits
 from braindino.pretraining.backbone import Initialisation, create_backbone
@@ -31,6 +32,7 @@ from braindino.pretraining.sharding import Sharded, local, shard
 from braindino.pretraining.start import Start, load_backbone, load_heads, resolve
 from braindino.pretraining.views import Views, ViewsConfig, make_views
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.seen import Seen
 
 SEEN = ("loss", "dino", "ibot", "koleo", "gram")  # told when a step is not finite
 
@@ -109,6 +111,7 @@ class DINOModule(pl.LightningModule):
         check_gram(gram, views, init_from)
         self.init_from, self.init_heads, self.gram = init_from, init_heads, gram
         self.starts: list[Start] = []  # what was loaded: for the backbone, for the Gram teacher
+        self._seen_before: list[Seen] = []  # by these, or by the run before it was continued
         self._configured = self._begun = False
         self.architecture = architecture
         self.model_args = {"in_chans": in_chans, **(model_args or {})}
@@ -188,6 +191,7 @@ class DINOModule(pl.LightningModule):
     def _take(self, start: Start) -> None:
         say(start.report)
         self.starts.append(start)
+        self._seen_before.append(start.seen or unknown_start(start.source))
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The monitors that every run has."""
@@ -319,9 +323,9 @@ class DINOModule(pl.LightningModule):
     # ------------------------------------------------------------------------------------------- checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the encoder needs to be built again, the number of batches seen, and where it started.
+        """Add what the encoder needs to be built again, the number of batches, the start, and what was seen.
 
-        People whom the start's weights had seen count as seen in this run's pretraining too.
+        People and scans that the start's weights had seen count as seen in this run's pretraining too.
         """
         checkpoint["encoder"] = {
             "architecture": self.architecture,
@@ -334,13 +338,12 @@ class DINOModule(pl.LightningModule):
             "peak_lr": self.optimiser_config.peak(self._slices_per_step) if self._slices_per_step else None,
             "starts": [start.to_dict() for start in self.starts],
         }
-        earlier = {person for start in self.starts for person in start.people or ()}
-        if earlier:
-            checkpoint["pretraining_people"] = sorted({*checkpoint.get("pretraining_people", ()), *earlier})
+        record_seen(checkpoint, self.trainer, *self._seen_before)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue the count of batches, and remember the learning rate so far."""
         self.batches = checkpoint["pretraining"]["batches"]
         self._earlier_peak = checkpoint["pretraining"].get("peak_lr")
         self._begun = True
+        self._seen_before = [seen_until(checkpoint)]
         self.starts = [Start.from_dict(start) for start in checkpoint["pretraining"]["starts"]]

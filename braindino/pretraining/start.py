@@ -1,6 +1,6 @@
 """Where a run starts: backbone and heads of an earlier run, an export or a DINOv3 file, loaded strictly."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from braindino.encoders.vit import ViTEncoder
 from braindino.errors import BraindinoError
 from braindino.pretraining.network import Student
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.seen import Seen
+
+_SAVED = ("source", "digest", "report")
 
 
 @dataclass(frozen=True)
@@ -22,24 +25,24 @@ class Start:
     Attributes:
         source: the file, with a run folder resolved to its newest checkpoint.
         digest: of the encoder that was loaded (see `Encoder.digest`).
-        people: `"<dataset>:<person>"` of everyone whom the loaded weights had seen; None if not recorded.
         report: what was loaded, in lines to read.
+        seen: people and scans that the loaded weights had seen; None if they do not record them, and in a
+            start that was read from a checkpoint, whose own list holds them.
     """
 
     source: str
     digest: str
-    people: tuple[str, ...] | None
     report: str
+    seen: Seen | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        return {**asdict(self), "people": None if self.people is None else list(self.people)}
+        """Plain values, for a checkpoint; without `seen`, which is in the checkpoint's own list."""
+        return {name: getattr(self, name) for name in _SAVED}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Start":
         """The inverse of `to_dict`."""
-        people = values["people"]
-        return cls(**{**values, "people": None if people is None else tuple(people)})
+        return cls(**{name: values[name] for name in _SAVED})
 
 
 def resolve(source: str) -> str:
@@ -88,11 +91,12 @@ def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str)
     eps = [float(model.norm.eps) for model in (theirs, backbone)]
     if eps[0] != eps[1]:
         notes.append(f"eps of the norms {eps[0]:g} there, {eps[1]:g} here")
-    people = encoder.pretraining_people
+    seen = encoder.seen
     notes += [f"prepared otherwise: {line}" for line in encoder.preprocessing.difference(contract)]
-    notes.append(f"{'unknown' if people is None else len(people)} people seen before")
+    count = "unknown" if seen is None else f"{len(seen.people)}{' or more' if seen.gaps else ''}"
+    notes.append(f"{count} people seen before")
     report = f"{key}: backbone of {path} ({len(weights)} tensors, {_describe(theirs)}; {'; '.join(notes)})"
-    return Start(str(path), encoder.digest, None if people is None else tuple(sorted(people)), report)
+    return Start(str(path), encoder.digest, report, seen)
 
 
 def load_heads(source: str, student: Student) -> str:

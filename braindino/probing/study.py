@@ -11,7 +11,7 @@ from braindino.analysis.headlines import unit_of
 from braindino.analysis.predictions import format_predictions, one_scale
 from braindino.analysis.results import add_details, advantage, metrics_table, summarise
 from braindino.csv_text import csv_text
-from braindino.datasets.audit import audit
+from braindino.datasets.audit import audit, contents_of
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import grid_masks
 from braindino.datasets.splits import PARTS
@@ -95,7 +95,8 @@ def run_study(
     cases = ProbeCases.of(datamodule, module.head, protocol.missing, unusable)
     _check_parts(cases)
     masked = MaskedCases(cases, datamodule, masks) if module.head.dense else None
-    leaks = audit(cases.table, cases.modalities, encoder.pretraining_people)
+    contents = contents_of(cases.table, cases.modalities, datamodule.store)
+    leaks = audit(cases.table, cases.modalities, encoder.seen, contents)
     settings = {
         "encoder": encoder.digest,
         "model": {**describe(module), "encoder": None},  # known by its digest, wherever it lies
@@ -106,7 +107,7 @@ def run_study(
         **({"masks": masked.digest} if masked else {}),
     }
     keep_settings(run_dir / "study.json", settings)
-    keep_cases(run_dir, cases)
+    keep_cases(run_dir, cases, contents)
     keep_recipe(run_dir, module, cases, encoder, datamodule.store.strip_cmd)
     trained_on = cases.table if cases.folds is None else cases.table.assign(split="train")  # by some fold
     keep_training_scans(run_dir, trained_on, cases.modalities, datamodule.store)

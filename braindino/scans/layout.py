@@ -15,6 +15,7 @@ from braindino.errors import BraindinoError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.scans.preprocessing import Prepared, Preprocessing
 from braindino.scans.reading import Scan
+from braindino.scans.seen import slices_digest
 
 _Row = tuple[float, float, float, float]
 _Window = tuple[float, float]
@@ -115,6 +116,7 @@ class StoreLayout:
             "key": key,
             "source": str(scan.path),
             "sha256": scan.sha256,
+            "slices_digest": slices_digest(prepared.slices),
             "depth": depth,
             "height": height,
             "width": width,

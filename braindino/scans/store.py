@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypedDict
@@ -29,6 +29,7 @@ from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.progress import track
 from braindino.scans.reading import MAX_VOXELS
 from braindino.scans.records import StoreRecords
+from braindino.scans.seen import FILE_DIGEST, is_scan
 from braindino.scans.store_paths import no_store
 from braindino.scans.stripping import check_consent, show_command
 from braindino.scans.worker import MEASURES, Task, WorkerOptions
@@ -187,6 +188,23 @@ class Store:
         """Return the key of a file that was prepared and is unchanged (`is_unchanged`), or None."""
         record = self.records.get(absolute(path))
         return str(record["key"]) if record is not None and self.history.is_unchanged(record) else None
+
+    def digests(self, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return what names the content of each scan, as `Seen.scans` has it; nothing where none is recorded.
+
+        From the ledger, or from the sidecar where an earlier version wrote the ledger.
+        """
+        by_key = {str(record["key"]): record for record in self.records.values() if "key" in record}
+        return {key: self._digests_of(key, by_key.get(key, {})) for key in dict.fromkeys(keys)}
+
+    def _digests_of(self, key: str, record: Record) -> tuple[str, ...]:
+        if "sha256" not in record:
+            try:
+                record = self.sidecar(key)
+            except (OSError, BraindinoError):
+                return ()
+        digests = [f"{FILE_DIGEST}{record.get('sha256')}", str(record.get("slices_digest"))]
+        return tuple(filter(is_scan, digests))
 
     def slices(self, key: str) -> "np.memmap[Any, Any]":
         """All slices of a scan, (D, H, W) of the contract's dtype, mapped. OPEN_MAPS maps stay open."""

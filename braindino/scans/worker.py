@@ -15,6 +15,7 @@ from braindino.scans.preprocessing import preprocess
 from braindino.scans.reading import MAX_VOXELS, ScanError, TooLargeError, read_scan, signature
 from braindino.scans.stripping import strip_skull
 
+DIGESTS = ("sha256", "slices_digest")  # of the file, and of its slices; older stores lack the second
 MEASURES = ("depth", "height", "width", "first", "last", "step", "zero")
 DIED = "the process that read it died (out of memory?)"
 
@@ -114,6 +115,7 @@ class Worker:
         if sidecar is None:
             sidecar = layout.write(key, scan, prepared)
         record |= {"key": key, **{name: sidecar[name] for name in MEASURES}}
+        record |= {name: sidecar[name] for name in DIGESTS if name in sidecar}
 
     def _sidecar(self, key: str) -> dict[str, Any] | None:
         """What is known of a key whose slices are there already (a copy of the scan, or the scan moved)."""

@@ -10,9 +10,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
+from braindino.datasets.recording import record_seen, seen_until, unknown_start
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, SwinShape, swin
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
+from braindino.scans.seen import Seen
 from braindino.volumetric.corruption import CorruptionConfig, Randomness, corrupt, turn
 from braindino.volumetric.heads import SSLHeads
 from braindino.volumetric.optimiser import Clipping, SwinOptimiser
@@ -70,7 +72,7 @@ class SwinSSLModule(LightningModule):
         self.activation_checkpointing, self.seed = activation_checkpointing, seed
         self.batches = 0  # seen by this process since the start of the run, interruptions left out
         self.start: str = ""
-        self._people: frozenset[str] = frozenset()
+        self._seen_before: list[Seen] = []  # by the start, or by the run before it was continued
         self._clip = Clipping()
         self._contract: dict[str, Any] = {}
 
@@ -101,7 +103,7 @@ class SwinSSLModule(LightningModule):
         if source is not None:
             report = transfer(self.encoder, self.shape.channels, source)
             self.start = f"{source.path}: {report}"
-            self._people = source.people or frozenset()
+            self._seen_before = [source.seen or unknown_start(str(source.path))]
             tell(f"model.init_from {self.start}")
 
     def configure_optimizers(self) -> Any:
@@ -153,23 +155,20 @@ class SwinSSLModule(LightningModule):
     # ------------------------------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the encoder needs to be built again, and the number of batches seen."""
+        """Add what the encoder needs to be built again, the number of batches, and what was seen."""
         checkpoint["encoder"] = {
             "architecture": "swin",
             "shape": {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self.shape).items()},
             "preprocessing": self._contract,
         }
         checkpoint["pretraining"] = {"batches": self.batches, "seed": self.seed, "start": self.start}
-        if self._people:
-            checkpoint["pretraining_people"] = sorted(
-                {*checkpoint.get("pretraining_people", ()), *self._people}
-            )
+        record_seen(checkpoint, self.trainer, *self._seen_before)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the next batch."""
         self.batches = int(checkpoint["pretraining"]["batches"])
         self.start = str(checkpoint["pretraining"]["start"])
-        self._people |= frozenset(checkpoint.get("pretraining_people", ())) if self.start else frozenset()
+        self._seen_before = [seen_until(checkpoint)]
 
 
 def nt_xent(one: Tensor, other: Tensor, temperature: float) -> Tensor:

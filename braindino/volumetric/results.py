@@ -11,11 +11,12 @@ from braindino.analysis.predictions import TRAITS, format_predictions, one_scale
 from braindino.analysis.results import add_details, summarise
 from braindino.analysis.segmentation import LESIONS, MEASURED, REGION
 from braindino.csv_text import csv_text
-from braindino.datasets.audit import audit
+from braindino.datasets.audit import audit, contents_of
 from braindino.datasets.splits import PARTS
 from braindino.datasets.volume_cases import VolumeCases
 from braindino.files import atomic_write, write_json
 from braindino.scans.geometry import restore_regions
+from braindino.scans.seen import Seen
 
 SELECTION = "weights chosen on validation, test evaluated once"
 
@@ -55,7 +56,7 @@ def write_results(
     folder: Path,
     rows: CaseRows,
     encoder: dict[str, str],
-    people: frozenset[str] | None,
+    seen: Seen | None,
     step: int,
     resamples: int,
 ) -> dict[str, Any]:
@@ -66,7 +67,8 @@ def write_results(
     Args:
         folder: of the run.
         encoder: `name`, what it started from, and `digest` of the weights.
-        people: `"<dataset>:<person>"` seen in pretraining, or None if that is not known.
+        rows: the cases' rows of predictions.csv.
+        seen: people and scans seen in pretraining, or None if that is not recorded.
         step: optimiser step of the weights.
         resamples: draws of people for the intervals.
 
@@ -104,7 +106,7 @@ def write_results(
             "cases": len(data.left_out),
             "reasons": {str(reason): int(n) for reason, n in dropped["reason"].value_counts().items()},
         },
-        "audit": audit(table, data.modalities, people),
+        "audit": audit(table, data.modalities, seen, contents_of(table, data.modalities, data.store)),
         **summarise(predictions, [fact], resamples),
         "baselines": {},
     }

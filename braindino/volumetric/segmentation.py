@@ -10,11 +10,13 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from braindino.datasets.recording import record_seen, seen_until, unknown_start
 from braindino.datasets.volume_cases import VolumeCases
 from braindino.encoders.base import digest_of_weights
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, LegacyPatchMerging
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
+from braindino.scans.seen import Seen
 from braindino.volumetric.corruption import Randomness
 from braindino.volumetric.module import shape_for
 from braindino.volumetric.optimiser import Clipping, SwinOptimiser
@@ -73,7 +75,8 @@ class SwinUNETRModule(LightningModule):
         self.step = 0  # at which the weights were saved that were loaded
         self.batches = 0  # trained on by this process since the start of the run, interruptions left out
         self.start = ""
-        self.people: frozenset[str] | None = None  # whom the start's weights had seen
+        self.seen: Seen | None = Seen()  # by the start's weights; random ones have seen nothing
+        self._seen_before: Seen | None = None  # by the run before it was continued
         self._clip = Clipping()
         self._dice: list[Tensor] = []
         self._rows: CaseRows | None = None
@@ -111,7 +114,7 @@ class SwinUNETRModule(LightningModule):
         self.network = self._swin_unetr(len(channels))
         if source is not None:
             report: Transfer = transfer(self.network.get_submodule("swinViT"), channels, source)
-            self.start, self.people = f"{source.path}: {report}", source.people
+            self.start, self.seen = f"{source.path}: {report}", source.seen
             tell(f"model.init_from {self.start}")
 
     def _swin_unetr(self, channels: int) -> torch.nn.Module:
@@ -219,7 +222,7 @@ class SwinUNETRModule(LightningModule):
             "name": self.init_from or "scratch",
             "digest": digest_of_weights(self.network.state_dict()),
         }
-        results = write_results(folder, self._rows, encoder, self.people, self.step, self.resamples)
+        results = write_results(folder, self._rows, encoder, self.seen, self.step, self.resamples)
         for metric, found in results["summary"][0]["test"]["metrics"].items():
             if found["value"] is not None:  # nothing to measure a distance to
                 self.log(f"test/{metric}", float(found["value"]))
@@ -228,14 +231,17 @@ class SwinUNETRModule(LightningModule):
     # ------------------------------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the number of batches seen and where the weights came from."""
+        """Add the number of batches, where the weights came from, and what they have seen."""
         checkpoint["segmentation"] = {
             "batches": self.batches, "seed": self.seed, "start": self.start, "regions": list(self.regions),
         }  # fmt: skip
+        start = self.seen or unknown_start(str(self.init_from))
+        record_seen(checkpoint, self.trainer, start, self._seen_before)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the next batch."""
         self.batches = int(checkpoint["segmentation"]["batches"])
+        self._seen_before = seen_until(checkpoint)
         self.step = int(checkpoint["global_step"])
 
 

@@ -13,6 +13,7 @@ from braindino.encoders.modalities import sequence_of
 from braindino.encoders.volumes.base import weights_of
 from braindino.encoders.volumes.swin import SwinShape, channel_shares, shape_of
 from braindino.errors import BraindinoError
+from braindino.scans.seen import Seen
 
 PATCHES = "patch_embed.proj.weight"
 PREFIXES = ("encoder.", "swinViT.", "network.swinViT.")  # own pretraining, published, own segmentation
@@ -23,13 +24,13 @@ class Source:
     """A Swin encoder in a file.
 
     channels: what its input channels show, `t1`, `t1ce`, `t2`, `flair` or a name nobody knows.
-    people: who was seen in training, or None if the file does not say.
+    seen: people and scans seen in training, or None if the file does not record them.
     """
 
     path: Path
     weights: dict[str, Tensor]
     shape: SwinShape
-    people: frozenset[str] | None
+    seen: Seen | None
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def read_source(spec: str) -> Source:
     described = content.get("encoder")
     if isinstance(described, dict) and described.get("architecture") == "swin":
         shape = SwinShape.from_dict(described["shape"])
-    people = content.get("pretraining_people")
-    return Source(path, weights, shape, None if people is None else frozenset(people))
+    return Source(path, weights, shape, Seen.of_checkpoint(content))
 
 
 def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> Transfer:

@@ -5,6 +5,7 @@ import pytest
 
 from braindino.datasets.audit import audit
 from braindino.errors import BraindinoError
+from braindino.scans.seen import Seen
 
 MODALITIES = ("T1w", "T2w")
 
@@ -27,8 +28,9 @@ def test_people_of_the_pretraining_are_counted_and_listed() -> None:
     cases = some_cases()
     test = cases.loc[cases["split"] == "test", "group"].iloc[0]
     train = cases.loc[cases["split"] == "train", "group"].iloc[0]
-    report = audit(cases, MODALITIES, frozenset({test, train, "elsewhere:1"}))
-    assert report["pretraining"] == {"people": 2, "test": 1, "listed": sorted([test, train])}
+    report = audit(cases, MODALITIES, Seen(frozenset({test, train, "elsewhere:1"})))
+    found = {"people": 2, "test": 1, "listed": sorted([test, train])}
+    assert report["pretraining"] == {**found, "scans": 0, "by_name_only": 0, "gaps": []}
 
 
 def test_copies_of_a_scan_are_found() -> None:

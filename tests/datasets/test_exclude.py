@@ -17,13 +17,13 @@ def scans(tmp_path: Path) -> pd.DataFrame:
 def test_people_and_paths_in_a_text(tmp_path: Path, scans: pd.DataFrame) -> None:
     file = tmp_path / "out.txt"
     file.write_text("\ufeff# test people\na:2   # twice scanned\n\nx y/2.nii\nc:9\n")
-    assert excluded(file, scans).tolist() == [False, True, True]
+    assert excluded(file, scans).rows.tolist() == [False, True, True]
 
 
 def test_columns_of_a_csv(tmp_path: Path, scans: pd.DataFrame) -> None:
     file = tmp_path / "cases.csv"
     file.write_text("case,group,split\n1,b:1,test\n")
-    assert excluded(file, scans).tolist() == [False, False, True]
+    assert excluded(file, scans).rows.tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,6 @@ def test_of_a_split_only_the_held_out_people_are_meant(tmp_path: Path, scans: pd
     people = scans["group"].unique()
     parts = ["train", "test", "val"][: len(people)]
     pd.DataFrame({"case": parts, "group": people[: len(parts)], "split": parts}).to_csv(file, index=False)
-    out = excluded(file, scans)
+    out = excluded(file, scans).rows
     assert not out[scans["group"] == people[0]].any()
     assert out[scans["group"].isin(people[1 : len(parts)])].all()

@@ -35,7 +35,12 @@ def test_bit_equal_in_timm_and_braindino(
         assert torch.equal(ours(slices), expected)
         assert torch.equal(theirs(slices), expected)
     assert ours.preprocessing == encoder.preprocessing
-    assert ours.pretraining_people == {"ADNI:002_S_0001", "IXI:17"}
+    assert ours.seen is not None
+    people = {"ADNI:002_S_0001", "IXI:17"}
+    assert ours.seen.people_among([*people, "IXI:1", "ixi:17"]) == people
+    assert not people & ours.seen.people  # by their digests
+    export(run, out, identify=True)
+    assert load_encoder(str(out)).pretraining_people == people
     assert ours.digest == encoder.digest
 
 

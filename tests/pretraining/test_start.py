@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from braindino.datasets import SliceDataModule
 from braindino.encoders import published
 from braindino.encoders.checkpoints import load_encoder, read_file
 from braindino.encoders.export import export
@@ -16,10 +17,13 @@ from braindino.encoders.names import timm_to_dinov3
 from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
 from braindino.pretraining import DINOModule
+from braindino.pretraining.config import GramConfig
 from braindino.pretraining.heads import HeadConfig
 from braindino.pretraining.optimiser import OptimiserConfig
 from braindino.pretraining.views import ViewsConfig
+from braindino.scans.seen import Seen
 from tests.pretraining.data import FakeSlices
+from tests.pretraining.stores import make_store
 from tests.pretraining.tiny import ARCHITECTURE, MODEL_ARGS, tiny_module, trainer
 
 
@@ -71,7 +75,7 @@ def test_a_run_folder_gives_its_teacher_and_heads_when_asked(
     told = capsys.readouterr().out
     assert "model.init_from: backbone of" in told
     assert "step0000002.ckpt" in told
-    assert "2 people seen before" in told
+    assert "2 or more people seen before" in told  # FakeSlices list nobody
     module = started(run / "checkpoints" / "step0000002.ckpt", init_heads=True)
     assert_part(module, weights, ("backbone", "dino_head", "ibot_head"), True)
     assert torch.equal(module.student.mask_token, weights["student.mask_token"])
@@ -171,3 +175,67 @@ def test_a_continued_run_does_not_load_it_again_and_hands_on_who_was_seen(
     assert content["pretraining_people"] == ["ADNI:1", "ADNI:2", "IXI:7"]
     name = "teacher.backbone.blocks.0.attn.qkv.weight"
     assert not torch.equal(content["state_dict"][name], weights[name])
+
+
+# --------------------------------------------------------------------------------- who was seen, from Python
+
+
+def fit_store(folder: Path, run: Path, steps: int = 1, ckpt_path: Path | None = None, **options: Any) -> Seen:
+    """Train on a store without the command, and return what the checkpoint records."""
+    exclude = options.pop("exclude", None)
+    data = SliceDataModule(folder / "store", batch_size=4, num_workers=0, exclude=exclude)
+    t = trainer(steps)
+    t.fit(tiny_module(**options), data, ckpt_path=ckpt_path)
+    t.save_checkpoint(run / "checkpoints" / f"step{steps:07d}.ckpt")
+    seen = Seen.of_checkpoint(read_file(run / "checkpoints" / f"step{steps:07d}.ckpt"))
+    assert seen is not None
+    return seen
+
+
+def test_checkpoints_record_people_and_scans_without_the_command(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, two = make_store(tmp_path / "a", 5), make_store(tmp_path / "b", 3)
+    (tmp_path / "all_but_2").write_text("made:0\nmade:1\nmade:3\nmade:4\n")
+    first = fit_store(one, tmp_path / "one", exclude=tmp_path / "all_but_2")
+    assert (first.people, first.gaps, len(first.scans)) == ({"made:2"}, (), 2)
+    second = fit_store(two, tmp_path / "two", init_from=str(tmp_path / "one"))
+    assert (second.people, second.gaps) == ({"made:0", "made:1", "made:2"}, ())
+    assert first.scans < second.scans
+    # a run that goes on with other data has seen both
+    (tmp_path / "all_but_4").write_text("made:0\nmade:1\nmade:2\nmade:3\n")
+    checkpoint = tmp_path / "one" / "checkpoints" / "step0000001.ckpt"
+    with pytest.warns(UserWarning, match="not the scans"):
+        more = fit_store(one, tmp_path / "one", 2, checkpoint, exclude=tmp_path / "all_but_4")
+    assert (more.people, more.gaps) == ({"made:2", "made:4"}, ())
+
+
+def test_lists_that_cannot_be_known_are_marked_incomplete(tmp_path: Path) -> None:
+    folder = make_store(tmp_path, 4)
+    model = create_vit(ARCHITECTURE, dynamic_img_size=True).eval()
+    path = tmp_path / "dinov3.pth"
+    torch.save({"teacher": {f"backbone.{k}": v for k, v in timm_to_dinov3(model.state_dict()).items()}}, path)
+    seen = fit_store(folder, tmp_path / "one", init_from=str(path), model_args={})
+    assert seen.gaps == ("it started from dinov3.pth, which does not record what it was trained on",)
+    assert len(seen.people) == 4
+    # handed on by an export and by the next stage, and by a checkpoint of an earlier version
+    export(tmp_path / "one", tmp_path / "encoder")
+    assert "INCOMPLETE".lower() in (tmp_path / "encoder" / "README.md").read_text()
+    assert load_encoder(str(tmp_path / "encoder")).seen.gaps == seen.gaps  # type: ignore[union-attr]
+    two = fit_store(folder, tmp_path / "two", init_from=str(tmp_path / "encoder"), model_args={})
+    assert two.gaps == seen.gaps
+    checkpoint = tmp_path / "two" / "checkpoints" / "step0000001.ckpt"
+    content = read_file(checkpoint)
+    for name in ("pretraining_people", "pretraining_scans", "pretraining_gaps"):
+        del content[name]
+    torch.save(content, checkpoint)
+    more = fit_store(folder, tmp_path / "two", 2, checkpoint, model_args={})
+    assert more.gaps == ("it was continued from a checkpoint that does not record what it was trained on",)
+
+
+def test_gram_teacher_has_been_seen_too(tmp_path: Path) -> None:
+    run, _ = earlier_run(tmp_path / "run")
+    views = ViewsConfig(global_size=32, local_size=16, local_crops=2, gram_size=64)
+    gram = GramConfig(weight=1.0, teacher=str(run))
+    seen = fit_store(make_store(tmp_path, 4), tmp_path / "two", gram=gram, views=views)
+    assert {"ADNI:1", "ADNI:2", "made:0"} < seen.people

@@ -14,6 +14,7 @@ from braindino.encoders.base import Encoder
 from braindino.scans.geometry import Geometry
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan
+from braindino.scans.seen import slices_digest
 
 CONTRACT = Preprocessing(depth=3, size=(4, 4))
 CLASSES = ("CN", "MCI", "AD")
@@ -51,6 +52,9 @@ class MemoryStore:
 
     def slices(self, key):
         return self.scans[key]
+
+    def digests(self, keys):
+        return {key: (slices_digest(self.scans[key]),) for key in keys}
 
     def slice(self, key, i):
         return self.scans[key][i]

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.nn import functional
 
 from braindino.datasets import VolumeDataModule
-from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.checkpoints import load_encoder, read_file
 from braindino.encoders.volumes.swin import SwinEncoder
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
@@ -159,3 +159,27 @@ def test_refused(
 ) -> None:
     with pytest.raises(BraindinoError, match=message):
         train(SwinSSLModule(**{**TINY, **model}), data_of(volumes, **data), 1, tmp_path)
+
+
+def test_checkpoints_record_people_and_scans_of_both_stages(volumes: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a:0\na:1\n")
+    first = data_of(volumes, exclude=tmp_path / "out", batch_size=2)
+    one = train(SwinSSLModule(**TINY), first, 1, tmp_path)
+    one.save_checkpoint(tmp_path / "one" / "checkpoints" / "step0000001.ckpt")
+    (tmp_path / "out").write_text("a:1\na:2\na:3\n")
+    second = data_of(volumes, exclude=tmp_path / "out", modalities=("T1w", "FLAIR"), batch_size=1)
+    two = train(SwinSSLModule(**TINY, init_from=str(tmp_path / "one")), second, 1, tmp_path)
+    two.save_checkpoint(tmp_path / "two.ckpt")
+    seen = load_encoder(f"brainsegfounder:{tmp_path / 'two.ckpt'}").seen
+    assert seen is not None
+    assert (seen.people, seen.gaps) == ({"a:0", "a:2", "a:3"}, ())
+    assert len(seen.scans) == 2 * (2 + 2)  # two scans of each stage, each by its file and its slices
+    assert seen.scans == first.trained_on().scans | second.trained_on().scans
+    content = read_file(tmp_path / "two.ckpt")
+    del content["pretraining_people"]
+    torch.save(content, tmp_path / "old.ckpt")
+    three = train(SwinSSLModule(**TINY, init_from=str(tmp_path / "old.ckpt")), second, 1, tmp_path)
+    three.save_checkpoint(tmp_path / "three.ckpt")
+    seen = load_encoder(f"brainsegfounder:{tmp_path / 'three.ckpt'}").seen
+    assert seen is not None
+    assert seen.gaps == ("it started from old.ckpt, which does not record what it was trained on",)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from braindino.analysis.comparison import Divide, compare_sides
 from braindino.analysis.headlines import headlines
+from braindino.analysis.notes import leakage_of
 from braindino.analysis.runs import Run
 from braindino.analysis.text import aligned, interval, number, p_value
 from braindino.cli.benching.plan import Study
@@ -13,6 +14,7 @@ from braindino.cli.benching.plan import Study
 COLUMNS = (
     *("task", "fraction", "encoder", "metric", "value", "low", "high", "sd", "seeds"),
     *("difference", "difference_low", "difference_high", "p", "p_holm"),
+    *("seen_in_pretraining", "seen_in_test"),  # people; blank where the encoder does not record them
 )
 
 
@@ -27,7 +29,8 @@ def bench_table(
         divide: how the comparisons are gone through; see `compare_sides`.
 
     Returns:
-        The table, with `COLUMNS`; all comparisons (`compare_sides`); sentences about what was left out.
+        The table, with `COLUMNS`; all comparisons (`compare_sides`); sentences about what was left out, and
+        about leakage.
     """
     finished = [study for study in studies if (study.folder / "results.json").is_file()]
     sides: dict[str, dict[str, Run]] = {study.encoder: {} for study in studies}
@@ -45,6 +48,7 @@ def bench_table(
             {name: predictions[name] for name in (first, *others)}, resamples=resamples, divide=divide
         )
     rows = [row for study in finished for row in _rows(study, compared)]
+    said = [*said, *leakage_of({name: runs for name, runs in sides.items() if runs})]
     return pd.DataFrame(rows, columns=list(COLUMNS)), compared, said
 
 
@@ -75,6 +79,8 @@ def _rows(study: Study, compared: pd.DataFrame) -> list[dict[str, Any]]:
     for line in results["summary"]:
         known = {"task": study.task, "fraction": line["fraction"], "encoder": study.encoder, "metric": metric}
         row: dict[str, Any] = {**known, **line["test"]["metrics"][metric], "seeds": len(line["seeds"])}
+        if (seen := results["audit"]["pretraining"]) is not None:
+            row |= {"seen_in_pretraining": seen["people"], "seen_in_test": seen["test"]}
         if not compared.empty:
             chosen = compared[
                 (compared["task"] == study.task)

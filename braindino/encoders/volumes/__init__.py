@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from braindino.errors import BraindinoError
+from braindino.scans.seen import Seen
 
 if TYPE_CHECKING:
     from braindino.encoders.volumes.base import VolumeEncoder
@@ -35,7 +36,9 @@ def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
     if where == "scratch":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return kind.of(None, spec)
+            network: VolumeEncoder = kind.of(None, spec)
+        network.seen = Seen()
+        return network
     path = Path(where)
     if (path / "checkpoints").is_dir():
         path = last_checkpoint(path)

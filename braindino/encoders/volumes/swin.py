@@ -12,6 +12,7 @@ from braindino.encoders.modalities import sequence_of
 from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.seen import Seen
 
 # By number of input channels, as the authors order them: stage 1 (UK Biobank), BrainSegFounder's BraTS folds.
 CHANNELS = {2: ("t1", "flair"), 4: ("flair", "t1ce", "t1", "t2")}
@@ -134,8 +135,7 @@ class SwinEncoder(VolumeEncoder):
             weights = weights_of(content, ("encoder.",), source, "Swin encoder")
             contract = Preprocessing.from_dict(described["preprocessing"])
             encoder = cls(SwinShape.from_dict(described["shape"]), contract)
-            people = content.get("pretraining_people")
-            encoder.pretraining_people = None if people is None else frozenset(people)
+            encoder.seen = Seen.of_checkpoint(content)
         else:
             weights = weights_of(content, ("swinViT.",), source, "Swin encoder of BrainSegFounder")
             encoder = cls(shape_of(weights, source))
