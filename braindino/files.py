@@ -192,6 +192,22 @@ def check_shape(value: Any, shape: Any, source: Path | str) -> None:
         raise BraindinoError(f"{error}.") from None
 
 
+def portable_path(path: Path | str, base: Path | str) -> str:
+    """Return a path without what it tells of this machine, for a file that may be given away.
+
+    Args:
+        path: of a file that was read.
+        base: folder that the file which names it lies in.
+
+    Returns:
+        The path relative to `base`; if they have no folder in common but the root, its last two parts.
+    """
+    absolute, root = os.path.abspath(path), os.path.abspath(base)  # noqa: PTH100  # links are not followed
+    if len(Path(os.path.commonpath([absolute, root])).parts) > 1:
+        return Path(os.path.relpath(absolute, root)).as_posix()
+    return "/".join(Path(absolute).parts[-2:])
+
+
 def digest_of_json(value: Any) -> str:
     """Hex SHA-256 of the canonical JSON of `value`: equal values give equal digests on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write, folder_name, remove_leftovers, temporary_beside
+from braindino.files import atomic_write, folder_name, portable_path, remove_leftovers, temporary_beside
 
 
 @pytest.mark.parametrize("name", ["first", "slurm-77", "2026-01-02", "a b", "lr=0.1", "größe", "x.y"])
@@ -64,3 +64,9 @@ def test_atomic_write_names_the_file_when_the_disk_is_full(tmp_path: Path) -> No
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert caught.value.filename == str(tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_portable_path_tells_nothing_of_the_machine() -> None:
+    assert portable_path("/data/adni/a.nii", "/data/store") == "../adni/a.nii"
+    assert portable_path("/home/ann/scans/a.nii", "/scratch/store") == "scans/a.nii"
+    assert portable_path("scans/a.nii", Path.cwd() / "store") == "../scans/a.nii"

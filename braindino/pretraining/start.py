@@ -11,6 +11,7 @@ from torch import Tensor
 from braindino.encoders.checkpoints import describe_checkpoint, fit_weights, last_checkpoint, load_encoder
 from braindino.encoders.vit import ViTEncoder
 from braindino.errors import BraindinoError
+from braindino.files import portable_path
 from braindino.pretraining.network import Student
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.seen import Seen
@@ -36,12 +37,17 @@ class Start:
     seen: Seen | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint; without `seen`, which is in the checkpoint's own list."""
-        return {name: getattr(self, name) for name in _SAVED}
+        """Plain values, for a checkpoint; without `seen`, which is in the checkpoint's own list.
+
+        A checkpoint may be given away: an absolute source becomes its end.
+        """
+        source = portable_path(self.source, Path.cwd()) if Path(self.source).is_absolute() else self.source
+        report = self.report.replace(self.source, source)
+        return {"source": source, "digest": self.digest, "report": report}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Start":
-        """The inverse of `to_dict`."""
+        """Return what `to_dict` saved."""
         return cls(**{name: values[name] for name in _SAVED})
 
 

@@ -1,5 +1,6 @@
 """Finished probes on new cases: all seeds and folds answer together, without a truth to compare with."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
@@ -97,7 +98,7 @@ def predict_cases(
                 rows[cell] = module.head.rows(output, pd.DataFrame({part: [0] for part in TRUTH}))
         except NotFiniteError as error:
             odd = [key for key in keys if key in lost] or [key for key in keys if key]
-            sources = "; ".join(str(store.sidecar(key)["source"]) for key in odd)
+            sources = "; ".join(os.path.normpath(store.path / store.sidecar(key)["source"]) for key in odd)
             yield name, Refused(name, sources, "finite", str(error))
             continue
         yield name, _together(rows, trained)

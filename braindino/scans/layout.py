@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write, read_json, write_json
+from braindino.files import atomic_write, portable_path, read_json, write_json
 from braindino.scans.preprocessing import Prepared, Preprocessing
 from braindino.scans.reading import Scan
 from braindino.scans.seen import slices_digest
@@ -114,7 +114,7 @@ class StoreLayout:
         depth, height, width = prepared.slices.shape
         sidecar = {
             "key": key,
-            "source": str(scan.path),
+            "source": portable_path(scan.path, self.root),
             "sha256": scan.sha256,
             "slices_digest": slices_digest(prepared.slices),
             "depth": depth,

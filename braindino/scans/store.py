@@ -241,7 +241,10 @@ class Store:
         return np.frombuffer(content, self._dtype).reshape(self._layout.contract.size)
 
     def sidecar(self, key: str) -> dict[str, Any]:
-        """Geometry, spacing, statistics, step, zero, first, last, sha256 and source of a scan."""
+        """Geometry, spacing, statistics, step, zero, first, last, sha256 and source of a scan.
+
+        The source is the path of the file, relative to the store; in older stores it is absolute.
+        """
         return self._layout.read_sidecar(key)
 
     def geometry(self, key: str) -> Geometry:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 from braindino.datasets.recording import record_seen, seen_until, unknown_start
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, SwinShape, swin
 from braindino.errors import BraindinoError
+from braindino.files import portable_path
 from braindino.scans.preprocessing import decode
 from braindino.scans.seen import Seen
 from braindino.volumetric.corruption import CorruptionConfig, Randomness, corrupt, turn
@@ -102,7 +104,7 @@ class SwinSSLModule(LightningModule):
         self.heads = SSLHeads(16 * self.width, len(modalities))
         if source is not None:
             report = transfer(self.encoder, self.shape.channels, source)
-            self.start = f"{source.path}: {report}"
+            self.start = f"{portable_path(source.path, Path.cwd())}: {report}"
             self._seen_before = [source.seen or unknown_start(str(source.path))]
             tell(f"model.init_from {self.start}")
 

@@ -15,6 +15,7 @@ from braindino.datasets.volume_cases import VolumeCases
 from braindino.encoders.base import digest_of_weights
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, LegacyPatchMerging
 from braindino.errors import BraindinoError
+from braindino.files import portable_path
 from braindino.scans.preprocessing import decode
 from braindino.scans.seen import Seen
 from braindino.volumetric.corruption import Randomness
@@ -114,7 +115,7 @@ class SwinUNETRModule(LightningModule):
         self.network = self._swin_unetr(len(channels))
         if source is not None:
             report: Transfer = transfer(self.network.get_submodule("swinViT"), channels, source)
-            self.start, self.seen = f"{source.path}: {report}", source.seen
+            self.start, self.seen = f"{portable_path(source.path, Path.cwd())}: {report}", source.seen
             tell(f"model.init_from {self.start}")
 
     def _swin_unetr(self, channels: int) -> torch.nn.Module:
