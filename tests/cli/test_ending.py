@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from braindino.cli.callbacks import Checkpoints
-from braindino.cli.ending import Ending
+from braindino.cli.ending import Ending, ends_at_sigterm
 from braindino.cli.run_folder import FitOptions
 from tests.pretraining.data import FakeSlices
 from tests.pretraining.processes import run_processes
@@ -142,3 +142,39 @@ def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> Non
     finally:
         ending.listen_no_more()
         assert signal.signal(signal.SIGTERM, before[1]) == other
+
+
+@pytest.mark.parametrize(
+    ("pause", "busy", "ended"), [(0.0, False, False), (5.0, True, False), (5.0, False, True)]
+)
+def test_a_second_sigterm_ends_at_once_unless_it_comes_in_a_burst_or_while_saving(
+    pause: float, busy: bool, ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`scancel` sends it twice in quick succession; a loader that hangs is ended by the second."""
+    clock = [100.0]
+    killed: list[int] = []
+    monkeypatch.setattr("braindino.cli.ending.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("braindino.cli.ending.os.kill", lambda _, number: killed.append(number))
+    ending = Ending()
+    ending.listen(1)
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        clock[0] += pause
+        with ending.busy() if busy else nullcontext():
+            signal.raise_signal(signal.SIGTERM)
+        assert killed == [signal.SIGTERM] * ended
+        assert ending.asked() == signal.SIGTERM
+    finally:
+        ending.listen_no_more()
+
+
+def test_ends_at_sigterm_leaves_a_wait_with_code_143() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as caught, ends_at_sigterm():
+            signal.raise_signal(signal.SIGTERM)
+        assert caught.value.code == 143
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
