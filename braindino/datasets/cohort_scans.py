@@ -36,6 +36,7 @@ from braindino.datasets.persons import (
 from braindino.datasets.sequences import UNKNOWN
 from braindino.datasets.tables import TableError
 from braindino.datasets.walk import LayoutError, stem, unusable
+from braindino.scans.reading import SUFFIXES
 
 USUAL = {
     "path": ("path", "file", "file_path", "filename", "image", "image_path", "scan", "nifti"),
@@ -130,8 +131,14 @@ class _Rows:
         }
         self.groups = [str(find_column(rows, name, (), "the group")) for name in options.group]
         self.own["id"] = self._id()
-        told = USUAL["modality"] if options.modality is None else (options.modality.lower(),)
-        self.modality = find_column(rows, None, told, "the modality")
+        names = USUAL["modality"] if options.modality is None else (options.modality.lower(),)
+        self.modality = find_column(rows, None, names, "the modality")
+        if (
+            self.modality is not None
+            and options.modality != self.modality
+            and self._holds_files(self.modality)
+        ):
+            self.modality = None  # `modality: FLAIR` beside a column `flair` of files names the sequence
         self.all_are = "" if self.modality else options.modality or ""
         self.where_from = self.own["id"] or ""
         self.paths = self._paths()
@@ -140,6 +147,10 @@ class _Rows:
         self.numeric = {name for name in rows if is_numeric(rows[name])}
         self._check()
         self._check_people()
+
+    def _holds_files(self, column: str) -> bool:
+        """Return whether a cell of the column is the name of an image file."""
+        return bool(self.rows[column].astype(str).str.lower().str.endswith(SUFFIXES).any())
 
     def scans(self) -> Iterator[tuple[str, dict[str, str], list[tuple[str, Path]]]]:
         """Place, cells, and (sequence, path) of every row."""

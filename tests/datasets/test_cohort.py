@@ -336,6 +336,13 @@ def test_cohort_names_the_words_that_may_be_classes(tmp_path: Path) -> None:
         _ = Cohort(csv, target="grade").manifest
 
 
+def test_cohort_modality_is_a_sequence_beside_a_column_of_files_of_that_name(tmp_path: Path) -> None:
+    scans(tmp_path, "a_0.nii", "b_0.nii")
+    rows = "subject,flair,label\na,a_0.nii,1\nb,b_0.nii,2\n"
+    data = Cohort(table(tmp_path, rows), path="flair", id="subject", modality="FLAIR")
+    assert set(data.manifest.table["modality"]) == {"FLAIR"}
+
+
 def test_cohort_refuses_names_of_which_only_some_tell_the_sequence(tmp_path: Path) -> None:
     scans(tmp_path, "subject1_FLAIR.nii", "subject2_T2w.nii", "subject3.nii")
     rows = "".join(f"{i},subject{i}{end}.nii,{i}\n" for i, end in ((1, "_FLAIR"), (2, "_T2w"), (3, "")))
