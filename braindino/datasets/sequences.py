@@ -16,7 +16,8 @@ _BIDS_KEYS = (
 _ENTITY = re.compile(rf"(?:^|(?<=_))({_BIDS_KEYS})-([A-Za-z0-9+]+)(?=_|$)")
 _NO_CONTRAST = {"none", "no", "pre", "without", "nocontrast", "precontrast", "native", "plain"}
 
-_BEFORE = r"(?:[23]d|ax|axial|sag|sagittal|cor|coronal|tra|transversal?|hr|hires|iso|fs|ir|se|tse|fse|gre)*"
+# Glued to a sequence before and after. Few may stand before: `set1` and `cort1` are ids, not T1.
+_BEFORE = r"(?:[23]d|ax|axial|sag|sagittal|coronal)*"
 _AFTER = (
     r"(?:w|wi|weighted|image|n|[23]d|ax|axial|sag|sagittal|cor|coronal|tra|iso|fs|se|tse|fse|ffe|tfe|tirm"
     r"|fl[23]d|flash|mprage|mpr|spgr|fspgr|bravo|vibe|space|blade|propeller)"
@@ -240,7 +241,7 @@ def _has_contrast(words: Sequence[str], sequence: str) -> bool:
 def _follows(words: Sequence[str], first: int, i: int) -> bool:
     """Return True where a short word such as `c` or `post` belongs to the T1 before it, not to an event."""
     between = words[first + 1 : i]
-    descriptors = all(re.fullmatch(rf"{_BEFORE}|{_AFTER}+|\d+|mprage|spgr|fspgr", word) for word in between)
+    descriptors = all(re.fullmatch(rf"{_BEFORE}|{_AFTER}+|\d+|mprage|ir|gre|hr", word) for word in between)
     event = i + 1 < len(words) and bool(_EVENT_AFTER_POST.fullmatch(words[i + 1]))
     return descriptors and not event
 

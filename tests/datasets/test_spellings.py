@@ -92,3 +92,40 @@ def test_bounds_of_ages_are_blank_with_a_reason_in_every_reader(name: str, tmp_p
     known = before["age"].notna() & after["age"].isna()
     assert known.any()
     assert (after.loc[known, "blank_because"] == "age '89+' is a bound, not an age").all()
+
+
+IDS = (
+    "subject1",
+    "patient1",
+    "visit1",
+    "part1",
+    "mt12",
+    "cat2",
+    "P1",
+    "ct1t2x",
+    "set1",
+    "flt1",
+    "XT1",
+    "pd1",
+    "gd12",
+)
+
+
+@pytest.mark.parametrize("name", ["folder", "bids", "cohort"])
+def test_sequences_do_not_depend_on_ids_in_any_reader(name: str, tmp_path: Path) -> None:
+    words = {"T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR"}
+    for label in IDS:
+        for word in words:
+            stem = f"sub-{label}/anat/sub-{label}_{word}" if name == "bids" else f"{label}_{word}"
+            path = tmp_path / "in" / f"{stem}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(2000))
+    root = tmp_path / "in"
+    if name == "cohort":
+        root = tmp_path / "t.csv"
+        rows = [f"{label},in/{label}_{word}.nii.gz,{i}" for label in IDS for i, word in enumerate(words)]
+        root.write_text("id,path,label\n" + "\n".join(rows) + "\n")
+    table = dataset_class(name)(root).manifest.table
+    assert len(table) == len(IDS) * len(words)
+    told = table["path"].str.extract(r"_([^_]+)\.nii\.gz$")[0]
+    assert (table["modality"] == told.map(words)).all()

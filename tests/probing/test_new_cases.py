@@ -105,3 +105,21 @@ def test_what_cannot_be_a_scan_is_refused_and_what_is_not_there_is_an_error(tmp_
     (tmp_path / "empty").mkdir()
     _, (refused,) = find_cases([tmp_path / "empty"], ("T1w",), tmp_path / "dicom")
     assert refused.reason == "no T1w in it"
+
+
+def test_find_cases_passes_over_localizers_and_phase_images_of_a_folder(tmp_path: Path) -> None:
+    names = ["sub-1_T1w", "sub-1_part-phase_T1w", "localizer_1", "sub-1_ce-gadolinium_T1w", "subject1_FLAIR"]
+    made(tmp_path / "in", *(f"{name}.nii.gz" for name in names))
+    found, refused = find_cases([tmp_path / "in"], ("T1w",), tmp_path / "dicom")
+    assert {name: list(scans) for name, scans in found.items()} == {"sub-1": ["T1w"]}
+    assert refused == []
+
+
+def test_find_cases_names_what_a_single_file_is(tmp_path: Path) -> None:
+    given = made(tmp_path, "sub-1_part-phase_T1w.nii.gz", "sub-2_ce-gadolinium_T1w.nii.gz", "scout_1.nii.gz")
+    found, _ = find_cases(given, ("T1w",), tmp_path / "dicom")
+    assert {modality for scans in found.values() for modality in scans} == {
+        "T1c",
+        "localizer or scout",
+        "the phase of the signal",
+    }
