@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braindino.errors import BraindinoError
+from braindino.files import describe_special_file
 
 SHOWN = 8  # reasons for blanks
 
@@ -123,5 +124,6 @@ def _refuse_to_overwrite(out: Path) -> None:
     """A file of that name that is no manifest is somebody's own table, perhaps the one that is read."""
     from braindino.datasets.manifest import is_manifest
 
-    if out.is_dir() or (out.exists() and out.stat().st_size and not is_manifest(out)):
+    is_other = out.exists() and (describe_special_file(out) or (out.stat().st_size and not is_manifest(out)))
+    if is_other:
         raise BraindinoError(f"{out}: is there and is no manifest; give another name with --out.")

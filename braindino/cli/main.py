@@ -85,7 +85,11 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code. Wrong input is told in a few lines without a traceback."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+        if arguments[:1] == ["index"] or arguments[:2] == ["--offline", "index"]:
+            import_module("braindino.datasets").list_only()  # the process ends with this verb
+    arguments = list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

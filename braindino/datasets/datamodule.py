@@ -3,16 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
-from braindino.datasets.cases import CaseDataset, case_table, collate
+from braindino.datasets.base import DataModule
 from braindino.datasets.cells import is_gap
-from braindino.datasets.loading import Loader, worker_options
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest
 from braindino.datasets.mask_checks import check_masks
 from braindino.datasets.masks import whole_labels
@@ -24,6 +21,9 @@ from braindino.scans.reading import Scan, ScanError, read_scan
 from braindino.scans.store import Store, fill
 from braindino.scans.store_paths import no_store
 
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
 MAX_REASONS = 4  # in a message
 
 
@@ -31,7 +31,7 @@ class DatasetError(BraindinoError):
     """A dataset that cannot be used as it was asked to be."""
 
 
-class ScanDataModule(LightningDataModule):
+class ScanDataModule(DataModule):
     """Index, prepare, split, load. A dataset is a subclass that fills the class attributes and `index`.
 
     A case is what a label belongs to: a subject's session with one scan per modality. After `setup`:
@@ -194,15 +194,15 @@ class ScanDataModule(LightningDataModule):
         found = manifest.table.drop_duplicates(list(IDENTITY))[self.target[0]].value_counts()
         return {name: int(found.get(name, 0)) for name in self.classes}
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> "DataLoader[Any]":
         """Training cases, shuffled."""
         return self._loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Any]:
+    def val_dataloader(self) -> "DataLoader[Any]":
         """Validation cases, in the order of `cases`."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> "DataLoader[Any]":
         """Test cases, in the order of `cases`."""
         return self._loader("test")
 
@@ -254,6 +254,8 @@ class ScanDataModule(LightningDataModule):
         return Store.create(self.store_path, self.contract or Preprocessing(), self.strip_cmd)
 
     def _make_cases(self, manifest: Manifest) -> tuple[pd.DataFrame, pd.DataFrame]:
+        from braindino.datasets.cases import case_table
+
         table = manifest.table
         absent = [column for column in self.target if column not in table]
         if absent:
@@ -320,7 +322,10 @@ class ScanDataModule(LightningDataModule):
         time, event = (cases[column] for column in self.target)
         return event.astype(int).astype(str) + "/" + bins(time, 3).astype(str)
 
-    def _loader(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
+    def _loader(self, split: str, shuffle: bool = False) -> "DataLoader[Any]":
+        from braindino.datasets.cases import CaseDataset, collate
+        from braindino.datasets.loading import Loader, worker_options
+
         chosen = self.cases[self.cases["split"] == split]
         dataset = CaseDataset(self.store, chosen, self.modalities, self.target, bool(self.classes))
         return Loader(

@@ -67,7 +67,7 @@ class Folder(ScanDataModule):
             else:
                 kept.append(found)
         if not kept:
-            raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM")
+            raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM", rows)
         people = people_of(kept, _subjects(kept, self.same_people))
         for found, subject in zip(kept, people, strict=True):
             session = _SESSION.search(str(found.inside))

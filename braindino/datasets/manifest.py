@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -193,6 +194,15 @@ class ManifestBuilder:
         where = describe_path(Path(_absolute(path))) if str(path) else ""
         # An id may be the name of a folder, and that need not be UTF-8.
         self._dropped.append((where, describe_path(Path(subject)) if subject else "", reason))
+
+    def reasons(self, start: str = "") -> str:
+        """Return why most files are dropped, for a message: the three commonest reasons with their counts.
+
+        Args:
+            start: only of reasons that start so; it is left away.
+        """
+        chosen = [reason.removeprefix(start) for _, _, reason in self._dropped if reason.startswith(start)]
+        return "; ".join(f"{count} x {reason}" for reason, count in Counter(chosen).most_common(3))
 
     def pass_over(self, path: Path) -> None:
         """Record a file that is no scan and that no dataset asks for."""

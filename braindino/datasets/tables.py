@@ -13,6 +13,7 @@ import pandas as pd
 from braindino.csv_text import restore_table
 from braindino.datasets.cells import is_missing, same_characters
 from braindino.errors import BraindinoError
+from braindino.files import describe_special_file
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
@@ -84,6 +85,8 @@ def decode_table(path: Path) -> str:
 
     UTF-16 without a mark is known by its zero bytes. Raises TableError for what is no text.
     """
+    if special := describe_special_file(path):
+        raise TableError(f"{path}: {special}; expected a table.")
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -144,6 +147,8 @@ def read_excel(path: Path, sheet: str | int = 0) -> pd.DataFrame:
         near = get_close_matches(sheet.lower(), [name.lower() for name in names], 1, 0.6)
         hint = f" Did you mean {names[[n.lower() for n in names].index(near[0])]!r}?" if near else ""
         raise TableError(f"{path}: no sheet {sheet!r}.{hint} There are {', '.join(map(repr, names))}.")
+    if special := describe_special_file(path):
+        raise TableError(f"{path}: {special}; expected a table.")
     if path.suffix.lower() == ".xls":
         return _read_xls(path, names.index(sheet) if isinstance(sheet, str) else sheet)
     try:

@@ -194,8 +194,9 @@ def find_volumes(
         else:
             rows.drop(series.source, "", f"DICOM: {series.reason}")
     if nothing and wanted:
+        reasons = rows.reasons("DICOM: ")
         raise LayoutError(
-            f"{root}: none of {len(wanted)} folders of DICOM gave a volume; see {dicom / TABLE}."
+            f"{root}: none of {len(wanted)} folders of DICOM gave a volume: {reasons}.\nSee {dicom / TABLE}."
         )
 
 
@@ -229,11 +230,14 @@ def _unusable_file(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else "no permission to read it"
 
 
-def nothing_found(root: Path, dataset: str, looked_for: str) -> LayoutError:
+def nothing_found(
+    root: Path, dataset: str, looked_for: str, rows: ManifestBuilder | None = None
+) -> LayoutError:
     """The error for a folder without a scan of the dataset: what was looked for, and what is there."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
     there = ", ".join(names[:6]) + (f", ... ({len(names)} entries)" if len(names) > 6 else "")
     return LayoutError(
         f"{root}: no scan of the dataset {dataset!r} here.\n"
         f"Looked for {looked_for}; found {there or 'an empty folder'}."
+        + (f"\nLeft out: {rows.reasons()}." if rows is not None and rows.reasons() else "")
     )

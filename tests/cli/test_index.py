@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from braindino.cli.index import index
 from braindino.cli.prepare import prepare
+from braindino.datasets import DATASETS
 from braindino.datasets.manifest import Manifest
 from braindino.datasets.synthetic.adni import write_adni
 from braindino.datasets.synthetic.files import save_nifti
@@ -76,7 +78,9 @@ def test_dicom_is_converted_beside_the_manifest(tmp_path: Path, monkeypatch: pyt
         assert manifest.dropped["reason"].tolist() == ["DICOM: no valid DICOM"]
     (root / "P3" / "T1.nii.gz").unlink()
     monkeypatch.setattr("braindino.datasets.walk.convert_series", lambda *_: [])
-    with pytest.raises(BraindinoError, match=r"none of 2 folders of DICOM gave a volume; see .*series\.csv"):
+    with pytest.raises(
+        BraindinoError, match=r"none of 2 folders of DICOM gave a volume: .*\nSee .*series\.csv"
+    ):
         index(root, "folder", out)
     save_nifti(root / "P3" / "T1.nii.gz", render(Head(1), shape=(8, 8, 8)))
     assert index(root, "folder", out, {"dicom": None}) == 0
@@ -127,3 +131,26 @@ def test_a_dicom_archive_of_adni_is_labelled_as_its_nifti(
         len(series) == len(after.table) + before.dropped["reason"].str.contains("preferred|diagnosis").sum()
     )
     assert prepare(out, tmp_path / "store", depth=4, size=8) == 0
+
+
+def test_index_as_a_command_imports_neither_torch_nor_lightning(tmp_path: Path) -> None:
+    """Both cost 4 s of processor and 800 MB, and listing files needs none of it."""
+    save_nifti(tmp_path / "in" / "p1" / "T1.nii.gz", render(Head(1), shape=(8, 8, 8)))
+    code = (
+        "import sys; from braindino.cli.main import main; "
+        f"sys.argv = ['braindino', 'index', {str(tmp_path / 'in')!r}, '--out', {str(tmp_path / 'm.csv')!r}]; "
+        "assert main() == 0; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "1 scans" in done.stdout
+    assert not {"torch", "lightning", "sklearn", "monai"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_every_dataset_can_be_listed_without_torch(name: str) -> None:
+    code = (
+        f"import sys; from braindino import datasets; datasets.list_only(); "
+        f"datasets.dataset_class({name!r}); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "lightning"} & set(done.stdout.split())
