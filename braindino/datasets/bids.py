@@ -35,6 +35,7 @@ class BIDS(ScanDataModule):
         suffixes: which scans to take, as BIDS calls them.
         derivatives: whether to take what lies in folders called `derivatives`.
         same_age: whether the age in `participants.tsv` is that of every session, not of the first only.
+        dataset: name of the dataset, which persons' keys begin with; the folder's by default.
         **options: see `ScanDataModule`.
     """
 
@@ -48,16 +49,19 @@ class BIDS(ScanDataModule):
         suffixes: tuple[str, ...] = tuple(SUFFIXES),
         derivatives: bool = False,
         same_age: bool = False,
+        dataset: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
+        self.dataset = dataset
         self.suffixes = suffixes
         self.derivatives = derivatives
         self.same_age = same_age
 
     def index(self, root: Path) -> Manifest:
         """Manifest of the scans under `root`."""
-        rows = ManifestBuilder(root.absolute().name or "bids")
+        whole = self.dataset or root.absolute().name or "bids"
+        rows = ManifestBuilder(whole, None if self.dataset else root)
         scans: list[tuple[Path, dict[str, str], str]] = []
         sessions: dict[tuple[Path, str], set[str]] = {}
         for path in find_scans(root, rows):
@@ -80,7 +84,8 @@ class BIDS(ScanDataModule):
             if top not in tables:
                 tables[top] = People(_described_folder(top, root), same_age=self.same_age, subjects=top)
             columns = tables[top].columns(subject, session, sorted(sessions[top, subject]))
-            dataset = "/".join(telling(top.relative_to(root.absolute()).parts)) or root.absolute().name
+            below = telling(top.relative_to(root.absolute()).parts)
+            dataset = "/".join([*([self.dataset] if self.dataset else []), *below]) or whole
             sequence, reason = bids_sequence(named, suffix) if suffix in SUFFIXES else (suffix, "")
             if reason:
                 columns[NOTE] = "; ".join(filter(None, [columns.get(NOTE, ""), f"modality: {reason}"]))

@@ -71,7 +71,8 @@ class Cohort(ScanDataModule):
         sheet: sheet of an Excel file that has several.
         sex_codes: what codes in the column of the sex mean, such as `{0: M, 1: F}`; words need none.
         modalities: sequences to use, in this order; by default all there are.
-        dataset: name of the dataset; the table's or folder's by default.
+        dataset: name of the dataset, which persons' keys begin with; the table's or folder's by default. Two
+            tables of one name need one each, or scans of both cannot be in one store.
         missing_files: `error`, or `drop` to leave rows out whose file is not there.
         **options: see `ScanDataModule`.
     """
@@ -141,7 +142,8 @@ class Cohort(ScanDataModule):
         """
         root = Path(root)
         if root.is_dir() and is_nnunet(root):
-            manifest = index_nnunet(root, self.dataset or root.absolute().name, self.columns.person)
+            name, origin = self.dataset or root.absolute().name, None if self.dataset else root
+            manifest = index_nnunet(root, name, self.columns.person, origin)
             manifest.table.index = pd.Index([f"{path}, line 1" for path in manifest.table["path"]])
             return self._settle(manifest, root)
         files = _tables(root)
@@ -157,7 +159,8 @@ class Cohort(ScanDataModule):
             tables.append(table.assign(split=part) if len(files) > 1 else table)
         # train_1.csv, train_5.csv, ... hold ever more of the same rows.
         rows = pd.concat(tables).drop_duplicates() if len(files) > 1 else tables[0]
-        return self._settle(scans_of_rows(rows, named, files[0].parent, self.columns), files[0])
+        origin = None if self.dataset else files[0] if len(files) == 1 else root
+        return self._settle(scans_of_rows(rows, named, files[0].parent, self.columns, origin), files[0])
 
     def _settle(self, manifest: Manifest, file: Path) -> Manifest:
         """Check the labels, drop rows without one, and know target, classes and modalities."""

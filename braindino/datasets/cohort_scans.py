@@ -71,14 +71,23 @@ class Columns:
     drop_missing: bool = False
 
 
-def scans_of_rows(rows: pd.DataFrame, dataset: str, folder: Path, options: Columns) -> Manifest:
+def scans_of_rows(
+    rows: pd.DataFrame, dataset: str, folder: Path, options: Columns, origin: Path | None = None
+) -> Manifest:
     """Manifest of the scans that the rows (as `read_own_table` gives them) name, each with its row's place.
+
+    Args:
+        rows: of the table.
+        dataset: its name, for rows that have none of their own.
+        folder: that paths are relative to.
+        options: how the columns are to be understood.
+        origin: see `ManifestBuilder`.
 
     Raises:
         TableError: a column, a path or an id is wrong; names file, line, column and remedy.
     """
     table = _Rows(rows, dataset, folder, options)
-    out = ManifestBuilder(dataset)
+    out = ManifestBuilder(dataset, None if table.own["dataset"] else origin)
     missing: list[tuple[str, Path, str]] = []
     bar = tqdm(table.scans(), "looking for scans", len(rows), unit=" rows", disable=None)  # none in a log
     for where, row, found in bar:

@@ -27,8 +27,8 @@ class Folder(ScanDataModule):
     is one, with the folders that it lies in (`siteA/sub-01` is not `siteB/sub-01`); else the topmost folder;
     else the file's own name. Folders called `images`, `train`, `raw`, `ses-1` or the like tell no person, nor
     do those that everything lies in. Where people are named otherwise, edit the manifest's column `group`.
-    Two folders of one name are one dataset: who is called alike in both counts as one person, so that no
-    split can part two scans that may be of one.
+    Scans of two folders of one name cannot be in one store, if people of both are called alike, before the
+    option `dataset` says whether they are the same.
 
     Args:
         root: the folder, or a manifest.
@@ -37,6 +37,7 @@ class Folder(ScanDataModule):
         dicom: folder that DICOM series are converted into by dcm2niix, with `series.csv`, which tells what
             came from where; without it they are left out.
         same_people: whether a BIDS subject is one person in whatever folders it lies.
+        dataset: name of the dataset, which persons' keys begin with; the folder's by default.
         **options: see `ScanDataModule`.
     """
 
@@ -50,15 +51,18 @@ class Folder(ScanDataModule):
         derivatives: bool = False,
         dicom: Path | str | None = None,
         same_people: bool = False,
+        dataset: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
+        self.dataset = dataset
         self.dicom = None if dicom is None else Path(dicom).absolute()
         self.derivatives, self.same_people = derivatives, same_people
 
     def index(self, root: Path) -> Manifest:
         """Manifest of the scans under `root`."""
-        rows = ManifestBuilder(root.absolute().name or "folder")
+        name, origin = self.dataset or root.absolute().name or "folder", None if self.dataset else root
+        rows = ManifestBuilder(name, origin)
         kept: list[Found] = []
         for found in find_volumes(root, rows, self.dicom):
             reason = self._unwanted(found)

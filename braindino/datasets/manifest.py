@@ -17,6 +17,7 @@ from braindino.datasets.cells import is_age, parse_age, parse_sex
 from braindino.datasets.cells import is_missing as is_missing
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, describe_special_file
+from braindino.scans.origins import ORIGIN
 
 COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site", "sex", "age")
 MASK = "mask"  # the modality of a mask: a label, never prepared as an image
@@ -88,7 +89,7 @@ class Manifest:
     @property
     def label_columns(self) -> list[str]:
         """Names of the columns after the standard ones."""
-        return [column for column in self.table.columns if column not in COLUMNS]
+        return [column for column in self.table.columns if column not in (*COLUMNS, ORIGIN)]
 
     def without(self, reasons: Sequence[str]) -> "Manifest":
         """The same less the rows that have a reason (one text per row of `table`); these join `dropped`."""
@@ -132,6 +133,8 @@ class Manifest:
         paths = table["path"].map(lambda path: os.path.normpath(base / path))
         _refuse(csv, table, "path", paths.duplicated(), "appears in an earlier row too; one row per scan")
         table = table.assign(path=paths, sex=sex, age=age)
+        if ORIGIN in table:
+            table[ORIGIN] = table[ORIGIN].map(lambda path: os.path.normpath(base / path) if path else "")
         for column in table.columns.difference(list(COLUMNS)):
             table[column] = _numbers_if_all_are(table[column])
         beside = _dropped_file(csv)
@@ -150,15 +153,25 @@ class Manifest:
         left_out = pd.concat([self.dropped, others], ignore_index=True) if len(others) else self.dropped
         for target, table in ((csv, self.table), (_dropped_file(csv), left_out)):
             paths = table["path"].map(lambda path: _relative(path, base) if path else "")
+            table = table.assign(path=paths)
+            if ORIGIN in table:
+                table[ORIGIN] = table[ORIGIN].map(lambda path: _relative(path, base) if path else "")
             with atomic_write(target) as file:
-                file.write(csv_text(table.assign(path=paths)))
+                file.write(csv_text(table))
 
 
 class ManifestBuilder:
     """Collects what an `index` finds: scans kept, scans dropped with a reason."""
 
-    def __init__(self, dataset: str) -> None:
+    def __init__(self, dataset: str, origin: Path | None = None) -> None:
+        """Nothing is kept yet.
+
+        Args:
+            dataset: its name.
+            origin: the table or folder whose own name this is, because the user gave none.
+        """
         self.dataset = dataset
+        self._origin = {} if origin is None else {ORIGIN: _absolute(origin)}
         self._kept: list[dict[str, Any]] = []
         self._dropped: list[tuple[str, str, str]] = []
         self._passed_over: list[str] = []
@@ -180,7 +193,7 @@ class ManifestBuilder:
             self.drop(path, subject, "file name is not valid UTF-8")
             return
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"age": math.nan}
-        row |= {"dataset": self.dataset, "subject": subject, "modality": modality} | columns
+        row |= {"dataset": self.dataset, "subject": subject, "modality": modality} | columns | self._origin
         row |= {"path": _absolute(path), "group": group or f"{self.dataset}:{subject}"}
         row["sex"], no_sex = parse_sex(row["sex"], DOCUMENTED_SEX)
         row["age"], no_age = _years(path, subject, row["age"])

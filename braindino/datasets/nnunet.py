@@ -18,7 +18,7 @@ def is_nnunet(root: Path) -> bool:
     return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
 
 
-def index_nnunet(root: Path, dataset: str, person: str | None = None) -> Manifest:
+def index_nnunet(root: Path, dataset: str, person: str | None = None, origin: Path | None = None) -> Manifest:
     """One row per channel of a case, named as dataset.json names the channel, and one per mask.
 
     Files without a channel number (Medical Segmentation Decathlon) are channel 0. The column `split` says
@@ -29,6 +29,7 @@ def index_nnunet(root: Path, dataset: str, person: str | None = None) -> Manifes
         dataset: its name.
         person: regular expression that finds the person in the name of a case. Without it the person is the
             subject of a BIDS name (`sub-01_ses-2`), the number of a BraTS name, else the case itself.
+        origin: see `ManifestBuilder`.
 
     Raises:
         LayoutError: dataset.json cannot be read or names no channels, a channel it does not name, no scan, or
@@ -37,7 +38,7 @@ def index_nnunet(root: Path, dataset: str, person: str | None = None) -> Manifes
     described = _read(root / "dataset.json")
     ending = str(described.get("file_ending", ".nii.gz"))
     channels = _channels(root / "dataset.json", described)
-    rows = ManifestBuilder(dataset)
+    rows = ManifestBuilder(dataset, origin)
     found = False
     for images, (labels, part) in _PARTS.items():
         for path in _files(root / images, ending):

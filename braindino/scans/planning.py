@@ -46,7 +46,7 @@ def plan_fill(store: "Store", tasks: Sequence[Task], retry_rejects: bool, max_vo
         elif store.history.is_unchanged(record) and store.layout.holds(record["key"], record["depth"]):
             plan.present += 1
             changes: Record = {**task.identity, **signature(task.path)._asdict()}
-            if any(record.get(name) != value for name, value in changes.items()):
+            if any(record.get(name, "") != value for name, value in changes.items()):
                 plan.amendments.append((record, changes))
         else:
             plan.todo.append(task)

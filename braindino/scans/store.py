@@ -23,6 +23,7 @@ from braindino.files import (
 from braindino.scans.geometry import Geometry
 from braindino.scans.layout import ARRAY_HEADER, StoreLayout
 from braindino.scans.ledger import Record, ledger_stamp
+from braindino.scans.origins import ORIGIN, refuse_one_name_for_two
 from braindino.scans.planning import plan_fill, record_amendments
 from braindino.scans.pool import prepare_all
 from braindino.scans.preprocessing import Preprocessing
@@ -313,8 +314,8 @@ def fill(
         max_voxels: scans of more voxels are rejected.
 
     Raises:
-        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`), or
-            it is read-only and lacks some of the scans.
+        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`), it
+            is read-only and lacks some of the scans, or people of two tables of one name would become one.
         OSError: the disk is full.
     """
     if not 0 <= shard[0] < shard[1]:
@@ -323,7 +324,9 @@ def fill(
         raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
     store.refresh()
     store.layout.remove_leftovers()
-    plan = plan_fill(store, _tasks(rows)[shard[0] :: shard[1]], retry_rejects, max_voxels)
+    tasks = _tasks(rows)
+    refuse_one_name_for_two(tasks, store.records)
+    plan = plan_fill(store, tasks[shard[0] :: shard[1]], retry_rejects, max_voxels)
     options = WorkerOptions(lag=store.history.lag, max_voxels=max_voxels)
     record_amendments(store, plan, options)
     prepared, rejected = 0, len(plan.rejected)
@@ -348,10 +351,11 @@ def _tasks(rows: pd.DataFrame) -> list[Task]:
     """Absolute path and identity of each distinct file, in the order of the rows."""
     if "path" not in rows.columns:
         raise BraindinoError(f"rows to prepare need a column `path`; there are {', '.join(rows.columns)}")
-    given = {name: rows[name] if name in rows.columns else [""] * len(rows) for name in IDENTITY}
+    names = (*IDENTITY, ORIGIN)
+    given = {name: rows[name] if name in rows.columns else [""] * len(rows) for name in names}
     tasks: dict[str, dict[str, str]] = {}
     for path, *values in zip(rows["path"], *given.values(), strict=True):
-        identity = {n: "" if pd.isna(v) else str(v) for n, v in zip(IDENTITY, values, strict=True)}
+        identity = {n: "" if pd.isna(v) else str(v) for n, v in zip(names, values, strict=True)}
         tasks.setdefault(absolute(path), identity)
     return [Task(path, identity) for path, identity in tasks.items()]
 

@@ -12,9 +12,13 @@ import pytest
 
 from braindino.datasets import SliceDataModule
 from braindino.datasets.audit import audit, contents_of
+from braindino.datasets.bids import BIDS
 from braindino.datasets.cohort import Cohort
+from braindino.datasets.folder import Folder
+from braindino.datasets.manifest import Manifest
 from braindino.datasets.recording import record_seen, trained_on
 from braindino.errors import BraindinoError
+from braindino.scans import origins
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.seen import Seen
 from braindino.scans.store import Store, fill
@@ -46,7 +50,7 @@ def cohort(folder: Path, name: str, scans: Path, numbers: list[int], prefix: str
             shutil.copy(scans / f"{number}.nii", folder / file)
         lines.append(f"{prefix}{number},{file},{number % 2}")
     (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    data = Cohort(folder / f"{name}.csv", folder / "store", fractions=(0.4, 0.2, 0.4))
+    data = Cohort(folder / f"{name}.csv", folder / "store", fractions=(0.4, 0.2, 0.4), prepare=True)
     data.use_contract(CONTRACT)
     data.prepare_data()
     data.setup()
@@ -183,3 +187,69 @@ def test_data_that_list_nobody_are_a_gap() -> None:
     checkpoint: dict[str, Any] = {"pretraining_people": ["b:1"]}  # of a callback
     record_seen(checkpoint, Run(Own()), Seen(frozenset({"c:1"})), None)
     assert checkpoint["pretraining_people"] == ["a:1", "b:1", "c:1"]
+
+
+# -------------------------------------------------------------------------- two tables or folders of a name
+
+
+def two_sites(folder: Path, scans: Path, **options: Any) -> list[pd.DataFrame]:
+    """Manifests, written and read, of `siteA/patients.csv` and `siteB/patients.csv`: ids 0 to 4 in both."""
+    tables = []
+    for site, first in (("siteA", 0), ("siteB", 5)):
+        lines = ["id,path,label", *(f"{i},{scans / f'{first + i}.nii'},{i % 2}" for i in range(5))]
+        (folder / site).mkdir(exist_ok=True)
+        (folder / site / "patients.csv").write_text("\n".join(lines) + "\n")
+        given = {name: value.format(site=site) for name, value in options.items()}
+        Cohort(folder / site / "patients.csv", **given).manifest.write(folder / f"{site}.csv")
+        tables.append(Manifest.read(folder / f"{site}.csv").table)
+    return tables
+
+
+def test_two_tables_of_one_name_are_not_melted(scans: Path, tmp_path: Path) -> None:
+    one, two = two_sites(tmp_path, scans)
+    assert one["indexed_from"].tolist() == [str(tmp_path / "siteA" / "patients.csv")] * 5
+    store = Store.create(tmp_path / "s", CONTRACT)
+    fill(store, one, progress=False)
+    fill(store, one, progress=False)  # the same table again
+    told = r"siteA/patients\.csv are both taken for the dataset 'patients'.*5 people .*'patients:0'"
+    with pytest.raises(BraindinoError, match=f"(?s){told}") as caught:
+        fill(store, two, progress=False)
+    assert "--options.dataset NAME" in str(caught.value)
+    assert len(store.index()) == 5
+    with pytest.raises(BraindinoError, match="are both taken for the dataset"):
+        fill(Store.create(tmp_path / "t", CONTRACT), pd.concat([one, two]), progress=False)
+    # a table that was moved is no other table
+    shutil.copytree(tmp_path / "siteA", tmp_path / "moved")
+    again = Cohort(tmp_path / "moved" / "patients.csv").manifest.table
+    shutil.rmtree(tmp_path / "siteA")
+    origins._real.cache_clear()
+    fill(store, again, progress=False)
+
+
+@pytest.mark.parametrize(("name", "people"), [("{site}", 10), ("patients", 5)])
+def test_dataset_option_says_whether_people_are_the_same(
+    scans: Path, tmp_path: Path, name: str, people: int
+) -> None:
+    one, two = two_sites(tmp_path, scans, dataset=name)
+    assert "indexed_from" not in one
+    store = Store.create(tmp_path / "s", CONTRACT)
+    fill(store, one, progress=False)
+    fill(store, two, progress=False)
+    assert store.index()["group"].nunique() == people
+
+
+@pytest.mark.parametrize("reader", [BIDS, Folder])
+def test_two_folders_of_one_name_are_not_melted(
+    scans: Path, tmp_path: Path, reader: type[BIDS] | type[Folder]
+) -> None:
+    for site, first in (("siteA", 0), ("siteB", 5)):
+        for i in range(3):
+            anat = tmp_path / site / "study" / f"sub-0{i}" / "anat"
+            anat.mkdir(parents=True)
+            shutil.copy(scans / f"{first + i}.nii", anat / f"sub-0{i}_T1w.nii")
+    store = Store.create(tmp_path / "s", CONTRACT)
+    fill(store, reader(tmp_path / "siteA" / "study").manifest.table, progress=False)
+    with pytest.raises(BraindinoError, match="are both taken for the dataset 'study'"):
+        fill(store, reader(tmp_path / "siteB" / "study").manifest.table, progress=False)
+    fill(store, reader(tmp_path / "siteB" / "study", dataset="B").manifest.table, progress=False)
+    assert store.index()["group"].nunique() == 6
