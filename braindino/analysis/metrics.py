@@ -28,11 +28,12 @@ def classification_metrics(
 
     Returns:
         name -> (R,): `auroc` (macro one-vs-rest), `balanced_accuracy`, `accuracy`, `f1` (macro), `brier`,
-        `ece`, `sensitivity_<class>`, `specificity_<class>`. Where a metric is undefined the value is NaN. A
-        class without a case is left out of the macro averages; `f1` counts it, as scikit-learn does, once it
-        is predicted. `brier` is the mean squared distance of the probabilities from the truth, summed over
-        classes, halved for two classes (Brier 1950 and the usual binary form). `ece` has 15 equal bins of
-        the highest probability (Guo et al. 2017, eq. 3).
+        `ece`, `sensitivity_<class>`, `specificity_<class>`, `f1_<class>` (of two classes the second has the
+        binary F1). Where a metric is undefined the value is NaN. A class without a case is left out of the
+        macro averages; `f1` counts it, as scikit-learn does, once it is predicted. `brier` is the mean
+        squared distance of the probabilities from the truth, summed over classes, halved for two classes
+        (Brier 1950 and the usual binary form). `ece` has 15 equal bins of the highest probability (Guo et al.
+        2017, eq. 3).
     """
     truth = np.asarray(target, dtype=np.int64)
     scores = np.asarray(probabilities, dtype=np.float64)
@@ -51,19 +52,21 @@ def classification_metrics(
     sensitivity = ratio(hits, actual)
     specificity = ratio(total - actual - predicted + hits, total - actual)
 
+    f1 = ratio(2 * hits, actual + predicted)
     onehot = np.eye(count)[truth]
     distance = ((scores - onehot) ** 2).sum(axis=1) * (0.5 if count == 2 else 1.0)
     metrics = {
         "auroc": _macro_auroc(onehot, scores, weight),
         "balanced_accuracy": nanmean(sensitivity),
         "accuracy": ratio(hits.sum(axis=1), total[:, 0]),
-        "f1": nanmean(ratio(2 * hits, actual + predicted)),
+        "f1": nanmean(f1),
         "brier": ratio(weight @ distance, total[:, 0]),
         "ece": _calibration_error(truth == chosen, scores.max(axis=1), weight),
     }
     for index, name in enumerate(classes):
         metrics[f"sensitivity_{name}"] = sensitivity[:, index]
         metrics[f"specificity_{name}"] = specificity[:, index]
+        metrics[f"f1_{name}"] = f1[:, index]
     return metrics
 
 

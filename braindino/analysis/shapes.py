@@ -24,6 +24,7 @@ class Estimates(TypedDict):
     resamples: int
     redrawn: int
     metrics: dict[str, Numbers]
+    undefined: NotRequired[dict[str, str]]
 
 
 class LogRank(TypedDict):
@@ -55,6 +56,7 @@ class KaplanMeier(TypedDict):
 
     ticks: list[float]
     logrank: LogRank | None
+    logrank_undefined: NotRequired[str]
     groups: RiskGroups
 
 
@@ -93,14 +95,16 @@ class Subgroup(TypedDict):
     people: int
     too_small: bool
     metrics: dict[str, Numbers] | None
+    undefined: NotRequired[dict[str, str]]
 
 
 class Corrected(TypedDict):
     """Brain age without its bias towards the mean."""
 
-    slope: list[float]
-    intercept: list[float]
-    metrics: dict[str, Numbers]
+    slope: list[float | None]
+    intercept: list[float | None]
+    metrics: dict[str, Numbers] | None
+    undefined: NotRequired[str]
 
 
 class SummaryLine(TypedDict):
@@ -204,6 +208,9 @@ class Results(TypedDict):
 
     task: Literal["classification", "regression", "survival", "segmentation"]
     target: list[str]
+    unit: NotRequired[str]
+    failed: NotRequired[list[str]]
+    baselines_failed: NotRequired[dict[str, str]]
     classes: list[str]
     encoder: Named
     selection: str

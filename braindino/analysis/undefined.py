@@ -42,6 +42,8 @@ def _of_classes(name: str, table: pd.DataFrame, train: pd.DataFrame | None) -> s
     metric, _, label = name.partition("_")
     if metric == "sensitivity":
         return f"no case is {label}" if label not in present else ""
+    if metric == "f1":
+        return f"no case is or is taken for {label}"
     return f"all cases are {present[0]}" if len(present) == 1 else ""
 
 

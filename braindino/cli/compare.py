@@ -2,11 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 MOST_REASONS = 3  # why nothing can be compared, in one message
@@ -45,6 +47,7 @@ def compare(
     from braindino.analysis.comparison import compare_sides
     from braindino.analysis.notes import leakage_of
     from braindino.analysis.runs import sides_of
+    from braindino.analysis.twins import results_of, twin_rows, twin_text
     from braindino.cli.dividing import divided
 
     for name, value in (("resamples", resamples), ("jobs", jobs)):
@@ -65,21 +68,31 @@ def compare(
             divide=partial(divided, jobs=jobs, unit="comparison"),
             stand_ins=True,
         )
+        twins, results = twin_rows(sides), results_of(sides)
         if table.empty:
             raise ValueError("; ".join(line.rstrip(".") for line in said[:MOST_REASONS]))
         leaks = leakage_of(sides)
     except ValueError as error:
         raise BraindinoError(f"compare: {error}.") from None
-    print("\n".join([*text(table, said), *leaks]))
+    print("\n".join([*text(table, said, results), *leaks, *twin_text(twins)]))
     if out is not None:
         paths = {name: {task: str(run.path) for task, run in found.items()} for name, found in sides.items()}
-        about = {"models": paths, "resamples": resamples, "seed": seed, "left_out": said, "leakage": leaks}
-        _write(out, table, about)
+        about: dict[str, object] = {"models": paths, "resamples": resamples, "seed": seed}
+        _write(out, table, about | {"left_out": said, "leakage": leaks, "untrained": twins})
     return 0
 
 
-def text(table: "pd.DataFrame", said: list[str]) -> list[str]:
-    """For a person: a block per pair of models, a line per metric and test, then what was left out."""
+def text(
+    table: "pd.DataFrame", said: list[str], results: "Mapping[str, Mapping[str, Any]] | None" = None
+) -> list[str]:
+    """Return a block per pair of models, a line per metric and test, then what was left out.
+
+    Args:
+        table: of `compare_sides`.
+        said: sentences about what was left out.
+        results: task -> a run's results, whose unit belongs to the metrics.
+    """
+    from braindino.analysis.headlines import heading
     from braindino.analysis.text import aligned, interval, number, p_value
 
     lines: list[str] = []
@@ -94,7 +107,8 @@ def text(table: "pd.DataFrame", said: list[str]) -> list[str]:
             numbers = {"value": row["difference"], "low": row["low"], "high": row["high"]}
             cells.append(
                 [
-                    *(str(row["task"]), f"{row['fraction']:.0%}", who, str(row["metric"])),
+                    *(str(row["task"]), f"{row['fraction']:.0%}", who),
+                    heading(str(row["metric"]), (results or {}).get(str(row["task"]), {})),
                     *(number(row["value_first"]), number(row["value_second"]), interval(numbers)),
                     *(str(row["test"]), p_value(row["p"]), p_value(row["p_holm"])),
                 ]

@@ -23,7 +23,7 @@ from braindino.probing.cases import ProbeCases
 from braindino.probing.closed_form import ClosedForm, parameters_free
 from braindino.probing.data import Batch, CaseData
 from braindino.probing.module import FrozenProbeModule
-from braindino.probing.protocol import Protocol
+from braindino.probing.protocol import MAX_EPOCHS, PATIENCE, Protocol
 from braindino.probing.segmentation.evaluation import measure_cases
 from braindino.probing.segmentation.examples import keep_examples
 from braindino.probing.segmentation.slices import CaseSlices
@@ -166,7 +166,7 @@ def train_cell(
     best = BestEpoch(
         "loss" if protocol.select_by == "loss" else module.head.metric,
         "min" if protocol.select_by == "loss" else module.head.mode,
-        protocol.patience,
+        protocol.patience or PATIENCE,
     )
     in_loop = data.encoder is not None
     steps = module.step_size(len(labelled))
@@ -179,7 +179,9 @@ def train_cell(
         batches = data.loader(labelled, steps, shuffle=cell.seed)
         unfinished = Unfinished(cell.folder, batches)
         callbacks = [best, unfinished]
-        trainer = make_trainer(max_epochs=protocol.max_epochs, callbacks=callbacks, **precision, **QUIET)
+        trainer = make_trainer(
+            max_epochs=protocol.max_epochs or MAX_EPOCHS, callbacks=callbacks, **precision, **QUIET
+        )
         trainer.fit(
             module,
             batches,

@@ -31,7 +31,7 @@ class DaysHead(RegressionHead):
 
     def build(self, width: int, train_target: Tensor, classes: Sequence[str]) -> None:
         """LayerNorm, Linear, GELU, Linear to one number, in units of log1p(days)."""
-        self.layers = mlp(width, 1)
+        self.layers = mlp(width, 1, self.dropout)
         self.register_buffer("mean", torch.log1p(train_target).mean())
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Heads: from a pooled vector to a prediction, with their loss, metrics and rows of predictions.csv."""
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,13 +20,15 @@ from braindino.errors import BraindinoError
 class Recipe:
     """How AdamW trains a head, unless the user says otherwise; the defaults are Adam of BrainDINO's code.
 
-    decay: whether the learning rate falls linearly to 0 over all epochs.
+    decay: whether the learning rate falls linearly to 0 over all epochs. coupled: Adam, whose weight decay is
+    part of the gradient, instead of AdamW.
     """
 
     lr: float = 1e-4
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     decay: bool = False
+    coupled: bool = False
 
 
 class Head(nn.Module, ABC):
@@ -38,6 +41,7 @@ class Head(nn.Module, ABC):
         batch_size: cases (of a dense head, slices) per step that suit the loss; None for all of them.
         dense: whether it sees maps of slices (B, width, H, W) instead of a vector per case (B, width).
         recipe: how it is trained.
+        dropout: share of features that is left out after the norm and after GELU, in training.
         unit: of what it predicts; "" where the target's name tells it, or it has none.
     """
 
@@ -48,6 +52,7 @@ class Head(nn.Module, ABC):
     dense = False
     recipe = Recipe()
     unit = ""
+    dropout = 0.0
     layers: nn.Module
 
     @abstractmethod
@@ -126,7 +131,7 @@ class ClassificationHead(Head):
     def build(self, width: int, train_target: Tensor, classes: Sequence[str]) -> None:
         """LayerNorm, Linear, GELU, Linear to one logit per class (BrainDINO, Methods)."""
         self.classes = tuple(classes)
-        self.layers = mlp(width, len(classes))
+        self.layers = mlp(width, len(classes), self.dropout)
         weight = None
         if self.class_weights == "balanced":
             counts = torch.bincount(train_target, minlength=len(classes)).clamp(min=1)
@@ -178,7 +183,7 @@ class RegressionHead(Head):
 
     def build(self, width: int, train_target: Tensor, classes: Sequence[str]) -> None:
         """LayerNorm, Linear, GELU, Linear to one number, in units of the training part's deviation."""
-        self.layers = mlp(width, 1)
+        self.layers = mlp(width, 1, self.dropout)
         spread = train_target.std(correction=0)
         self.register_buffer("mean", train_target.mean())
         self.register_buffer("spread", spread if spread > 0 else torch.ones_like(spread))
@@ -203,9 +208,20 @@ class RegressionHead(Head):
         return (values * self.spread.cpu() + self.mean.cpu()).numpy()
 
 
-def mlp(width: int, outputs: int) -> nn.Module:
-    """The head of BrainDINO: LayerNorm -> Linear -> GELU -> Linear."""
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, outputs))
+def mlp(width: int, outputs: int, dropout: float = 0.0) -> nn.Module:
+    """The head of BrainDINO: LayerNorm -> Linear -> GELU -> Linear, with dropout after the norm and GELU.
+
+    Parameters are called alike with and without dropout.
+    """
+    layers: list[tuple[str, nn.Module]] = [
+        ("0", nn.LayerNorm(width)),
+        ("drop_features", nn.Dropout(dropout)),
+        ("1", nn.Linear(width, width)),
+        ("2", nn.GELU()),
+        ("drop_hidden", nn.Dropout(dropout)),
+        ("3", nn.Linear(width, outputs)),
+    ]
+    return nn.Sequential(OrderedDict(layer for layer in layers if dropout or layer[0].isdigit()))
 
 
 def classification_rows(

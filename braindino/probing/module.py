@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.probing.augmentation import Augmentation
 from braindino.probing.closed_form import ClosedForm
 from braindino.probing.data import Batch, CaseData, running_moments
+from braindino.probing.depth import drop_paths
 from braindino.probing.heads import Head, Recipe
 from braindino.probing.in_loop import encode_cases
 from braindino.probing.pooling import MeanPooling, Pooling
@@ -34,9 +35,9 @@ class FrozenProbeModule(LightningModule):
         pooling: from slices to one vector per case; the mean over slices and modalities if omitted.
             Segmentation has none: it decodes patch tokens.
         standardise: subtract the mean of each feature over the labelled training cases and divide by its
-            deviation, before whatever is trained. The features of an untrained or little trained encoder
-            differ between scans by a millionth of their size: without this a head sees nothing in them.
-            False is the paper's probe.
+            deviation, before whatever is trained; true if omitted, false in the paper's recipe
+            (`probe.recipe`). The features of an untrained or little trained encoder differ between scans by a
+            millionth of their size: without this a head sees nothing in them.
         lr: learning rate of AdamW; the head's own if omitted: 1e-4 (BrainDINO's released code), for
             survival 1e-3, for segmentation 3e-4.
         weight_decay: decoupled weight decay; the head's own if omitted: 0, which makes the optimiser plain
@@ -61,7 +62,7 @@ class FrozenProbeModule(LightningModule):
         encoder: str,
         head: Head,
         pooling: Pooling | None = None,
-        standardise: bool = True,
+        standardise: bool | None = None,
         lr: float | None = None,
         weight_decay: float | None = None,
         batch_size: int | None = None,
@@ -84,6 +85,8 @@ class FrozenProbeModule(LightningModule):
         self.unfreeze = unfreeze
         self.encoder_lr = encoder_lr
         self.augment = augment
+        self.drop_path = 0.0  # stochastic depth of a frozen encoder in the loop, while the head is trained
+        self._drops: tuple[nn.Module, ...] = ()
         self._frozen: tuple[Encoder, ...] = ()  # in a tuple: neither moved, saved nor trained with the probe
         self._losses: list[Tensor] = []
         self._trained = 0
@@ -98,6 +101,11 @@ class FrozenProbeModule(LightningModule):
             lr=own.lr if self.lr is None else self.lr,
             weight_decay=own.weight_decay if self.weight_decay is None else self.weight_decay,
         )
+
+    @property
+    def standardises(self) -> bool:
+        """Whether features are standardised; they are if the user and the recipe leave it open."""
+        return self.standardise is not False
 
     @property
     def network(self) -> Encoder | None:
@@ -117,7 +125,7 @@ class FrozenProbeModule(LightningModule):
         if data.encoder is not None:
             self.attach(data.encoder)
         width = self.pooling.build(**data.shape)
-        if self.standardise:
+        if self.standardises:
             with torch.no_grad():
                 mean, spread = running_moments(self._seen(batch) for batch in data.sample(labelled))
             self.register_buffer("mean", mean)
@@ -129,6 +137,9 @@ class FrozenProbeModule(LightningModule):
         if self.unfreeze:
             self.trained = copy.deepcopy(encoder).requires_grad_(True).train()
         else:
+            if self.drop_path:
+                encoder = copy.deepcopy(encoder)
+                self._drops = tuple(drop_paths(encoder, self.drop_path))
             self._frozen = (encoder.freeze(),)
 
     def restore(self, kept: Mapping[str, Any], classes: Sequence[str], encoder: Encoder) -> None:
@@ -140,7 +151,7 @@ class FrozenProbeModule(LightningModule):
         state = kept["state"]
         if kept["in_loop"]:
             self.attach(encoder)
-        if self.standardise:
+        if self.standardises:
             self.register_buffer("mean", torch.empty_like(state["mean"]))
             self.register_buffer("spread", torch.empty_like(state["spread"]))
         width = self.pooling.build(**kept["shape"])
@@ -160,7 +171,7 @@ class FrozenProbeModule(LightningModule):
 
     def pooled(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, M, D, dim) and the mask (B, M, D) -> (B, width), what the head is given."""
-        if self.standardise:
+        if self.standardises:
             features = (features - self.mean) / self.spread
         return self.pooling(features, mask)
 
@@ -171,7 +182,7 @@ class FrozenProbeModule(LightningModule):
         batch = batch if "images" in batch else self._with_images(batch)
         if isinstance(self.pooling, PatchDecoder):
             tokens = self._tokens(batch)
-            if self.standardise:
+            if self.standardises:
                 tokens = (tokens - self.mean[:, None, None]) / self.spread[:, None, None]
             images = batch["images"]
             return self.head(self.pooling(tokens, (images.shape[-2], images.shape[-1])))
@@ -186,7 +197,11 @@ class FrozenProbeModule(LightningModule):
                 labels = batch["target"] if self.head.dense else None
                 images, labels = augment(batch["images"], labels)
                 batch = {**batch, "images": images, "target": batch["target"] if labels is None else labels}
+        for drop in self._drops:
+            drop.train()
         loss = self.head.loss(self.answer(batch), batch["target"])
+        for drop in self._drops:
+            drop.eval()
         self._losses.append(loss.detach() * len(batch["target"]))
         self._trained += len(batch["target"])
         return loss
@@ -215,15 +230,14 @@ class FrozenProbeModule(LightningModule):
             self.log(f"val/{name}", torch.tensor(value, dtype=torch.float32))
 
     def configure_optimizers(self) -> Any:
-        """AdamW, which without weight decay is Adam; a trained encoder at its own rate."""
+        """AdamW, which without weight decay is Adam, or Adam; a trained encoder at its own rate."""
         recipe = self.recipe
         probe = [value for name, value in self.named_parameters() if not name.startswith("trained.")]
         groups: list[dict[str, Any]] = [{"params": probe}]
         if self.unfreeze:
             groups.append({"params": list(self.trained.parameters()), "lr": self.encoder_lr})
-        optimiser = torch.optim.AdamW(
-            groups, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay
-        )
+        kind = torch.optim.Adam if recipe.coupled else torch.optim.AdamW
+        optimiser = kind(groups, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
         if not recipe.decay:
             return optimiser
         steps = int(self.trainer.estimated_stepping_batches)

@@ -8,6 +8,8 @@ from braindino.encoders.feature_cache import Precision
 from braindino.errors import BraindinoError
 from braindino.probing.cases import Missing
 
+MAX_EPOCHS, PATIENCE = 100, 10  # BrainDINO's logs
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -16,8 +18,12 @@ class Protocol:
     Args:
         seeds: each gives another initialisation, order of batches and choice of labelled people.
         fractions: of the training people; for one seed the smaller lies inside the larger.
-        max_epochs: at most.
-        patience: epochs without improvement on validation after which training stops.
+        recipe: "default", or "paper": no standardising of features, and optimiser, weight decay, batch size,
+            epochs, patience and dropout of BrainDINO's released code (docs/method.md, "Probes"). What is set
+            besides it (`model.lr`, `max_epochs`, ...) stays as set.
+        max_epochs: at most; 100 if omitted, 8 in the paper's recipe (survival 100).
+        patience: epochs without improvement on validation after which training stops; 10 if omitted, 4 in
+            the paper's recipe (survival 20).
         select_by: "metric" (the head's own, e.g. the AUROC; ties go to the lower loss) or "loss".
         selection: the part by which the epoch is chosen. "test" is the way of BrainDINO's released code, for
             comparison with its figures only: such results are too good, and are marked.
@@ -36,8 +42,9 @@ class Protocol:
 
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     fractions: list[float] = field(default_factory=lambda: [1.0])
-    max_epochs: int = 100
-    patience: int = 10
+    recipe: Literal["default", "paper"] = "default"
+    max_epochs: int | None = None
+    patience: int | None = None
     select_by: Literal["metric", "loss"] = "metric"
     selection: Literal["validation", "test"] = "validation"
     resamples: int = 1000
@@ -56,7 +63,8 @@ class Protocol:
         if len(set(self.fractions)) < len(self.fractions):
             raise BraindinoError(f"probe.fractions {self.fractions}: each once.")
         for name in ("max_epochs", "patience", "extraction_batch"):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise BraindinoError(f"probe.{name} {getattr(self, name)}: expected 1 or more.")
         if self.resamples < 0:
             raise BraindinoError(f"probe.resamples {self.resamples}: expected 0 or more.")

@@ -31,6 +31,7 @@ from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.patch_colours import keep_patch_colours
 from braindino.probing.protocol import Protocol
+from braindino.probing.recipes import apply_recipe
 from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
 from braindino.scans.progress import ProgressReport
@@ -91,6 +92,7 @@ def run_study(
     datamodule.use_contract(encoder.preprocessing)
     datamodule.prepare_data()
     datamodule.setup("fit")
+    module, protocol = apply_recipe(module, protocol, len(datamodule.modalities))
     masks, unusable = grid_masks(datamodule) if module.head.dense else ({}, {})
     cases = ProbeCases.of(datamodule, module.head, protocol.missing, unusable)
     _check_parts(cases)
@@ -103,6 +105,7 @@ def run_study(
         "protocol": {name: getattr(protocol, name) for name in SHAPES_A_CELL},
         "classes": list(cases.classes),
         "cases": cases.digest,
+        **({"recipe": protocol.recipe} if protocol.recipe != "default" else {}),
         **({"in_loop": True} if protocol.cache is False else {}),
         **({"masks": masked.digest} if masked else {}),
     }
@@ -149,6 +152,8 @@ def run_study(
         "classes": list(cases.classes),
         "encoder": {"name": module.encoder, "digest": encoder.digest},
         "selection": SELECTION[protocol.selection],
+        "recipe": protocol.recipe,
+        "standardise": module.standardises,
         "folds": cases.folds,
         "asked": {"seeds": protocol.seeds, "fractions": protocol.fractions},
         "cases": {part: _counts(cases.part(part)) for part in PARTS},

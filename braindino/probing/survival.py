@@ -59,7 +59,7 @@ class SurvivalHead(Head):
                 f"none of the {len(train_target)} labelled cases has an event: there is no risk to learn.\n"
                 "Use a larger fraction, or another split."
             )
-        self.layers = mlp(width, 1)
+        self.layers = mlp(width, 1, self.dropout)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Negative log partial likelihood per event of risks (B, 1) against times and events (B, 2)."""

@@ -42,6 +42,11 @@ def test_classification_agrees_with_scikit_learn(classes, decimals):
         assert ours[f"sensitivity_{name}"] == pytest.approx(recalls[index])
         negative = sk.recall_score(target != index, guess != index)
         assert ours[f"specificity_{name}"] == pytest.approx(negative)
+    each = sk.f1_score(target, guess, average=None, labels=range(classes), zero_division=0)
+    for name, value in zip(names, each, strict=True):
+        assert ours[f"f1_{name}"] == pytest.approx(value, abs=1e-12)
+    if classes == 2:
+        assert ours["f1_c1"] == pytest.approx(sk.f1_score(target, guess), abs=1e-12)
 
 
 def test_whole_weights_are_repeated_cases():
