@@ -26,6 +26,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
         # As text first: pandas may miss the last bit of a number, and takes the site "NA" for a gap.
         text = StringIO(read_text(path, MAX_TABLE))
         table = restore_table(pd.read_csv(text, dtype=str, keep_default_na=False))
+        if table.empty:
+            raise ValueError("no rows; it was damaged or edited")
         task = task_of(table)
         numbers = ["fraction", "age", *probability_columns(table)]
         measured = (*MEASURED, *LESIONS)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import braindino
 from braindino.errors import BraindinoError
+from braindino.files import read_yaml
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -60,3 +61,27 @@ def resolve_configs(arguments: Sequence[str]) -> list[str]:
 def config_files(arguments: Sequence[str]) -> list[Path]:
     """The files that follow `--config` in resolved `arguments`."""
     return [Path(after) for word, after in pairwise(arguments) if word == "--config"]
+
+
+def source_of(key: str, arguments: Sequence[str]) -> Path | None:
+    """Return the config file that the value of a dotted key comes from.
+
+    None if it comes from the command line, or is a default.
+    """
+    if any(word.partition("=")[0] == f"--{key}" for word in arguments):
+        return None
+    holding = [file for file in config_files(arguments) if _holds(read_yaml(file), key.split("."))]
+    return holding[-1] if holding else None
+
+
+def _holds(content: object, key: Sequence[str]) -> bool:
+    """Return whether a config gives a key; what a class is made with may stand under `init_args`."""
+    if not key:
+        return True
+    if not isinstance(content, dict):
+        return False
+    return any(
+        _holds(content[name], rest)
+        for name, rest in ((key[0], key[1:]), ("init_args", key))
+        if name in content
+    )

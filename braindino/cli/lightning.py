@@ -29,7 +29,7 @@ from braindino.cli.callbacks import (
     finish_wandb,
     loggers_of,
 )
-from braindino.cli.configs import resolve_configs
+from braindino.cli.configs import resolve_configs, source_of
 from braindino.cli.ending import Ended, ends_at_sigterm
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
@@ -79,7 +79,7 @@ def parse_probe(arguments: Sequence[str]) -> "ProbeCLI":
     _quieten()
     resolved = resolve_configs(arguments)
     check_arguments("probe", resolved)
-    with _readable("probe"):
+    with _readable("probe", resolved):
         return ProbeCLI(resolved)
 
 
@@ -87,7 +87,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
     if not {"-h", "--help"} & set(arguments) and not any(a.startswith("--model.help") for a in arguments):
         check_arguments(verb, arguments)
     try:
-        with _readable(verb):
+        with _readable(verb, arguments):
             if verb == "probe":
                 from braindino.cli.probe import run_probe
 
@@ -110,12 +110,14 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _readable(verb: str) -> Iterator[None]:
+def _readable(verb: str, arguments: Sequence[str]) -> Iterator[None]:
     """Raise BraindinoError for what jsonargparse makes of a wrong config."""
     try:
         yield
     except ArgumentError as error:
         told = readable(str(error))
+        if (source := source_of(told.partition(":")[0], arguments)) is not None:
+            told = f"{source}: {told}"
         hint = (
             f"\n`braindino {verb} --config NAME` starts from a shipped config." if "required" in told else ""
         )

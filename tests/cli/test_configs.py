@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from braindino.cli.configs import config_files, find_config, resolve_configs, shipped_configs
+from braindino.cli.configs import config_files, find_config, resolve_configs, shipped_configs, source_of
 from braindino.errors import BraindinoError
 
 
@@ -32,3 +32,14 @@ def test_every_way_to_write_the_option(tmp_path: Path) -> None:
     assert resolved[-4:-2] == ["--x", "1"]
     with pytest.raises(BraindinoError, match="missing"):
         resolve_configs(["--config"])
+
+
+def test_source_of_is_the_last_config_that_gives_the_key(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("model: {init_args: {lr: 1}}\ntrainer: {devices: 1}\n")
+    two.write_text("trainer: {devices: x}\n")
+    arguments = ["--config", str(one), "--config", str(two), "--seed_everything=3"]
+    assert source_of("trainer.devices", arguments) == two
+    assert source_of("model.lr", arguments) == source_of("model.init_args.lr", arguments) == one
+    assert source_of("seed_everything", arguments) is None
+    assert source_of("data.root", arguments) is None
