@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from braindino.datasets.recording import record_seen, seen_until, unknown_start
 from braindino.datasets.volume_cases import VolumeCases
 from braindino.encoders.base import digest_of_weights
+from braindino.encoders.checkpoints import read_file
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, LegacyPatchMerging
 from braindino.errors import BraindinoError
 from braindino.files import portable_path
@@ -235,6 +236,7 @@ class SwinUNETRModule(LightningModule):
         """Add the number of batches, where the weights came from, and what they have seen."""
         checkpoint["segmentation"] = {
             "batches": self.batches, "seed": self.seed, "start": self.start, "regions": list(self.regions),
+            "dice": float(self.trainer.callback_metrics.get("val/dice", float("nan"))),
         }  # fmt: skip
         start = self.seen or unknown_start(str(self.init_from))
         record_seen(checkpoint, self.trainer, start, self._seen_before)
@@ -257,6 +259,21 @@ class BestWeights(ModelCheckpoint):
             dirpath=folder, filename="best", monitor="val/dice", mode="max", save_top_k=1,
             save_weights_only=True, save_on_train_epoch_end=False, enable_version_counter=False,
         )  # fmt: skip
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the score to beat from `best.ckpt` where a run continues.
+
+        The run's checkpoint was saved before the validation that followed it, whose score it lacks.
+        """
+        super().on_train_start(trainer, pl_module)
+        path = Path(str(self.dirpath)) / "best.ckpt"
+        if not trainer.global_step or not path.is_file():
+            return
+        score = torch.tensor(read_file(path)["segmentation"].get("dice", float("nan")))
+        if score.isfinite() and (self.best_model_score is None or score > self.best_model_score):
+            self.best_model_score = self.kth_value = score
+            self.best_model_path = self.kth_best_model_path = str(path)
+            self.best_k_models = {str(path): score}
 
 
 def grid_dice(predicted: Tensor, truth: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """SwinUNETR: it finds what there is to find, a perfect mask scores 1, and its test is a probe's."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from braindino.probing import SegmentationHead
 from braindino.probing.cases import ProbeCases
 from braindino.volumetric import SwinSSLModule, SwinUNETRModule
 from braindino.volumetric.optimiser import SwinOptimiser
-from braindino.volumetric.segmentation import grid_dice
+from braindino.volumetric.segmentation import BestWeights, grid_dice
 from tests.datasets.test_volume_cases import cohort, masked
 from tests.volumetric.conftest import TINY
 from tests.volumetric.test_module import data_of, train
@@ -138,3 +139,19 @@ def test_what_cannot_be_segmented(masked: Path, volumes: Path, tmp_path: Path) -
         trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), cases(masked, crop=16))
     with pytest.raises(BraindinoError, match="needs cases with masks: data of VolumeCases"):
         trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), data_of(volumes))
+
+
+@pytest.mark.parametrize(("dice", "steps", "expected"), [(0.8, 5, 0.8), (0.5, 5, 0.6), (0.8, 0, 0.6)])
+def test_best_weights_of_a_continued_run_are_those_to_beat(
+    tmp_path: Path, dice: float, steps: int, expected: float
+) -> None:
+    """A run killed after a validation continues from a checkpoint that does not know of it."""
+    torch.save({"segmentation": {"dice": dice}}, tmp_path / "best.ckpt")
+    best = BestWeights(str(tmp_path))
+    best.best_model_score = torch.tensor(0.6)
+    trainer = SimpleNamespace(global_step=steps)
+    best.on_train_start(trainer, SwinUNETRModule(**TINY, norm="group"))  # type: ignore[arg-type]
+    assert float(best.best_model_score) == pytest.approx(expected)
+    if expected == 0.8:
+        assert best.best_k_models == {str(tmp_path / "best.ckpt"): best.best_model_score}
+        assert best.kth_best_model_path == str(tmp_path / "best.ckpt")
