@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from braindino.cli.configs import config_files
 from braindino.cli.keys import check_keys, dotted_arguments, keys_of, nest
 from braindino.cli.run_folder import FitOptions, ProbeOptions
+from braindino.errors import BraindinoError
 from braindino.files import read_yaml
 
 Place = tuple[str, ...]
@@ -22,6 +23,9 @@ def check_arguments(verb: str, arguments: Sequence[str]) -> None:
     """
     sources = [(str(path), read_yaml(path)) for path in config_files(arguments)]
     pairs = dotted_arguments(arguments)
+    for name, content in sources:
+        if not content:
+            raise BraindinoError(f"{name}: empty, expected the keys and values of a config.")
     sources.append(("command line", nest(pairs)))
     classes: dict[Place, str] = {}
     for _, content in sources:

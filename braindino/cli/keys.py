@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import UnionType
 from typing import Any
 
@@ -35,6 +36,10 @@ def check_keys(given: Mapping[str, Any], known: Mapping[str, Any], source: str, 
             if isinstance(item, Mapping) and "class_path" in item:
                 _check_class(item, source, f"{prefix}{key}.")
         if not isinstance(value, Mapping):
+            if isinstance(inner, Mapping) and not (isinstance(value, str) and Path(value).is_file()):
+                raise BraindinoError(
+                    f"{source}: {prefix}{key}: expected keys and values, found {str(value)[:60]!r}."
+                )
             continue
         if isinstance(inner, Mapping):
             check_keys(value, inner, source, f"{prefix}{key}.")

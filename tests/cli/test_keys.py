@@ -90,6 +90,12 @@ def test_keys_of_a_class() -> None:
     assert import_class(CLASS, "x", "y") is Model or import_class(CLASS, "x", "y").__name__ == "Model"
 
 
+@pytest.mark.parametrize("value", [0.5, [], None, "word"])
+def test_check_keys_wants_keys_where_there_are_some(value: object) -> None:
+    with pytest.raises(BraindinoError, match=r"f\.yaml: probe: expected keys and values"):
+        check_keys({"probe": value}, {"probe": {"seeds": None}}, "f.yaml")
+
+
 def test_nest() -> None:
     assert nest([("a.b", 1), ("a.c.d", 2), ("e", 3)]) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
 
