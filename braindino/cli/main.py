@@ -83,6 +83,11 @@ def usage() -> str:
     return "\n".join(lines)
 
 
+def printable(text: str) -> str:
+    """Return text with what a terminal acts on escaped; file names and cells may hold anything."""
+    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code. Wrong input is told in a few lines without a traceback."""
     if arguments is None:
@@ -117,7 +122,7 @@ def _run(verb: str, rest: Sequence[str]) -> int:
         meant = f" Did you mean `braindino {near[0]}`?" if near else ""
         raise BraindinoError(f"no verb {verb!r}.{meant}\n{HELP_HINT}")
     except BraindinoError as error:
-        print(f"braindino: error: {error}", file=sys.stderr)
+        print(f"braindino: error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         goes_on = "begins anew" if verb in BEGIN_ANEW else "goes on where it stopped"
@@ -133,7 +138,7 @@ def _run(verb: str, rest: Sequence[str]) -> int:
     except OSError as error:
         if error.filename is None:  # not about a file that the user named
             raise
-        print(f"braindino: error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        print(f"braindino: error: {printable(str(error.filename))}: {error.strerror}.", file=sys.stderr)
         return 2
 
 

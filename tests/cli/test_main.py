@@ -77,6 +77,13 @@ def test_offline_is_for_every_verb(
         check_network("--run.wandb online")
 
 
+def test_errors_carry_nothing_that_a_terminal_acts_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert front.main(["check", "\x1b[2J\r\udcff.csv"]) == 2
+    message = capsys.readouterr().err
+    assert "\\x1b[2J\\r\\udcff.csv" in message
+    assert message.endswith("\n")
+
+
 def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(verb: str, arguments: list[str]) -> int:
         raise ZeroDivisionError
