@@ -1,6 +1,7 @@
 """What a study's cells depend on, as JSON: a run folder is continued only by the same study."""
 
 import inspect
+import re
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def keep_settings(path: Path, settings: dict[str, Any]) -> None:
         return
     before, now = _flat(read_json(path, dict[str, Any])), _flat(settings)
     changed = [
-        f"{name}: {before.get(name)} there, {now.get(name)} now"
+        f"{name}: {_short(before.get(name))} there, {_short(now.get(name))} now"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
@@ -43,6 +44,12 @@ def keep_settings(path: Path, settings: dict[str, Any]) -> None:
             f"{path.parent} holds the results of another study ({'; '.join(changed[:3])}).\n"
             "Choose another run folder, or remove this one."
         )
+
+
+def _short(value: Any) -> Any:
+    """Return the beginning of a digest, and all else as it is."""
+    is_digest = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40,}", value) is not None
+    return value[:8] if is_digest else value
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
