@@ -55,9 +55,12 @@ def leakage(seen: dict[str, Any] | None, encoder: str = "the encoder") -> list[s
         return [f"{name} does not record whom it was pretrained on."]
     lines = []
     if seen["people"]:
-        line = (
-            f"WARNING: {encoder} was pretrained on {seen['people']} of these people, {seen['test']} in test"
-        )
+        line = f"{name} was pretrained on {seen['people']} of these people, none of them in test"
+        if seen["test"]:
+            line = (
+                f"WARNING: {encoder} was pretrained on {seen['people']} of these people, "
+                f"{seen['test']} in test"
+            )
         if alone := seen.get("by_name_only", 0):
             line += f" ({alone} by dataset and id only, with other scans)"
         lines.append(f"{line}.")

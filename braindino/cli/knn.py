@@ -179,7 +179,9 @@ def _size(scans: "pd.DataFrame", part: str) -> str:
 
 def _names(specs: list[str]) -> list[str]:
     """Short names of encoders, each once."""
-    names = [Path(spec).name.replace(":", "-") for spec in specs]
+    from braindino.encoders.checkpoints import encoder_label
+
+    names = [encoder_label(spec) for spec in specs]
     if len(set(names)) < len(names):
         names = ["-".join(Path(spec).parts[-2:]).replace(":", "-").replace("/", "") for spec in specs]
     if len(set(names)) < len(names):

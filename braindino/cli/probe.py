@@ -1,6 +1,5 @@
 """`braindino probe`: a frozen encoder, a head and a dataset from YAML, run through the study."""
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from braindino.cli.state import recorded
 from braindino.datasets import DATASETS, dataset_class
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
-from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, digest_of_json
 from braindino.probing import FrozenProbeModule, Protocol, results_table, run_study
@@ -104,8 +103,8 @@ class ProbeCLI(LightningCLI):
             protocol["cache"] = False
         whole = {**_plain(config), "probe": _plain(protocol), "encoder": self.encoder.digest}
         digest = digest_of_json(whole)[:8]
-        encoder = Path(os.path.abspath(self.model.encoder)).name.replace(":", "-")  # noqa: PTH100  # `..`
-        return options.root / options.name / (options.encoder or encoder) / (options.id or digest)
+        encoder = options.encoder or encoder_label(self.model.encoder)
+        return options.root / options.name / encoder / (options.id or digest)
 
 
 def run_probe(arguments: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """Weights in: every form in which an encoder can be named, read without running code from the file."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ CONFIG = "config.json"
 PEOPLE = "pretraining_people.txt"
 NORM_EPS = "norm_eps"  # argument of `create_vit` that timm does not know
 _log = logging.getLogger(__name__)
+UNTRAINED = "untrained:"
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 # What stands beside the network in files of timm's and DINOv2's: classifiers, the token of masked patches.
 _BESIDE = ("head.", "head_dist.", "fc_norm.", "mask_token")
@@ -71,7 +73,8 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
             `.safetensors` of DINOv3 or BrainDINO weights; `scratch` or `scratch:<timm name>` for a random
             initialisation; a timm name, whose published weights must be on this machine, or
             `hub:<timm name>`, which fetches them; `<timm name>:FILE` for a file of any other ViT of timm's;
-            or `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`, `brainsegfounder:FILE` for a 3-D encoder.
+            `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`, `brainsegfounder:FILE` for a 3-D encoder; or
+            `untrained:` before any of them, for the same network and contract with random weights.
         contract: the preprocessing for weights that carry none of their own (bare files, `scratch`, timm
             names); the paper's if omitted. Weights that carry one keep it; a 3-D encoder has its own.
         seed: of the random initialisation.
@@ -79,6 +82,8 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
     Raises:
         BraindinoError: nothing of that name, or the file is broken, needs unpickling, or does not fit.
     """
+    if spec.startswith(UNTRAINED):
+        return _untrained(spec, contract, seed)
     path = Path(spec)
     if spec.partition(":")[0] in VOLUMES and ":" in spec:
         return load_volume_encoder(spec, seed)
@@ -96,8 +101,8 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
         return _from_timm(spec, contract)
     raise BraindinoError(
         f"encoder {spec!r} is not a folder with {CONFIG}, a run folder, a file ({', '.join(SUFFIXES)}), "
-        f"`scratch`, a timm name, `hub:<timm name>`, or FILE after one of <timm name>, {', '.join(VOLUMES)} "
-        "and a colon.\n"
+        f"`scratch`, `untrained:ENCODER`, a timm name, `hub:<timm name>`, or FILE after one of <timm name>, "
+        f"{', '.join(VOLUMES)} and a colon.\n"
         "Make one with `braindino export RUN --out encoder`."
     )
 
@@ -232,6 +237,22 @@ def _from_scratch(architecture: str, contract: Preprocessing | None, seed: int) 
     encoder = ViTEncoder(model, contract or Preprocessing(), architecture, _any_size(architecture))
     encoder.seen = Seen()
     return encoder
+
+
+def _untrained(spec: str, contract: Preprocessing | None, seed: int) -> Encoder:
+    """Return the network that `untrained:SPEC` names, before its training; it has seen nobody."""
+    twin = load_encoder(spec.removeprefix(UNTRAINED), contract, seed).untrained(seed)
+    if twin is None:
+        raise BraindinoError(f"encoder {spec!r}: this kind of encoder has no untrained twin.")
+    twin.seen = Seen()
+    return twin
+
+
+def encoder_label(spec: str) -> str:
+    """Return the name of a folder or column for the encoder that `spec` names: the last part of its path."""
+    untrained, rest = spec.startswith(UNTRAINED), spec.removeprefix(UNTRAINED)
+    name = Path(os.path.abspath(rest)).name.replace(":", "-")  # noqa: PTH100  # `..` by its name
+    return f"untrained-{name}" if untrained else name
 
 
 def _any_size(architecture: str) -> dict[str, Any]:

@@ -42,9 +42,7 @@ INSTEAD_WITH = {
 }
 # Words of a page that stand for something larger than a test can make.
 REPLACED = {
-    "--model.encoder scratch": f"--model.encoder {TINY}",
-    "--encoder scratch": f"--encoder {TINY}",
-    "untrained: scratch": f"untrained: {TINY}",
+    "--model.encoder scratch --": f"--model.encoder {TINY} --",
     "seeds: [0, 1, 2, 3, 4]\nfractions: [0.25, 1.0]": "seeds: [0]",
     "data.store: store}": "data.store: store, probe.max_epochs: 1, probe.resamples: 20}",
     "/scratch/": f"/{TINY.replace(':', '-')}/",
