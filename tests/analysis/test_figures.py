@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from braindino.analysis.figures import literal
+from braindino.analysis.figures import baseline_style, literal
 from braindino.analysis.figures_classification import (
     GRID,
     calibration_figure,
     confusion_figure,
+    mean_auroc,
     roc,
     roc_figure,
 )
 from braindino.analysis.figures_outcomes import kaplan_meier_figure, scatter_figure
+from braindino.analysis.predictions import class_names
 from braindino.analysis.survival import kaplan_meier_by_risk
 from tests.analysis.made import classification, regression, survival
 
@@ -34,6 +36,23 @@ def test_the_area_below_a_curve_is_the_auroc(digits):
     assert curve[-1] == 1
     assert (np.diff(curve) >= 0).all()
     assert roc(np.ones(3, dtype=bool), np.arange(3.0)) is None
+
+
+def test_mean_auroc_is_that_of_the_table():
+    tables = [classification(seed=seed).query("split == 'test'") for seed in range(3)]
+    name = class_names(tables[0])[1]
+    answers = [
+        ((table["target"] == name).to_numpy(), table[f"prob_{name}"].to_numpy(float)) for table in tables
+    ]
+    expected = np.mean([roc_auc_score(true, score) for true, score in answers])
+    assert mean_auroc(answers) == pytest.approx(expected, abs=1e-12)
+
+
+def test_baselines_differ_in_dashes_and_markers():
+    styles = [baseline_style(index) for index in range(3)]
+    assert len({style["linestyle"] for style in styles}) == 3
+    assert len({style["marker"] for style in styles}) == 3
+    assert all(style["linestyle"] != "-" for style in styles)
 
 
 def test_figures_repeat_and_take_any_text():

@@ -8,7 +8,7 @@ import safetensors.torch
 import timm
 import torch
 
-from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.encoders.names import timm_to_dinov3
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
@@ -99,6 +99,20 @@ def test_scratch_is_seeded(slices: torch.Tensor) -> None:
     assert torch.equal(a(slices), b(slices))
     assert not torch.equal(a(slices), c(slices))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_untrained_names_the_twin_of_any_encoder(slices: torch.Tensor) -> None:
+    name = "scratch:vit_tiny_patch16_dinov3_qkvb"
+    encoder, twin = load_encoder(name, seed=3), load_encoder(f"untrained:{name}")
+    untrained = encoder.untrained()
+    assert untrained is not None
+    assert twin.digest == untrained.digest != encoder.digest
+    assert twin.seen is not None
+    assert not twin.seen.people
+    assert encoder_label("untrained:runs/pretrain/toy/") == "untrained-toy"
+    assert encoder_label("runs/pretrain/toy") == "toy"
+    with pytest.raises(BraindinoError, match="encoder 'nowhere'"):
+        load_encoder("untrained:nowhere")
 
 
 def test_pickled_code_is_refused(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_cell_that_cannot_be_trained_stops_no_other(tmp_path):
         if cell.seed < 2:
             raise CellError(f"{cell.told}: no epoch had a finite validation loss.")
         table = pd.DataFrame({**rows, "seed": [cell.seed], "target": [1.0], "prediction": [1.0]})
-        cell.write(table, {"train_cases": 1})
+        cell.write(table, {"train_cases": 1, "train_people": 1})
 
     with pytest.raises(BraindinoError, match=r"seed 0, fraction 1\.0: no epoch .*\n1 more cells failed"):
         run_cells(tmp_path, cells, CellRunner(run))

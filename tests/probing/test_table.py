@@ -74,6 +74,10 @@ def test_seeds_baselines_and_caveats():
     assert earlier in text
     assert "WARNING: 2 scans occur in several parts" in text
     assert "WARNING: the encoder was pretrained on 7 of these people, 1 in test." in text
+    found["audit"].update(pretraining={"people": 7, "test": 0})
+    assert "\nThe encoder was pretrained on 7 of these people, none of them in test.\n" in results_table(
+        found
+    )
     assert "does not beat age_sex_site: difference in test/auroc 0.010 [-0.100, 0.100]." in text
     assert "25%     age_sex_site" in text
 
