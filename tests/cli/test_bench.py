@@ -199,6 +199,7 @@ def test_devices_that_only_the_jobs_have_are_asked_for_here(
     ("arguments", "told"),
     [
         (["bench", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["bench", "."], ".: is a folder, expected the YAML file of a bench"),
         (["bench", "nowhere.yaml", "--jobs", "0"], "--jobs 0: expected 1 or more"),
         (["status", "nowhere"], "nowhere: no such folder"),
         (["status", "."], "no bench and no run of `braindino probe` in it"),

@@ -53,6 +53,8 @@ class Plan:
         Raises:
             BraindinoError: a key is unknown or missing, or of the wrong kind; a config cannot be found.
         """
+        if path.is_dir():
+            raise BraindinoError(f"{path}: is a folder, expected the YAML file of a bench.")
         if not path.is_file():
             raise BraindinoError(f"{path}: no such file.")
         content = read_yaml(path)
