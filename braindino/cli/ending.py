@@ -124,6 +124,12 @@ def ends_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def end_at_once_from_now_on() -> None:
+    """Give SIGTERM its default effect: all is written."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _print(text: str) -> None:
     """Print from a signal handler, which may have interrupted another print."""
     with suppress(OSError):

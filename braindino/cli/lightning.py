@@ -30,7 +30,7 @@ from braindino.cli.callbacks import (
     loggers_of,
 )
 from braindino.cli.configs import resolve_configs, source_of
-from braindino.cli.ending import Ended, ends_at_sigterm
+from braindino.cli.ending import Ended, end_at_once_from_now_on, ends_at_sigterm
 from braindino.cli.messages import readable
 from braindino.cli.metrics_csv import MetricsCSV
 from braindino.cli.progress import progress_callback
@@ -100,6 +100,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
             try:
                 finish_wandb()
             finally:
+                end_at_once_from_now_on()  # SLURM ends the processes of a job that it puts back
                 requeue(end.sent)
         return 143
     except SystemExit as stop:  # --help and --print_config end so, and Lightning's trainer on Ctrl-C
