@@ -38,8 +38,8 @@ def predict(
     curve in survival.csv; a segmentation its mask in the scan's own space, named as BIDS derivatives are.
     What the probe was not made for is refused (rejects.csv) or warned about (column `warnings`) by name:
     readable, modality, orientation, stripped, spacing, shape, foreground, intensity; and refused if what the
-    encoder or the probe makes of it is not finite. The same command again
-    goes on where it was interrupted.
+    encoder or the probe makes of it is not finite. A scan that either was trained on is warned about as
+    `seen`. The same command again goes on where it was interrupted.
 
     Args:
         scans: NIfTI files, folders of them or of DICOM series, or manifests (several modalities per case).
@@ -124,6 +124,7 @@ def _admit(
 
     from braindino.files import read_json
     from braindino.probing.conformity import TRAINING_SCANS, Reference, check_scan
+    from braindino.probing.known_scans import known_scans
     from braindino.probing.new_cases import Refused, choose_scans
     from braindino.scans.measures import measure
     from braindino.scans.store import fill
@@ -165,6 +166,9 @@ def _admit(
             keys.pop(name, None)
         else:
             warnings[name] = [f"{each.check}: {each.told}" for _, each in said]
+    known = known_scans(probe, store, [key for scans in keys.values() for key in scans.values()])
+    for name, scans in keys.items():
+        warnings[name] += [f"seen: {known[key]}" for key in dict.fromkeys(scans.values()) if key in known]
     return keys, warnings
 
 
