@@ -122,6 +122,11 @@ _KINDS = (("seeds", int), ("fractions", float))
 def planned(out: Path) -> list[tuple[str, str, Path, int]]:
     """Task, encoder, run folder and number of cells of every study of the bench in `out`."""
     known: BenchRecord = read_json(out / SNAPSHOT, BenchRecord)
+    for study in known["studies"]:
+        if not (out / study["folder"]).resolve().is_relative_to(out.resolve()):
+            raise BraindinoError(
+                f"{out / SNAPSHOT}: folder {study['folder']!r} is not in the bench; it was damaged or edited."
+            )
     return [
         (study["task"], study["encoder"], out / study["folder"], known["cells"]) for study in known["studies"]
     ]

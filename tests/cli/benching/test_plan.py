@@ -56,6 +56,14 @@ def test_the_snapshot_is_read_again(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "bench.json").read_text())["cells"] == 4
 
 
+@pytest.mark.parametrize("folder", ["../other", "/etc"])
+def test_planned_stays_in_the_bench(folder: str, tmp_path: Path) -> None:
+    study = {"task": "t", "encoder": "e", "folder": folder}
+    (tmp_path / "bench.json").write_text(json.dumps({"cells": 1, "studies": [study]}))
+    with pytest.raises(BraindinoError, match=r"bench\.json: folder .* is not in the bench"):
+        planned(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
