@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 
@@ -93,7 +94,7 @@ def mark_sides(axis: Axes, view: SliceView, size: float = 7) -> None:
         if letter != "?":
             axis.text(
                 x, y, letter, transform=axis.transAxes, ha=across, va=along, fontsize=size, color="#ffd166",
-                fontweight="bold",
+                fontweight="bold", path_effects=[withStroke(linewidth=2, foreground="black")],
             )  # fmt: skip
 
 
