@@ -49,7 +49,7 @@ def prepare(
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`. To fill a
             store that has one, repeat it: a command that only the store names is not run.
         retry_rejects: read again what was rejected before.
-        max_voxels: scans of more voxels are rejected before they are read. One of the default size takes 3 GB
+        max_voxels: scans of more voxels are rejected before they are read. One of the default size takes 5 GB
             in each job; a scan that ends its process is rejected too, and the same command goes on.
         submit: hand the work to SLURM by submitit, divided among so many jobs, and return; where there is no
             SLURM they run on this machine.

@@ -20,7 +20,7 @@ from braindino.scans.placement import HeaderError
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
 _CHUNK = 4 << 20
 _DEFLATE_LIMIT = 1032  # a deflate stream never expands by more
-MAX_VOXELS = 2**28  # 645 voxels each way: beyond any scan of a living head; 3 GB while it is prepared
+MAX_VOXELS = 2**28  # 645 voxels each way: beyond any scan of a living head; 5 GB while it is prepared
 _FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
 _GREY_LEVELS = 1000  # that the values of a scan must keep between them in float32
 
