@@ -1,6 +1,7 @@
 """Progress of `fit`: one bar over all its steps on a terminal, one line every few steps elsewhere."""
 
 import math
+import os
 import sys
 import time
 from typing import Any
@@ -67,7 +68,7 @@ class BarProgress(_Steps):
             desc="fit",
             unit="step",
             file=sys.stderr,
-            dynamic_ncols=True,
+            **_width(),
             smoothing=0.1,
         )
 
@@ -83,6 +84,15 @@ class BarProgress(_Steps):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _width() -> dict[str, Any]:
+    """Return tqdm's arguments of the bar's width; a container's terminal may have 0 columns."""
+    try:
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        known = False
+    return {"dynamic_ncols": True} if known else {"ncols": 100}
 
 
 class LineProgress(_Steps):
