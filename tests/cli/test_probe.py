@@ -42,6 +42,19 @@ def test_run_folder_and_its_reuse(cohort: Path, tmp_path: Path, capsys: pytest.C
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
 
 
+def test_probe_makes_a_store_only_when_asked(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    misspelt = tmp_path / "stroe"
+    assert probe(cohort, tmp_path / "runs", "--data.store", str(misspelt)) == 2
+    message = capsys.readouterr().err
+    assert f"{misspelt}: no store there" in message
+    assert "`--data.prepare true` makes it" in message
+    assert list(tmp_path.iterdir()) == []
+    assert probe(cohort, tmp_path / "runs", "--data.rooot", "x") == 2
+    assert "no key 'data.rooot'. Did you mean 'data.root'?" in capsys.readouterr().err
+
+
 def test_a_refused_study_keeps_the_config_of_the_one_that_is_there(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
