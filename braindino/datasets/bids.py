@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from braindino.datasets import sequences
+from braindino.datasets.bids_ignore import derivatives_at
 from braindino.datasets.bids_tables import People
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
@@ -33,7 +34,8 @@ class BIDS(ScanDataModule):
         root: the dataset's folder (a folder of several is fine), or a manifest.
         store: folder of prepared scans.
         suffixes: which scans to take, as BIDS calls them.
-        derivatives: whether to take what lies in folders called `derivatives`.
+        derivatives: whether to take what lies in folders called `derivatives`, or in datasets of derivatives
+            (by their `dataset_description.json`).
         same_age: whether the age in `participants.tsv` is that of every session, not of the first only.
         dataset: name of the dataset, which persons' keys begin with; the folder's by default.
         **options: see `ScanDataModule`.
@@ -66,7 +68,7 @@ class BIDS(ScanDataModule):
         sessions: dict[tuple[Path, str], set[str]] = {}
         for path in find_scans(root, rows):
             named, suffix = entities(path), stem(path).rpartition("_")[2]
-            reason = self._unwanted(path.relative_to(root), named, suffix)
+            reason = self._unwanted(path.relative_to(root), named, suffix, root)
             if reason:
                 rows.drop(path, named.get("sub", ""), reason)
                 continue
@@ -84,7 +86,7 @@ class BIDS(ScanDataModule):
             if top not in tables:
                 tables[top] = People(_described_folder(top, root), same_age=self.same_age, subjects=top)
             columns = tables[top].columns(subject, session, sorted(sessions[top, subject]))
-            below = telling(top.relative_to(root.absolute()).parts)
+            below = telling(top.relative_to(root.absolute()).parts, root.absolute())
             dataset = "/".join([*([self.dataset] if self.dataset else []), *below]) or whole
             sequence, reason = bids_sequence(named, suffix) if suffix in SUFFIXES else (suffix, "")
             if reason:
@@ -95,11 +97,13 @@ class BIDS(ScanDataModule):
             )  # fmt: skip
         return rows.build()
 
-    def _unwanted(self, inside: Path, named: Mapping[str, str], suffix: str) -> str:
+    def _unwanted(self, inside: Path, named: Mapping[str, str], suffix: str, root: Path) -> str:
         """Return why a scan is not taken, or `""`."""
         if not named.get("sub"):
             return "no sub-<label> in its name"
-        if "derivatives" in inside.parts and not self.derivatives:
+        if misplaced := _misplaced(inside, named):
+            return misplaced
+        if not self.derivatives and derivatives_at(inside.parts[:-1], root) is not None:
             return "derivative"
         if MASK_LIKE.search(suffix) or "label" in named:
             return "mask or segmentation, by its name"
@@ -115,6 +119,16 @@ class BIDS(ScanDataModule):
 def entities(path: Path) -> dict[str, str]:
     """Return the entities of a BIDS file name: `sub-01_ses-2_T1w` gives {"sub": "01", "ses": "2"}."""
     return sequences.entities(stem(path))
+
+
+def _misplaced(inside: Path, named: Mapping[str, str]) -> str:
+    """Return why a scan may be another person's or session's than its name tells, or `""`."""
+    for key in ("sub", "ses"):
+        folders = [name for name in inside.parts[:-1] if name.startswith(f"{key}-")]
+        label = named.get(key, "")
+        if folders and label and folders[-1] != f"{key}-{label}":
+            return f"lies in {folders[-1]} and is named {key}-{label}"
+    return ""
 
 
 def _entity_columns(named: Mapping[str, str]) -> dict[str, str]:

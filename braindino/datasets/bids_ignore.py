@@ -1,12 +1,15 @@
 """Tell which folders and files of a BIDS dataset hold no scans of its own: sourcedata, code, .bidsignore."""
 
+import json
 import os
+import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from braindino.datasets.tables import decode_table
+from braindino.datasets.tables import TableError, decode_table
 
 # Folders at the top of a dataset whose content BIDS leaves open (specification, schema/rules/directories).
 # `derivatives` is a choice of each reader; `rawbids` and `rawdata` hold the dataset itself.
@@ -16,6 +19,9 @@ _TOP_FOLDERS = {
     "tmp_dcm2bids": "working folder of dcm2bids",
 }  # fmt: skip
 _SOURCES = "sourcedata"
+_DERIVATIVES = re.compile(
+    r"derivatives?|fmriprep|smriprep|mriqc|qsiprep|aslprep|petprep|nibabies|xcp_(d|abcd)", re.IGNORECASE
+)
 IGNORE_FILE = ".bidsignore"
 
 
@@ -64,6 +70,38 @@ class BidsIgnore:
             if top == self.root:
                 break
         return ""
+
+
+def derivatives_at(folders: Sequence[str], base: Path) -> int | None:
+    """Return the place of the first of nested folders that holds derivatives, or None.
+
+    Such a folder is called `derivatives` or as a pipeline that makes them, or is a dataset of derivatives by
+    its `dataset_description.json`.
+
+    Args:
+        folders: names of folders, each in the one before it.
+        base: folder that the first lies in.
+    """
+    for i, name in enumerate(folders):
+        if _DERIVATIVES.fullmatch(name) or _is_derivative(base.joinpath(*folders[: i + 1])):
+            return i
+    return None
+
+
+@cache
+def _is_derivative(folder: Path) -> bool:
+    file = folder / "dataset_description.json"
+    if not file.is_file():
+        return False
+    try:
+        described = json.loads(decode_table(file).lstrip("\ufeff"))
+    except (ValueError, RecursionError, TableError):
+        return False
+    if not isinstance(described, dict):
+        return False
+    # `PipelineDescription` is what fMRIPrep before 20.2 wrote.
+    kind = str(described.get("DatasetType", "")).lower()
+    return kind == "derivative" or (not kind and "PipelineDescription" in described)
 
 
 def _is_dataset(folder: Path) -> bool:

@@ -29,6 +29,7 @@ from braindino.datasets.persons import (
     id_column,
     joined,
     refuse_duplicates,
+    refuse_lookalike_ids,
     refuse_rivals,
     refuse_shared_ids,
     refuse_shared_subjects,
@@ -40,7 +41,7 @@ from braindino.scans.reading import SUFFIXES
 
 USUAL = {
     "path": ("path", "file", "file_path", "filename", "image", "image_path", "scan", "nifti"),
-    "session": ("session", "scandate", "visit"),
+    "session": ("session", "session_id", "scandate", "visit", "viscode", "timepoint"),
     "modality": ("modality", "sequence"),
     "dataset": ("dataset",),
     "site": ("site", "center", "centre"),
@@ -258,6 +259,8 @@ class _Rows:
             first_bad(cells, cells.map(is_missing_id), "is blank; every row needs a person")
         if self.groups:
             return
+        if self.own["id"] is not None and self.options.person is None:
+            refuse_lookalike_ids(self.rows, self.own["id"], self.own["dataset"])
         if self.own["id"] is not None and self.own["dataset"] is not None:
             refuse_shared_ids(self.rows, self.own["id"], self.own["dataset"])
 

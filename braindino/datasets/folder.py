@@ -5,14 +5,29 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from braindino.datasets.bids_ignore import derivatives_at
+from braindino.datasets.brats import person_of_brats
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
 from braindino.datasets.patients import patient_note, people_of
-from braindino.datasets.sequences import complex_part, is_localizer, recognise, sequence_of
+from braindino.datasets.sequences import (
+    complex_part,
+    is_localizer,
+    names_sequence,
+    recognise,
+    sequence_of,
+)
+from braindino.datasets.visits import split_visit, visits_of_one_person, without_sequence
 from braindino.datasets.walk import MASK_LIKE, Found, find_volumes, nothing_found, stem, telling
 from braindino.scans.reading import ScanError, read_header
 
 _BIDS = re.compile(r"(?<![A-Za-z0-9])sub-([A-Za-z0-9]+)")
+# Words that name a mask where a file's name ends in them; a tumour in the middle is what the scan shows.
+_MASK_ENDS = re.compile(
+    r"(^|[-_. ])(rois?|tumou?r|wmh|gt|ground[-_ ]?truth|ribbon|aparc\S*|aseg\S*)$", re.IGNORECASE
+)
+_TEMPLATE = re.compile(r"fsaverage\w*|[lr]h\.EC_average|cvs_avg35\w*")
+_DATE = re.compile(r"(19|20)\d\d([-_.]?)(0\d|1[0-2])\2[0-3]\d([-_T ].*)?")
 FEW_SLICES = 5  # of a series; single slices may be a collection's scans
 _SESSION = re.compile(r"(?<![A-Za-z0-9])ses-([A-Za-z0-9]+)")
 _MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)  # folders
@@ -25,15 +40,18 @@ class Folder(ScanDataModule):
     `people_of`). Where no PatientID tells people apart, and of other files, the person is read from the path:
     a BIDS subject (`sub-...`) if there
     is one, with the folders that it lies in (`siteA/sub-01` is not `siteB/sub-01`); else the topmost folder;
-    else the file's own name. Folders called `images`, `train`, `raw`, `ses-1` or the like tell no person, nor
-    do those that everything lies in. Where people are named otherwise, edit the manifest's column `group`.
+    else the file's own name without its sequence (`p1_T1` and `p1_FLAIR` are of p1). Folders called `images`,
+    `train`, `raw`, `ses-1` or the like tell no person, nor do dates or those that everything lies in. Names
+    that differ only in a visit at their end (`p1_baseline`, `p1_m12`) are one person, and so are visits of
+    BraTS cases. Where people are named otherwise, edit the manifest's column `group`.
     Scans of two folders of one name cannot be in one store, if people of both are called alike, before the
     option `dataset` says whether they are the same.
 
     Args:
         root: the folder, or a manifest.
         store: folder of prepared scans.
-        derivatives: whether to take what lies in folders called `derivatives`.
+        derivatives: whether to take what lies in folders called `derivatives`, or in datasets of derivatives
+            (by their `dataset_description.json`).
         dicom: folder that DICOM series are converted into by dcm2niix, with `series.csv`, which tells what
             came from where; without it they are left out.
         same_people: whether a BIDS subject is one person in whatever folders it lies.
@@ -65,32 +83,37 @@ class Folder(ScanDataModule):
         rows = ManifestBuilder(name, origin)
         kept: list[Found] = []
         for found in find_volumes(root, rows, self.dicom):
-            reason = self._unwanted(found)
+            reason = self._unwanted(found, root)
             if reason:
                 rows.drop(found.path, "", reason)
             else:
                 kept.append(found)
         if not kept:
             raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM", rows)
-        people = people_of(kept, _subjects(kept, self.same_people))
-        for found, subject in zip(kept, people, strict=True):
-            session = _SESSION.search(str(found.inside))
+        names = _subjects(kept, self.same_people, root)
+        visits = _visits(names)
+        people = people_of(kept, [visits.get(name, (name, ""))[0] for name in names])
+        for found, name, subject in zip(kept, names, people, strict=True):
+            match = _SESSION.search(str(found.inside))
+            session = match.group(1) if match else visits.get(name, ("", ""))[1]
             sequence, reason = recognise(_name(found))
             reasons = [f"modality: {reason}" if reason else "", patient_note(found)]
             notes = {NOTE: "; ".join(filter(None, reasons))} if any(reasons) else {}
-            rows.keep(
-                found.path, subject, sequence, session=session.group(1) if session else "", **notes
-            )  # fmt: skip
+            rows.keep(found.path, subject, sequence, group=person_of_brats(subject), session=session, **notes)
         return rows.build()
 
-    def _unwanted(self, found: Found) -> str:
+    def _unwanted(self, found: Found, root: Path | None = None) -> str:
         """Return why a scan is not taken, or `""`; series of DICOM are no masks or derivatives."""
         folders = found.inside.parts[:-1]
         if found.series is None:
-            if MASK_LIKE.search(stem(found.path)) or any(_MASKS.match(name) for name in folders):
+            name = stem(found.path)
+            is_mask = MASK_LIKE.search(name) or _MASK_ENDS.search(name)
+            if is_mask or any(_MASKS.match(folder) for folder in folders):
                 return "mask or segmentation, by its name"
-            if "derivatives" in folders and not self.derivatives:
+            if not self.derivatives and derivatives_at(folders, root or Path(self.root)) is not None:
                 return "derivative"
+            if any(_TEMPLATE.fullmatch(name) for name in folders):
+                return "template of FreeSurfer, not a person"
         if is_localizer(_name(found)):
             return "localizer or scout, by its name"
         if found.series is not None and (slices := _few_slices(found.path)):
@@ -113,13 +136,19 @@ def _name(found: Found) -> str:
     return found.series.description or stem(found.inside) if found.series else stem(found.inside)
 
 
-def _subjects(scans: list[Found], same_people: bool) -> list[str]:
+def _visits(names: list[str]) -> dict[str, tuple[str, str]]:
+    """Return name -> person and visit, for names of several visits of one person."""
+    people = visits_of_one_person(names)
+    return {name: (person, split_visit(name)[1]) for person, same in people.items() for name in same}
+
+
+def _subjects(scans: list[Found], same_people: bool, root: Path) -> list[str]:
     """The name of each scan's person, as the class says."""
     bids = [_BIDS.search(str(found.inside)) for found in scans]
     named = [
-        [*telling(Path(str(found.inside)[: match.start()]).parts), match.group(1)]
+        [*_personal(telling(Path(str(found.inside)[: match.start()]).parts, root)), match.group(1)]
         if match
-        else telling(found.inside.parts[:-1])
+        else _personal(telling(found.inside.parts[:-1], root))
         for found, match in zip(scans, bids, strict=True)
     ]
     # Of everybody's folders the last always stays: it is the person's.
@@ -132,9 +161,14 @@ def _subjects(scans: list[Found], same_people: bool) -> list[str]:
             subjects.append(names[-1] if same_people else "_".join(below))
         else:
             # Series of DICOM that lie in the root itself are of one person, or of their patients.
-            lone = Path(found.series.source).name if found.series else stem(found.inside)
+            lone = Path(found.series.source).name if found.series else without_sequence(stem(found.inside))
             subjects.append((below or [lone])[0])
     return subjects
+
+
+def _personal(names: list[str]) -> list[str]:
+    """Return names of folders without dates and sequences, if there are others: these name no person."""
+    return [name for name in names if not (_DATE.fullmatch(name) or names_sequence(name))] or names
 
 
 def modality_of(name: str) -> str:

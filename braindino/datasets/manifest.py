@@ -2,6 +2,7 @@
 
 import math
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -195,6 +196,8 @@ class ManifestBuilder:
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"age": math.nan}
         row |= {"dataset": self.dataset, "subject": subject, "modality": modality} | columns | self._origin
         row |= {"path": _absolute(path), "group": group or f"{self.dataset}:{subject}"}
+        # A Mac writes `ü` in names of files as two characters: one person, whoever copied the folder.
+        row |= {name: unicodedata.normalize("NFC", row[name]) for name in ("subject", "session", "group")}
         row["sex"], no_sex = parse_sex(row["sex"], DOCUMENTED_SEX)
         row["age"], no_age = _years(path, subject, row["age"])
         notes = [note for note in (row.pop(NOTE, ""), no_sex, no_age) if note]

@@ -7,14 +7,29 @@ import pandas as pd
 
 from braindino.datasets.manifest import is_missing
 from braindino.datasets.tables import TableError
+from braindino.datasets.visits import visits_of_one_person
 
 # Names, in lower case and without punctuation, of columns that may hold an id, in order of preference.
 IDS = (
     *("id", "patid", "subject", "subjectid", "participantid", "patientid", "participant", "personid"),
-    *("person", "subid", "sub", "ptid", "patient", "case"),
+    *("person", "subid", "sub", "subj", "ptid", "rid", "eid", "patno", "subjectkey", "mrn", "pid"),
+    *("patientnumber", "subjectnumber", "patient", "case"),
 )
 # Those of IDS that name a person whatever other column is the id. `patient` and `case` may be a diagnosis.
-PERSONS = ("subject", "subjectid", "participantid", "patientid", "participant", "personid", "person", "ptid")
+PERSONS = (
+    "subject",
+    "subjectid",
+    "participantid",
+    "patientid",
+    "participant",
+    "personid",
+    "person",
+    "ptid",
+    "rid",
+    "eid",
+    "patno",
+    "subjectkey",
+)
 MAX_AGE_SPAN = 10.0  # years between the ages of one person in one session; a birthday and rounding make 1
 _BIDS = re.compile(r"(?<![A-Za-z0-9])(sub-[A-Za-z0-9]+)")
 
@@ -67,6 +82,51 @@ def refuse_shared_ids(table: pd.DataFrame, ids: str, dataset: str) -> None:
         f"{rows[dataset].iloc[0]!r} in {_place(rows.index[0])} ({twice[ids].nunique()} ids like this): one "
         f"person or two?\nSay so: `group: {ids}` for one person, `group: [{dataset}, {ids}]` for two."
     )
+
+
+def refuse_lookalike_ids(table: pd.DataFrame, ids: str, dataset: str | None) -> None:
+    """Raise TableError when ids of one dataset may be one person's: in other spelling, or of other visits.
+
+    Spellings are `S1` and `s1`, `101` and `101.0`, `sub-01` and `01` (not `1` and `01`); visits `p1_m12` and
+    `p1_bl`, `sub-01_ses-1` and `sub-01_ses-2`.
+    """
+    for _, rows in table.groupby(dataset) if dataset else [("", table)]:
+        cells = rows[ids].drop_duplicates()
+        people: dict[str, list[str]] = {}
+        for cell in cells:
+            people.setdefault(_spelling(cell), []).append(cell)
+        spelled = [same for same in people.values() if len(same) > 1]
+        _refuse_ids(rows, ids, spelled, "spellings of one person", "Write one person in one way")
+        visits = [*visits_of_one_person(cells).values(), *_visits_of_bids(cells)]
+        remedy = 'Say who is one person: `person: "<expression>"` finds the person in the id'
+        _refuse_ids(rows, ids, visits, "visits of one person", remedy)
+
+
+def _refuse_ids(rows: pd.DataFrame, ids: str, groups: list[list[str]], what: str, remedy: str) -> None:
+    if not groups:
+        return
+    first, second = groups[0][:2]
+    before, here = (str(rows.index[list(rows[ids]).index(cell)]) for cell in (first, second))
+    more = f" ({len(groups)} groups like this)" if len(groups) > 1 else ""
+    raise TableError(
+        f"{here}, column {ids!r}: {second!r} looks like {first!r} in {_place(before)}: {what}{more}?\n"
+        f"{remedy}; `group: {ids}` means that they are different people."
+    )
+
+
+def _spelling(cell: str) -> str:
+    """Return what spellings of one id share."""
+    text = re.sub(r"(?<=\d)\.0+$", "", cell.casefold())
+    return re.sub(r"[-_ ]+", "-", re.sub(r"^(sub|subj|subject)[-_ ]", "", text))
+
+
+def _visits_of_bids(cells: pd.Series) -> list[list[str]]:
+    """Return the ids that name one BIDS subject: `sub-01_ses-1`, `sub-01_run-2`."""
+    people: dict[str, list[str]] = {}
+    for cell in cells:
+        if match := _BIDS.match(cell):
+            people.setdefault(match[1], []).append(cell)
+    return [same for same in people.values() if len(same) > 1]
 
 
 def refuse_shared_subjects(table: pd.DataFrame, paths: Sequence[str]) -> None:

@@ -129,6 +129,12 @@ def bids_sequence(named: Mapping[str, str], suffix: str) -> tuple[str, str]:
     return _after_contrast(base) if contrast else base, ""
 
 
+def names_sequence(word: str) -> bool:
+    """Return True for a word that names a sequence wherever it stands: `T1`, `FLAIR`, `MPRAGE`, not `PD`."""
+    patterns = [pattern for _, pattern in (*_STRONG, _WEAK[0])]
+    return any(pattern.fullmatch(word.lower()) for pattern in patterns)
+
+
 def complex_part(name: str) -> str:
     """Return `phase`, `real part`, ... where a name marks a scan as such a part of the signal, else `""`."""
     part = entities(name).get("part", "").lower()

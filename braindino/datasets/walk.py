@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from braindino.datasets.bids_ignore import BidsIgnore
+from braindino.datasets.bids_ignore import BidsIgnore, derivatives_at
 from braindino.datasets.manifest import ManifestBuilder, describe_path
 from braindino.errors import BraindinoError
 from braindino.files import describe_special_file
@@ -39,7 +39,8 @@ MASK_LIKE = re.compile(r"seg(s|m|ment\w*)?(?![a-z])|mask(?!ed)|label(?!l)|lesion
 _NOBODY = re.compile(
     r"(images?|dicoms?|data|raw|rawdata|rawbids|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
     r"|t1(w|c|n)?|t2(w|f)?|pd|flair)(Tr|Ts|s)?"
-    r"|ses-\w+|(ses|session|visit|wave|tp|time-?point|month|year)[-_ ]?\d+|baseline|follow-?up[-_ ]?\d*",
+    r"|ses-\w+|(ses|session|visit|wave|tp|time-?point|month|year|week|day)[-_ ]?\d+|baseline|screening"
+    r"|follow-?up[-_ ]?\d*|pre|post|(pre|post)[-_]?(op|treatment|surgery)",
     re.IGNORECASE,
 )
 _POINTER = 1024  # bytes; git-annex and git-lfs leave a line or three of text
@@ -58,10 +59,12 @@ class Found:
     series: Series | None = None
 
 
-def telling(folders: Sequence[str]) -> list[str]:
-    """Those of nested folders that may name a person, a site or a dataset; none from `derivatives` on."""
-    names = list(folders)
-    names = names[: names.index("derivatives")] if "derivatives" in names else names
+def telling(folders: Sequence[str], base: Path) -> list[str]:
+    """Return those of nested folders below `base` that may name a person, a site or a dataset.
+
+    Derivatives and what lies in them name none.
+    """
+    names = list(folders)[: derivatives_at(folders, base)]
     return [name for name in names if not _NOBODY.fullmatch(name)]
 
 
