@@ -20,7 +20,7 @@ WRONG = [
     ("index {c}/ADNI --dataset bids --options.suffixes [T2w]", "_..._T2w.nii.gz; found ADNI/"),
     ("index {c}/ADNI --dataset ixi --options.sequence T9", "sequence: expected one of 'T1w', 'T2w'"),
     ("check {t}/no.csv", "no such file"),
-    ("check {t}", "cannot be read (Is a directory)"),
+    ("check {t}", "a folder, not a file; expected a table"),
     ("check {c}/adni.csv --label age --between [9,1]", "expected the lowest number first"),
     ("check {c}/adni.csv --label agee", "no label column 'agee'. Did you mean 'age'?"),
     ("check {c}/adni.csv --split {t}/no.csv", "no.csv: cannot be read"),
