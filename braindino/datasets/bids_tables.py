@@ -2,33 +2,18 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from braindino.datasets.cells import age_unit, is_missing, is_numeric, parse_age, parse_sex
-from braindino.datasets.manifest import NOTE, further_column
+from braindino.datasets.bids_columns import BidsColumns, Row
+from braindino.datasets.cells import is_missing
+from braindino.datasets.manifest import NOTE
 from braindino.datasets.tables import TableError, decode_table, read_cells
 
-_AGE = re.compile(
-    r"(?:(?:participant|patient|subject|session)[ _])?age"
-    r"(?:[ _]at[ _](?:scan|mri|baseline|session|visit|imaging))?"
-    r"(?:[ _]?(?:in[ _])?[(\[]?(?P<unit>years?|yrs?|y|months?|mos?|weeks?|wks?|days?)[)\]]?)?",
-    re.IGNORECASE,
-)
-_SEX = ("sex", "gender")
-_CODES = re.compile(
-    r"['\"]?(?P<code>-?\d+|[a-z])['\"]?\s*(?:=|:|->|is|for)\s*['\"]?(?P<word>females?|males?|women|men|woman|man)\b",
-    re.IGNORECASE,
-)
-_WORDS = re.compile(
-    r"\b(?P<word>females?|males?|women|men|woman|man)['\"]?\s*(?:=|:|->|is)\s*['\"]?(?P<code>-?\d+|[a-z])\b",
-    re.IGNORECASE,
-)
 _START = re.compile(r"0*1|0+|(base|bl|pre|first|initial|screening|test)\w*", re.IGNORECASE)
-Row = dict[str, str]
 
 
 class People:
@@ -57,14 +42,14 @@ class People:
         file = folder / "participants.tsv"
         self.known = file.is_file()
         self._rows: dict[str, list[Row]] = {}
-        self._columns = _Columns(pd.DataFrame(), {})
-        self._sessions: dict[str, tuple[_Columns, dict[str, Row]]] = {}
+        self._columns = BidsColumns(pd.DataFrame(), {})
+        self._sessions: dict[str, tuple[BidsColumns, dict[str, Row]]] = {}
         if not self.known:
             if required:
                 raise TableError(f"{file}: no such file; it holds the ages.")
             return
         table = _table(file, ("participant_id",))
-        self._columns = _Columns(table, _sidecar(folder / "participants.json"))
+        self._columns = BidsColumns(table, _sidecar(folder / "participants.json"))
         if required and self._columns.age is None:
             raise TableError(
                 f"{file}: no column 'age' or 'age (years)'; found {', '.join(map(repr, table.columns[:12]))}."
@@ -119,28 +104,28 @@ class People:
             return same, [f"{len(rows)} rows of participants.tsv differ in {', '.join(differ)}"]
         return rows[0], []
 
-    def _visits(self, subject: str) -> tuple["_Columns", dict[str, Row]]:
+    def _visits(self, subject: str) -> tuple[BidsColumns, dict[str, Row]]:
         """Return the rows of a person's sessions by label, and what is known of their columns."""
         if subject not in self._sessions:
             name = f"sub-{subject}/sub-{subject}_sessions.tsv"
-            own, common = self.subjects / name, self.folder / "sessions.tsv"
-            own = own if own.is_file() else self.folder / name
-            file = own if own.is_file() else common
+            beside, shared = self.subjects / name, self.folder / "sessions.tsv"
+            beside = beside if beside.is_file() else self.folder / name
+            file = beside if beside.is_file() else shared
             table = _table(file, ("session_id",)) if file.is_file() else pd.DataFrame()
-            if file == common and len(table):
+            if file == shared and len(table):
                 names = table.get("participant_id", pd.Series("", index=table.index))
                 table = table[names.str.removeprefix("sub-") == subject]
-            sidecar = _sidecar(self.folder / "sessions.json") | _sidecar(own.with_suffix(".json"))
+            sidecar = _sidecar(self.folder / "sessions.json") | _sidecar(beside.with_suffix(".json"))
             rows: dict[str, Row] = {}
             for record in table.to_dict("records"):
                 row = {str(name): str(cell) for name, cell in record.items()}
                 rows.setdefault(row["session_id"].removeprefix("ses-"), row)
-            self._sessions[subject] = (_Columns(table, sidecar), rows)
+            self._sessions[subject] = (BidsColumns(table, sidecar), rows)
         return self._sessions[subject]
 
     def _age(
         self, person: Row, visit: Row, session: str, visits: dict[str, Row], sessions: Sequence[str],
-        described: "_Columns",
+        described: BidsColumns,
     ) -> tuple[str, str]:  # fmt: skip
         """Return the age at a session as text, and the reason where it is blank."""
         if described.age is not None and not is_missing(visit.get(described.age)):
@@ -160,80 +145,6 @@ class People:
         return "", f"age of ses-{session}: participants.tsv has that of the first session only"
 
 
-class _Columns:
-    """What a table's header and its sidecar say of the columns: unit of the age, codes of the sex."""
-
-    def __init__(self, table: pd.DataFrame, sidecar: Mapping[str, Any]) -> None:
-        self.names = names = [str(name) for name in table.columns]
-        self._numeric = {name for name in names if is_numeric(table[name])}
-        ages = [name for name in names if _AGE.fullmatch(name)]
-        self.age = min(ages, key=lambda name: (name.lower() != "age", names.index(name)), default=None)
-        self.sex = next((name for usual in _SEX for name in names if name.lower() == usual), None)
-        self._unit, self._no_unit = self._age_unit(sidecar)
-        self._levels = _levels(_described(sidecar, self.sex))
-
-    def has_sex(self, row: Row) -> bool:
-        """Return True where a row has its own sex."""
-        return self.sex is not None and not is_missing(row.get(self.sex))
-
-    def sex_of(self, row: Row) -> tuple[str, str]:
-        """Return `F`, `M` or `""`, and the reason."""
-        return ("", "") if self.sex is None else parse_sex(row.get(self.sex, ""), self._levels)
-
-    def age_of(self, row: Row) -> tuple[str, str]:
-        """Return the age in years as text, and the reason where it is blank."""
-        cell = "" if self.age is None else row.get(self.age, "")
-        if is_missing(cell):
-            return "", ""
-        if self._no_unit:
-            return "", f"age {cell!r} is in {self._no_unit}"
-        years, reason = parse_age(cell, self._unit)
-        return ("", reason) if reason else (str(years), "")
-
-    def in_years_and_letters(self, table: pd.DataFrame, sidecar: Path) -> pd.DataFrame:
-        """Return a table with the cells of age and sex that can be read; others stay as they are."""
-        changed: dict[str, list[str]] = {}
-        if self.age is not None and self.age.lower() == "age":
-            if self._no_unit:
-                raise TableError(
-                    f"{sidecar}: ages are in {self._no_unit}, which is no unit of time.\n"
-                    'Write "Units" as year, month, week or day.'
-                )
-            changed[self.age] = [self.age_of({self.age: cell})[0] or cell for cell in table[self.age]]
-        if self.sex is not None and self._levels:
-            changed[self.sex] = [parse_sex(cell, self._levels)[0] or cell for cell in table[self.sex]]
-        return table.assign(**changed)
-
-    def further(self, row: Row) -> Row:
-        """Return the cells of all columns but ids, sex and age, by their name in a manifest.
-
-        `site` means in these tables what it means in a manifest.
-        """
-        known = {self.age, self.sex, "participant_id", "session_id"}
-        names = [name for name in self.names if name and name not in known]
-        return {
-            "site" if name.lower() == "site" else further_column(name): self._cell(name, row.get(name, ""))
-            for name in names
-        }
-
-    def _cell(self, name: str, cell: str) -> str:
-        """Return a cell as it is, blank where it is a gap; a word among words may be a class."""
-        gap = is_missing(cell) if name in self._numeric else cell.lower() in ("n/a", "nan")
-        return "" if gap else cell
-
-    def _age_unit(self, sidecar: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the unit of ages without one, and that of the sidecar where it is no unit of time."""
-        if self.age is None:
-            return "year", ""
-        given = _described(sidecar, self.age).get("Units", "")
-        if given and not isinstance(given, str):
-            return "year", f"units {given!r}"
-        if given and not is_missing(given):
-            return (age_unit(given), "") if age_unit(given) else ("year", f"units {given!r}")
-        match = _AGE.fullmatch(self.age)
-        return age_unit((match and match["unit"]) or "year"), ""
-
-
 def apply_sidecar(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     """Return a table with ages in years and sexes as F or M, as the JSON beside a TSV describes its columns.
 
@@ -247,37 +158,8 @@ def apply_sidecar(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     sidecar = file.with_suffix(".json")
     if file.suffix.lower() != ".tsv" or not sidecar.is_file():
         return table
-    columns = _Columns(table, _sidecar(sidecar))
+    columns = BidsColumns(table, _sidecar(sidecar))
     return columns.in_years_and_letters(table, sidecar)
-
-
-def _levels(described: Mapping[str, Any]) -> dict[str, str]:
-    """Return code -> meaning of a column by its `Levels`, else by a description (`1 = male, 2 = female`)."""
-    levels = described.get("Levels")
-    if isinstance(levels, dict) and levels:
-        named = {str(code): _meaning(meaning) for code, meaning in levels.items()}
-        by_meaning = {meaning: code for code, meaning in named.items()}
-        turned = all(parse_sex(code)[0] for code in named) and len(by_meaning) == len(named)
-        # {"male": 0, "female": 1}: the wrong way round, but clear
-        return by_meaning if turned and not all(parse_sex(m)[0] for m in by_meaning) else named
-    text = " ".join(str(described.get(key, "")) for key in ("Description", "LongName", "Units"))
-    for pattern in (_CODES, _WORDS):
-        codes = {match["code"]: match["word"] for match in pattern.finditer(text)}
-        if len({parse_sex(word)[0] for word in codes.values()}) == 2:
-            return codes
-    return {}
-
-
-def _meaning(level: Any) -> str:
-    """Return the text of a level; newer sidecars have an object with a description."""
-    return str(level.get("Description", "")) if isinstance(level, dict) else str(level)
-
-
-def _described(sidecar: Mapping[str, Any], column: str | None) -> Mapping[str, Any]:
-    """Return what a sidecar says of a column, whatever the case of its name."""
-    names = {str(name).lower(): value for name, value in sidecar.items()}
-    value = names.get((column or "").lower())
-    return value if isinstance(value, dict) else {}
 
 
 def _table(file: Path, required: Sequence[str]) -> pd.DataFrame:

@@ -73,12 +73,12 @@ def parse_age(cell: object, unit: str = "year") -> tuple[float, str]:
         return math.nan, f"age {text!r} is a bound, not an age"
     match = _NUMBER.fullmatch(text)
     given = match[2].strip().lower().rstrip(".") if match else ""
-    own = _UNIT.get(given) if given else unit
-    if match is None or own not in _PER_YEAR:
+    unit = _UNIT.get(given, "") if given else unit
+    if match is None or unit not in _PER_YEAR:
         return math.nan, f"age {text!r} is no number of years"
-    years = float(match[1].replace(",", ".")) / _PER_YEAR[own]
+    years = float(match[1].replace(",", ".")) / _PER_YEAR[unit]
     if not AGES[0] <= years <= AGES[1]:
-        return math.nan, f"age {text!r} ({own}s) is outside of {AGES[0]:g} to {AGES[1]:g} years"
+        return math.nan, f"age {text!r} ({unit}s) is outside of {AGES[0]:g} to {AGES[1]:g} years"
     return years, ""
 
 

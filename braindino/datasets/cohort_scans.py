@@ -177,14 +177,14 @@ class _Rows:
         Raises:
             TableError: some names tell different sequences, and others none.
         """
-        told = [
+        by_name = [
             (where, path, modality_of(stem(path)))
             for where, files in zip(self.rows.index, found, strict=True)
             for modality, path in files
             if not modality
         ]
-        sequences = sorted({sequence for _, _, sequence in told} - {UNKNOWN})
-        silent = [(where, path) for where, path, sequence in told if sequence == UNKNOWN]
+        sequences = sorted({sequence for _, _, sequence in by_name} - {UNKNOWN})
+        silent = [(where, path) for where, path, sequence in by_name if sequence == UNKNOWN]
         if silent and len(sequences) > 1:
             raise TableError(
                 f"{silent[0][0]}: {silent[0][1].name} names no sequence ({len(silent)} files like this), "

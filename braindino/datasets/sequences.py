@@ -52,7 +52,18 @@ _GADOLINIUM = re.compile(
 )
 _AFTER_T1 = re.compile(rf"c|ce|cont|wc|post\d?|{_GADOLINIUM.pattern}")
 _NEGATION = {"pre", "no", "non", "without", "wo", "before", "un", "phase"}
-_PLAIN = {"pre", "precontrast", "noncontrast", "nocontrast", "nogd", "native", "nativ", "unenhanced"}
+_PLAIN = {
+    "precontrast",
+    "noncon",
+    "pregd",
+    "pregad",
+    "noncontrast",
+    "nocontrast",
+    "nogd",
+    "native",
+    "nativ",
+    "unenhanced",
+}
 _EVENT_AFTER_POST = re.compile(
     r"op|surg\w*|treat\w*|ther\w*|tx|rt|chemo\w*|stroke|interv\w*|train\w*|test\w*|stim\w*|tms|ect|rest\w*"
 )
@@ -164,6 +175,7 @@ def _is_bids_only(suffix: str) -> bool:
 def _words(name: str) -> list[str]:
     """Return the words of a name in lower case; `T2*` and `T1+C` are words of their own kind."""
     text = re.sub(r"(?i)t2\*", "t2star", name)
+    text = re.sub(r"(?i)(?<![a-z0-9])w/o(?![a-z0-9])", "without", text)
     text = re.sub(r"(?i)\+ ?(c|gd|km)(?![a-z0-9])", " gd", text)
     text = re.sub(r"(?i)(?<![a-z0-9])mp[-_ ]?2[-_ ]?rage", "mp2rage", text)
     text = re.sub(r"(?i)(?<![a-z0-9])mp[-_ ]rage", "mprage", text)
@@ -229,24 +241,24 @@ def _has_contrast(words: Sequence[str], sequence: str) -> bool:
     """Return True where words tell of a contrast agent, not negated and not of `post` treatment."""
     if _PLAIN & set(words):
         return False
+    if any((glued := _T1.fullmatch(word)) and glued["agent"] for word in words):
+        return True
     places = [i for kind, i in _matches(words, (*_STRONG, *_WEAK)) if kind == sequence]
-    for i, word in enumerate(words):
-        before = max((place for place in places if place < i), default=i)
-        if i and words[i - 1] in _NEGATION:
-            continue
-        glued = _T1.fullmatch(word)
-        if glued and glued["agent"]:
-            return True
-        if i and _GADOLINIUM.fullmatch(word):
-            return True
-        if sequence == "T1w" and before < i and _AFTER_T1.fullmatch(word) and _follows(words, before, i):
-            return True
-    return False
+    if places and "pre" in words[places[-1] :]:  # `T1_pre`; before the T1 it is the visit
+        return False
+    affirmed = [i for i in range(1, len(words)) if words[i - 1] not in _NEGATION]
+    return any(
+        _GADOLINIUM.fullmatch(words[i]) or (sequence == "T1w" and _follows(words, places, i))
+        for i in affirmed
+    )
 
 
-def _follows(words: Sequence[str], first: int, i: int) -> bool:
+def _follows(words: Sequence[str], places: Sequence[int], i: int) -> bool:
     """Return True where a short word such as `c` or `post` belongs to the T1 before it, not to an event."""
-    between = words[first + 1 : i]
+    before = [place for place in places if place < i]
+    if not before or not _AFTER_T1.fullmatch(words[i]):
+        return False
+    between = words[before[-1] + 1 : i]
     descriptors = all(re.fullmatch(rf"{_BEFORE}|{_AFTER}+|\d+|mprage|ir|gre|hr", word) for word in between)
     event = i + 1 < len(words) and bool(_EVENT_AFTER_POST.fullmatch(words[i + 1]))
     return descriptors and not event

@@ -83,20 +83,20 @@ def labelled_scans(
     return scans
 
 
-def _check_classes(found: Sequence[str], listed: bool, column: str) -> None:
+def _check_classes(classes: Sequence[str], listed: bool, column: str) -> None:
     """Raise BraindinoError for classes that cannot be told apart, and for numbers."""
-    alike = [] if listed else lookalikes(found)
+    alike = [] if listed else lookalikes(classes)
     if alike:
         spelled = ", ".join(repr(visible(name)) for name in alike[0])
         raise BraindinoError(
             f"{column} has {spelled}, which look like one class.\n"
             "Write one spelling in the manifest, or list them in --classes if they are different."
         )
-    if len(found) < 2:
-        raise BraindinoError(f"{column} has {len(found)} classes; kNN tells two or more apart.")
-    if len(found) > MOST_CLASSES:
+    if len(classes) < 2:
+        raise BraindinoError(f"{column} has {len(classes)} classes; kNN tells two or more apart.")
+    if len(classes) > MOST_CLASSES:
         raise BraindinoError(
-            f"{column} has {len(found)} different values; kNN takes classes.\n"
+            f"{column} has {len(classes)} different values; kNN takes classes.\n"
             "A number is predicted by `braindino probe` with a RegressionHead."
         )
 

@@ -149,8 +149,8 @@ def test_labels_that_look_alike_and_words_that_count_as_missing(csv: Path) -> No
     change(csv, 10, label="none")
     change(csv, 11, label="none")
     report = check_manifest(csv, rules=[LabelRule("label")], progress=False)
-    told = {(f.check, f.row, f.value): f.finding for f in report.findings}
-    assert told == {
+    messages = {(f.check, f.row, f.value): f.finding for f in report.findings}
+    assert messages == {
         ("labels missing", 10, ""): "'none' counts as missing; a class of that name is to be listed",
         ("labels that look alike", 4, "good"): "looks like 'Good' (1 so spelt, 1 this way)",
         ("labels that look alike", 6, "Good<U+200B>"): "looks like 'Good' (1 so spelt, 1 this way)",

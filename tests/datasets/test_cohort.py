@@ -394,9 +394,9 @@ def test_cohort_reads_exports_of_excel(tmp_path: Path) -> None:
     text = "sep=;\r\nid;path;score\r\nMüller;0.nii;3,5\r\nMaier;1.nii;4,25\r\n"
     for encoding in ("utf-16", "cp1252", "utf-8-sig"):
         (tmp_path / "t.csv").write_bytes(text.encode(encoding))
-        found = Cohort(tmp_path / "t.csv", task="regression", target="score").manifest.table
-        assert found["subject"].tolist() == ["Maier", "Müller"]
-        assert found["score"].tolist() == [4.25, 3.5]
+        rows = Cohort(tmp_path / "t.csv", task="regression", target="score").manifest.table
+        assert rows["subject"].tolist() == ["Maier", "Müller"]
+        assert rows["score"].tolist() == [4.25, 3.5]
 
 
 def test_cohort_reads_a_sheet_by_its_name(tmp_path: Path) -> None:

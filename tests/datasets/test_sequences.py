@@ -76,6 +76,13 @@ def test_sequence_of_names(name: str, sequence: str) -> None:
     ("name", "sequence"),
     [
         ("T1_post", "T1c"),
+        ("patient1_pre_T1_gd", "T1c"),
+        ("patient1_pre_T1", "T1w"),
+        ("pre_t1gd", "T1c"),
+        ("T1 W/O GAD", "T1w"),
+        ("AX T1 FSE FS +C", "T1c"),
+        ("T1-weighted contrast-enhanced", "T1c"),
+        ("T1 NONCON", "T1w"),
         ("MPR_T1_post", "T1c"),
         ("t1_mprage_post", "T1c"),
         ("T1_post_op", "T1w"),

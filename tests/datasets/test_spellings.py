@@ -127,5 +127,5 @@ def test_sequences_do_not_depend_on_ids_in_any_reader(name: str, tmp_path: Path)
         root.write_text("id,path,label\n" + "\n".join(rows) + "\n")
     table = dataset_class(name)(root).manifest.table
     assert len(table) == len(IDS) * len(words)
-    told = table["path"].str.extract(r"_([^_]+)\.nii\.gz$")[0]
-    assert (table["modality"] == told.map(words)).all()
+    words_of_names = table["path"].str.extract(r"_([^_]+)\.nii\.gz$")[0]
+    assert (table["modality"] == words_of_names.map(words)).all()

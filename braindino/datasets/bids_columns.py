@@ -1,0 +1,132 @@
+"""What the header and the JSON sidecar of a BIDS table say of its columns: units of ages, codes of sexes."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from braindino.datasets.cells import age_unit, is_missing, is_numeric, parse_age, parse_sex
+from braindino.datasets.manifest import further_column
+from braindino.datasets.tables import TableError
+
+_AGE = re.compile(
+    r"(?:(?:participant|patient|subject|session)[ _])?age"
+    r"(?:[ _]at[ _](?:scan|mri|baseline|session|visit|imaging))?"
+    r"(?:[ _]?(?:in[ _])?[(\[]?(?P<unit>years?|yrs?|y|months?|mos?|weeks?|wks?|days?)[)\]]?)?",
+    re.IGNORECASE,
+)
+_SEX = ("sex", "gender")
+_CODES = re.compile(
+    r"['\"]?(?P<code>-?\d+|[a-z])['\"]?\s*(?:=|:|->|is|for)\s*['\"]?(?P<word>females?|males?|women|men|woman|man)\b",
+    re.IGNORECASE,
+)
+_WORDS = re.compile(
+    r"\b(?P<word>females?|males?|women|men|woman|man)['\"]?\s*(?:=|:|->|is)\s*['\"]?(?P<code>-?\d+|[a-z])\b",
+    re.IGNORECASE,
+)
+Row = dict[str, str]
+
+
+class BidsColumns:
+    """What a table's header and its sidecar say of the columns: unit of the age, codes of the sex."""
+
+    def __init__(self, table: pd.DataFrame, sidecar: Mapping[str, Any]) -> None:
+        self.names = names = [str(name) for name in table.columns]
+        self._numeric = {name for name in names if is_numeric(table[name])}
+        ages = [name for name in names if _AGE.fullmatch(name)]
+        self.age = min(ages, key=lambda name: (name.lower() != "age", names.index(name)), default=None)
+        self.sex = next((name for usual in _SEX for name in names if name.lower() == usual), None)
+        self._unit, self._no_unit = self._age_unit(sidecar)
+        self._levels = _levels(_described(sidecar, self.sex))
+
+    def has_sex(self, row: Row) -> bool:
+        """Return True where a row has its own sex."""
+        return self.sex is not None and not is_missing(row.get(self.sex))
+
+    def sex_of(self, row: Row) -> tuple[str, str]:
+        """Return `F`, `M` or `""`, and the reason."""
+        return ("", "") if self.sex is None else parse_sex(row.get(self.sex, ""), self._levels)
+
+    def age_of(self, row: Row) -> tuple[str, str]:
+        """Return the age in years as text, and the reason where it is blank."""
+        cell = "" if self.age is None else row.get(self.age, "")
+        if is_missing(cell):
+            return "", ""
+        if self._no_unit:
+            return "", f"age {cell!r} is in {self._no_unit}"
+        years, reason = parse_age(cell, self._unit)
+        return ("", reason) if reason else (str(years), "")
+
+    def in_years_and_letters(self, table: pd.DataFrame, sidecar: Path) -> pd.DataFrame:
+        """Return a table with the cells of age and sex that can be read; others stay as they are."""
+        changed: dict[str, list[str]] = {}
+        if self.age is not None and self.age.lower() == "age":
+            if self._no_unit:
+                raise TableError(
+                    f"{sidecar}: ages are in {self._no_unit}, which is no unit of time.\n"
+                    'Write "Units" as year, month, week or day.'
+                )
+            changed[self.age] = [self.age_of({self.age: cell})[0] or cell for cell in table[self.age]]
+        if self.sex is not None and self._levels:
+            changed[self.sex] = [parse_sex(cell, self._levels)[0] or cell for cell in table[self.sex]]
+        return table.assign(**changed)
+
+    def further(self, row: Row) -> Row:
+        """Return the cells of all columns but ids, sex and age, by their name in a manifest.
+
+        `site` means in these tables what it means in a manifest.
+        """
+        known = {self.age, self.sex, "participant_id", "session_id"}
+        names = [name for name in self.names if name and name not in known]
+        return {
+            "site" if name.lower() == "site" else further_column(name): self._cell(name, row.get(name, ""))
+            for name in names
+        }
+
+    def _cell(self, name: str, cell: str) -> str:
+        """Return a cell as it is, blank where it is a gap; a word among words may be a class."""
+        gap = is_missing(cell) if name in self._numeric else cell.lower() in ("n/a", "nan")
+        return "" if gap else cell
+
+    def _age_unit(self, sidecar: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the unit of ages without one, and that of the sidecar where it is no unit of time."""
+        if self.age is None:
+            return "year", ""
+        given = _described(sidecar, self.age).get("Units", "")
+        if given and not isinstance(given, str):
+            return "year", f"units {given!r}"
+        if given and not is_missing(given):
+            return (age_unit(given), "") if age_unit(given) else ("year", f"units {given!r}")
+        match = _AGE.fullmatch(self.age)
+        return age_unit((match and match["unit"]) or "year"), ""
+
+
+def _levels(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return code -> meaning of a column by its `Levels`, else by a description (`1 = male, 2 = female`)."""
+    levels = described.get("Levels")
+    if isinstance(levels, dict) and levels:
+        named = {str(code): _meaning(meaning) for code, meaning in levels.items()}
+        by_meaning = {meaning: code for code, meaning in named.items()}
+        turned = all(parse_sex(code)[0] for code in named) and len(by_meaning) == len(named)
+        # {"male": 0, "female": 1}: the wrong way round, but clear
+        return by_meaning if turned and not all(parse_sex(m)[0] for m in by_meaning) else named
+    text = " ".join(str(described.get(key, "")) for key in ("Description", "LongName", "Units"))
+    for pattern in (_CODES, _WORDS):
+        codes = {match["code"]: match["word"] for match in pattern.finditer(text)}
+        if len({parse_sex(word)[0] for word in codes.values()}) == 2:
+            return codes
+    return {}
+
+
+def _meaning(level: Any) -> str:
+    """Return the text of a level; newer sidecars have an object with a description."""
+    return str(level.get("Description", "")) if isinstance(level, dict) else str(level)
+
+
+def _described(sidecar: Mapping[str, Any], column: str | None) -> Mapping[str, Any]:
+    """Return what a sidecar says of a column, whatever the case of its name."""
+    names = {str(name).lower(): value for name, value in sidecar.items()}
+    value = names.get((column or "").lower())
+    return value if isinstance(value, dict) else {}
