@@ -7,7 +7,6 @@ from pathlib import Path
 
 import braindino
 from braindino.errors import BraindinoError
-from braindino.files import read_yaml
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -68,6 +67,8 @@ def source_of(key: str, arguments: Sequence[str]) -> Path | None:
 
     None if it comes from the command line, or is a default.
     """
+    from braindino.files import read_yaml  # not above: `doctor` must answer where PyYAML is broken
+
     if any(word.partition("=")[0] == f"--{key}" for word in arguments):
         return None
     holding = [file for file in config_files(arguments) if _holds(read_yaml(file), key.split("."))]
