@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from braindino.datasets.manifest import DROPPED_COLUMNS, IDENTITY, MASK, Manifest
+from braindino.errors import BraindinoError
 from braindino.scans.store import Store
 
 
@@ -20,6 +21,9 @@ def case_table(
     Columns of the first: `case`, the manifest's without path and modality (of the case's first scan),
     `key_<modality>` (`""` when missing), `mask` (path of the scan with modality "mask", or `""`: a rejected
     mask is none). With `needs_mask`, cases that are left without one are dropped, too.
+
+    Raises:
+        BraindinoError: scans of one case are of two people.
     """
     rejects = store.rejects().set_index("path")["reason"].to_dict()
     lost: list[tuple[str, str, str]] = []
@@ -28,7 +32,9 @@ def case_table(
         scan = {str(column): cell for column, cell in record.items()}
         name = _name(scan)
         path, modality = scan.pop("path"), scan.pop("modality")
-        row = rows.setdefault(name, {**scan, "case": name, **{f"key_{m}": "" for m in modalities}, MASK: ""})
+        named = {"case": name} | scan | {"case": name}  # first, whatever the manifest calls so
+        row = rows.setdefault(name, {**named, **{f"key_{m}": "" for m in modalities}, MASK: ""})
+        _refuse_two_people(name, row, scan)
         if modality == MASK and path in rejects:
             lost.append((path, scan["subject"], rejects[path]))
         elif modality == MASK:
@@ -50,6 +56,17 @@ def case_table(
     cases = [row for row in rows.values() if any(row[f"key_{modality}"] for modality in modalities)]
     dropped = [*manifest.dropped.itertuples(index=False, name=None), *lost]
     return pd.DataFrame(cases), pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS))
+
+
+def _refuse_two_people(name: str, row: dict[str, Any], scan: dict[str, Any]) -> None:
+    """Raise BraindinoError when a scan is of another person, or another case, than the others of the name."""
+    differing = [column for column in ("group", *IDENTITY) if row[column] != scan[column]]
+    if differing:
+        column = differing[0]
+        raise BraindinoError(
+            f"the case {name!r} has scans of two: {column} {row[column]!r} and {scan[column]!r}.\n"
+            "A case is of one person; correct the manifest, or take the colons out of the ids."
+        )
 
 
 def _name(scan: dict[str, Any]) -> str:

@@ -11,11 +11,14 @@ import pytest
 
 from braindino.datasets.bids import BIDS
 from braindino.datasets.brats_folds import BraTSFolds
+from braindino.datasets.cases import case_table
 from braindino.datasets.cohort import Cohort
 from braindino.datasets.folder import Folder
-from braindino.datasets.manifest import Manifest, label_column
+from braindino.datasets.manifest import Manifest, ManifestBuilder, label_column
 from braindino.datasets.persons import joined
 from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.store import Store
 
 SESSIONS = 2
 
@@ -229,3 +232,21 @@ def test_renamed_ids_leave_together_who_was_together(reader: str, tmp_path: Path
             assert all(len(files) == SESSIONS for files in found.values())
             manifest.write(tmp_path / f"{trial}_{number}.csv")
             assert people(Manifest.read(tmp_path / f"{trial}_{number}.csv")) == found
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"subject": "a", "session": "b"}, {"subject": "a:b", "session": ""}),
+        ({"subject": "a", "session": "", "group": "x"}, {"subject": "a", "session": "", "group": "y"}),
+    ],
+)
+def test_case_table_refuses_scans_of_two_people_in_one_case(
+    tmp_path: Path, one: dict[str, str], two: dict[str, str]
+) -> None:
+    rows = ManifestBuilder("d")
+    for number, (cells, modality) in enumerate([(one, "T1w"), (two, "T2w")]):
+        rows.keep(tmp_path / f"{number}.nii", modality=modality, **cells)  # type: ignore[arg-type]
+    store = Store.create(tmp_path / "store", Preprocessing(depth=4, size=(8, 8)))
+    with pytest.raises(BraindinoError, match=r"has scans of two: (group|subject) "):
+        case_table(rows.build(), store, ["T1w", "T2w"])
