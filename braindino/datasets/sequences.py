@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 UNKNOWN = "unknown"
 # BIDS suffixes of whole images, and the sequence of each (BIDS specification, schema/rules/files/raw/anat).
@@ -17,7 +18,8 @@ _ENTITY = re.compile(rf"(?:^|(?<=_))({_BIDS_KEYS})-([A-Za-z0-9+]+)(?=_|$)")
 _NO_CONTRAST = {"none", "no", "pre", "without", "nocontrast", "precontrast", "native", "plain"}
 
 # Glued to a sequence before and after. Few may stand before: `set1` and `cort1` are ids, not T1.
-_BEFORE = r"(?:[23]d|ax|axial|sag|sagittal|coronal)*"
+# Philips writes `WIP sT1W_3D_TFE`.
+_BEFORE = r"(?:(?:wip)?s?(?=t[12]w|[23]dt[12]|[23]dflair))?(?:[23]d|ax|axial|sag|sagittal|coronal)*"
 _AFTER = (
     r"(?:w|wi|weighted|image|n|[23]d|ax|axial|sag|sagittal|cor|coronal|tra|iso|fs|se|tse|fse|ffe|tfe|tirm"
     r"|fl[23]d|flash|mprage|mpr|spgr|fspgr|bravo|vibe|space|blade|propeller)"
@@ -33,9 +35,10 @@ _STRONG = (
     ("T1w", _T1),
     ("T2star", re.compile(rf"{_BEFORE}t2(?:star|s)(?:w|wi)?")),
     ("T2w", re.compile(rf"{_BEFORE}t2(?:{_AFTER}+\d?)?")),
-    ("DWI", re.compile(r"dwi|dti|adc|tracew|diffusion")),
+    ("ADC", re.compile(r"adc")),
+    ("DWI", re.compile(r"dwi|dti|tracew|diffusion")),
     ("MRA", re.compile(r"mra|tof|angio")),
-    ("SWI", re.compile(r"swi|swan|qsm")),
+    ("SWI", re.compile(r"swi(?:[23]d)?|e?swan|qsm")),
     ("BOLD", re.compile(r"bold|(?:rs)?fmri|sbref")),
     ("ASL", re.compile(r"p?casl|asl")),
 )
@@ -68,9 +71,25 @@ _EVENT_AFTER_POST = re.compile(
     r"op|surg\w*|treat\w*|ther\w*|tx|rt|chemo\w*|stroke|interv\w*|train\w*|test\w*|stim\w*|tms|ect|rest\w*"
 )
 _ONTO = {"to", "in", "into", "onto", "reg2", "space"}  # what stands after names the target of a registration
-_LOCALIZER = re.compile(r"locali[sz]ers?|(?:aa|head|aahead|brain)*scouts?|tripilot|topogram|smartbrain\w*")
+_LOCALIZER = re.compile(
+    r"locali[sz]ers?|(?:aa|aah|head|aahead|brain)*scouts?|tripilot|topogram|smartbrain\w*|posdisp"
+)
+_PLANNING = re.compile(
+    r"\b(cal (head|body|scan|\d+ch)|ref(erence)? scan|coil survey|mpr range"
+    r"|3plane (loc|t2star|t2 fgre|ssfse))\b"
+)
 _LOCALIZER_WEAK = re.compile(r"survey|calibration|calib|refscan|loc|3pl|3plane|asset")
-_COMPLEX_PART = {"ph": "phase", "phase": "phase", "real": "real part", "imaginary": "imaginary part"}
+_COMPLEX_PART = {
+    "ph": "phase",
+    "pha": "phase",
+    "phase": "phase",
+    "real": "real part",
+    "imaginary": "imaginary part",
+}
+
+
+_PHASES_OF_CONTRAST = {"arterial", "venous", "portal", "early", "late", "delayed", "equilibrium"}
+_PLANES = {"ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "transversal", "transverse"}
 
 
 def entities(name: str) -> dict[str, str]:
@@ -109,16 +128,23 @@ def recognise(name: str) -> tuple[str, str]:
         return "UNIT1", ""
     if "inv" in named:
         return UNKNOWN, f"an inversion image (inv-{named['inv']})"
+    if suffix == "epi" and named and "task" not in named:
+        return UNKNOWN, "a field map, by its name"
     words = _words(_ENTITY.sub("", name))
     candidates = {kind for kind, _ in _matches(words, _STRONG)}
     if named.get("task") and not candidates:
         return "BOLD", ""
     if not candidates:
         candidates = {kind for kind, _ in _matches(_without_group(words), _WEAK)}
+        if candidates == {"T1w"} and _is_reformat(words):
+            return UNKNOWN, "a reformat of a scan, by its name"
+    elif _is_dual_echo(words):
+        candidates.add("PD")
     sequence = _decide(candidates, words)
     if not sequence:
         return UNKNOWN, _why_unknown(candidates, words)
     contrast = named.get("ce", "").lower() not in {"", *_NO_CONTRAST} or _has_contrast(words, sequence)
+    contrast = contrast or (sequence == "T1w" and _begins_after_contrast(words))
     return _after_contrast(sequence) if contrast else sequence, ""
 
 
@@ -151,8 +177,11 @@ def complex_part(name: str) -> str:
     part = entities(name).get("part", "").lower()
     if part:
         return "" if part.startswith("mag") else part
-    words = [word for word in _words(_ENTITY.sub("", name)) if not re.fullmatch(r"\d+|e\d+", word)]
-    return _COMPLEX_PART.get(words[-1], "") if words else ""
+    ignored = re.compile(r"\d+|e\d+|images?|img")
+    words = [word for word in _words(_ENTITY.sub("", name)) if not ignored.fullmatch(word)]
+    if not words or (len(words) > 1 and words[-2] in _PHASES_OF_CONTRAST):
+        return ""
+    return _COMPLEX_PART.get(words[-1], "")
 
 
 def is_localizer(name: str) -> bool:
@@ -162,7 +191,7 @@ def is_localizer(name: str) -> bool:
         words = _words(" ".join(named.get(key, "") for key in ("acq", "rec", "desc")))
         return any(_LOCALIZER.fullmatch(word) for word in words)
     words = _words(_ENTITY.sub("", name))
-    if any(_LOCALIZER.fullmatch(word) for word in words):
+    if any(_LOCALIZER.fullmatch(word) for word in words) or _PLANNING.search(" ".join(words)):
         return True
     return any(_LOCALIZER_WEAK.fullmatch(word) for word in words) and not _matches(words, _STRONG)
 
@@ -179,7 +208,9 @@ def _words(name: str) -> list[str]:
     text = re.sub(r"(?i)\+ ?(c|gd|km)(?![a-z0-9])", " gd", text)
     text = re.sub(r"(?i)(?<![a-z0-9])mp[-_ ]?2[-_ ]?rage", "mp2rage", text)
     text = re.sub(r"(?i)(?<![a-z0-9])mp[-_ ]rage", "mprage", text)
-    text = re.sub(r"(?i)dark[-_ ]fluid", "darkfluid", text)
+    text = re.sub(r"(?i)dark[-_ ]fluid|(?<![a-z0-9])da-fl(?![a-z0-9])", "darkfluid", text)
+    text = re.sub(r"(?i)(?<![a-z0-9])3[-_ ]?pl(ane)?(?![a-z0-9])", "3plane", text)
+    text = re.sub(r"(?i)(?<![a-z0-9])c-(?![a-z0-9])", "without contrast", text)
     return [word.lower() for word in re.findall(r"[^\W_]+", text)]
 
 
@@ -212,7 +243,9 @@ def _decide(candidates: set[str], words: Sequence[str]) -> str:
     if "MP2RAGE" in candidates and candidates <= {"MP2RAGE", "T1w", "UNIT1"}:
         uniform = any(word in ("uni", "unit1", "uniden") for word in words)
         return "UNIT1" if uniform or "UNIT1" in candidates else "MP2RAGE"
-    if candidates <= {"T2w", "T2star", "SWI"} and "T2w" in candidates:
+    if "SWI" in candidates and candidates <= {"T2w", "T2star", "SWI"}:
+        return "SWI"
+    if candidates <= {"T2w", "T2star"} and "T2w" in candidates:
         star = {"star", "hemo", "fl2d", "medic", "gre"} & set(words)
         return "T2star" if star or "T2star" in candidates else "T2w" if len(candidates) == 1 else ""
     return next(iter(candidates)) if len(candidates) == 1 else ""
@@ -224,8 +257,33 @@ def _why_unknown(candidates: set[str], words: Sequence[str]) -> str:
     return f"{' or '.join(sorted(candidates))} by its name" if candidates else "no sequence in its name"
 
 
+def _is_reformat(words: Sequence[str]) -> bool:
+    """Return True for `MPR cor`, a reformat of any scan; `mpr` alone is MPRAGE."""
+    places = [i for i, word in enumerate(words) if word == "mpr"]
+    beside = {words[k] for i in places for k in (i - 1, i + 1) if 0 <= k < len(words)}
+    return bool(beside & {*_PLANES, "range", "reformat"})
+
+
+def _is_dual_echo(words: Sequence[str]) -> bool:
+    """Return True for `PD-T2_TSE`, two echoes of which a file may be either."""
+    pairs = set(pairwise(words))
+    return any(pair in pairs for pair in (("pd", "t2"), ("t2", "pd"), ("pdw", "t2w"), ("t2w", "pdw")))
+
+
+def _begins_after_contrast(words: Sequence[str]) -> bool:
+    """Return True for `postGd_T1` and `POST_AX_T1`; in `post_T1` the first word may be a visit."""
+    first, second = (*words, "", "")[:2]
+    return bool(re.fullmatch(r"post(gd|gad|gado|contrast)|contrastenhanced", first)) or (
+        first == "post" and second in _PLANES
+    )
+
+
 def _is_map(words: Sequence[str]) -> bool:
-    """Return True where a quantitative map is named: T1map, T1_map."""
+    """Return True where a quantitative map is named: T1map, T1_map, DTI_FA, MP2RAGE's T1 images."""
+    if "mp2rage" in words and ("t1", "images") in pairwise(words):
+        return True
+    if {"dti", "dwi"} & set(words) and words[-1] in ("fa", "md", "rd", "colfa", "eadc"):
+        return True
     return any(
         _MAP.fullmatch(word) or (word in ("map", "maps", "mapping") and i and words[i - 1] in ("t1", "t2"))
         for i, word in enumerate(words)
