@@ -54,7 +54,7 @@ def write_bids(
             save_scan(rng, root / "derivatives" / "fast" / "sub-01" / "anat" / "sub-01_T1w.nii.gz", t1, "RAS")
             planted.drop("derivative")
             save_scan(rng, root / "sourcedata" / "phantom.nii.gz", t1, "RAS")
-            planted.drop("no sub-<label> in its name")
+            planted.drop("sourcedata: originals, of which the dataset has its own copy")
         elif i == 2:
             link = root / "sub-03" / "ses-1" / "anat" / "sub-03_ses-1_T2w.nii.gz"
             link.symlink_to("../../../.git/annex/objects/xx/MD5E-s1--1.nii.gz")
