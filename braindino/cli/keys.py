@@ -113,6 +113,11 @@ def _check_class(value: Mapping[str, Any], source: str, prefix: str) -> None:
     extra = {k: v for k, v in value.items() if k not in ("class_path", "init_args", "dict_kwargs")}
     if "class_path" not in value:
         raise BraindinoError(f"{source}: {prefix.rstrip('.')} has init_args but no class_path.")
+    if not isinstance(value["class_path"], str):
+        raise BraindinoError(f"{source}: {prefix}class_path: expected text, found {value['class_path']!r}.")
+    arguments = value.get("init_args")
+    if not isinstance(arguments, Mapping | None):
+        raise BraindinoError(f"{source}: {prefix}init_args: expected keys and values, found {arguments!r}.")
     target = import_class(value["class_path"], source, f"{prefix}class_path")
     known = keys_passed_on(target)
     if known is None:

@@ -115,3 +115,9 @@ def test_empty_yaml(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("# nothing\n")
     assert read_yaml(path) == {}
+
+
+@pytest.mark.parametrize("value", [{"class_path": 7}, {"class_path": "pathlib.Path", "init_args": 7}])
+def test_check_keys_wants_a_class_path_in_words(value: dict[str, Any]) -> None:
+    with pytest.raises(BraindinoError, match=r"f\.yaml: data\.(class_path|init_args): expected"):
+        check_keys({"data": value}, {"data": None}, "f.yaml")
