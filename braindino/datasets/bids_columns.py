@@ -7,20 +7,32 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.datasets.cells import age_unit, is_missing, is_numeric, parse_age, parse_sex
+from braindino.datasets.cells import age_unit, is_missing, is_numeric, letters_of, parse_age, parse_sex
 from braindino.datasets.manifest import further_column
 from braindino.datasets.tables import TableError
 
 _AGE = re.compile(
-    r"(?:(?:participant|patient|subject|session)[ _])?age"
-    r"(?:[ _]at[ _](?:scan|mri|baseline|session|visit|imaging))?"
+    r"(?:(?:participant|patient|subject|session|scan|baseline|chronological)[ _]?)?age"
+    r"(?:[ _]?(?:at[ _]?)?(?:scan|mri|baseline|bl|session|visit|imaging))?"
     r"(?:[ _]?(?:in[ _])?[(\[]?(?P<unit>years?|yrs?|y|months?|mos?|weeks?|wks?|days?)[)\]]?)?",
     re.IGNORECASE,
 )
-_SEX = ("sex", "gender")
+_AGE_WORD = re.compile(r"(?:^|[\W_])(?:age|Age|AGE)(?:$|[\W_])|(?<=[a-z])Age(?![a-z])")
+_NO_AGES = re.compile(r"group|range|class|onset|diagnos|birth|gestation|menstrual|menarche|bin|categor", re.I)
+_UNIT_WORD = re.compile(r"\b(year|month|week|day)s?\b", re.IGNORECASE)
+_BEFORE_BIRTH = re.compile(r"gestation\w*|\w*menstrual|\w*conception\w*", re.IGNORECASE)
+_SEX = re.compile(
+    r"(?:(?:biological|participant|patient|subject)[ _]?)?(?:sex|gender|sexe|sexo|geschlecht)"
+    r"(?:[ _](?:at[ _]birth|id|code))?(?:\s*[(\[](?P<codes>.+)[)\]])?",
+    re.IGNORECASE,
+)
 _CODES = re.compile(
     r"['\"]?(?P<code>-?\d+|[a-z])['\"]?\s*(?:=|:|->|is|for)\s*['\"]?(?P<word>females?|males?|women|men|woman|man)\b",
     re.IGNORECASE,
+)
+_LETTERS = re.compile(r"(?P<code>-?\d+)\s*(?:=|:|->)\s*['\"]?(?P<word>[mf])\b", re.IGNORECASE)
+_IN_BRACKETS = re.compile(
+    r"\b(?P<word>females?|males?|women|men|woman|man)\s*[(\[](?P<code>-?\d+|[a-z])[)\]]", re.IGNORECASE
 )
 _WORDS = re.compile(
     r"\b(?P<word>females?|males?|women|men|woman|man)['\"]?\s*(?:=|:|->|is)\s*['\"]?(?P<code>-?\d+|[a-z])\b",
@@ -37,9 +49,17 @@ class BidsColumns:
         self._numeric = {name for name in names if is_numeric(table[name])}
         ages = [name for name in names if _AGE.fullmatch(name)]
         self.age = min(ages, key=lambda name: (name.lower() != "age", names.index(name)), default=None)
-        self.sex = next((name for usual in _SEX for name in names if name.lower() == usual), None)
+        sexes = [name for name in names if _SEX.fullmatch(name)]
+        usual = ("sex", "gender")
+        self.sex = min(
+            sexes, key=lambda name: usual.index(name.lower()) if name.lower() in usual else 2, default=None
+        )
         self._unit, self._no_unit = self._age_unit(sidecar)
-        self._levels = _levels(_described(sidecar, self.sex))
+        self._levels = _levels(_described(sidecar, self.sex), self.sex or "")
+        if self.sex is not None and not self._levels:
+            self._levels = letters_of(table[self.sex])
+        unclear = [name for name in names if _AGE_WORD.search(name) and not _NO_AGES.search(name)]
+        self.unclear_age = ", ".join(unclear) if self.age is None else ""
 
     def has_sex(self, row: Row) -> bool:
         """Return True where a row has its own sex."""
@@ -94,26 +114,35 @@ class BidsColumns:
         """Return the unit of ages without one, and that of the sidecar where it is no unit of time."""
         if self.age is None:
             return "year", ""
-        given = _described(sidecar, self.age).get("Units", "")
+        described = _described(sidecar, self.age)
+        given = described.get("units", "")
+        text = " ".join(str(described.get(key, "")) for key in ("units", "description", "longname"))
+        if before := _BEFORE_BIRTH.search(text):
+            return "year", f"{before[0]} age"
         if given and not isinstance(given, str):
             return "year", f"units {given!r}"
         if given and not is_missing(given):
             return (age_unit(given), "") if age_unit(given) else ("year", f"units {given!r}")
         match = _AGE.fullmatch(self.age)
-        return age_unit((match and match["unit"]) or "year"), ""
+        if match and match["unit"]:
+            return age_unit(match["unit"]), ""
+        words = {word.lower() for word in _UNIT_WORD.findall(text)}
+        if len(words) > 1 and "year" not in words:
+            return "year", f"{' or '.join(sorted(words))}s"
+        return words.pop() if len(words) == 1 else "year", ""
 
 
-def _levels(described: Mapping[str, Any]) -> dict[str, str]:
-    """Return code -> meaning of a column by its `Levels`, else by a description (`1 = male, 2 = female`)."""
-    levels = described.get("Levels")
+def _levels(described: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return code -> meaning of a column by its `Levels`, else by description or name (`1 = male`)."""
+    levels = described.get("levels")
     if isinstance(levels, dict) and levels:
         named = {str(code): _meaning(meaning) for code, meaning in levels.items()}
         by_meaning = {meaning: code for code, meaning in named.items()}
         turned = all(parse_sex(code)[0] for code in named) and len(by_meaning) == len(named)
         # {"male": 0, "female": 1}: the wrong way round, but clear
         return by_meaning if turned and not all(parse_sex(m)[0] for m in by_meaning) else named
-    text = " ".join(str(described.get(key, "")) for key in ("Description", "LongName", "Units"))
-    for pattern in (_CODES, _WORDS):
+    text = " ".join([*(str(described.get(key, "")) for key in ("description", "longname", "units")), name])
+    for pattern in (_CODES, _WORDS, _IN_BRACKETS, _LETTERS):
         codes = {match["code"]: match["word"] for match in pattern.finditer(text)}
         if len({parse_sex(word)[0] for word in codes.values()}) == 2:
             return codes
@@ -126,7 +155,7 @@ def _meaning(level: Any) -> str:
 
 
 def _described(sidecar: Mapping[str, Any], column: str | None) -> Mapping[str, Any]:
-    """Return what a sidecar says of a column, whatever the case of its name."""
+    """Return what a sidecar has of a column, by keys in lower case, whatever the case of its name."""
     names = {str(name).lower(): value for name, value in sidecar.items()}
     value = names.get((column or "").lower())
-    return value if isinstance(value, dict) else {}
+    return {str(key).lower(): item for key, item in value.items()} if isinstance(value, dict) else {}

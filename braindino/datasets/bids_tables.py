@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +94,24 @@ class People:
         """Return the person's row (of the session, where rows name sessions), and why there is none."""
         rows = self._rows.get(subject, [])
         if not rows:
-            return {}, [f"no row of sub-{subject} in participants.tsv"] if self.known else []
-        if "session_id" in rows[0]:
-            rows = [row for row in rows if row["session_id"].removeprefix("ses-") == session]
-            return (rows[0], []) if rows else ({}, [f"no row of ses-{session} in participants.tsv"])
+            return {}, self._no_row(subject)
+        if "session_id" in rows[0] and (session or len(rows) > 1):
+            labels = [row["session_id"].removeprefix("ses-") for row in rows]
+            rows = [row for row, label in zip(rows, labels, strict=True) if label == session]
+            if not rows:
+                what = f"ses-{session}{_alike(session, labels)}" if session else "a scan without a session"
+                return {}, [f"no row of {what} in participants.tsv"]
         differ = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
         if differ:
             same = {name: cell for name, cell in rows[0].items() if name not in differ}
             return same, [f"{len(rows)} rows of participants.tsv differ in {', '.join(differ)}"]
         return rows[0], []
+
+    def _no_row(self, subject: str) -> list[str]:
+        if self.known:
+            return [f"no row of sub-{subject}{_alike(subject, self._rows)} in participants.tsv"]
+        other = [path.name for path in self.folder.glob("[Pp]articipants.*") if path.suffix != ".json"]
+        return [f"{sorted(other)[0]} is not read; BIDS has participants.tsv"] if other else []
 
     def _visits(self, subject: str) -> tuple[BidsColumns, dict[str, Row]]:
         """Return the rows of a person's sessions by label, and what is known of their columns."""
@@ -131,6 +140,10 @@ class People:
         if described.age is not None and not is_missing(visit.get(described.age)):
             return described.age_of(visit)
         age, reason = self._columns.age_of(person)
+        if self._columns.unclear_age and described.age is None:
+            return "", f"age: no column of a usual name (it may be {self._columns.unclear_age})"
+        if session and not visit and (alike := _alike(session, visits)):
+            return "", f"age: no row of ses-{session}{alike} in the table of sessions"
         labels = sorted({*sessions, *visits, session}, key=_natural)
         if not age or "session_id" in person or len(labels) < 2 or self.same_age:
             return age, reason
@@ -143,6 +156,16 @@ class People:
         if not first:
             return "", "age: participants.tsv has one, and which session is the first is not known"
         return "", f"age of ses-{session}: participants.tsv has that of the first session only"
+
+
+def _alike(label: str, labels: Iterable[str]) -> str:
+    """Return a remark for a label that differs from one of `labels` in case or leading zeros only."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"\d+", lambda match: str(int(match[0])), re.sub(r"^(sub|ses)-", "", text.lower()))
+
+    near = next((other for other in labels if other != label and plain(other) == plain(label)), None)
+    return f" (is it {near!r}?)" if near is not None else ""
 
 
 def apply_sidecar(table: pd.DataFrame, file: Path) -> pd.DataFrame:
@@ -172,7 +195,8 @@ def _table(file: Path, required: Sequence[str]) -> pd.DataFrame:
         table = table.rename(
             columns={n: "session_id" for n in table.columns if n.lower() in ("session_id", "session")}
         )
-    return table.loc[:, ~table.columns.duplicated()]
+    blank = [name for name in table.columns if name.startswith("Unnamed: ") and not any(table[name])]
+    return table.drop(columns=blank).loc[:, lambda kept: ~kept.columns.duplicated()]
 
 
 def _sidecar(file: Path) -> dict[str, Any]:

@@ -29,6 +29,8 @@ _BOUND = re.compile(
     r"|\b(or|and) (older|over|above|more|younger|under)\b",
     re.IGNORECASE,
 )
+_DATE = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}([T ].*)?|\d{1,2}([-/.])\d{1,2}\3\d{4}")
+_TWO_UNITS = re.compile(r"(\d+)\s*([a-z]+)[.,]?\s*(?:and\s*)?(\d+)\s*([a-z]+)\.?", re.IGNORECASE)
 _RANGE = re.compile(r"\d\s*(-|\u2013|\u2014|to|\.\.+)\s*\d")
 
 
@@ -53,8 +55,8 @@ def parse_age(cell: object, unit: str = "year") -> tuple[float, str]:
     """Return an age in years, and the reason where there is a cell but no age in it.
 
     Understood are numbers with a decimal point or comma and a unit: `45`, `45,5`, `45Y`, `045Y`, `18M`
-    (months, as in DICOM), `6 months`, `52w`. Bounds (`89+`, `>89`, `90 or older`), ranges (`40-44`) and what
-    is outside of 0 to 120 years are no ages.
+    (months, as in DICOM), `6 months`, `52w`, `45 years 3 months`, `P45Y` (ISO 8601). Bounds (`89+`, `>89`,
+    `90 or older`), ranges (`40-44`), dates and what is outside of 0 to 120 years are no ages.
 
     Args:
         cell: cell of a table.
@@ -67,19 +69,44 @@ def parse_age(cell: object, unit: str = "year") -> tuple[float, str]:
     if is_missing(cell):
         return math.nan, ""
     text = str(cell).strip()
+    if _DATE.fullmatch(text):
+        return math.nan, f"age {text!r} is a date"
     if _RANGE.search(text):
         return math.nan, f"age {text!r} is a range"
     if _BOUND.search(text):
         return math.nan, f"age {text!r} is a bound, not an age"
-    match = _NUMBER.fullmatch(text)
-    given = match[2].strip().lower().rstrip(".") if match else ""
-    unit = _UNIT.get(given, "") if given else unit
-    if match is None or unit not in _PER_YEAR:
+    years, unit = _in_years(text, unit)
+    if math.isnan(years):
         return math.nan, f"age {text!r} is no number of years"
-    years = float(match[1].replace(",", ".")) / _PER_YEAR[unit]
     if not AGES[0] <= years <= AGES[1]:
         return math.nan, f"age {text!r} ({unit}s) is outside of {AGES[0]:g} to {AGES[1]:g} years"
     return years, ""
+
+
+def _in_years(text: str, unit: str) -> tuple[float, str]:
+    """Return years and unit of a number with a unit, else in `unit`, or of two with units; else NaN."""
+    text = re.sub(r"^[Pp](?=\d)", "", text)
+    if two := _TWO_UNITS.fullmatch(text):
+        first, second = (_UNIT.get(two[i].lower(), "") for i in (2, 4))
+        if first and second and first != second:
+            return float(two[1]) / _PER_YEAR[first] + float(two[3]) / _PER_YEAR[second], first
+    match = _NUMBER.fullmatch(text)
+    given = match[2].strip().lower().rstrip(".") if match else ""
+    name = _UNIT.get(given, "") if given else unit
+    if match is None or name not in _PER_YEAR:
+        return math.nan, name
+    return float(match[1].replace(",", ".")) / _PER_YEAR[name], name
+
+
+def letters_of(cells: Iterable[object]) -> dict[str, str]:
+    """Return the meaning of letters for a sex that depends on the others of the column.
+
+    `H` beside `F` is homme. Beside `M` it is hombre, and `M` may be mujer.
+    """
+    letters = {str(cell).strip().upper() for cell in cells}
+    if "H" not in letters or {"M", "F"} <= letters:
+        return {}
+    return {"H": "male"} | ({"M": "male or mujer"} if "M" in letters else {})
 
 
 def is_age(cell: object) -> bool:

@@ -16,6 +16,7 @@ from braindino.datasets.cells import (
     is_missing_id,
     is_numeric,
     is_sex,
+    letters_of,
     parse_sex,
     same_characters,
     visible,
@@ -100,7 +101,7 @@ def scans_of_rows(
                 out.drop(path, subject, reason)
             else:
                 identity = {name: table.cell(row, name) for name in ("session", "sex", "age", "site")}
-                identity["sex"], identity[NOTE] = parse_sex(identity["sex"], options.sex_codes)
+                identity["sex"], identity[NOTE] = parse_sex(identity["sex"], table.sex_codes)
                 named = table.cell(row, "dataset") or dataset
                 out.keep(
                     path, subject, modality, group=table.group(where, row, named, subject, path),
@@ -154,6 +155,8 @@ class _Rows:
         self.paths = self._paths()
         paths = () if options.pattern else tuple(self.paths)
         self.used = {*self.own.values(), *self.groups, self.modality, *paths}
+        letters = letters_of(rows[self.own["sex"]]) if self.own["sex"] else {}
+        self.sex_codes = letters | dict(options.sex_codes)
         self.numeric = {name for name in rows if is_numeric(rows[name])}
         self._check()
         self._check_people()
@@ -366,7 +369,7 @@ class _Rows:
             first_bad(cells, ~cells.map(is_age).astype(bool), "must be a number of years")
         if self.own["sex"]:
             cells = self.rows[self.own["sex"]]
-            bad = [not is_sex(cell, self.options.sex_codes) for cell in cells]
+            bad = [not is_sex(cell, self.sex_codes) for cell in cells]
             remedy = (
                 "must be F or M (female, male), or blank.\nSay what codes mean with `sex_codes: {0: M, 1: F}`"
             )

@@ -312,3 +312,90 @@ def test_cohort_reads_participants_by_their_sidecar(tmp_path: Path) -> None:
     )
     with pytest.raises(TableError, match=r"participants\.json: ages are in units 'parsec'"):
         _ = Cohort(tmp_path / "participants.tsv", **options).manifest
+
+
+@pytest.mark.parametrize(
+    ("column", "described", "age"),
+    [
+        ("age", {"units": "months"}, 5.0),
+        ("age", {"Description": "Age of the participant in months"}, 5.0),
+        ("age", {"Description": "age in years", "Units": "months"}, 5.0),
+        ("age", {"Description": "age in years, rounded to months"}, 60.0),
+        ("age", {"Description": "gestational age at scan", "Units": "weeks"}, None),
+        ("age", {"Description": "in weeks or days"}, None),
+        ("scan_age", {}, 60.0),
+        ("ageAtScan", {}, 60.0),
+        ("baseline_age", {}, 60.0),
+        ("interview_age", {}, None),
+    ],
+)
+def test_ages_by_the_words_of_header_and_sidecar(
+    tmp_path: Path, column: str, described: dict[str, str], age: float | None
+) -> None:
+    subject(tmp_path, "01")
+    participants(tmp_path, f"participant_id,{column}\nsub-01,60\n", {column: described})
+    row = index(tmp_path).iloc[0]
+    assert row["age"] == age if age is not None else pd.isna(row["age"]) and "age" in row["blank_because"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "described", "sexes"),
+    [
+        ("sex", ["1", "2"], {"levels": {"1": "female", "2": "male"}}, ["F", "M"]),
+        ("sex", ["0", "1"], {"Description": "0=M; 1=F"}, ["M", "F"]),
+        ("sex", ["1", "2"], {"Description": "Male (1) or female (2)"}, ["M", "F"]),
+        ("Sex (0=male 1=female)", ["0", "1"], {}, ["M", "F"]),
+        ("biological_sex", ["F", "M"], {}, ["F", "M"]),
+        ("sex", ["H", "F"], {}, ["M", "F"]),
+        ("sex", ["H", "M"], {}, ["M", ""]),  # hombre and mujer, or homme and male
+        ("sex", ["H", "M"], {"Levels": {"H": "hombre", "M": "mujer"}}, ["M", "F"]),
+        ("sex", ["m", "w"], {}, ["M", "F"]),
+    ],
+)
+def test_sexes_by_header_sidecar_and_the_other_cells(
+    tmp_path: Path, column: str, cells: list[str], described: dict[str, Any], sexes: list[str]
+) -> None:
+    subject(tmp_path, "01")
+    subject(tmp_path, "02")
+    text = f"participant_id,{column}\nsub-01,{cells[0]}\nsub-02,{cells[1]}\n"
+    participants(tmp_path, text, {column: described})
+    assert index(tmp_path)["sex"].tolist() == sexes
+
+
+def test_rows_that_nearly_name_a_person_or_session_are_hinted_at(tmp_path: Path) -> None:
+    subject(tmp_path, "01")
+    subject(tmp_path, "AB")
+    subject(tmp_path, "02", "01", "02")
+    participants(tmp_path, "participant_id,age\n1,50\nsub-ab,60\nsub-02,70\n")
+    sessions = tmp_path / "sub-02" / "sub-02_sessions.tsv"
+    sessions.write_text("session_id\tage\nses-1\t70\nses-2\t72\n")
+    rows = index(tmp_path)
+    assert rows["age"].isna().all()
+    assert rows.loc[("01", ""), "blank_because"] == "no row of sub-01 (is it '1'?) in participants.tsv"
+    assert "is it 'ab'?" in rows.loc[("AB", ""), "blank_because"]
+    assert "no row of ses-02 (is it '2'?) in the table of sessions" in rows.loc[("02", "02"), "blank_because"]
+
+
+def test_a_row_with_a_session_describes_scans_without_one(tmp_path: Path) -> None:
+    subject(tmp_path, "01")
+    subject(tmp_path, "02")
+    participants(
+        tmp_path, "participant_id,session,age,group\nsub-01,1,50,AD\nsub-02,1,60,CN\nsub-02,2,62,CN\n"
+    )
+    rows = index(tmp_path)
+    assert rows.loc[("01", ""), ["age", "group_in_table"]].tolist() == [50.0, "AD"]
+    assert rows.loc[("02", ""), "blank_because"] == "no row of a scan without a session in participants.tsv"
+
+
+def test_rows_of_one_session_that_differ_are_blank(tmp_path: Path) -> None:
+    subject(tmp_path, "01", "1")
+    participants(tmp_path, "participant_id,session_id,age\nsub-01,ses-1,50\nsub-01,ses-1,60\n")
+    assert index(tmp_path)["blank_because"].tolist() == ["2 rows of participants.tsv differ in age"]
+
+
+def test_a_table_of_participants_in_another_format_is_named(tmp_path: Path) -> None:
+    subject(tmp_path, "01")
+    (tmp_path / "participants.csv").write_text("participant_id,age\nsub-01,50\n")
+    assert index(tmp_path)["blank_because"].tolist() == [
+        "participants.csv is not read; BIDS has participants.tsv"
+    ]

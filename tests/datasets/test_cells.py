@@ -36,6 +36,10 @@ def test_parse_age_reads_every_spelling(cell: object) -> None:
         ("052W", "year", 52 * 7 / 365.25),
         ("52", "week", 52 * 7 / 365.25),
         ("300 days", "year", 300 / 365.25),
+        ("P45Y", "year", 45.0),
+        ("P18M", "year", 1.5),
+        ("45 years 6 months", "year", 45.5),
+        ("45y, 3m", "year", 45.25),
     ],
 )
 def test_parse_age_converts_units(cell: str, unit: str, years: float) -> None:
@@ -51,6 +55,9 @@ def test_parse_age_converts_units(cell: str, unit: str, years: float) -> None:
         ("<18", "is a bound"),
         ("over 89", "is a bound"),
         ("40-44", "is a range"),
+        ("1950-03-01", "is a date"),
+        ("1945-01-01 00:00:00", "is a date"),
+        ("1.3.1950", "is a date"),
         ("40 to 44", "is a range"),
         ("-9999", "is outside"),
         ("999", "is outside"),
