@@ -42,6 +42,7 @@ With timm alone (you prepare the slices; (N, {channels}, {height}, {width}), flo
 
 ```python
 import timm
+
 model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
 {norms}```
 {graphs}
