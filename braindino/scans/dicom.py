@@ -44,7 +44,7 @@ NO_IMAGE = "no image that dcm2niix can convert"
 NO_PATIENT = "no PatientID: the person is the folder's"
 SEVERAL = "its PatientID has several sexes and dates of birth: the person is the folder's"
 TIMEOUT_S = 1800  # a folder of thousands of slices takes a minute
-_FORMAT = 2  # of the records: what an older version has converted is converted again
+_FORMAT = 3  # of the records: what an older version has converted is converted again
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,13 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
 def _convert_folder(
     converter: str, folder: Path, root: Path, out: Path, digests: PatientDigests
 ) -> Iterator[tuple[Series, list[str]]]:
-    """Yield the rows of a folder, each with digests of its patient's sex and date of birth."""
+    """Yield the rows of a folder, each with digests of its patient's sex, date of birth and `lookalike`."""
     inside = Path(_printable(str(folder.relative_to(root))))
     files = [path for path in sorted(folder.absolute().iterdir()) if is_dicom(path)]
     headers = [header for path in files if (header := read_slice(path)) is not None]
     if not headers:
         for row in _convert(converter, _Job(folder.absolute(), out, inside), digests):
-            yield row, ["", ""]
+            yield row, ["", "", ""]
         return
     groups: dict[tuple[Any, ...], list[Slice]] = defaultdict(list)
     for header in headers:
@@ -166,22 +166,34 @@ def _convert_folder(
         if not images:
             kinds = " ".join(sorted({one.modality for one in slices} - {""}))
             row = _refused(folder.absolute(), f"{NO_IMAGE}{f' (of kind {kinds})' if kinds else ''}")
-            yield replace(row, series=uid, patient=digests.of_patient(patient)), ["", ""]
+            yield replace(row, series=uid, patient=digests.of_patient(patient)), ["", "", ""]
             continue
-        once, copies = without_copies(images)
+        if all(one.unwanted for one in images):
+            row = _refused(folder.absolute(), images[0].unwanted)
+            yield replace(row, series=uid, patient=digests.of_patient(patient)), ["", "", ""]
+            continue
+        once, copies = without_copies([one for one in images if not one.unwanted])
         note = f"{copies} slices sent twice (same place, same pixels), each taken once" if copies else ""
         traits = [digests.of(name) if name else "" for name in _only(images)]
         job = _Job(folder.absolute(), out, inside, tuple(once), note)
         for row in _convert(converter, job, digests):
             yield row, traits
     if unread := len(files) - len(headers):
-        yield _refused(folder.absolute(), f"{unread} files with DICOM's name or mark but no header"), ["", ""]
+        yield (
+            _refused(folder.absolute(), f"{unread} files with DICOM's name or mark but no header"),
+            ["", "", ""],
+        )
 
 
-def _only(slices: Sequence[Slice]) -> tuple[str, str]:
-    """Return sex and date of birth of the slices' patient, "" where they do not agree."""
+def _only(slices: Sequence[Slice]) -> tuple[str, str, str]:
+    """Return sex, date of birth and `lookalike` of the slices' patient, "" where they do not agree."""
     sexes, births = ({one.traits[k] for one in slices} - {""} for k in range(2))
-    return (sexes.pop() if len(sexes) == 1 else "", births.pop() if len(births) == 1 else "")
+    alike = {one.lookalike for one in slices}
+    return (
+        sexes.pop() if len(sexes) == 1 else "",
+        births.pop() if len(births) == 1 else "",
+        alike.pop() if len(alike) == 1 else "",
+    )
 
 
 def _convert(converter: str, job: _Job, digests: PatientDigests) -> list[Series]:
@@ -279,12 +291,17 @@ def _doubtful(records: Sequence[Record]) -> Iterator[Series]:
     """Yield all rows, without the patient where one PatientID is that of several people.
 
     One wrong entry does not make two people of one: sex and date of birth both differ, or sex does and the
-    date is removed, or there are more than two dates.
+    date is removed, or there are more than two dates. Ids that differ in leading zeros, of one date of birth,
+    are one patient's.
     """
+    first: dict[str, str] = {}
+    for record in records:
+        for row, (_, _, alike) in zip(record["series"], record["traits"], strict=True):
+            row["patient"] = first.setdefault(alike, row["patient"]) if alike else row["patient"]
     sexes: dict[str, set[str]] = defaultdict(set)
     births: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        for row, (sex, birth) in zip(record["series"], record["traits"], strict=True):
+        for row, (sex, birth, _) in zip(record["series"], record["traits"], strict=True):
             sexes[row["patient"]] |= {sex} - {""}
             births[row["patient"]] |= {birth} - {""}
     for record in records:

@@ -26,8 +26,11 @@ _NO_ID = re.compile(
     r"|null|n/?a|nan|no[-_ ]?name|((no|test)?[ _^-]*(patient|subject|phantom))?[ _^-]*(id|name)?",
     re.IGNORECASE,
 )
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_PROJECTIONS = {"MIP", "MNIP", "MIN IP", "MINIP", "PROJECTION IMAGE", "MIP_SUB"}
+_DIFFERENCES = {"SUB", "SUBTRACT", "SUBTRACTION"}
 _TAGS = (
-    "ImageType", "SOPInstanceUID", "Modality", "PatientID", "IssuerOfPatientID", "PatientSex",
+    "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "PatientID", "IssuerOfPatientID", "PatientSex",
     "PatientBirthDate", "EchoTime", "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient",
     "Rows", "Columns",
@@ -49,6 +52,7 @@ class Slice:
         number: InstanceNumber.
         modality: such as MR, SR.
         is_image: whether the file has pixels.
+        unwanted: why an image is no scan of an MR scanner, or "".
     """
 
     path: Path
@@ -60,6 +64,13 @@ class Slice:
     number: int
     modality: str
     is_image: bool
+    unwanted: str = ""
+
+    @property
+    def lookalike(self) -> str:
+        """What a person's ids share that differ in leading zeros: number and date of birth, else ""."""
+        number = self.patient[0].lstrip("0") if self.patient else ""
+        return f"{number}\0{self.patient[1]}\0{self.traits[1]}" if number.isdigit() and self.traits[1] else ""
 
 
 def is_dicom(path: Path) -> bool:
@@ -98,7 +109,22 @@ def read_slice(path: Path) -> Slice | None:
         number=int(number) if re.fullmatch(r"-?\d{1,9}", number) else 0,
         modality=_text(header, "Modality"),
         is_image="Rows" in header,
+        unwanted=_unwanted(header, bool(place)),
     )
+
+
+def _unwanted(header: Any, has_place: bool) -> str:
+    """Return why an image is no scan of an MR scanner, or "": another machine, a screenshot, a projection."""
+    modality = _text(header, "Modality")
+    if modality not in ("", "MR", "OT"):
+        return f"no MR image (its modality is {modality})"
+    is_picture = modality == "OT" or not has_place
+    if is_picture and _text(header, "SOPClassUID").startswith(_SECONDARY_CAPTURE):
+        return "a picture of a screen (secondary capture), no scan"
+    words = {word.strip().upper() for word in _text(header, "ImageType").split("\\")}
+    if words & _PROJECTIONS:
+        return "a projection (MIP), no scan"
+    return "a difference of scans (subtraction)" if words & _DIFFERENCES else ""
 
 
 def known_patient(identifier: str, issuer: str = "") -> tuple[str, ...]:
@@ -157,8 +183,8 @@ class PatientDigests:
         return hashlib.blake2b(text, key=self._key, digest_size=_DIGEST_BYTES).hexdigest()
 
     def of_patient(self, patient: tuple[str, ...]) -> str:
-        """Return the digest of PatientID and issuer, or "" of none."""
-        return self.of("patient", *patient) if patient else ""
+        """Return the digest of PatientID and issuer, whatever their case, or "" of none."""
+        return self.of("patient", *(part.casefold() for part in patient)) if patient else ""
 
 
 def _key_of(file: Path) -> bytes:

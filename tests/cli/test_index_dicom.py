@@ -48,6 +48,7 @@ class Header:
     sex: str = ""
     birth: str = ""
     kind: str = "M"
+    modality: str = "MR"
     study: str = "1.2.9"
     instance: str = ""  # SOPInstanceUID less the slice's number; by default the series'
     first: int = 1  # InstanceNumber of the first slice
@@ -67,7 +68,7 @@ def _slice(pixels: np.ndarray, affine: np.ndarray, k: int, header: Header) -> by
     body = [
         (0x08, 0x08, "CS", f"ORIGINAL\\PRIMARY\\{header.kind}\\ND"), (0x08, 0x16, "UI", MR_IMAGE),
         (0x08, 0x18, "UI", instance), (0x08, 0x20, "DA", "20200102"), (0x08, 0x31, "TM", "120000.0"),
-        (0x08, 0x60, "CS", "MR"),
+        (0x08, 0x60, "CS", header.modality),
         (0x08, 0x70, "LO", "SIEMENS"), (0x08, 0x103E, "LO", header.description),
         (0x08, 0x1090, "LO", header.model), (0x10, 0x20, "LO", header.patient),
         (0x10, 0x21, "LO", header.issuer), (0x10, 0x30, "DA", header.birth), (0x10, 0x40, "CS", header.sex),
@@ -341,3 +342,37 @@ def test_index_converts_series_in_a_folder_whose_name_is_not_utf8(tmp_path: Path
     manifest = _indexed(tmp_path)
     assert manifest.table["subject"].tolist() == ["caf%E9"]
     assert Path(manifest.table["path"][0]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("ids", "births", "people"),
+    [
+        (("007", "7"), ("19500101", "19500101"), 1),
+        (("007", "7"), ("19500101", "19600101"), 2),
+        (("007", "7"), ("", ""), 2),
+        (("A007", "A7"), ("19500101", "19500101"), 2),
+        (("ab1", "AB1"), ("", ""), 1),
+    ],
+)
+def test_index_reads_ids_of_one_patient_in_two_spellings(
+    ids: tuple[str, str], births: tuple[str, str], people: int, tmp_path: Path
+) -> None:
+    for k in range(2):
+        _series(tmp_path / "in" / f"s{k}", f"1.2.{k}", patient=ids[k], birth=births[k], volume=_volume() + k)
+    assert index(tmp_path / "in", out=tmp_path / "m.csv") == 0
+    assert Manifest.read(tmp_path / "m.csv").table["group"].nunique() == people
+
+
+def test_index_lists_images_that_are_no_scans_of_an_mr_scanner(tmp_path: Path) -> None:
+    _series(tmp_path / "in" / "p", "1.2.1")
+    _series(tmp_path / "in" / "p", "1.2.2", "head ct", modality="CT")
+    _series(tmp_path / "in" / "p", "1.2.3", "MIP cor", kind="MIP")
+    _series(tmp_path / "in" / "p", "1.2.4", "t1 difference", kind="SUB")
+    assert index(tmp_path / "in", out=tmp_path / "m.csv") == 0
+    manifest = Manifest.read(tmp_path / "m.csv")
+    assert len(manifest.table) == 1
+    assert sorted(manifest.dropped["reason"]) == [
+        "DICOM: a difference of scans (subtraction)",
+        "DICOM: a projection (MIP), no scan",
+        "DICOM: no MR image (its modality is CT)",
+    ]
