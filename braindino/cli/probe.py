@@ -1,6 +1,6 @@
 """`braindino probe`: a frozen encoder, a head and a dataset from YAML, run through the study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,43 @@ from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, digest_of_json
 from braindino.probing import FrozenProbeModule, Protocol, results_table, run_study
+from braindino.probing.protocol import MAX_EPOCHS, PATIENCE
+from braindino.probing.segmentation.decoder import INITIALISATION
 from braindino.scans.store import Store
 
 # They change how fast a result comes or how much of it there is, not what a cell of the study is.
 _NOT_IDENTITY = ("run", "config", "trainer", "seed_everything")
+
+
+_CONSENT = ("strip_cmd", "prepare")  # of `data`: what a command may do; the store's command is in its keys
+# Options of `data` that came later: without a value they are left out, so that earlier runs are continued.
+_LATER = ("ignore_labels", "sex_codes", "sheet")
+
+
+def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a resolved config that tells one study from another.
+
+    What the default recipe settles stands in it as if it had been set: the same study has the same id
+    whether an option is given, left out, or was unknown to the version that began it.
+    """
+    identity = {key: value for key, value in config.items() if key not in _NOT_IDENTITY}
+    data = identity["data"]
+    given = {
+        key: value
+        for key, value in data["init_args"].items()
+        if key not in _CONSENT and not (key in _LATER and value is None)
+    }
+    identity["data"] = {**data, "init_args": given}
+    protocol = {key: value for key, value in identity["probe"].items() if key not in ("seeds", "fractions")}
+    if protocol.pop("cache") is False:  # where features are kept tells nothing of what they are
+        protocol["cache"] = False
+    if protocol["recipe"] == "default":
+        del protocol["recipe"]
+        for key, value in (("max_epochs", MAX_EPOCHS), ("patience", PATIENCE)):
+            protocol[key] = value if protocol[key] is None else protocol[key]
+        model = identity["model"]
+        identity["model"] = {**model, "standardise": model["standardise"] is not False}
+    return {**identity, "probe": protocol}
 
 
 class ProbeCLI(LightningCLI):
@@ -94,14 +127,9 @@ class ProbeCLI(LightningCLI):
     def folder(self) -> Path:
         """`runs/<task>/<encoder>/<id>`; the id follows from the config, so that the same probe continues."""
         options: ProbeOptions = self.config_init["run"]
-        config = {key: value for key, value in self.config.as_dict().items() if key not in _NOT_IDENTITY}
-        config["data"]["init_args"].pop("strip_cmd", None)  # consent; the store's command is in its keys
-        protocol = dict(config.pop("probe"))
-        for name in ("seeds", "fractions"):
-            protocol.pop(name)
-        if protocol.pop("cache") is False:  # where features are kept tells nothing of what they are
-            protocol["cache"] = False
-        whole = {**_plain(config), "probe": _plain(protocol), "encoder": self.encoder.digest}
+        whole = {**_plain(identity_of(self.config.as_dict())), "encoder": self.encoder.digest}
+        if self.model.head.dense:
+            whole["initialisation"] = INITIALISATION
         digest = digest_of_json(whole)[:8]
         encoder = options.encoder or encoder_label(self.model.encoder)
         return options.root / options.name / encoder / (options.id or digest)
@@ -112,11 +140,11 @@ def run_probe(arguments: Sequence[str]) -> int:
     cli = ProbeCLI(arguments)
     cli.datamodule.check_store()
     folder = cli.folder()
-    # A folder that holds a study keeps its config until the study has accepted this one as the same.
-    known = (folder / "study.json").exists()
-    if not known:
-        _write_config(cli, folder)
     with recorded(folder):
+        # A folder that holds a study keeps its config until the study has accepted this one as the same.
+        known = (folder / "study.json").exists()
+        if not known:
+            _write_config(cli, folder)
         results = run_study(
             cli.model,
             cli.datamodule,
@@ -126,8 +154,8 @@ def run_probe(arguments: Sequence[str]) -> int:
             encoder=cli.encoder,
             progress=True,
         )
-    if known:
-        _write_config(cli, folder)
+        if known:
+            _write_config(cli, folder)
     options: ProbeOptions = cli.config_init["run"]
     if options.wandb != "disabled":
         logger = wandb_logger(options.wandb, folder)

@@ -74,10 +74,19 @@ def space(
     except ValueError as error:
         raise BraindinoError(f"{embeddings[0]}: {error}.") from error
     _save(figure, out)
-    _write(out, ids.assign(x=np.round(points[:, 0], 5), y=np.round(points[:, 1], 5)))
+    columns = _free_names(ids.columns)
+    _write(out, ids.assign(**dict(zip(columns, np.round(points, 5).T, strict=True))))
     by = f"{TITLES[method]}{'s' * (method == 'pca')}"
-    print(f"{out}: {len(ids)} rows by {by}; coordinates in {out.with_suffix('.csv')}")
+    print(f"{out}: {len(ids)} rows by {by}; coordinates in {out.with_suffix('.csv')} ({', '.join(columns)})")
     return 0
+
+
+def _free_names(taken: "pd.Index[str]") -> tuple[str, str]:
+    """Return the names of the coordinates: `x` and `y`, or others where the table has such columns."""
+    for prefix in ("", "map_"):
+        if not {f"{prefix}x", f"{prefix}y"} & set(taken):
+            return f"{prefix}x", f"{prefix}y"
+    raise BraindinoError("the table has columns 'x' or 'y', and 'map_x' or 'map_y'; rename one pair.")
 
 
 def _compare(embeddings: tuple[Path, ...], out: Path, sample: int, seed: int) -> int:

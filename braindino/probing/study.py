@@ -32,6 +32,7 @@ from braindino.probing.module import FrozenProbeModule
 from braindino.probing.patch_colours import keep_patch_colours
 from braindino.probing.protocol import Protocol
 from braindino.probing.recipes import apply_recipe
+from braindino.probing.segmentation.decoder import INITIALISATION
 from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
 from braindino.scans.progress import ProgressReport
@@ -107,7 +108,7 @@ def run_study(
         "cases": cases.digest,
         **({"recipe": protocol.recipe} if protocol.recipe != "default" else {}),
         **({"in_loop": True} if protocol.cache is False else {}),
-        **({"masks": masked.digest} if masked else {}),
+        **({"masks": masked.digest, "initialisation": INITIALISATION} if masked else {}),
     }
     keep_settings(run_dir / "study.json", settings)
     keep_cases(run_dir, cases, contents)

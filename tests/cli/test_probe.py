@@ -1,13 +1,16 @@
 """`braindino probe` from the command line: what it writes, what it finds again, how it refuses."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
 from braindino.cli.main import main
+from braindino.cli.probe import identity_of
 from braindino.files import read_json
+from braindino.locks import locked
 
 ENCODER = "scratch:vit_tiny_patch16_dinov3_qkvb"
 
@@ -40,6 +43,52 @@ def test_run_folder_and_its_reuse(cohort: Path, tmp_path: Path, capsys: pytest.C
     assert read_json(run / "results.json")["summary"][0]["seeds"] == [0, 1]
     assert len(read_json(run / "environment.json")["starts"]) == 2
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
+
+
+def config(**protocol: Any) -> dict[str, Any]:
+    """Return the parts of a resolved config that `identity_of` looks at."""
+    return {
+        "run": {"id": None},
+        "seed_everything": 0,
+        "trainer": {},
+        "model": {"encoder": "e", "standardise": None},
+        "data": {"class_path": "C", "init_args": {"root": "r", "prepare": False, "sheet": None}},
+        "probe": {
+            **{"seeds": [0], "fractions": [1.0], "recipe": "default", "max_epochs": None, "patience": None},
+            **{"cache": True, "resamples": 1000, **protocol},
+        },
+    }
+
+
+def test_identity_of_is_that_of_versions_without_recipe_and_with_all_defaults_written_out() -> None:
+    # what an earlier version took the id of, whose defaults were numbers
+    assert identity_of(config()) == {
+        "model": {"encoder": "e", "standardise": True},
+        "data": {"class_path": "C", "init_args": {"root": "r"}},
+        "probe": {"max_epochs": 100, "patience": 10, "resamples": 1000},
+    }
+    assert identity_of(config(max_epochs=100, seeds=[3])) == identity_of(config())
+
+
+def test_identity_of_differs_where_results_do() -> None:
+    plain = identity_of(config())
+    for other in ({"recipe": "paper"}, {"patience": 3}, {"cache": False}):
+        assert identity_of(config(**other)) != plain
+    changed = config()
+    changed["model"]["standardise"] = False
+    assert identity_of(changed) != plain
+    changed = config()
+    changed["data"]["init_args"] |= {"prepare": True, "strip_cmd": "x {in} {out}"}
+    assert identity_of(changed) == plain
+    changed["data"]["init_args"]["sheet"] = "second"
+    assert identity_of(changed) != plain
+
+
+def test_probe_leaves_the_config_of_a_running_study_alone(cohort: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "adni_cls" / "scratch-vit_tiny_patch16_dinov3_qkvb" / "mine"
+    with locked(folder, "run folder"):
+        assert probe(cohort, tmp_path, "--run.id", "mine") == 2
+        assert not (folder / "config.yaml").exists()
 
 
 def test_probe_makes_a_store_only_when_asked(

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from braindino.cli.main import main
+from braindino.cli.space import _free_names
 from braindino.encoders.embedding_files import embedding_writer, read_embedding
+from braindino.errors import BraindinoError
 
 
 @pytest.fixture
@@ -33,6 +35,21 @@ def test_a_picture_and_its_coordinates(emb: Path, tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "fig.csv")
     assert len(table) == 30
     assert {"path", "diagnosis", "x", "y"} <= set(table)
+
+
+def test_space_keeps_columns_of_the_manifest_called_x_and_y(tmp_path: Path) -> None:
+    ids = pd.DataFrame({"path": [f"s{i}.nii" for i in range(12)], "x": 7, "Y": "kept", "y": "left"})
+    with embedding_writer(tmp_path / "one.parquet", 12, 6) as write:
+        write(ids, np.random.default_rng(0).standard_normal((12, 6)))
+    out = tmp_path / "fig.png"
+    assert main(["space", str(tmp_path / "one.parquet"), "--method", "pca", "--out", str(out)]) == 0
+    table = pd.read_csv(tmp_path / "fig.csv")
+    assert set(table["x"]) == {7}
+    assert set(table["y"]) == {"left"}
+    assert table[["map_x", "map_y"]].notna().all(axis=None)
+    assert _free_names(pd.Index(["path"])) == ("x", "y")
+    with pytest.raises(BraindinoError, match="rename one pair"):
+        _free_names(pd.Index(["y", "map_x"]))
 
 
 def test_cka_is_over_the_rows_in_common(

@@ -10,6 +10,7 @@ from torch.nn import functional
 from braindino.encoders.base import Encoder
 
 LEVELS = 4
+INITIALISATION = "he"  # of decoder and head; a study that began with torch's own is another one
 SLOPE = 1e-2  # of the leaky ReLU that the weights' deviation is meant for
 
 
