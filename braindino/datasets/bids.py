@@ -78,7 +78,7 @@ class BIDS(ScanDataModule):
         if not scans:
             wanted = self.suffixes[0] if len(self.suffixes) == 1 else f"{{{','.join(self.suffixes)}}}"
             looked_for = f"sub-<label>[/ses-<label>]/anat/sub-<label>_..._{wanted}.nii.gz"
-            raise nothing_found(root, self.name, looked_for)
+            raise nothing_found(root, self.name, looked_for, rows)
         tables: dict[Path, People] = {}
         for path, named, suffix in scans:
             subject, session = named["sub"], named.get("ses", "")

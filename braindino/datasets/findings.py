@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braindino.datasets.cells import is_missing, lookalikes, visible
+from braindino.datasets.cells import AGES, is_missing, lookalikes, visible
 from braindino.datasets.manifest import IDENTITY, MASK
 from braindino.datasets.own_labels import as_text
 from braindino.datasets.persons import MAX_AGE_SPAN
 
-AGES = (0.0, 120.0)  # years
 UNKNOWN = "unknown"  # what `folder` calls a sequence that a file name does not tell
 _MANY = 5  # scans of one dataset and sequence, from which on one can be unlike the others
 _FACTOR = 1.5  # how much larger or smaller than usual is told, unless the scans vary that much anyway

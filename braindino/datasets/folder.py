@@ -1,6 +1,7 @@
 """Any folder of scans, for pretraining: every scan is taken that is not a mask, a derivative or broken."""
 
 import re
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ class Folder(ScanDataModule):
         if not kept:
             raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM", rows)
         names = _subjects(kept, self.same_people, root)
-        visits = _visits(names)
+        # The label of a BIDS subject is a person's, even one such as `v1`.
+        labels = {n for n, found in zip(names, kept, strict=True) if _BIDS.search(str(found.inside))}
+        visits = _visits(names, labels)
         people = people_of(kept, [visits.get(name, (name, ""))[0] for name in names])
         for found, name, subject in zip(kept, names, people, strict=True):
             match = _SESSION.search(str(found.inside))
@@ -136,10 +139,11 @@ def _name(found: Found) -> str:
     return found.series.description or stem(found.inside) if found.series else stem(found.inside)
 
 
-def _visits(names: list[str]) -> dict[str, tuple[str, str]]:
-    """Return name -> person and visit, for names of several visits of one person."""
+def _visits(names: list[str], whole: set[str]) -> dict[str, tuple[str, str]]:
+    """Return name -> person and visit, for names of several visits of one person; none of `whole` is one."""
     people = visits_of_one_person(names)
-    return {name: (person, split_visit(name)[1]) for person, same in people.items() for name in same}
+    pairs = ((person, name) for person, same in people.items() for name in same if name not in whole)
+    return {name: (person, split_visit(name)[1]) for person, name in pairs}
 
 
 def _subjects(scans: list[Found], same_people: bool, root: Path) -> list[str]:
@@ -148,7 +152,7 @@ def _subjects(scans: list[Found], same_people: bool, root: Path) -> list[str]:
     named = [
         [*_personal(telling(Path(str(found.inside)[: match.start()]).parts, root)), match.group(1)]
         if match
-        else _personal(telling(found.inside.parts[:-1], root))
+        else _personal(telling(_without_pipeline(found.inside.parts[:-1], root), root))
         for found, match in zip(scans, bids, strict=True)
     ]
     # Of everybody's folders the last always stays: it is the person's.
@@ -164,6 +168,16 @@ def _subjects(scans: list[Found], same_people: bool, root: Path) -> list[str]:
             lone = Path(found.series.source).name if found.series else without_sequence(stem(found.inside))
             subjects.append((below or [lone])[0])
     return subjects
+
+
+def _without_pipeline(folders: Sequence[str], root: Path) -> Sequence[str]:
+    """Return nested folders without those of derivatives: `derivatives/hdbet/p1` is p1's, as `p1` is."""
+    at = derivatives_at(folders, root)
+    if at is None:
+        return folders
+    below = folders[at + 1 :]
+    has_pipeline = folders[at].lower() in ("derivatives", "derivative") and len(below) > 1
+    return [*folders[:at], *(below[1:] if has_pipeline else below)]
 
 
 def _personal(names: list[str]) -> list[str]:

@@ -8,8 +8,9 @@ from braindino.datasets.sequences import names_sequence
 
 # What stands at the end of an id for a visit. `_1` and `_2` may as well be two people.
 _VISIT = re.compile(
-    r"[-_. ](?P<visit>baseline|bl|screening|follow[-_ ]?up[-_ ]?\d*|fup?\d*|pre|post|pre[-_]?op|post[-_]?op"
-    r"|(?:ses|session|visit|wave|tp|time[-_ ]?point|year|month|week|day)[-_ ]?\w{0,8}\d|ses-[A-Za-z0-9]+"
+    r"[-_. ](?P<visit>baseline|bl|screening|follow[-_ ]?up[-_ ]?\d*|fup?(?:\d+d?)?|pre|post|pre[-_]?op"
+    r"|post[-_]?op|(?:ses|session|visit|wave|tp|time[-_ ]?point|year|month|week|day)[-_ ]?[A-Za-z0-9]{0,8}\d"
+    r"|ses-[A-Za-z0-9]+"
     r"|v\d|m(?:00|03|06|12|18|24|30|36|48|60|72|84|96)|mr\d|mr_d\d{4}"
     r"|(?:19|20)\d\d(?:0\d|1[0-2])[0-3]\d|(?:19|20)\d\d-\d\d-\d\d)$",
     re.IGNORECASE,

@@ -21,7 +21,10 @@ _IMAGE = re.compile(r"\.img(\.gz)?$", re.IGNORECASE)
 # What lies beside scans and is none of them: not opened to look for DICOM.
 _BESIDE = re.compile(
     r"\.(json|tsv|csv|txt|md|rst|xml|html?|pdf|docx?|xlsx?|ods|bvals?|bvecs?|log|ya?ml|toml|ini|inf|cfg|py|m|r|sh|js"
-    r"|css|png|jpe?g|gif|svg|bmp|ico|exe|dll|so|jar|lnk|npy|npz|jsonl|bib|key)$",
+    r"|css|png|jpe?g|gif|svg|bmp|ico|exe|dll|so|jar|lnk|npy|npz|jsonl|bib|key"
+    # surfaces, tracts and transforms, of which FreeSurfer writes some 150 a person
+    r"|annot|label|stats|lta|xfm|m3z|ctab|touch|cmd|done|env|curv|gii|trk|tck|trx|vtk|h5|mat)$"
+    r"|^[lr]h\.",
     re.IGNORECASE,
 )
 _OTHER_FORMATS = {
@@ -43,7 +46,6 @@ _NOBODY = re.compile(
     r"|follow-?up[-_ ]?\d*|pre|post|(pre|post)[-_]?(op|treatment|surgery)",
     re.IGNORECASE,
 )
-_POINTER = 1024  # bytes; git-annex and git-lfs leave a line or three of text
 
 
 class LayoutError(BraindinoError):

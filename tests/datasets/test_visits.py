@@ -31,6 +31,10 @@ def scan(root: Path, *names: str) -> None:
         ("sub-01_ses-1", "sub-01"),
         ("p1_tp2", "p1"),
         ("p1_v2", "p1"),
+        ("UCSF-PDGM-0541_FU003d", "UCSF-PDGM-0541"),
+        ("p1_visit-2b1", "p1"),
+        ("HC_wave1_0001", "HC_wave1_0001"),
+        ("HC_day1_02", "HC_day1_02"),
         ("p1_1", "p1_1"),
         ("male_m07", "male_m07"),
         ("p1_20209999", "p1_20209999"),
@@ -81,6 +85,20 @@ def test_folder_makes_one_person_of_visits_and_sequences(names: list[str], tmp_p
     scan(tmp_path, *names, *other)
     table = Folder(tmp_path).index(tmp_path).table
     assert table["group"].value_counts().tolist() == [2, 2]
+
+
+def test_folder_takes_no_label_of_a_bids_subject_for_a_visit(tmp_path: Path) -> None:
+    scan(tmp_path, *(f"{site}/sub-v{i}/anat/sub-v{i}_T1w.nii.gz" for site in ("a", "b") for i in (1, 2)))
+    assert sorted(Folder(tmp_path).index(tmp_path).table["subject"]) == ["a_v1", "a_v2", "b_v1", "b_v2"]
+
+
+def test_folder_finds_the_person_below_a_pipeline(tmp_path: Path) -> None:
+    scan(
+        tmp_path,
+        *(f"{place}p{i}/T1.nii" for place in ("", "derivatives/hdbet/", "fmriprep/") for i in (1, 2)),
+    )
+    table = Folder(tmp_path, derivatives=True).index(tmp_path).table
+    assert table["subject"].value_counts().to_dict() == {"p1": 3, "p2": 3}
 
 
 def test_dates_are_people_where_nothing_else_is(tmp_path: Path) -> None:

@@ -230,3 +230,20 @@ def test_bids_datasets_in_folders_of_one_name_are_told_by_those_above(tmp_path: 
         scan(tmp_path / "corpus" / top / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
     table = BIDS(tmp_path / "corpus").index(tmp_path / "corpus").table
     assert table["group"].tolist() == ["A:01", "B:01", "corpus:01", "corpus:01", "eu/A:01"]
+
+
+def test_surfaces_of_freesurfer_are_listed_without_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("s1/mri/T1.mgz", "s1/surf/lh.white", "s1/surf/rh.curv.pial", "s1/label/lh.aparc.annot"):
+        scan(tmp_path / name)
+    monkeypatch.setattr("braindino.datasets.walk.is_dicom", lambda path: pytest.fail(f"opened {path}"))
+    rows = ManifestBuilder("x")
+    assert [path.name for path in find_scans(tmp_path, rows)] == ["T1.mgz"]
+    assert len(rows.build().passed_over) == 3
+
+
+def test_bids_without_a_scan_says_why_files_are_left_out(tmp_path: Path) -> None:
+    scan(tmp_path / "sourcedata" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    with pytest.raises(LayoutError, match="Left out: 1 x sourcedata"):
+        BIDS(tmp_path).index(tmp_path)
