@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 AGES = (0.0, 120.0)  # years
 _GAPS = {"", "n/a", "na", "nan", "none", "null", "unknown", "not available", "not applicable", "."}
+_GAPS |= {"#n/a", "#value!", "#ref!", "#div/0!", "#name?", "#num!", "#null!"}  # what Excel writes for errors
 _NAMES = {"na", "none", "null"}
 _FEMALE = (
     "f female females w woman women girl girls femme féminin feminin feminine weiblich mujer femenino femmina"
@@ -171,8 +172,9 @@ def visible(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Return what two spellings of one word share: no case, no invisible characters, single blanks."""
-    return same_characters(text).casefold()
+    """Return what spellings of one word share: no case or invisible characters; one blank, dash, number."""
+    plain = re.sub("[\u2010-\u2015\u2212]", "-", same_characters(text).casefold())
+    return repr(float(plain)) if _NUMERIC.fullmatch(plain) and "," not in plain else plain
 
 
 def same_characters(text: str) -> str:
@@ -182,7 +184,8 @@ def same_characters(text: str) -> str:
 
 
 def lookalikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the groups of different names that differ only in case, blanks or invisible characters."""
+    """Return the groups of different names that differ only in case, blanks, dashes, the form of a number
+    or invisible characters."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         groups.setdefault(fold(name), []).append(name)

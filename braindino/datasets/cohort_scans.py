@@ -29,11 +29,13 @@ from braindino.datasets.persons import (
     file_of,
     id_column,
     joined,
+    numbered_visits,
     refuse_duplicates,
     refuse_lookalike_ids,
     refuse_rivals,
     refuse_shared_ids,
     refuse_shared_subjects,
+    refuse_two_sites,
 )
 from braindino.datasets.sequences import UNKNOWN
 from braindino.datasets.tables import TableError
@@ -264,6 +266,15 @@ class _Rows:
             return
         if self.own["id"] is not None and self.options.person is None:
             refuse_lookalike_ids(self.rows, self.own["id"], self.own["dataset"])
+            if self.own["site"] is not None:
+                refuse_two_sites(self.rows, self.own["id"], self.own["site"], self.own["session"])
+            if alike := numbered_visits(self.rows[self.own["id"]]):
+                _log.warning(
+                    "%s: ids such as %s count as different people; if they are visits of one, say so with "
+                    "the option `person`",
+                    file_of(self.rows),
+                    " and ".join(alike),
+                )
         if self.own["id"] is not None and self.own["dataset"] is not None:
             refuse_shared_ids(self.rows, self.own["id"], self.own["dataset"])
 

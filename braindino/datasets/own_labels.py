@@ -100,12 +100,10 @@ def class_labels(cells: pd.Series, names: Sequence[str] | None) -> tuple[pd.Seri
 def _hint(labels: pd.Series, names: Sequence[str]) -> str:
     """Return which of the classes the first of some other labels may be."""
     label = str(labels.iloc[0])
-    near = next((name for name in names if fold(name) == fold(label)), None)
-    if near is not None:
-        return f"; is it {near!r}? Write it so in the table"
     if re.fullmatch(r"0\d+", label):
         return f" (YAML reads {label} as a number: put it in quotes)"
-    return ""
+    near = next((name for name in names if fold(name) == fold(label)), None)
+    return "" if near is None else f"; is it {near!r}? Write it so in the table"
 
 
 def _refuse_lookalikes(cells: pd.Series, labels: pd.Series) -> None:

@@ -84,6 +84,31 @@ def refuse_shared_ids(table: pd.DataFrame, ids: str, dataset: str) -> None:
     )
 
 
+def refuse_two_sites(table: pd.DataFrame, ids: str, site: str, session: str | None) -> None:
+    """Raise TableError when one id has rows of two sites in one session: sites that both count from 1."""
+    columns = [ids, *([session] if session else [])]
+    pairs = table[~table[[ids, site]].map(is_missing).any(axis=1)].drop_duplicates([*columns, site])
+    twice = pairs[pairs.duplicated(columns, keep=False)]
+    if twice.empty:
+        return
+    rows = twice[(twice[columns] == twice[columns].iloc[0]).all(axis=1)]
+    raise TableError(
+        f"{rows.index[1]}: the id {rows[ids].iloc[1]!r} is of site {rows[site].iloc[1]!r} here and of "
+        f"{rows[site].iloc[0]!r} in {_place(rows.index[0])} ({twice[ids].nunique()} ids like this): one "
+        f"person or two?\nSay so: `group: {ids}` for one person, `group: [{site}, {ids}]` for two."
+    )
+
+
+def numbered_visits(cells: Sequence[str]) -> list[str]:
+    """Return two ids such as `p1_1` and `p1_2` where most ids are so: visits of a person, or people."""
+    stems: dict[str, list[str]] = {}
+    for cell in dict.fromkeys(cells):
+        if match := re.fullmatch(r"(.*\d.*)[-_. ]0?[1-9]", cell):
+            stems.setdefault(match[1], []).append(cell)
+    several = [same for same in stems.values() if len(same) > 1]
+    return several[0][:2] if several and len(several) * 2 >= len(stems) else []
+
+
 def refuse_lookalike_ids(table: pd.DataFrame, ids: str, dataset: str | None) -> None:
     """Raise TableError when ids of one dataset may be one person's: in other spelling, or of other visits.
 

@@ -189,3 +189,44 @@ def test_nnunet_puts_visits_together_and_lists_other_endings(tmp_path: Path) -> 
     assert set(manifest.table["group"]) == {"d:p1"}
     assert set(manifest.table["modality"]) == {"MRI_0", "MRI_1"}
     assert manifest.dropped["reason"].tolist() == ["does not end in .nii.gz, as dataset.json has it"]
+
+
+def test_cohort_refuses_one_id_at_two_sites_in_one_session(tmp_path: Path) -> None:
+    scan(tmp_path, "a_T1.nii", "b_T2.nii", "c_T1.nii")
+    csv = tmp_path / "t.csv"
+    csv.write_text("id,site,session,path,label\n1,A,1,a_T1.nii,0\n1,B,1,b_T2.nii,1\n2,A,1,c_T1.nii,1\n")
+    with pytest.raises(TableError, match="line 3: the id '1' is of site 'B' here and of 'A' in line 2"):
+        _ = Cohort(csv).manifest
+    assert Cohort(csv, group=["site", "id"]).manifest.table["group"].nunique() == 3
+    assert Cohort(csv, group="id").manifest.table["group"].nunique() == 2
+    csv.write_text(csv.read_text().replace("1,B,1", "1,B,2"))
+    assert Cohort(csv).manifest.table["group"].nunique() == 2
+
+
+def test_cohort_warns_of_ids_that_may_be_numbered_visits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cohort(tmp_path, ["p1_1", "p1_2", "p2_1", "p2_2"])
+    assert "ids such as p1_1 and p1_2 count as different people" in caplog.text
+    caplog.clear()
+    cohort(tmp_path, ["patient_1", "patient_2", "patient_3"])
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("pair", [("01", "1"), ("1e0", "1"), ("a–b", "a-b")])  # noqa: RUF001
+def test_classes_in_two_spellings_are_refused(pair: tuple[str, str], tmp_path: Path) -> None:
+    scan(tmp_path, *(f"s{i}.nii" for i in range(3)))
+    rows = [f"p{i},s{i}.nii,{label}" for i, label in enumerate((*pair, "other"))]
+    (tmp_path / "t.csv").write_text("\n".join(["id,path,label", *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(TableError, match="look like one class"):
+        _ = Cohort(tmp_path / "t.csv").manifest
+
+
+def test_errors_of_excel_are_gaps(tmp_path: Path) -> None:
+    scan(tmp_path, *(f"s{i}.nii" for i in range(4)))
+    (tmp_path / "t.csv").write_text(
+        "id,path,label\na,s0.nii,0\nb,s1.nii,#N/A\nc,s2.nii,1\nd,s3.nii,#VALUE!\n"
+    )
+    manifest = Cohort(tmp_path / "t.csv").manifest
+    assert manifest.table["label"].astype(str).tolist() == ["0", "1"]
+    assert manifest.dropped["reason"].tolist() == ["no label in the table"] * 2
