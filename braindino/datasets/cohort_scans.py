@@ -268,7 +268,7 @@ class _Rows:
             refuse_lookalike_ids(self.rows, self.own["id"], self.own["dataset"])
             if self.own["site"] is not None:
                 refuse_two_sites(self.rows, self.own["id"], self.own["site"], self.own["session"])
-            if alike := numbered_visits(self.rows[self.own["id"]]):
+            if alike := numbered_visits(list(self.rows[self.own["id"]])):
                 _log.warning(
                     "%s: ids such as %s count as different people; if they are visits of one, say so with "
                     "the option `person`",
