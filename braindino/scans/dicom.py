@@ -332,8 +332,11 @@ def _once(series: Iterable[Series]) -> Iterator[Series]:
 
 
 def _is_there(record: Record, out: Path) -> bool:
-    """Return whether everything was converted and still lies there; failures are tried again."""
-    return all(row["output"] and (out / row["output"]).is_file() for row in record["series"])
+    """Return whether all volumes still lie there and dcm2niix did not fail: then it is not tried again."""
+    return all(
+        (out / row["output"]).is_file() if row["output"] else not row["reason"].startswith("dcm2niix")
+        for row in record["series"]
+    )
 
 
 def _stamp(folder: Path) -> list[int]:

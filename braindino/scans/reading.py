@@ -142,7 +142,8 @@ class Signature(NamedTuple):
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Signature":
         """Return the signature in a ledger's record; -1 for what older records do not have."""
-        return cls(*(int(record.get(name, -1)) for name in cls._fields))
+        numbers = (record.get(name) for name in cls._fields)
+        return cls(*(number if isinstance(number, int) else -1 for number in numbers))
 
 
 MISSING = Signature(-1, -1, -1, -1)

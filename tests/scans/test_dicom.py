@@ -149,6 +149,16 @@ def test_missing_slices_are_interpolated_or_the_series_is_refused(tmp_path: Path
     assert {rows[uid].reason for uid in ("1.2", "1.3")} == {"slices are missing or unevenly spaced"}
 
 
+def test_a_folder_with_a_series_that_is_no_scan_is_not_converted_again(tmp_path: Path, log: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    for uid, fate in (("1.0", ""), ("1.1", "left")):
+        series(root / "a", uid, "T1", uneven=fate)
+    first = convert_series([root / "a"], root, out, False)
+    log.unlink()
+    assert convert_series([root / "a"], root, out, False) == first
+    assert not log.exists()
+
+
 def test_what_dcm2niix_left_half_done_is_refused(tmp_path: Path, log: Path) -> None:
     series(tmp_path / "in", "1.2", "T1")
     program = tmp_path / "bin" / "dcm2niix"

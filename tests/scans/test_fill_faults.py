@@ -17,7 +17,7 @@ from braindino.datasets.mask_checks import check_masks
 from braindino.errors import BraindinoError
 from braindino.scans.ledger import LedgerWriter, clock_lag
 from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.reading import signature
+from braindino.scans.reading import Signature, signature
 from braindino.scans.store import Store, fill
 from braindino.scans.worker import DIED
 
@@ -85,6 +85,11 @@ def test_fill_upgrades_records_without_change_time_by_content(store: Store, scan
     store.refresh()
     assert store.key_of(scans["path"][0])
     assert counts(store, scans) == (0, 4, 0)
+
+
+def test_signature_of_a_damaged_record_is_of_no_file() -> None:
+    record = {"bytes": 3, "mtime_ns": 4, "ctime_ns": "yesterday", "inode": None}
+    assert Signature.of_record(record) == (3, 4, -1, -1)
 
 
 def test_a_clock_that_went_back_hides_nothing(
