@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import platform
+import stat
 import sys
 import threading
 import time
@@ -110,6 +111,7 @@ def _open_and_lock(path: Path) -> tuple[int, bool | None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         _open_locks.add(descriptor)
+        _share(descriptor, path.parent)
         taken = lock_file(descriptor)
         # the process before may have removed the file between the two calls
         if taken is not False and path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
@@ -120,6 +122,15 @@ def _open_and_lock(path: Path) -> tuple[int, bool | None]:
         os.close(descriptor)
         time.sleep(0.05)
     return descriptor, False
+
+
+def _share(descriptor: int, folder: Path) -> None:
+    """Let whoever may write into the folder open the lock file too, as a group's shared folder needs it."""
+    with suppress(OSError):  # the file of another user
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        wanted = mode | folder.stat().st_mode & 0o066
+        if wanted != mode:
+            os.fchmod(descriptor, wanted)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -58,6 +58,18 @@ def test_locked_refuses_a_second_process_and_a_kill_frees_it(tmp_path: Path) -> 
         assert is_locked(folder)
 
 
+@pytest.mark.parametrize(("folder", "file"), [(0o775, 0o664), (0o755, 0o644), (0o700, 0o644)])
+def test_locked_lets_a_group_lock_its_shared_folder(tmp_path: Path, folder: int, file: int) -> None:
+    before = os.umask(0o022)  # the usual one, which takes the right to write from the group
+    try:
+        tmp_path.chmod(folder)
+        with locked(tmp_path, "run folder"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / LOCK).stat().st_mode & 0o777 == file
+
+
 def test_locked_is_free_where_host_and_process_number_are_those_of_a_dead_process(tmp_path: Path) -> None:
     """In a container every run is process 1 of the same host."""
     (tmp_path / LOCK).write_text(record())
@@ -68,11 +80,14 @@ def test_locked_is_free_where_host_and_process_number_are_those_of_a_dead_proces
 
 def test_locked_is_no_matter_for_forked_workers(tmp_path: Path) -> None:
     """A worker that outlives a killed run must not hold its lock."""
+    ready, begun = os.pipe()
     with locked(tmp_path, "run folder"):
         child = os.fork()
         if child == 0:
+            os.write(begun, b".")
             time.sleep(30)
             os._exit(0)
+        assert os.read(ready, 1) == b"."  # on a busy machine the child starts late
         path = tmp_path / LOCK
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -81,6 +96,8 @@ def test_locked_is_no_matter_for_forked_workers(tmp_path: Path) -> None:
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(ready)
+        os.close(begun)
 
 
 def test_locked_leaves_no_folder_in_which_nothing_was_written(tmp_path: Path) -> None:

@@ -73,20 +73,27 @@ def leakage(seen: dict[str, Any] | None, encoder: str = "the encoder") -> list[s
 
 
 def leakage_of(sides: Mapping[str, Mapping[str, Run]]) -> list[str]:
-    """The sentences about people whom the models of a comparison have seen in pretraining, a task at a time.
+    """The sentences about people whom the models of a comparison have seen in pretraining.
+
+    A sentence that is the same of several tasks comes once, after their names.
 
     Args:
         sides: name of the model -> task -> run.
     """
-    lines: list[str] = []
+    tasks: dict[str, list[str]] = {}
     for model, runs in sides.items():
         for task, run in runs.items():
-            if run.audit is None:
-                lines.append(f"{task}, {model}: no leakage audit beside its predictions.")
-                continue
-            lines += [f"{task}: {line}" for line in leakage(run.audit.get("pretraining"), model)]
-            if copies := run.audit.get("shared_scans_across_parts"):
-                lines.append(f"{task}, {model}: WARNING: {copies} scans occur in several parts of the split.")
+            for line in _leakage_of_run(model, run):
+                tasks.setdefault(line, []).append(task)
+    return [f"{', '.join(names)}: {line}" for line, names in tasks.items()]
+
+
+def _leakage_of_run(model: str, run: Run) -> list[str]:
+    if run.audit is None:
+        return [f"{model}: no leakage audit beside its predictions."]
+    lines = leakage(run.audit.get("pretraining"), model)
+    if copies := run.audit.get("shared_scans_across_parts"):
+        lines.append(f"WARNING: {model}: {copies} scans occur in several parts of the split.")
     return lines
 
 

@@ -20,10 +20,10 @@ class Protocol:
         fractions: of the training people; for one seed the smaller lies inside the larger.
         recipe: "default", or "paper": no standardising of features, and optimiser, weight decay, batch size,
             epochs, patience and dropout of BrainDINO's released code (docs/method.md, "Probes"). What is set
-            besides it (`model.lr`, `max_epochs`, ...) stays as set.
-        max_epochs: at most; 100 if omitted, 8 in the paper's recipe (survival 100).
-        patience: epochs without improvement on validation after which training stops; 10 if omitted, 4 in
-            the paper's recipe (survival 20).
+            besides it (`model.lr`, `max_epochs`, ...) stays as set. A segmentation is only not standardised.
+        max_epochs: at most; 100 if omitted, 8 in the paper's recipe for classes and numbers.
+        patience: epochs without improvement on validation after which training stops; 10 if omitted, in the
+            paper's recipe 4 for classes and numbers, 20 for survival.
         select_by: "metric" (the head's own, e.g. the AUROC; ties go to the lower loss) or "loss".
         selection: the part by which the epoch is chosen. "test" is the way of BrainDINO's released code, for
             comparison with its figures only: such results are too good, and are marked.
