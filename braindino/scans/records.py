@@ -86,7 +86,9 @@ def _is_whole(record: Record) -> bool:
         kinds |= {"attempts": int}
     else:
         kinds |= dict.fromkeys(_IDENTITY, str)
-        kinds |= _MEASURES if "key" in record else {"reason": str, "lasting": bool}
+        is_sound_mask = "drawn_on" in record and "reason" not in record
+        problem: dict[str, Any] = {"drawn_on": str} if is_sound_mask else {"reason": str, "lasting": bool}
+        kinds |= _MEASURES if "key" in record else problem
     if "key" in record and not (isinstance(record["key"], str) and _KEY.fullmatch(record["key"])):
         return False
     return all(isinstance(record.get(name), kind) for name, kind in kinds.items())
