@@ -50,10 +50,11 @@ READERS = {"json.load", "json.loads", "yaml.safe_load"}
 MAY_WRITE = {"csv_text.py", "embedding_files.py", "metrics_csv.py", "synthetic/files.py"}
 MAY_READ = {
     *("documents.py", "scans/ledger.py"),  # each line of a ledger is judged by itself
-    "scans/dicom.py",  # what dcm2niix has just written
+    "scans/dcm2niix_output.py",  # what dcm2niix has just written
     "cli/arguments.py",  # the user's own words
+    "cli/keys.py",  # the same
     "cli/lightning.py",  # what the parser has just dumped
-    "datasets/bids_tables.py",  # in any encoding
+    *("datasets/bids_tables.py", "datasets/bids_ignore.py"),  # in any encoding
     "probing/unfinished.py",  # inside of a checkpoint
     "health/torch_build.py",  # what a process of its own printed
 }

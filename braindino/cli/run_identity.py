@@ -53,6 +53,8 @@ def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
         saved = read_yaml(folder / CONFIG)
     except (OSError, ValueError):
         return None
+    if not saved:
+        return None
     before = settings_of(saved)
     if "seed_everything" not in settings:  # drawn anew at every start
         before.pop("seed_everything", None)

@@ -31,7 +31,7 @@ class StoreRecords:
 
     @property
     def by_path(self) -> dict[str, Record]:
-        """The latest record of each scan: with a `key` when it is prepared, else with a `reason`."""
+        """The latest record of each file: a `key` if prepared, a `reason` if rejected, neither for a mask."""
         if self._by_path is None:
             records = read_ledger(self._layout.ledger)
             records = {p: r for p, r in records.items() if _is_whole(r)}
@@ -84,6 +84,8 @@ def _is_whole(record: Record) -> bool:
     kinds: dict[str, Any] = {"bytes": int, "mtime_ns": int}
     if "attempts" in record:
         kinds |= {"attempts": int}
+    elif "drawn_on" in record and "reason" not in record:  # a mask that fits its scan
+        kinds |= {**dict.fromkeys(_IDENTITY, str), "drawn_on": str}
     else:
         kinds |= dict.fromkeys(_IDENTITY, str)
         is_sound_mask = "drawn_on" in record and "reason" not in record

@@ -106,7 +106,7 @@ class SwinSSLModule(LightningModule):
             report = transfer(self.encoder, self.shape.channels, source)
             self.start = f"{portable_path(source.path, Path.cwd())}: {report}"
             self._seen_before = [source.seen or unknown_start(str(source.path))]
-            tell(f"model.init_from {self.start}")
+            tell(f"model.init_from {source.path}: {report}")
 
     def configure_optimizers(self) -> Any:
         """See `SwinOptimiser`."""

@@ -117,7 +117,7 @@ class SwinUNETRModule(LightningModule):
         if source is not None:
             report: Transfer = transfer(self.network.get_submodule("swinViT"), channels, source)
             self.start, self.seen = f"{portable_path(source.path, Path.cwd())}: {report}", source.seen
-            tell(f"model.init_from {self.start}")
+            tell(f"model.init_from {source.path}: {report}")
 
     def _swin_unetr(self, channels: int) -> torch.nn.Module:
         from monai.networks.nets import SwinUNETR
