@@ -189,26 +189,31 @@ def _what(results: dict[str, Any]) -> str:
 
 
 def _ids(sides: Sides) -> set[str]:
-    """Ids of the people and cases of all runs."""
+    """Ids of the people and cases of all runs: tested, trained on, dropped, and seen in pretraining."""
     ids: set[str] = set()
     for run in (run for runs in sides.values() for run in runs.values()):
-        for column in ("case", "group"):
-            ids.update(run.predictions[column].unique())
-        ids.update(part for group in run.predictions["group"].unique() for part in str(group).split(":")[1:])
+        for table in (run.predictions, _text_table(run, "cases.csv"), _text_table(run, "dropped.csv")):
+            for column in {"case", "group", "subject"} & set(table):
+                ids.update(map(str, table[column].unique()))
         seen = run.results["audit"]["pretraining"]
         ids.update([] if seen is None else seen["listed"])
-    return ids
+    return ids | {part for name in ids for part in name.split(":")[1:]}
+
+
+def _text_table(run: Run, name: str) -> pd.DataFrame:
+    """A CSV of a run as text; empty where there is none."""
+    file = run.file(name)
+    if not file.is_file():
+        return pd.DataFrame()
+    try:
+        return restore_table(pd.read_csv(StringIO(read_text(file)), dtype=str, keep_default_na=False))
+    except ValueError as error:
+        raise ValueError(error if str(file) in str(error) else f"{file}: {error}") from None
 
 
 def _dropped_rows(run: Run, disguise: Disguise) -> pd.DataFrame:
     """The rows of dropped.csv as they may be shown."""
-    file = run.file("dropped.csv")
-    if not file.is_file():
-        return pd.DataFrame()
-    try:
-        rows = restore_table(pd.read_csv(StringIO(read_text(file)), dtype=str, keep_default_na=False))
-    except ValueError as error:
-        raise ValueError(error if str(file) in str(error) else f"{file}: {error}") from None
+    rows = _text_table(run, "dropped.csv")
     if disguise.identify:
         return rows
     shown = {
@@ -229,7 +234,7 @@ def _about(model: str, run: Run, disguise: Disguise) -> About:
         path=disguise.path(str(run.path), keep=3),
         encoder=f"{disguise.path(results['encoder']['name'])} (weights {results['encoder']['digest'][:12]})",
         selection=results["selection"],
-        notes=notes(results),
+        notes=[disguise.text(sentence) for sentence in notes(results)],
         parts=[(part, counts["cases"], counts["people"]) for part, counts in results["cases"].items()],
         audit=[
             ("people in more than one part of the split", "none (such a split is refused)"),

@@ -1,6 +1,7 @@
 """The page: complete, self-contained, safe whatever the data say, and right in a real browser."""
 
 import base64
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -129,6 +130,23 @@ def test_ids_and_paths_are_shown_only_when_asked_for(runs, html):
     assert not any("made:001:0" in text for text in (shared, *drawn))
     assert len(re.findall(r"id-[0-9a-f]{8}", shared)) >= 1
     assert f".../{'/'.join((runs / 'age' / 'braindino' / '1').parts[-3:])}" in shared
+
+
+def test_sentences_hide_people_who_were_trained_on_or_dropped(runs, tmp_path):
+    run = tmp_path / "age" / "enc" / "1"
+    shutil.copytree(runs / "age" / "braindino" / "1", run)
+    (run / "cases.csv").write_text("case,group,split\nTRAIN-77:1,made:TRAIN-77,train\n")
+    (run / "dropped.csv").write_text(
+        "path,subject,case,reason\na.nii,GONE-12,,the scan of GONE-12 is empty\n"
+    )
+    results = json.loads((run / "results.json").read_text())
+    results["failed"] = ["seed 1: TRAIN-77, in /data/secret/TRAIN-77.csv"]
+    (run / "results.json").write_text(json.dumps(results))
+    shown = render(build(sides_of([tmp_path]), 5, "x"))
+    assert "WARNING: not trained: seed 1: id-" in shown
+    for secret in ("TRAIN-77", "GONE-12", "/data/secret"):
+        assert secret not in shown
+    assert "TRAIN-77" in render(build(sides_of([tmp_path]), 5, "x", identify=True))
 
 
 def test_a_report_carries_no_file_that_a_run_folder_points_to(runs, tmp_path):
