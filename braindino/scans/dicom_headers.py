@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from braindino.errors import BraindinoError
-from braindino.files import describe_special_file
+from braindino.files import describe_special_file, temporary_beside
 from braindino.scans.content import SNIFF_BYTES, has_dicom_mark
 
 KEY_FILE = "patient.key"
@@ -188,11 +188,8 @@ class PatientDigests:
 
 
 def _key_of(file: Path) -> bytes:
-    try:
-        with open(file, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as new:
-            new.write(secrets.token_bytes(_KEY_BYTES).hex().encode())
-    except FileExistsError:
-        pass
+    if not file.exists():
+        _make_key(file)
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii"))
     except (ValueError, OSError):
@@ -203,6 +200,22 @@ def _key_of(file: Path) -> bytes:
             "Restore it, or delete the folder: then all series are converted again, with a new key."
         )
     return key
+
+
+def _make_key(file: Path) -> None:
+    """Write a new key, whole, unless another process was first."""
+    first = temporary_beside(file)
+    try:
+        with open(first, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as new:
+            new.write(secrets.token_bytes(_KEY_BYTES).hex().encode())
+        try:
+            os.link(first, file)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            first.replace(file)
+    finally:
+        first.unlink(missing_ok=True)
 
 
 def _read(path: Path, pixels: bool) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from braindino.errors import BraindinoError
 from braindino.scans import dicom
 from braindino.scans.dicom import convert_series, find_converter, is_dicom
+from braindino.scans.dicom_headers import PatientDigests
 from braindino.scans.reading import read_header
 
 FAKE = """#!{python}
@@ -211,3 +212,16 @@ def test_what_is_dicom(tmp_path: Path) -> None:
     assert names == {"1.2-0": True, "README": False, "DICOMDIR": False}
     assert is_dicom(tmp_path / "old.IMA")
     assert not is_dicom(tmp_path / "gone")
+
+
+def test_patient_key_is_never_seen_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def second(source: Path, target: Path) -> None:
+        link(source, target)  # by a process that was faster
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", second)
+    assert PatientDigests(tmp_path).name == PatientDigests(tmp_path).name
+    assert [path.name for path in tmp_path.iterdir()] == ["patient.key"]
+    assert (tmp_path / "patient.key").stat().st_mode & 0o777 == 0o600
