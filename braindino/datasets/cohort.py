@@ -191,7 +191,8 @@ class Cohort(ScanDataModule):
         """The manifest's columns of the label; none when nobody named one and there is no `label`."""
         expected = {"survival": 2, "segmentation": 0}.get(self.task, 1)
         if self._asked is None:
-            return ("label",) if "label" in table and expected == 1 else ()
+            usual = label_column(table, "label")
+            return (usual,) if usual in table and expected == 1 else ()
         if len(self._asked) != expected:
             wanted = ("no column: the mask is the label", "one column", "[time, event]")[expected]
             raise DatasetError(f"data: target {self._asked}: {self.task} takes {wanted}.")

@@ -122,7 +122,9 @@ def scans_of_rows(
         out.drop(path, subject, "no such file")
     manifest = out.build()
     if manifest.table.empty:
-        raise LayoutError(f"{rows.index[0]}: none of {len(rows)} rows names a scan that is there.")
+        raise LayoutError(
+            f"{rows.index[0]}: none of {len(rows)} rows names a scan that can be used: {out.reasons()}."
+        )
     manifest.table.index = pd.Index(manifest.table.pop(_WHERE))
     refuse_duplicates(manifest.table)
     table.check_files()

@@ -414,3 +414,18 @@ def test_cohort_reads_a_sheet_by_its_name(tmp_path: Path) -> None:
         _ = Cohort(tmp_path / "t.xlsx", sheet="Visit").manifest
     with pytest.raises(BraindinoError, match="has no sheets"):
         _ = Cohort(table(tmp_path, GOOD), sheet="Visits").manifest
+
+
+def test_cohort_says_why_no_row_has_a_scan(tmp_path: Path) -> None:
+    scans(tmp_path, "a/1.dcm", "b/1.dcm")
+    file = table(tmp_path, "id,path,label\n1,a,0\n2,b,1\n")
+    with pytest.raises(BraindinoError, match="none of 2 rows names a scan that can be used: 2 x a folder"):
+        Cohort(file).index(file)
+
+
+def test_cohort_finds_the_label_in_any_case(tmp_path: Path) -> None:
+    scans(tmp_path, "1.nii", "2.nii", "3.nii")
+    file = table(tmp_path, "ID,Path,Label\n1,1.nii,a\n2,2.nii,b\n3,3.nii,\n")
+    data = Cohort(file)
+    assert data.manifest.table["Label"].tolist() == ["a", "b"]
+    assert (data.target, data.classes) == (("Label",), ("a", "b"))
