@@ -144,13 +144,14 @@ def _is_alive(path: Path, locked: bool | None) -> bool:
     """Return whether the process in a lock file lives, by what its file shows now.
 
     On this machine the kernel's lock is the answer. From another one it is not: it may be unknown here, or be
-    left over from a node that lost its power.
+    left over from a node that lost its power. There, as in another container on a file system without locks,
+    only touches of the file show a process.
 
     Args:
         locked: what `lock_file` returned.
     """
     record = _record(path)
-    if not record or record.get("machine") == machine():
+    if not _shows_by_touch(record, locked):
         return _is_running(record) if locked is None else not locked
     with suppress(OSError):
         return time.time() - path.stat().st_mtime < SILENT
@@ -158,11 +159,11 @@ def _is_alive(path: Path, locked: bool | None) -> bool:
 
 
 def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
-    """Wait until a process of another machine has been silent long enough, or shows that it lives."""
+    """Wait until a process that is not visible here has been silent long enough, or shows that it lives."""
     if not _is_alive(path, locked):
         return False
     record = _record(path)
-    if not record or record.get("machine") == machine():
+    if not _shows_by_touch(record, locked):
         return True
     touched = path.stat().st_mtime
     waited_until = time.time() + SILENT
@@ -179,13 +180,17 @@ def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
     return False
 
 
-def _is_running(record: dict[str, Any]) -> bool:
-    """Return whether the process of a record runs, where no lock shows it; starts tell equal ids apart."""
+def _shows_by_touch(record: dict[str, Any], locked: bool | None) -> bool:
+    """Return whether only touches of the lock file show that the process of a record lives."""
     if not record:
         return False
-    if record.get("namespace") != _namespace():
-        return True  # in another container, whose processes are not visible here
-    return _start_of(int(record["pid"])) == record.get("start")
+    hidden = locked is None and record.get("namespace") != _namespace()  # in another container
+    return hidden or record.get("machine") != machine()
+
+
+def _is_running(record: dict[str, Any]) -> bool:
+    """Return whether the process of a record runs, where no lock shows it; starts tell equal ids apart."""
+    return bool(record) and _start_of(record.get("pid")) == record.get("start")
 
 
 def _is_our_job(record: dict[str, Any]) -> bool:
@@ -222,7 +227,7 @@ def _namespace() -> str:
         return ""
 
 
-def _start_of(pid: int) -> str:
+def _start_of(pid: object) -> str:
     """Return when a process started, in ticks since the boot; empty if it does not run."""
     try:
         words = (

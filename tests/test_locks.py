@@ -150,7 +150,13 @@ def test_locked_waits_for_no_earlier_start_of_the_same_job(
 
 @pytest.mark.parametrize(
     ("changes", "alive"),
-    [({}, True), ({"start": "1"}, False), ({"pid": 2**22 + 1}, False), ({"namespace": "pid:[1]"}, True)],
+    [
+        ({}, True),
+        ({"start": "1"}, False),
+        ({"pid": 2**22 + 1}, False),
+        ({"pid": None}, False),
+        ({"namespace": "pid:[1]"}, True),
+    ],
 )
 def test_is_locked_without_locks_of_the_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], alive: bool
@@ -161,6 +167,18 @@ def test_is_locked_without_locks_of_the_kernel(
     assert is_locked(tmp_path) == alive
     (tmp_path / LOCK).write_text("")  # released
     assert not is_locked(tmp_path)
+
+
+def test_locked_takes_the_lock_of_a_silent_container_without_locks_of_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes are not visible here: a killed one was in the way for ever."""
+    monkeypatch.setattr(locks, "lock_file", lambda *_, **__: None)
+    monkeypatch.setattr(locks, "SILENT", 0.3)
+    (tmp_path / LOCK).write_text(record(namespace="pid:[1]"))
+    assert is_locked(tmp_path)
+    with locked(tmp_path, "run folder"):  # after the time of silence
+        pass
 
 
 def test_machine_is_the_same_for_all_processes() -> None:

@@ -13,6 +13,7 @@ import yaml
 from braindino.cli.benching import work
 from braindino.cli.benching.plan import Study
 from braindino.cli.main import main
+from braindino.cli.state import read_state, recorded
 
 TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 
@@ -35,6 +36,18 @@ def write_plan(folder: Path, cohort: Path, **changes: Any) -> str:
     }
     (folder / "bench.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return str(folder / "bench.yaml")
+
+
+def test_run_study_leaves_the_state_of_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "main", lambda _: 2)
+    study = Study("age", "enc", tmp_path / "age", ())
+    with recorded(study.folder):
+        assert work.run_study(study, apart=False) == "exit code 2"
+        assert read_state(study.folder)["state"] == "running"
+    assert work.run_study(study, apart=False) == "exit code 2"
+    assert read_state(study.folder)["state"] == "failed"
 
 
 def test_from_a_plan_to_a_table(

@@ -94,7 +94,7 @@ def run_study(study: Study, apart: bool) -> float | str:
     if code == 0:
         return time.monotonic() - started
     reason = _reason(study.folder / LOG, code)
-    if read_state(study.folder)["state"] != "failed":
+    if read_state(study.folder)["state"] not in ("failed", "running"):  # running: by another process
         record_failure(study.folder, reason)
     return reason
 
