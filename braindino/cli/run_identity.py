@@ -20,8 +20,9 @@ _OF_THE_MACHINE = (
             *("log_every_n_steps", "default_root_dir"),
         )
     ),
-    "data.init_args.num_workers",
 )
+# The same of data modules, also of one inside of another; a store's command and contract are its own.
+_OF_THE_MACHINE_IN_DATA = ("num_workers", "jobs", "prepare", "strip_cmd")
 LENGTH = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps")
 _SHOWN = 4
 _ABSENT = object()
@@ -29,11 +30,13 @@ _ABSENT = object()
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a resolved config that make it the run it is, by dotted key."""
-    return {
-        key: value
-        for key, value in _flat(config)
-        if not any(key == known or key.startswith(f"{known}.") for known in _OF_THE_MACHINE)
-    }
+    return {key: value for key, value in _flat(config) if not _is_of_the_machine(key)}
+
+
+def _is_of_the_machine(key: str) -> bool:
+    if key.startswith("data.") and key.rpartition(".")[2] in _OF_THE_MACHINE_IN_DATA:
+        return True
+    return any(key == known or key.startswith(f"{known}.") for known in _OF_THE_MACHINE)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

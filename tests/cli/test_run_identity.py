@@ -28,6 +28,17 @@ def save(folder: Path, config: dict[str, Any] = CONFIG) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
+def test_settings_of_leaves_out_consent_and_processes_of_nested_data() -> None:
+    inner = {"jobs": 4, "prepare": True, "strip_cmd": "x {in} {out}", "root": "r"}
+    data = {"class_path": "V", "init_args": {"cases": {"class_path": "C", "init_args": inner}, "jobs": 2}}
+    assert settings_of({"data": data, "model": {"jobs": 3}}) == {
+        "data.class_path": "V",
+        "data.init_args.cases.class_path": "C",
+        "data.init_args.cases.init_args.root": "r",
+        "model.jobs": 3,
+    }
+
+
 def test_settings_of_leaves_out_where_and_how_fast_it_runs() -> None:
     assert settings_of(CONFIG) == {
         "seed_everything": 0,
