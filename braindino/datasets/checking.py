@@ -143,8 +143,9 @@ def _known_rules(table: pd.DataFrame) -> list[LabelRule]:
         classes = module.classes if len(module.target) == 1 else ()
         there = [column for column in module.target if column in table]
         rules += [LabelRule(column, classes, dataset=name) for column in there]
-    if not rules and "label" in table:
-        rules = [LabelRule("label")]
+    usual = label_column(table, "label")
+    if not rules and usual in table:
+        rules = [LabelRule(usual)]
     return rules
 
 

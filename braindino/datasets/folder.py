@@ -1,6 +1,8 @@
 """Any folder of scans, for pretraining: every scan is taken that is not a mask, a derivative or broken."""
 
+import logging
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -29,6 +31,7 @@ _MASK_ENDS = re.compile(
 )
 _TEMPLATE = re.compile(r"fsaverage\w*|[lr]h\.EC_average|cvs_avg35\w*")
 _DATE = re.compile(r"(19|20)\d\d([-_.]?)(0\d|1[0-2])\2[0-3]\d([-_T ].*)?")
+_log = logging.getLogger(__name__)
 FEW_SLICES = 5  # of a series; single slices may be a collection's scans
 _SESSION = re.compile(r"(?<![A-Za-z0-9])ses-([A-Za-z0-9]+)")
 _MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)  # folders
@@ -159,15 +162,39 @@ def _subjects(scans: list[Found], same_people: bool, root: Path) -> list[str]:
     columns = zip(*(names[:-1] for names in named), strict=False)
     shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
     subjects = []
+    by_folder = []
     for found, match, names in zip(scans, bids, named, strict=True):
         below = names[shared:]
+        if match is None and (found.series is None or not found.series.patient):
+            by_folder.append(below)
         if match:
             subjects.append(names[-1] if same_people else "_".join(below))
         else:
             # Series of DICOM that lie in the root itself are of one person, or of their patients.
             lone = Path(found.series.source).name if found.series else without_sequence(stem(found.inside))
             subjects.append((below or [lone])[0])
+    _warn_of_folders(by_folder)
     return subjects
+
+
+def _warn_of_folders(nested: list[list[str]]) -> None:
+    """Warn where the topmost folder, taken for a person, may be a site: each has folders of its own names."""
+    above: dict[str, set[str]] = defaultdict(set)
+    for names in nested:
+        if len(names) > 1:
+            above[names[1]].add(names[0])
+    inside: dict[str, list[str]] = defaultdict(list)
+    for name, tops in above.items():
+        if len(tops) == 1:
+            inside[min(tops)].append(name)
+    several = {top: names for top, names in inside.items() if len(names) > 1}
+    if several:
+        top, names = next(iter(several.items()))
+        _log.warning(
+            "the folder %s counts as one person and holds folders such as %s and %s (%d folders like it); if "
+            "these are people, index each upper folder by itself, or edit the manifest's column `group`",
+            top, *names[:2], len(several),
+        )  # fmt: skip
 
 
 def _without_pipeline(folders: Sequence[str], root: Path) -> Sequence[str]:

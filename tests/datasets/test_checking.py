@@ -141,6 +141,13 @@ def test_labels(csv: Path) -> None:
         check_manifest(csv, rules=[LabelRule("scor")], progress=False)
 
 
+def test_the_usual_label_is_checked_in_any_case(csv: Path) -> None:
+    csv.write_text(csv.read_text().replace(",label,", ",Label,", 1))
+    change(csv, 2, Label="")
+    report = check_manifest(csv, progress=False)
+    assert ("labels missing", 2, "Label") in found(report)
+
+
 def test_labels_that_look_alike_and_words_that_count_as_missing(csv: Path) -> None:
     for row, label in enumerate(
         ["Good", "Good", "good", "good", "Good\u200b", "Good\u200b", "no", "no"], start=2

@@ -101,6 +101,15 @@ def test_folder_finds_the_person_below_a_pipeline(tmp_path: Path) -> None:
     assert table["subject"].value_counts().to_dict() == {"p1": 3, "p2": 3}
 
 
+def test_folder_warns_where_a_person_may_be_a_site(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scan(tmp_path, *(f"p{i}/{name}/x.nii" for i in (1, 2) for name in ("first", "second")))
+    Folder(tmp_path).index(tmp_path)
+    assert not caplog.messages
+    scan(tmp_path, "disc1/OAS1_0001_MR1/x.nii", "disc1/OAS1_0002_MR1/x.nii", "disc2/OAS1_0042_MR1/x.nii")
+    Folder(tmp_path).index(tmp_path)
+    assert "the folder disc1 counts as one person" in caplog.text
+
+
 def test_dates_are_people_where_nothing_else_is(tmp_path: Path) -> None:
     scan(tmp_path, "20200101/T1.nii", "20210101/T1.nii")
     assert Folder(tmp_path).index(tmp_path).table["subject"].nunique() == 2
