@@ -120,6 +120,33 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return content
 
 
+def refuse_bomb(content: Any, source: str) -> None:
+    """Raise DocumentError for text that is YAML itself and whose aliases stand for too many values.
+
+    A value on the command line, or text inside of a config, is parsed once more. What is no YAML passes.
+
+    Args:
+        content: text, or lists and mappings that hold some.
+        source: where it was given, for the message.
+    """
+    if isinstance(content, dict | list):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            refuse_bomb(value, f"{source}: {key}")
+        return
+    if not isinstance(content, str) or "&" not in content or "*" not in content:
+        return
+    loader: _Loader | None = None
+    try:
+        loader = _Loader(content)
+        node = loader.get_single_node()
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return
+    finally:
+        if loader is not None:
+            loader.dispose()
+    _examine(node, {}, source)
+
+
 def check(value: Any, shape: Any, source: str, key: str = "") -> None:
     """Raise DocumentError unless `value`, read from a file, has a declared shape.
 

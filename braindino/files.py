@@ -176,6 +176,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise BraindinoError(f"{error}.") from None
 
 
+def refuse_bomb(content: Any, source: str) -> None:
+    """Raise BraindinoError for text that unfolds into too many values; see `documents`."""
+    try:
+        documents.refuse_bomb(content, source)
+    except documents.DocumentError as error:
+        raise BraindinoError(f"{error}.") from None
+
+
 def read_text(path: Path) -> str:
     """Read a text file in UTF-8; raises BraindinoError naming the file, see `documents`."""
     try:

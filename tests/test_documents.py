@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from braindino.documents import DocumentError, check, read_json, read_text, read_yaml
+from braindino.documents import DocumentError, check, read_json, read_text, read_yaml, refuse_bomb
 
 
 class Inner(TypedDict):
@@ -126,3 +126,9 @@ def test_read_text_does_not_wait_for_a_fifo(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(DocumentError, match="not a regular file"):
             read_text(path)
+
+
+def test_refuse_bomb_finds_one_in_text_inside_of_a_config() -> None:
+    with pytest.raises(DocumentError, match=r"^f: model: 1, line \d+: its aliases stand for more than"):
+        refuse_bomb({"model": ["x", BOMB]}, "f")
+    refuse_bomb({"model": ["a & b * c", "&: *", "{a: &a 1, b: *a}", 3, None]}, "f")

@@ -9,7 +9,7 @@ from braindino.cli.configs import config_files
 from braindino.cli.keys import check_keys, dotted_arguments, keys_of, nest
 from braindino.cli.run_folder import FitOptions, ProbeOptions
 from braindino.errors import BraindinoError
-from braindino.files import read_yaml
+from braindino.files import read_yaml, refuse_bomb
 
 Place = tuple[str, ...]
 CHOSEN = ("data", "model", "head", "pooling", "cases")  # keys whose value may be the name of a class
@@ -26,6 +26,7 @@ def check_arguments(verb: str, arguments: Sequence[str]) -> None:
     for name, content in sources:
         if not content:
             raise BraindinoError(f"{name}: empty, expected the keys and values of a config.")
+        refuse_bomb(content, name)
     sources.append(("command line", nest(pairs)))
     classes: dict[Place, str] = {}
     for _, content in sources:

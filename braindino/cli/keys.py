@@ -14,6 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from braindino.errors import BraindinoError
+from braindino.files import refuse_bomb
 
 
 def check_keys(given: Mapping[str, Any], known: Mapping[str, Any], source: str, prefix: str = "") -> None:
@@ -148,7 +149,11 @@ def nest(dotted: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def dotted_arguments(arguments: Sequence[str]) -> list[tuple[str, Any]]:
-    """Return `--a.b 1 --c=2` as pairs of key and YAML value; other words are values of the one before."""
+    """Return `--a.b 1 --c=2` as pairs of key and YAML value; other words are values of the one before.
+
+    Raises:
+        BraindinoError: a value unfolds into too many.
+    """
     pairs: list[tuple[str, Any]] = []
     for position, argument in enumerate(arguments):
         if not argument.startswith("--"):
@@ -158,6 +163,7 @@ def dotted_arguments(arguments: Sequence[str]) -> list[tuple[str, Any]]:
             value = arguments[position + 1] if position + 1 < len(arguments) else ""
         if key == "config":
             continue
+        refuse_bomb(value, f"--{key}")
         try:
             parsed = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

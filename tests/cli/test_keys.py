@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from braindino.cli.keys import check_keys, import_class, keys_of, nest
+from braindino.cli.keys import check_keys, dotted_arguments, import_class, keys_of, nest
 from braindino.errors import BraindinoError
 from braindino.files import read_yaml
 
@@ -121,3 +121,16 @@ def test_empty_yaml(tmp_path: Path) -> None:
 def test_check_keys_wants_a_class_path_in_words(value: dict[str, Any]) -> None:
     with pytest.raises(BraindinoError, match=r"f\.yaml: data\.(class_path|init_args): expected"):
         check_keys({"data": value}, {"data": None}, "f.yaml")
+
+
+def test_dotted_arguments_refuses_a_value_that_unfolds_into_too_many() -> None:
+    levels = ["a0: &a0 {x: 1}"]
+    for i in range(12):
+        inner = ", ".join(f"k{k}: *a{i}" for k in range(9))
+        levels.append(f"a{i + 1}: &a{i + 1} {{{inner}}}")
+    with pytest.raises(BraindinoError, match=r"--model.head, line 1: its aliases stand for more than"):
+        dotted_arguments(["--model.head", f"{{{', '.join(levels)}}}"])
+    assert dotted_arguments(["--a.b", "{c: &c 1, d: *c}", "--e=R&D*"]) == [
+        ("a.b", {"c": 1, "d": 1}),
+        ("e", "R&D*"),
+    ]
