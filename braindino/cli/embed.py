@@ -48,7 +48,7 @@ def embed(
         strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
             is not run.
         store: folder of prepared scans; scans that are not in it yet are added.
-        prepare: make the store, by the encoder's contract, if it does not exist.
+        prepare: make the store if it does not exist, also where others lie near by.
         cache: folder of the features; `features` inside the store if omitted.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.

@@ -55,7 +55,7 @@ def maps(
             is not run.
         store: folder of prepared scans and their features; if omitted, `store` in the output folder, made
             there.
-        prepare: make the store that --store names if it does not exist.
+        prepare: make the store that --store names, also where others lie near by.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: where the encoder runs.

@@ -40,11 +40,24 @@ def open_encoder(
 
 
 def check_store(store: Path, prepare: bool) -> None:
-    """Raise BraindinoError if a store does not exist and is not to be made."""
-    from braindino.scans.store_paths import no_store
+    """Refuse a store that does not exist where another lies near by, which the name may be a misspelling of.
 
-    if not prepare and not (store / "contract.json").exists():
+    Where none does, the store is made, and a line says so.
+
+    Args:
+        store: folder of prepared scans.
+        prepare: make the store in any case.
+
+    Raises:
+        BraindinoError: the store does not exist, others lie near by, and `prepare` is false.
+    """
+    from braindino.scans.store_paths import no_store, stores_near
+
+    if prepare or (store / "contract.json").exists():
+        return
+    if stores_near(store):
         raise BraindinoError(no_store(store, "`--prepare` lets this command make it"))
+    print(f"{store}: no store there, and none near by; made by the encoder's contract", flush=True)
 
 
 def open_device(name: Device) -> "torch.device":

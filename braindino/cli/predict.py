@@ -56,7 +56,7 @@ def predict(
         trust_class: class of a head or pooling of your own, such as `my_heads.Mine`, that the probe may name;
             once or several times. One that only the probe names is not imported.
         store: folder of prepared scans; if omitted, `store` in the output folder, made there.
-        prepare: make the store that --store names if it does not exist.
+        prepare: make the store that --store names, also where others lie near by.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: where the encoder runs.

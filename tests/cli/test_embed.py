@@ -94,6 +94,7 @@ def test_a_scan_that_cannot_be_read_is_left_out_and_told(
     manifest.to_csv(tmp_path / "some.csv", index=False)
     out = tmp_path / "emb.csv"
     arguments = ["--encoder", str(encoder), "--out", str(out), "--store", str(tmp_path / "store")]
+    shutil.copytree(cohort / "store", tmp_path / "store_of_all")
     assert main(["embed", str(tmp_path / "some.csv"), *arguments]) == 2
     assert "`--prepare` lets this command make it" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
