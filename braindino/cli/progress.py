@@ -1,7 +1,6 @@
 """Progress of `fit`: one bar over all its steps on a terminal, one line every few steps elsewhere."""
 
 import math
-import os
 import sys
 import time
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
+
+from braindino.scans.progress import width_of
 
 
 def progress_callback() -> Callback:
@@ -68,7 +69,7 @@ class BarProgress(_Steps):
             desc="fit",
             unit="step",
             file=sys.stderr,
-            **_width(),
+            **width_of(sys.stderr),
             smoothing=0.1,
         )
 
@@ -84,15 +85,6 @@ class BarProgress(_Steps):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def _width() -> dict[str, Any]:
-    """Return tqdm's arguments of the bar's width; a container's terminal may have 0 columns."""
-    try:
-        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    except (OSError, ValueError):
-        known = False
-    return {"dynamic_ncols": True} if known else {"ncols": 100}
 
 
 class LineProgress(_Steps):

@@ -63,8 +63,7 @@ class ProgressReport:
                 unit=unit,
                 leave=None,
                 file=self._file,
-                ncols=_width(self._file),
-                dynamic_ncols=_width(self._file) is None,
+                **width_of(self._file),
                 bar_format=None if whole else _BAR,
             )
 
@@ -121,12 +120,13 @@ class ProgressReport:
         print(", ".join(parts), file=self._file, flush=True)
 
 
-def _width(file: TextIO) -> int | None:
-    """Return a width for a terminal that reports none (0 columns); None lets the bar follow the terminal."""
+def width_of(file: TextIO) -> dict[str, Any]:
+    """Return tqdm's arguments of a bar's width; a container's terminal may report 0 columns."""
     try:
-        return None if os.get_terminal_size(file.fileno()).columns else PLAIN_WIDTH
+        known = os.get_terminal_size(file.fileno()).columns > 0
     except (OSError, ValueError):  # no terminal behind it
-        return PLAIN_WIDTH
+        known = False
+    return {"dynamic_ncols": True} if known else {"ncols": PLAIN_WIDTH}
 
 
 def track(
