@@ -127,7 +127,7 @@ class Checkpoints(ModelCheckpoint):
     @property
     def state_key(self) -> str:
         """One name whatever the interval, which a continued run may change."""
-        return type(self).__name__
+        return "Checkpoints"
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: what is saved is on disk, and paths of this machine stay here."""

@@ -15,6 +15,7 @@ from braindino.datasets.mask_checks import check_masks
 from braindino.datasets.masks import whole_labels
 from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_split, split_people
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.scans.geometry import mask_to_grid
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan, ScanError, read_scan
@@ -207,6 +208,7 @@ class ScanDataModule(DataModule):
         return self._loader("test")
 
     @staticmethod
+    @stable_id("mask_rule")
     def mask_rule(values: np.ndarray) -> np.ndarray:
         """The numbers in a mask file as labels, uint8; a dataset may name another of `datasets.masks`."""
         return whole_labels(values)

@@ -15,6 +15,7 @@ from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, is_read_only
+from braindino.identity import id_of
 from braindino.scans.progress import track
 from braindino.scans.reading import ScanError
 
@@ -154,7 +155,7 @@ def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask | ScanError:
 def _digest(datamodule: ScanDataModule, case: int) -> str:
     row = datamodule.cases.loc[case]
     keys = [row[f"key_{name}"] for name in datamodule.modalities]
-    rule = datamodule.mask_rule.__name__
+    rule = id_of(datamodule.mask_rule)
     sha = hashlib.sha256(f"{_FORMAT}:{rule}:{next(filter(None, keys))}:".encode())
     if Path(row[MASK]).is_file():  # what is wrong with it, `mask_of` says best
         sha.update(Path(row[MASK]).read_bytes())

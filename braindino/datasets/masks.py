@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from braindino.identity import stable_id
+
 # Whole tumour, tumour core, enhancing tumour, of 1 necrotic core, 2 oedema, 3 enhancing tumour.
 TUMOUR_REGIONS: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 
@@ -20,6 +22,7 @@ def whole_labels(values: np.ndarray) -> np.ndarray:
     return rounded.astype(np.uint8)
 
 
+@stable_id("enhancing_four")
 def enhancing_four(values: np.ndarray) -> np.ndarray:
     """BraTS up to 2021 and its kin: enhancing tumour is written 4 and becomes 3, as later editions have it.
 
@@ -30,6 +33,7 @@ def enhancing_four(values: np.ndarray) -> np.ndarray:
     return labels
 
 
+@stable_id("above_half")
 def above_half(values: np.ndarray) -> np.ndarray:
     """1 above half the largest value: masks of 0 and 1, 0.9999999, 0.01 or 255; all 0 if that is 0."""
     return (values > 0.5 * max(float(values.max(initial=0.0)), 0.0)).astype(np.uint8)

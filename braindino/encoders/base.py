@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from braindino.files import digest_of_json
+from braindino.identity import id_of
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.seen import Seen
 
@@ -74,7 +75,7 @@ class Encoder(nn.Module, ABC):
     def digest(self) -> str:
         """Hex SHA-256 of weights, architecture and contract: features kept under it can never be stale."""
         made_of = {"preprocessing": self.preprocessing.to_dict(), "architecture": self.description()}
-        return digest_of_weights(self.state_dict(), f"{type(self).__name__}:{digest_of_json(made_of)}")
+        return digest_of_weights(self.state_dict(), f"{id_of(type(self))}:{digest_of_json(made_of)}")
 
 
 def digest_of_weights(weights: Mapping[str, Tensor], prefix: str = "") -> str:

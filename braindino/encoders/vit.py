@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.scans.preprocessing import Preprocessing
 
 # timm would fetch or unpickle what these name, and the arguments may come out of a stranger's file.
@@ -76,6 +77,7 @@ def _set_norm_eps(model: nn.Module, norm_eps: float | str) -> None:
             module.eps = eps
 
 
+@stable_id("ViTEncoder")
 class ViTEncoder(Encoder):
     """A timm ViT behind the `Encoder` interface.
 

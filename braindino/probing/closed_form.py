@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from braindino.analysis.neighbours import NEIGHBOURS, neighbour_mean
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.probing.cox_net import fit_cox_net
 from braindino.probing.heads import ClassificationHead, Head, RegressionHead
 from braindino.probing.survival import SurvivalHead
@@ -66,6 +67,7 @@ class ClosedForm(Head):
         return {name: chosen, **({f"val/{self.metric}": tried} if len(tried) > 1 else {})}
 
 
+@stable_id("LogisticHead")
 class LogisticHead(ClosedForm, ClassificationHead):
     """Multinomial logistic regression (scikit-learn), L2 penalty.
 
@@ -101,6 +103,7 @@ class LogisticHead(ClosedForm, ClassificationHead):
         return self.choose("strength", ((s, fit(s)) for s in reversed(options)), val, val_target)
 
 
+@stable_id("RidgeHead")
 class RidgeHead(ClosedForm, RegressionHead):
     """Ridge regression (scikit-learn) of the standardised target.
 
@@ -124,6 +127,7 @@ class RidgeHead(ClosedForm, RegressionHead):
         return self.choose("strength", ((s, fit(s)) for s in reversed(options)), val, val_target)
 
 
+@stable_id("CoxNetHead")
 class CoxNetHead(ClosedForm, SurvivalHead):
     """Cox regression with an elastic net (scikit-survival); the penalty has the lowest loss on validation."""
 
@@ -138,6 +142,7 @@ class CoxNetHead(ClosedForm, SurvivalHead):
         return {"alpha": found.alpha}
 
 
+@stable_id("KNNHead")
 class KNNHead(ClosedForm, ClassificationHead):
     """The share of each class among the k labelled cases with the highest cosine similarity.
 

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.probing.heads import RegressionHead, mlp
 
 
+@stable_id("DaysHead")
 class DaysHead(RegressionHead):
     """A skewed number of days: 0.2 MSE + 0.8 (0.5 MAE + 0.5 Huber) of log1p(days) (BrainDINO's code).
 

@@ -24,7 +24,8 @@ from braindino.probing.settings import describe
 from braindino.scans.preprocessing import Preprocessing
 
 RECIPE = "probe.json"
-OWN_CLASSES = "braindino.probing."  # heads and poolings that a recipe may name without being trusted
+PUBLIC = "braindino.probing"
+OWN_CLASSES = f"{PUBLIC}."  # heads and poolings that a recipe may name without being trusted
 _FORMAT = 1
 
 
@@ -236,8 +237,10 @@ def _load_encoder(run: Path, known: dict[str, Any], given: str | None) -> Encode
 def _recipe(part: nn.Module) -> dict[str, Any]:
     """Class and arguments, from which `_build` makes an equal part."""
     arguments = describe(part)
-    del arguments["class"]
-    return {"class_path": f"{type(part).__module__}.{type(part).__qualname__}", "init_args": arguments}
+    name, cls = arguments.pop("class"), type(part)
+    public = getattr(import_module(PUBLIC), name, None) is cls
+    path = f"{PUBLIC}.{name}" if public else f"{cls.__module__}.{cls.__qualname__}"
+    return {"class_path": path, "init_args": arguments}
 
 
 def _check_class(class_path: str, run: Path, trust: Sequence[str]) -> None:
@@ -254,6 +257,8 @@ def _check_class(class_path: str, run: Path, trust: Sequence[str]) -> None:
 def _build(recipe: dict[str, Any], kind: type[Any], run: Path, trust: Sequence[str]) -> Any:
     _check_class(recipe["class_path"], run, trust)
     place, _, name = recipe["class_path"].rpartition(".")
+    if place.startswith(OWN_CLASSES):  # earlier versions wrote the module too, and modules move
+        place = PUBLIC
     try:
         found = getattr(import_module(place), name)
     except (ImportError, AttributeError):

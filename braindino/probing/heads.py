@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from braindino.analysis.metrics import classification_metrics, regression_metrics
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Head(nn.Module, ABC):
         """Columns of predictions.csv for the outputs (N, outputs) of N cases: truth and prediction."""
 
 
+@stable_id("ClassificationHead")
 class ClassificationHead(Head):
     """Two or more classes: cross entropy; the epoch is chosen by the macro one-vs-rest AUROC.
 
@@ -159,6 +161,7 @@ class ClassificationHead(Head):
         return classification_rows(_probabilities(output), cases, self.classes)
 
 
+@stable_id("RegressionHead")
 class RegressionHead(Head):
     """A number such as the age: mean squared error of the target standardised on the training part."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.probing.augmentation import Augmentation
 from braindino.probing.closed_form import ClosedForm
 from braindino.probing.data import Batch, CaseData, running_moments
@@ -24,6 +25,7 @@ from braindino.scans.preprocessing import decode
 AT_ONCE = 64  # slices that pass the encoder together when it is in the loop
 
 
+@stable_id("FrozenProbeModule")
 class FrozenProbeModule(LightningModule):
     """Pooling and head, trained on features that a frozen encoder gave once, or gives in the loop.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from braindino.encoders.feature_cache import Level
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 
 Fusion = Literal["mean", "concat", "attention"]
 FUSIONS = ("mean", "concat", "attention")
@@ -63,6 +64,7 @@ class Pooling(nn.Module, ABC):
         return torch.where(present.unsqueeze(-1), scans, self.absent).flatten(1)
 
 
+@stable_id("MeanPooling")
 class MeanPooling(Pooling):
     """The mean over slices (BrainDINO, Methods)."""
 
@@ -73,6 +75,7 @@ class MeanPooling(Pooling):
         return masked_mean(features, mask)
 
 
+@stable_id("GatedAttentionPooling")
 class GatedAttentionPooling(Pooling):
     """A learnt weighted mean over slices (Ilse et al. 2018, "Attention-based deep MIL", eq. 9).
 

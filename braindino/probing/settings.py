@@ -10,11 +10,12 @@ from torch import nn
 
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
+from braindino.identity import id_of
 
 
 def describe(part: nn.Module) -> dict[str, Any]:
     """Class and arguments of a module that keeps each argument as an attribute of the same name."""
-    described: dict[str, Any] = {"class": type(part).__name__}
+    described: dict[str, Any] = {"class": id_of(type(part))}
     for name, parameter in inspect.signature(type(part)).parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD and parameter.kind is not parameter.VAR_POSITIONAL:
             value = getattr(part, name)

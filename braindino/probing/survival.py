@@ -10,11 +10,13 @@ from torch import Tensor
 
 from braindino.analysis.survival import survival_metrics
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.probing.heads import Head, Recipe, mlp
 
 Ties = Literal["efron", "breslow"]
 
 
+@stable_id("SurvivalHead")
 class SurvivalHead(Head):
     """Log relative hazard from times and events; the epoch is chosen by Harrell's C-index.
 

@@ -11,6 +11,7 @@ from braindino.encoders.checkpoints import fit_weights
 from braindino.encoders.modalities import SEQUENCES, sequence_of
 from braindino.encoders.volumes.base import VolumeEncoder, count, own_cross_attention, require, weights_of
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.scans.preprocessing import Preprocessing
 
 
@@ -57,6 +58,7 @@ class _Network(nn.Module):
         return self.norm(tokens)[:, 0]
 
 
+@stable_id("BMMAEEncoder")
 class BMMAEEncoder(VolumeEncoder):
     """The CLS token of one scan, through the patch embedding of its sequence.
 

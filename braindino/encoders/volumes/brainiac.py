@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from braindino.encoders.checkpoints import fit_weights
 from braindino.encoders.volumes.base import VolumeEncoder, count, own_cross_attention, require, weights_of
+from braindino.identity import stable_id
 from braindino.scans.preprocessing import Preprocessing
 
 
@@ -23,6 +24,7 @@ class BrainIACShape:
     heads: int = 12
 
 
+@stable_id("BrainIACEncoder")
 class BrainIACEncoder(VolumeEncoder):
     """The first token after the final norm, as BrainIAC's downstream code takes it (it has no CLS token).
 

@@ -10,9 +10,11 @@ from braindino.encoders.checkpoints import fit_weights
 from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
 from braindino.encoders.volumes.uniformer import UniFormer, UniFormerShape
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.scans.preprocessing import Preprocessing
 
 
+@stable_id("BrainMVPEncoder")
 class BrainMVPEncoder(VolumeEncoder):
     """The mean over the last stage's map, as BrainMVP's classifier takes it.
 

@@ -11,6 +11,7 @@ from braindino.encoders.checkpoints import fit_weights
 from braindino.encoders.modalities import sequence_of
 from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.seen import Seen
 
@@ -98,6 +99,7 @@ def channel_shares(modality: str, channels: Sequence[str]) -> tuple[float, ...]:
     return tuple(float(name == channel) for channel in channels)
 
 
+@stable_id("SwinEncoder")
 class SwinEncoder(VolumeEncoder):
     """The mean over the deepest map of BrainSegFounder's encoder.
 

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from braindino.encoders.base import Encoder
+from braindino.identity import stable_id
 
 LEVELS = 4
 INITIALISATION = "he"  # of decoder and head; a study that began with torch's own is another one
 SLOPE = 1e-2  # of the leaky ReLU that the weights' deviation is meant for
 
 
+@stable_id("PatchDecoder")
 class PatchDecoder(nn.Module):
     """The multi-scale decoder of BrainDINO's released code (method.md "Probes", Segmentation).
 

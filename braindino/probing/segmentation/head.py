@@ -10,10 +10,12 @@ from torch.nn import functional
 
 from braindino.analysis.segmentation import LESIONS, MEASURED, REGION
 from braindino.errors import BraindinoError
+from braindino.identity import stable_id
 from braindino.probing.heads import Head, Recipe
 from braindino.probing.segmentation.decoder import initialise
 
 
+@stable_id("SegmentationHead")
 class SegmentationHead(Head):
     """Regions of a mask, exclusive (softmax, Dice + cross entropy) or overlapping (sigmoid, Dice + BCE).
 

@@ -1,0 +1,29 @@
+"""Literal ids of classes and functions, so that digests and files on disk outlive a rename or a move."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def stable_id(name: str) -> Callable[[T], T]:
+    """Decorate a class or function with the id that stands for it in digests and files.
+
+    Args:
+        name: the id. It must never change: cached features, cached masks and finished probes hold it.
+    """
+
+    def decorate(thing: T) -> T:
+        assert "stable_id" not in vars(thing), f"{thing!r} has two ids"
+        thing.stable_id = name  # type: ignore[attr-defined]
+        return thing
+
+    return decorate
+
+
+def id_of(thing: Callable[..., Any]) -> str:
+    """Return the id of a class or function: its literal one, else its name.
+
+    A subclass does not inherit the id of its parent, as it computes something else.
+    """
+    return str(vars(thing).get("stable_id", thing.__name__))
