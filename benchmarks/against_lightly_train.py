@@ -24,12 +24,12 @@ from torch import Tensor
 
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import LossConfig
-from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.masking import MaskConfig, sample_masks
-from braindino.pretraining.objective import distil
+from braindino.pretraining.losses.objective import distil
+from braindino.pretraining.model.heads import HeadConfig
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
-from braindino.pretraining.randomness import Randomness
-from braindino.pretraining.views import Views
+from braindino.pretraining.views.masking import MaskConfig, sample_masks
+from braindino.pretraining.views.rng import Randomness
+from braindino.pretraining.views.views import Views
 
 try:
     from lightly_train._methods.dinov2.dinov2 import DINOv2, DINOv2AdamWViTArgs, DINOv2Args

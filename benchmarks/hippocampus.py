@@ -30,7 +30,7 @@ from braindino.datasets import Cohort
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.probing import FrozenProbeModule, Protocol, SegmentationHead, run_study
-from braindino.probing.segmentation.decoder import PatchDecoder
+from braindino.probing.decoder import PatchDecoder
 
 REGIONS = {"anterior": [1], "posterior": [2]}
 SIZE = (48, 32)  # rows and columns of a crop of about 50 x 35 mm: no finer than it is

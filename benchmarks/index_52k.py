@@ -8,9 +8,9 @@ from pathlib import Path
 
 from store_reads import simulate
 
-from braindino.datasets.slices import SliceDataModule
+from braindino.datasets.pretraining.slices import SliceDataModule
 from braindino.scans.preprocessing import PRESETS
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 
 def memory_mb() -> float:

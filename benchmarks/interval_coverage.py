@@ -3,13 +3,13 @@
     python benchmarks/interval_coverage.py            # about four minutes on one core
 
 People of a known population are drawn many times; for each sample, people are resampled as
-`braindino.analysis.statistics` does it, and each kind of interval is asked whether it holds the population's
-value. `percentile`: the 2.5th and 97.5th percentile of the resamples. `expanded`: percentiles further out,
-by as much as a t interval is wider than the normal one with the standard deviation of the sample (Hesterberg
-2015, "What teachers should know about the bootstrap", section 4.4.1). `bca`: bias-corrected and accelerated
-(Efron 1987), the acceleration from leaving each person out. `bca+`: BCa at the expanded levels, which is what
-`braindino.analysis.intervals` gives. Prints, per kind, the share of samples whose interval holds the truth,
-and its mean width.
+`braindino.analysis.metrics.estimates` does it, and each kind of interval is checked for holding the
+population's value. `percentile`: the 2.5th and 97.5th percentile of the resamples. `expanded`: percentiles
+further out, by as much as a t interval is wider than the normal one with the standard deviation of the
+sample (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.4.1). `bca`: bias-
+corrected and accelerated (Efron 1987), the acceleration from leaving each person out. `bca+`: BCa at the
+expanded levels, which is what `braindino.analysis.metrics.intervals` gives. Prints, per kind, the share of
+samples whose interval holds the truth, and its mean width.
 """
 
 import argparse
@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from braindino.analysis.metrics import Floats, classification_metrics, regression_metrics
-from braindino.analysis.statistics import resample_people
-from braindino.analysis.survival import survival_metrics
+from braindino.analysis.metrics.classification import Floats, classification_metrics, regression_metrics
+from braindino.analysis.metrics.estimates import resample_people
+from braindino.analysis.metrics.survival import survival_metrics
 
 Sample = tuple[np.ndarray, ...]
 Metric = Callable[[Sample, Floats | None], Floats]

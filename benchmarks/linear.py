@@ -1,6 +1,6 @@
 """The three matrix products of a linear layer: torch's own against oneDNN's, in GFLOP/s, in turn in one run.
 
-Why `braindino.pretraining.linear` asks oneDNN for two of them and not for the third.
+Why `braindino.pretraining.model.linear` asks oneDNN for two of them and not for the third.
 
     OMP_NUM_THREADS=1 python benchmarks/linear.py
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braindino.pretraining.linear import _product
+from braindino.pretraining.model.linear import _product
 
 PRODUCTS = {
     "x @ W.T": (lambda x, w, b, g: F.linear(x, w, b), lambda x, w, b, g: _product(x, w, b)),

@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.scans.preprocessing import decode
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "open_mri"
 HEIGHTS = (0.4, 0.55, 0.7)  # of a volume's foreground, from the bottom: the slices that stand for it

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from braindino.scans.preprocessing import PRESETS
-from braindino.scans.store import Store, fill
+from braindino.scans.store.store import Store, fill
 
 
 def make_volumes(folder: Path, number: int) -> list[Path]:

@@ -17,12 +17,12 @@ import torch
 from braindino.encoders.vit import create_vit
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import LossConfig
-from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.masking import MaskConfig, sample_masks
-from braindino.pretraining.objective import distil
+from braindino.pretraining.losses.objective import distil
+from braindino.pretraining.model.heads import HeadConfig
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
-from braindino.pretraining.randomness import Randomness
-from braindino.pretraining.views import ViewsConfig, make_views
+from braindino.pretraining.views.masking import MaskConfig, sample_masks
+from braindino.pretraining.views.rng import Randomness
+from braindino.pretraining.views.views import ViewsConfig, make_views
 
 
 def main() -> None:

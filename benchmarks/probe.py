@@ -21,12 +21,12 @@ import torch
 from lightning.pytorch import Trainer
 
 from braindino.analysis.results import summarise
-from braindino.encoders.feature_cache import FeatureCache, Features
+from braindino.encoders.cache import FeatureCache, Features
 from braindino.encoders.features import extract
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
-from braindino.probing.cases import CaseFeatures, ProbeCases
 from braindino.probing.cell import Cell, train_cell
+from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.study import run_cells
 from braindino.scans.preprocessing import Preprocessing, decode
 

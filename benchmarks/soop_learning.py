@@ -35,7 +35,7 @@ from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.files import atomic_write, write_json
 from braindino.scans.preprocessing import decode
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 HERE = Path(__file__).parent
 PARTS, DEVELOPMENT = 9, 3  # of the labelled people; the first three are for the search

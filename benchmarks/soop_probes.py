@@ -37,7 +37,7 @@ from sklearn.preprocessing import StandardScaler
 from soop_learning import HELD_OUT, HERE, cohort_of, options_of, parts_of, pretrained, slices_of
 from torch.nn import functional
 
-from braindino.analysis.headlines import headlines
+from braindino.analysis.metrics.headlines import headlines
 from braindino.analysis.results import summarise
 from braindino.datasets import Cohort
 from braindino.encoders.checkpoints import load_encoder
@@ -50,9 +50,9 @@ from braindino.probing import (
     SegmentationHead,
     run_study,
 )
-from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, prediction_rows, shown_parts
-from braindino.probing.heads import Head, classification_rows, regression_rows
+from braindino.probing.data.cases import ProbeCases
+from braindino.probing.heads.base import Head, classification_rows, regression_rows
 from braindino.probing.study import run_cells
 
 TASKS = {"age": "age", "sex": "sex", "prior_stroke": "prior stroke", "poor": "mRS >= 3"}

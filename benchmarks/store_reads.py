@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.scans.layout import ARRAY_HEADER, StoreLayout
-from braindino.scans.ledger import LedgerWriter
 from braindino.scans.preprocessing import PRESETS
-from braindino.scans.store import Store
+from braindino.scans.store.layout import ARRAY_HEADER, StoreLayout
+from braindino.scans.store.ledger import LedgerWriter
+from braindino.scans.store.store import Store
 
 Draws = list[tuple[str, int]]
 

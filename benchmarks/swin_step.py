@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
+from braindino.brainsegfounder import SwinSSLModule
+from braindino.brainsegfounder.heads import SSLHeads
+from braindino.brainsegfounder.optimiser import Clipping, SwinOptimiser
 from braindino.encoders.volumes.swin import SwinShape, swin
-from braindino.volumetric import SwinSSLModule
-from braindino.volumetric.heads import SSLHeads
-from braindino.volumetric.optimiser import Clipping, SwinOptimiser
 
 ABOUT = """# A step of BrainSegFounder's pretraining
 

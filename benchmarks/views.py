@@ -8,11 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from braindino.pretraining.crops import Boxes, crop, crop_by_products, sample_boxes
-from braindino.pretraining.intensity import IntensityConfig, change_intensity
-from braindino.pretraining.masking import MaskConfig, sample_masks
-from braindino.pretraining.randomness import Randomness
-from braindino.pretraining.views import ViewsConfig, make_views
+from braindino.pretraining.views.crops import Boxes, crop, crop_by_products, sample_boxes
+from braindino.pretraining.views.intensity import IntensityConfig, change_intensity
+from braindino.pretraining.views.masking import MaskConfig, sample_masks
+from braindino.pretraining.views.rng import Randomness
+from braindino.pretraining.views.views import ViewsConfig, make_views
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from braindino.analysis.predictions import format_predictions, read_predictions
 from braindino.csv_text import csv_text, neutralise, restore, restore_table
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import read_table
-from tests.analysis.made import cells, classification
+from tests.helpers.predictions import cells, classification
 
 
 @pytest.mark.parametrize(

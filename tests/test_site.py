@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import find_browser
-from tests.documents import ROOT
+from tests.helpers.browser import find_browser
+from tests.helpers.documents import ROOT
 
 LOADED = re.compile(r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(?:https?:)?//""")
 LINKED = re.compile(

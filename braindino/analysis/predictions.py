@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.segmentation import LESIONS, MEASURED, REGION, first_wrong
+from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION, first_wrong
 from braindino.csv_text import csv_text, restore_table
 from braindino.documents import read_text
 

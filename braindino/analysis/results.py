@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.headlines import HEADLINES, LOWER_IS_BETTER, headlines
+from braindino.analysis.metrics.estimates import compare, confusion_of, estimate
+from braindino.analysis.metrics.headlines import HEADLINES, LOWER_IS_BETTER, headlines
+from braindino.analysis.metrics.segmentation import count_empty
+from braindino.analysis.metrics.subgroups import subgroups, without_age_bias
+from braindino.analysis.metrics.survival import kaplan_meier_by_risk
 from braindino.analysis.predictions import FOLD, cell_columns, class_names, task_of
-from braindino.analysis.segmentation import count_empty
-from braindino.analysis.statistics import compare, confusion_of, estimate
-from braindino.analysis.subgroups import subgroups, without_age_bias
-from braindino.analysis.survival import kaplan_meier_by_risk
 
 
 def summarise(

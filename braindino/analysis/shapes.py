@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal, NotRequired, TypedDict
 
-from braindino.analysis.headlines import headlines
+from braindino.analysis.metrics.headlines import headlines
 from braindino.documents import DocumentError
 
 

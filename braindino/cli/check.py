@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from braindino.datasets.checking import LabelRule, Pretraining, Report
-    from braindino.datasets.own_labels import ClassName
+    from braindino.datasets.checks.manifest import LabelRule, Pretraining, Report
+    from braindino.datasets.generic.labels import ClassName
     from braindino.scans.seen import Seen
 
 SHOWN = 5  # findings per check, without --all
@@ -56,8 +56,8 @@ def check(
     Returns:
         0, or with `strict` 1 when something was found.
     """
-    from braindino.datasets.checking import check_manifest
-    from braindino.scans.store import Store
+    from braindino.datasets.checks.manifest import check_manifest
+    from braindino.scans.store.store import Store
 
     if (classes is not None or between is not None) and label is None:
         raise BraindinoError("check: --classes and --between are about a label; name it with --label.")
@@ -82,7 +82,7 @@ def check(
 
 def text(manifest: Path, report: "Report", everything: bool) -> list[str]:
     """The report for a person: counts first, then the findings by check, `SHOWN` of each."""
-    from braindino.datasets.findings import REMEDIES
+    from braindino.datasets.checks.rules import REMEDIES
 
     by_check = {name: [f for f in report.findings if f.check == name] for name in REMEDIES}
     by_check = {name: found for name, found in by_check.items() if found}
@@ -108,7 +108,7 @@ def text(manifest: Path, report: "Report", everything: bool) -> list[str]:
 def _rules(
     label: list[str] | None, classes: "list[ClassName] | None", between: tuple[float, float] | None
 ) -> "list[LabelRule] | None":
-    from braindino.datasets.checking import LabelRule
+    from braindino.datasets.checks.manifest import LabelRule
 
     if label is None:
         return None
@@ -117,8 +117,8 @@ def _rules(
 
 def _seen(source: Path) -> "Pretraining":
     """What a pretraining has seen, by an encoder or by a list."""
-    from braindino.datasets.checking import Pretraining
-    from braindino.datasets.exclude import excluded, has_scans
+    from braindino.datasets.checks.manifest import Pretraining
+    from braindino.datasets.pretraining.exclude import excluded, has_scans
     from braindino.encoders.checkpoints import PEOPLE, load_encoder
     from braindino.scans.seen import Seen
 
@@ -137,7 +137,7 @@ def _seen(source: Path) -> "Pretraining":
 
 
 def _recorded(seen: "Seen") -> "Pretraining":
-    from braindino.datasets.checking import Pretraining
+    from braindino.datasets.checks.manifest import Pretraining
 
     def rows(table: "pd.DataFrame", digests: "Sequence[Collection[str]]") -> "pd.Series":
         people = seen.people_among(table["group"])
@@ -151,7 +151,7 @@ def _write(out: Path, report: "Report") -> None:
     import pandas as pd
 
     from braindino.csv_text import csv_text
-    from braindino.datasets.findings import REMEDIES
+    from braindino.datasets.checks.rules import REMEDIES
     from braindino.files import atomic_write
 
     with atomic_write(out) as file:

@@ -44,11 +44,11 @@ def compare(
     Returns:
         0.
     """
-    from braindino.analysis.comparison import compare_sides
-    from braindino.analysis.notes import leakage_of
+    from braindino.analysis.comparison.models import compare_sides
+    from braindino.analysis.comparison.twins import results_of, twin_rows, twin_text
+    from braindino.analysis.report.notes import leakage_of
     from braindino.analysis.runs import sides_of
-    from braindino.analysis.twins import results_of, twin_rows, twin_text
-    from braindino.cli.dividing import divided
+    from braindino.cli.parallel import divided
 
     for name, value in (("resamples", resamples), ("jobs", jobs)):
         if value < 1:
@@ -92,8 +92,8 @@ def text(
         said: sentences about what was left out.
         results: task -> a run's results, whose unit belongs to the metrics.
     """
-    from braindino.analysis.headlines import heading
-    from braindino.analysis.text import aligned, interval, number, p_value
+    from braindino.analysis.metrics.headlines import heading
+    from braindino.analysis.report.text import aligned, interval, number, p_value
 
     lines: list[str] = []
     for pair, rows in table.groupby(["first", "second"], sort=False):

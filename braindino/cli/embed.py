@@ -66,8 +66,8 @@ def embed(
     from braindino.encoders.embedding_files import check_suffix, embedding_writer
     from braindino.encoders.features import extract
     from braindino.files import write_json
-    from braindino.scans.progress import track
-    from braindino.scans.store import fill
+    from braindino.progress import track
+    from braindino.scans.store.store import fill
 
     check_suffix(out)
     for name, value in (("every", every), ("batch-size", batch_size)):
@@ -125,7 +125,7 @@ def embed(
 
 
 def _grid(encoder: "Encoder") -> tuple[int, int]:
-    from braindino.encoders.feature_cache import patch_grid
+    from braindino.encoders.cache import patch_grid
 
     return patch_grid(encoder)
 

@@ -29,7 +29,7 @@ def export(
         identify: list the people seen in pretraining by their ids, for your own use; by default by digests,
             which serve the leakage audit as well.
     """
-    from braindino.cli.dividing import clocked
+    from braindino.cli.parallel import clocked
     from braindino.encoders.export import export as write
 
     with clocked("export"):

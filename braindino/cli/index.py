@@ -96,7 +96,7 @@ def _make(
 
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from braindino.cli.messages import readable
+    from braindino.cli.config.messages import readable
     from braindino.datasets.datamodule import ScanDataModule
 
     bases = dataset.__mro__[: dataset.__mro__.index(ScanDataModule)]

@@ -63,15 +63,15 @@ def knn(
     import pandas as pd
 
     from braindino.analysis.neighbours import NEIGHBOURS
-    from braindino.analysis.notes import leakage
     from braindino.analysis.predictions import format_predictions
+    from braindino.analysis.report.notes import leakage
     from braindino.analysis.runs import LEAKAGE
-    from braindino.cli.dividing import divided
     from braindino.cli.opening import check_store, open_device
+    from braindino.cli.parallel import divided
     from braindino.csv_text import csv_text
     from braindino.datasets.manifest import Manifest
     from braindino.files import atomic_write, write_json
-    from braindino.probing.neighbours import (
+    from braindino.probing.knn import (
         labelled_scans,
         neighbour_predictions,
         neighbour_results,
@@ -150,9 +150,9 @@ def _features(
     import pandas as pd
 
     from braindino.cli.opening import open_encoder
-    from braindino.datasets.audit import contents_of, overlap
+    from braindino.datasets.checks.leakage import contents_of, overlap
     from braindino.encoders.features import extract
-    from braindino.scans.store import fill
+    from braindino.scans.store.store import fill
 
     network, store = open_encoder(spec, folder, True, strip_cmd)
     fill(store, scans, jobs=jobs)

@@ -113,11 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, rest: Sequence[str]) -> int:
     try:
         if verb == "doctor":  # reads its arguments itself: it must answer where packages are broken
-            return int(import_module("braindino.cli.doctor").run(rest))
+            return int(import_module("braindino.cli.doctor.command").run(rest))
         if verb in PLAIN_VERBS:
-            return int(import_module("braindino.cli.plain").run(verb, rest))
+            return int(import_module("braindino.cli.typed_verb").run(verb, rest))
         if verb in LIGHTNING_VERBS:
-            return int(import_module("braindino.cli.lightning").run(verb, rest))
+            return int(import_module("braindino.cli.config.parser").run(verb, rest))
         near = difflib.get_close_matches(verb, ORDER, n=1, cutoff=0.5)
         meant = f" Did you mean `braindino {near[0]}`?" if near else ""
         raise BraindinoError(f"no verb {verb!r}.{meant}\n{HELP_HINT}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from braindino.encoders.base import Encoder
     from braindino.scans.geometry import Geometry
-    from braindino.scans.store import Store
+    from braindino.scans.store.store import Store
 
 KINDS = ("pca", "similarity", "cls")
 
@@ -66,8 +66,8 @@ def maps(
     import pandas as pd
 
     from braindino.cli.opening import open_device, open_encoder
-    from braindino.scans.progress import track
-    from braindino.scans.store import fill
+    from braindino.progress import track
+    from braindino.scans.store.store import fill
 
     if voxel is not None and mm is not None:
         raise BraindinoError("--voxel and --mm both name the reference; give one.")
@@ -101,8 +101,8 @@ def maps(
 
 def _files(given: Sequence[Path], converted: Path) -> tuple[dict[str, Path], list[str]]:
     """Scans by the name that their maps get, DICOM series converted; and what cannot be used, with why."""
+    from braindino.datasets.discovery import MASK_LIKE, LayoutError, find_volumes, stem
     from braindino.datasets.manifest import ManifestBuilder
-    from braindino.datasets.walk import MASK_LIKE, LayoutError, find_volumes, stem
 
     found: list[Path] = []
     refused: list[str] = []
@@ -149,12 +149,12 @@ def _draw(
     """Write the picture and the volumes of one prepared scan."""
     import numpy as np
 
-    from braindino.analysis.components import as_colours
-    from braindino.analysis.map_figures import map_montage
+    from braindino.analysis.figures.components import as_colours
+    from braindino.analysis.figures.maps import map_montage
     from braindino.encoders.maps import scan_maps, slice_view
     from braindino.files import atomic_write
     from braindino.scans.geometry import restore_values
-    from braindino.scans.writing import write_volume
+    from braindino.scans.nifti import write_volume
 
     geometry = store.geometry(key)
     affine = np.asarray(geometry.affine)

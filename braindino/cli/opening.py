@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
     from braindino.encoders.base import Encoder
-    from braindino.scans.store import Store
+    from braindino.scans.store.store import Store
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -31,7 +31,7 @@ def open_encoder(
         BraindinoError: no such encoder, no store, or one prepared with a different contract or command.
     """
     from braindino.encoders.checkpoints import load_encoder
-    from braindino.scans.store import Store
+    from braindino.scans.store.store import Store
 
     check_store(store, prepare)
     there = Store.open(store) if (store / "contract.json").exists() else None
@@ -51,7 +51,7 @@ def check_store(store: Path, prepare: bool) -> None:
     Raises:
         BraindinoError: the store does not exist, others lie near by, and `prepare` is false.
     """
-    from braindino.scans.store_paths import no_store, stores_near
+    from braindino.scans.store.paths import no_store, stores_near
 
     if prepare or (store / "contract.json").exists():
         return

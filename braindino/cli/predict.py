@@ -8,10 +8,10 @@ from braindino.cli.opening import Device
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
-    from braindino.probing.conformity import Finding
-    from braindino.probing.finished import FinishedProbe
-    from braindino.probing.new_cases import NewScan, Refused
-    from braindino.scans.store import Store
+    from braindino.probing.predict.checks import Finding
+    from braindino.probing.predict.inputs import NewScan, Refused
+    from braindino.probing.predict.probe import FinishedProbe
+    from braindino.scans.store.store import Store
 
 SHOWN = 10  # lines of refusals and warnings
 
@@ -65,10 +65,10 @@ def predict(
         0, or 1 when a case was refused: the others are predicted.
     """
     from braindino.cli.opening import check_store, open_device
-    from braindino.probing.conformity import CHECKS
-    from braindino.probing.derivatives import describe_derivatives, plain_label, write_table
-    from braindino.probing.finished import load_probe
-    from braindino.probing.new_cases import find_cases
+    from braindino.probing.predict.checks import CHECKS
+    from braindino.probing.predict.inputs import find_cases
+    from braindino.probing.predict.outputs import describe_derivatives, plain_label, write_table
+    from braindino.probing.predict.probe import load_probe
 
     unknown = sorted(set(accept or ()) - (set(CHECKS) - {"readable"}))
     if unknown:
@@ -92,8 +92,8 @@ def predict(
 
 
 def _open_store(probe: "FinishedProbe", path: Path, strip_cmd: str | None) -> "Store":
-    from braindino.scans.store import Store
-    from braindino.scans.stripping import check_strip_cmd, show_command, strip_cmd_option
+    from braindino.scans.skull_stripping import check_strip_cmd, show_command, strip_cmd_option
+    from braindino.scans.store.store import Store
 
     trained = probe.facts["strip_cmd"]
     if strip_cmd is None and trained is not None and not (path / "contract.json").is_file():
@@ -123,11 +123,11 @@ def _admit(
     import pandas as pd
 
     from braindino.files import read_json
-    from braindino.probing.conformity import TRAINING_SCANS, Reference, check_scan
-    from braindino.probing.known_scans import known_scans
-    from braindino.probing.new_cases import Refused, choose_scans
-    from braindino.scans.measures import measure
-    from braindino.scans.store import fill
+    from braindino.probing.predict.checks import TRAINING_SCANS, Reference, check_scan
+    from braindino.probing.predict.inputs import Refused, choose_scans
+    from braindino.probing.predict.seen_scans import known_scans
+    from braindino.scans.statistics import measure
+    from braindino.scans.store.store import fill
 
     training: dict[str, Reference] = read_json(probe.run / TRAINING_SCANS, dict[str, Reference])
     if absent := [name for name in probe.modalities if name not in training]:
@@ -187,10 +187,10 @@ def _predict(
     import numpy as np
     import pandas as pd
 
-    from braindino.probing.derivatives import write_masks, write_table
-    from braindino.probing.new_cases import Refused
-    from braindino.probing.predicting import predict_cases
-    from braindino.scans.progress import track
+    from braindino.probing.predict.inputs import Refused
+    from braindino.probing.predict.outputs import write_masks, write_table
+    from braindino.probing.predict.predictor import predict_cases
+    from braindino.progress import track
 
     rows, curves, failed = [], [], []
     answers = predict_cases(probe, keys, store, device, batch_size, progress=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
-    from braindino.scans.store import Store
+    from braindino.scans.store.store import Store
 
 
 def prepare(
@@ -60,9 +60,9 @@ def prepare(
         0 when every scan is in the store or all jobs are submitted, 1 when some scans were rejected, 130 when
         interrupted.
     """
+    from braindino.datasets.checks.masks import check_masks
     from braindino.datasets.manifest import MASK, Manifest
-    from braindino.datasets.mask_checks import check_masks
-    from braindino.scans.store import fill
+    from braindino.scans.store.store import fill
 
     _check_options(jobs, max_voxels, shard, submit, cluster)
     part = _shard(shard)
@@ -128,8 +128,8 @@ def _changes(
 def _open(path: Path, contract: str | None, changes: dict[str, Any], strip_cmd: str | None) -> "Store":
     """The store as asked for; what is not asked for is as the store has it, if there is one."""
     from braindino.scans.preprocessing import Preprocessing
-    from braindino.scans.store import Store
-    from braindino.scans.stripping import check_strip_cmd
+    from braindino.scans.skull_stripping import check_strip_cmd
+    from braindino.scans.store.store import Store
 
     if strip_cmd is not None:
         check_strip_cmd(strip_cmd)

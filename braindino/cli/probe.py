@@ -9,11 +9,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from braindino.cli.callbacks import wandb_logger
-from braindino.cli.probe_settings import MACHINE, decided_by_protocol
-from braindino.cli.run_folder import ProbeOptions, write_environment
-from braindino.cli.slurm import check_tasks
-from braindino.cli.state import recorded
+from braindino.cli.config.probe_settings import MACHINE, decided_by_protocol
 from braindino.datasets import DATASETS, dataset_class
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
@@ -21,9 +17,13 @@ from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, digest_of_json
 from braindino.probing import FrozenProbeModule, Protocol, results_table, run_study
+from braindino.probing.decoder import INITIALISATION
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE
-from braindino.probing.segmentation.decoder import INITIALISATION
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
+from braindino.training.callbacks import wandb_logger
+from braindino.training.run_folder import ProbeOptions, write_environment
+from braindino.training.slurm import check_tasks
+from braindino.training.state import recorded
 
 # They change how fast a result comes or how much of it there is, not what a cell of the study is.
 _NOT_IDENTITY = ("run", "config", "trainer", "seed_everything")

@@ -35,9 +35,9 @@ def report(
     Returns:
         0.
     """
-    from braindino.analysis.report import build, render, table_files
+    from braindino.analysis.report.page import build, render, table_files
     from braindino.analysis.runs import sides_of
-    from braindino.cli.dividing import divided
+    from braindino.cli.parallel import divided
     from braindino.files import atomic_write
 
     for name, value in (("resamples", resamples), ("jobs", jobs)):

@@ -38,7 +38,7 @@ def space(
         sample: at most so many rows are drawn, or compared; chosen by the seed.
         seed: of the choice of rows and of the method.
     """
-    from braindino.cli.dividing import clocked
+    from braindino.cli.parallel import clocked
     from braindino.encoders.embedding_files import read_embedding
 
     if out.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -56,8 +56,8 @@ def space(
         raise BraindinoError("one file is drawn at a time; with --cka several are compared.")
     import numpy as np
 
+    from braindino.analysis.figures.space import space_figure
     from braindino.analysis.space import project
-    from braindino.analysis.space_figures import space_figure
 
     ids, features = read_embedding(embeddings[0])
     if color_by is not None and color_by not in ids:
@@ -93,10 +93,10 @@ def _compare(embeddings: tuple[Path, ...], out: Path, sample: int, seed: int) ->
     import numpy as np
     import pandas as pd
 
+    from braindino.analysis.figures.space import cka_figure
     from braindino.analysis.similarity import linear_cka
-    from braindino.analysis.space_figures import cka_figure
     from braindino.encoders.embedding_files import read_embedding
-    from braindino.scans.progress import track
+    from braindino.progress import track
 
     tables, features = zip(*(read_embedding(path) for path in embeddings), strict=True)
     columns = [name for name in ITEM if all(name in table for table in tables)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
-    from braindino.cli.benching.progress import Progress
+    from braindino.cli.bench.progress import Progress
 
 
 def status(*folders: Path) -> int:
@@ -18,7 +18,7 @@ def status(*folders: Path) -> int:
     Returns:
         0; 1 when something failed.
     """
-    from braindino.analysis.text import aligned
+    from braindino.analysis.report.text import aligned
 
     found: list[Progress] = []
     for folder in folders:
@@ -36,9 +36,9 @@ def status(*folders: Path) -> int:
 
 
 def _look(folder: Path) -> "list[Progress]":
-    from braindino.cli.benching.plan import SNAPSHOT, planned
-    from braindino.cli.benching.progress import asked_cells, progress_of
-    from braindino.cli.state import STATE
+    from braindino.cli.bench.plan import SNAPSHOT, planned
+    from braindino.cli.bench.progress import asked_cells, progress_of
+    from braindino.training.state import STATE
 
     if not folder.is_dir():
         raise BraindinoError(f"{folder}: no such folder.")

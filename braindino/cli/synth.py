@@ -27,7 +27,7 @@ def synth(
     """
     from difflib import get_close_matches
 
-    from braindino.datasets.synthetic import GENERATORS, generator
+    from braindino.synthetic import GENERATORS, generator
 
     if dataset not in GENERATORS:
         near = get_close_matches(dataset.lower(), GENERATORS, 1, 0.5)

@@ -7,53 +7,53 @@ from typing import TYPE_CHECKING, Any
 from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
-    from braindino.datasets.abide import ABIDE as ABIDE
-    from braindino.datasets.adni import ADNI as ADNI
-    from braindino.datasets.atlas import ATLAS as ATLAS
-    from braindino.datasets.bids import BIDS as BIDS
-    from braindino.datasets.brain_age import BrainAge as BrainAge
-    from braindino.datasets.brats import BraTS2021 as BraTS2021
-    from braindino.datasets.brats import BraTS2023 as BraTS2023
-    from braindino.datasets.brats import BraTS2024GoAT as BraTS2024GoAT
-    from braindino.datasets.brats_folds import BraTSFolds as BraTSFolds
-    from braindino.datasets.cohort import Cohort as Cohort
     from braindino.datasets.datamodule import ScanDataModule as ScanDataModule
-    from braindino.datasets.folder import Folder as Folder
-    from braindino.datasets.ixi import IXI as IXI
-    from braindino.datasets.long579 import LONG579 as LONG579
-    from braindino.datasets.oasis import OASIS as OASIS
-    from braindino.datasets.pixar import Pixar as Pixar
-    from braindino.datasets.slices import SliceDataModule as SliceDataModule
-    from braindino.datasets.ucsf_pdgm import UCSFPDGM as UCSFPDGM
-    from braindino.datasets.upenn_gbm import UPENNGBM as UPENNGBM
+    from braindino.datasets.generic.bids import BIDS as BIDS
+    from braindino.datasets.generic.cohort import Cohort as Cohort
+    from braindino.datasets.generic.folder import Folder as Folder
+    from braindino.datasets.pretraining.slices import SliceDataModule as SliceDataModule
+    from braindino.datasets.pretraining.volumes import VolumeDataModule as VolumeDataModule
+    from braindino.datasets.public.abide import ABIDE as ABIDE
+    from braindino.datasets.public.adni import ADNI as ADNI
+    from braindino.datasets.public.atlas import ATLAS as ATLAS
+    from braindino.datasets.public.brain_age import BrainAge as BrainAge
+    from braindino.datasets.public.brats import BraTS2021 as BraTS2021
+    from braindino.datasets.public.brats import BraTS2023 as BraTS2023
+    from braindino.datasets.public.brats import BraTS2024GoAT as BraTS2024GoAT
+    from braindino.datasets.public.brats_folds import BraTSFolds as BraTSFolds
+    from braindino.datasets.public.ixi import IXI as IXI
+    from braindino.datasets.public.long579 import LONG579 as LONG579
+    from braindino.datasets.public.oasis import OASIS as OASIS
+    from braindino.datasets.public.pixar import Pixar as Pixar
+    from braindino.datasets.public.ucsf_pdgm import UCSFPDGM as UCSFPDGM
+    from braindino.datasets.public.upenn_gbm import UPENNGBM as UPENNGBM
     from braindino.datasets.volume_cases import VolumeCases as VolumeCases
-    from braindino.datasets.volumes import VolumeDataModule as VolumeDataModule
 
 # Name on the command line -> "module:Class", imported when it is asked for.
 DATASETS = {
-    "abide": "abide:ABIDE",
-    "adni": "adni:ADNI",
-    "atlas": "atlas:ATLAS",
-    "bids": "bids:BIDS",
-    "brain_age": "brain_age:BrainAge",
-    "brats2021": "brats:BraTS2021",
-    "brats2023": "brats:BraTS2023",
-    "brats2024_goat": "brats:BraTS2024GoAT",
-    "cohort": "cohort:Cohort",
-    "folder": "folder:Folder",
-    "ixi": "ixi:IXI",
-    "long579": "long579:LONG579",
-    "oasis": "oasis:OASIS",
-    "pixar": "pixar:Pixar",
-    "ucsf_pdgm": "ucsf_pdgm:UCSFPDGM",
-    "upenn_gbm": "upenn_gbm:UPENNGBM",
+    "abide": "public.abide:ABIDE",
+    "adni": "public.adni:ADNI",
+    "atlas": "public.atlas:ATLAS",
+    "bids": "generic.bids:BIDS",
+    "brain_age": "public.brain_age:BrainAge",
+    "brats2021": "public.brats:BraTS2021",
+    "brats2023": "public.brats:BraTS2023",
+    "brats2024_goat": "public.brats:BraTS2024GoAT",
+    "cohort": "generic.cohort:Cohort",
+    "folder": "generic.folder:Folder",
+    "ixi": "public.ixi:IXI",
+    "long579": "public.long579:LONG579",
+    "oasis": "public.oasis:OASIS",
+    "pixar": "public.pixar:Pixar",
+    "ucsf_pdgm": "public.ucsf_pdgm:UCSFPDGM",
+    "upenn_gbm": "public.upenn_gbm:UPENNGBM",
 }
 _CLASSES = {
-    "BraTSFolds": "brats_folds",
+    "BraTSFolds": "public.brats_folds",
     "ScanDataModule": "datamodule",
-    "SliceDataModule": "slices",
+    "SliceDataModule": "pretraining.slices",
     "VolumeCases": "volume_cases",
-    "VolumeDataModule": "volumes",
+    "VolumeDataModule": "pretraining.volumes",
 } | {place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()}
 
 

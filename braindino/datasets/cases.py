@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from braindino.datasets.manifest import DROPPED_COLUMNS, IDENTITY, MASK, Manifest
 from braindino.errors import BraindinoError
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 
 def case_table(

@@ -10,8 +10,8 @@ import pandas as pd
 
 from braindino.datasets.base import DataModule
 from braindino.datasets.cells import is_gap
+from braindino.datasets.checks.masks import check_masks
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest
-from braindino.datasets.mask_checks import check_masks
 from braindino.datasets.masks import whole_labels
 from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_split, split_people
 from braindino.errors import BraindinoError
@@ -19,8 +19,8 @@ from braindino.identity import stable_id
 from braindino.scans.geometry import mask_to_grid
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan, ScanError, read_scan
-from braindino.scans.store import Store, fill
-from braindino.scans.store_paths import no_store
+from braindino.scans.store.paths import no_store
+from braindino.scans.store.store import Store, fill
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader

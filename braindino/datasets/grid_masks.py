@@ -16,7 +16,7 @@ from braindino.datasets.manifest import MASK
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, is_read_only
 from braindino.identity import id_of
-from braindino.scans.progress import track
+from braindino.progress import track
 from braindino.scans.reading import ScanError
 
 LABELS = 256

@@ -18,7 +18,7 @@ from braindino.datasets.cells import is_age, parse_age, parse_sex
 from braindino.datasets.cells import is_missing as is_missing
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, describe_special_file
-from braindino.scans.origins import ORIGIN
+from braindino.scans.store.origins import ORIGIN
 
 COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site", "sex", "age")
 MASK = "mask"  # the modality of a mask: a label, never prepared as an image

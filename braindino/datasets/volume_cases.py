@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.drawing import DrawnBatches, DrawnDataModule
 from braindino.datasets.grid_masks import GridMask, grid_masks
 from braindino.datasets.loading import Loader, worker_options
+from braindino.datasets.pretraining.base import DrawnBatches, DrawnDataModule
+from braindino.datasets.pretraining.volumes import cut
 from braindino.datasets.splits import nested_fraction
-from braindino.datasets.volumes import cut
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
 

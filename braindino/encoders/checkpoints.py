@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
 from braindino.encoders.dinov3_files import describe_dinov3, rename, settings_of
-from braindino.encoders.names import is_dinov3
-from braindino.encoders.published import HUB, published_vit
-from braindino.encoders.run_checkpoints import FOLDER, METADATA, is_sharded, run_checkpoints
+from braindino.encoders.key_mapping import is_dinov3
+from braindino.encoders.pretrained import HUB, published_vit
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.encoders.volumes import NAMES as VOLUMES
 from braindino.encoders.volumes import load_volume_encoder
@@ -33,6 +32,7 @@ from braindino.errors import BraindinoError
 from braindino.files import check_shape, read_json
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.seen import Seen
+from braindino.training.checkpoint_names import FOLDER, METADATA, is_sharded, run_checkpoints
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from braindino.encoders.names import dinov3_to_timm, is_dinov3
+from braindino.encoders.key_mapping import dinov3_to_timm, is_dinov3
 from braindino.errors import BraindinoError
 
 # (width, depth) of the published sizes with an MLP, and with SwiGLU: the timm size and what it lacks.

@@ -15,7 +15,7 @@ from braindino.encoders.checkpoints import (
     describe_checkpoint,
     last_checkpoint,
 )
-from braindino.encoders.graphs import ONNX, TORCH, check_onnx, write_graphs
+from braindino.encoders.graph_export import ONNX, TORCH, check_onnx, write_graphs
 from braindino.encoders.model_card import licence_notice, model_card
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError

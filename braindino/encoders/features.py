@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.feature_cache import FeatureCache, Features, Level, NotFiniteError, Precision
+from braindino.encoders.cache import FeatureCache, Features, Level, NotFiniteError, Precision
 from braindino.errors import BraindinoError
 from braindino.files import remove_leftovers
+from braindino.progress import ProgressReport
 from braindino.scans.preprocessing import decode
-from braindino.scans.progress import ProgressReport
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 BATCHES_AHEAD = 3  # read while the encoder works
 SCANS_BEHIND = {

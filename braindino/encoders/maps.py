@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from braindino.analysis.components import principal_components
+from braindino.analysis.figures.components import principal_components
+from braindino.analysis.figures.slices import SliceView
 from braindino.analysis.similarity import cosine_to
-from braindino.analysis.slice_views import SliceView
 from braindino.encoders.base import Encoder
-from braindino.encoders.feature_cache import patch_grid
+from braindino.encoders.cache import patch_grid
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing, decode
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 COMPONENTS = 3
 UNPLACED = ("none", "analyze")  # sources of an affine that do not say which side is left

@@ -11,28 +11,28 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from braindino.datasets.recording import record_seen, seen_until, unknown_start
 from braindino.errors import BraindinoError
 from braindino.pretraining import limits
-from braindino.pretraining.backbone import Initialisation, create_backbone
+from braindino.pretraining.callbacks.collapse import CollapseMonitor, ThroughputMonitor
+from braindino.pretraining.callbacks.finite_guard import FiniteGuard
 from braindino.pretraining.conditions import check_trainer, contract_of
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, say, world_size
-from braindino.pretraining.gram import GramTeacher, check_gram
-from braindino.pretraining.guard import FiniteGuard
-from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.masking import MaskConfig, Masks, sample_masks
-from braindino.pretraining.monitors import CollapseMonitor, ThroughputMonitor
-from braindino.pretraining.network import Student, Teacher
-from braindino.pretraining.objective import distil
+from braindino.pretraining.init_weights import Start, load_backbone, load_heads, resolve
+from braindino.pretraining.losses.objective import distil
+from braindino.pretraining.model.backbone import Initialisation, create_backbone
+from braindino.pretraining.model.gram import GramTeacher, check_gram
+from braindino.pretraining.model.heads import HeadConfig
+from braindino.pretraining.model.network import Student, Teacher
+from braindino.pretraining.model.rope import RopeConfig
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser
-from braindino.pretraining.randomness import Randomness
-from braindino.pretraining.rope import RopeConfig
 from braindino.pretraining.sharding import Sharded, local, shard
-from braindino.pretraining.start import Start, load_backbone, load_heads, resolve
-from braindino.pretraining.views import Views, ViewsConfig, make_views
+from braindino.pretraining.views.masking import MaskConfig, Masks, sample_masks
+from braindino.pretraining.views.rng import Randomness
+from braindino.pretraining.views.views import Views, ViewsConfig, make_views
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.seen import Seen
+from braindino.training.people import record_seen, seen_until, unknown_start
 
 SEEN = ("loss", "dino", "ibot", "koleo", "gram")  # told when a step is not finite
 

@@ -1,15 +1,15 @@
 """Probes: a pooling and a head trained on frozen features, by an honest protocol."""
 
 from braindino.probing.augmentation import Augmentation
-from braindino.probing.closed_form import CoxNetHead, KNNHead, LogisticHead, RidgeHead
-from braindino.probing.days import DaysHead
-from braindino.probing.heads import ClassificationHead, Head, RegressionHead
+from braindino.probing.heads.base import ClassificationHead, Head, RegressionHead
+from braindino.probing.heads.closed_form import CoxNetHead, KNNHead, LogisticHead, RidgeHead
+from braindino.probing.heads.days import DaysHead
+from braindino.probing.heads.segmentation import SegmentationHead
+from braindino.probing.heads.survival import SurvivalHead
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.pooling import GatedAttentionPooling, MeanPooling, Pooling
 from braindino.probing.protocol import Protocol
-from braindino.probing.segmentation.head import SegmentationHead
 from braindino.probing.study import run_study
-from braindino.probing.survival import SurvivalHead
 from braindino.probing.table import results_table
 
 __all__ = [

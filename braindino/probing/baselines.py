@@ -5,11 +5,11 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from braindino.errors import BraindinoError
-from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, prediction_rows, shown_parts
-from braindino.probing.cox_net import fit_cox_net
-from braindino.probing.heads import classification_rows, regression_rows
-from braindino.probing.survival import survival_rows
+from braindino.probing.data.cases import ProbeCases
+from braindino.probing.heads.base import classification_rows, regression_rows
+from braindino.probing.heads.cox_net import fit_cox_net
+from braindino.probing.heads.survival import survival_rows
 
 KNOWN = ("age", "sex", "site")
 

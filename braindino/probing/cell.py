@@ -19,17 +19,17 @@ from braindino.analysis.predictions import TRAITS, format_predictions, read_pred
 from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, read_json, write_json
-from braindino.probing.cases import ProbeCases
-from braindino.probing.closed_form import ClosedForm, parameters_free
-from braindino.probing.data import Batch, CaseData
+from braindino.probing.artifacts.examples import keep_examples
+from braindino.probing.data.base import Batch, CaseData
+from braindino.probing.data.cases import ProbeCases
+from braindino.probing.data.slices import CaseSlices
+from braindino.probing.evaluation import measure_cases
+from braindino.probing.heads.closed_form import ClosedForm, parameters_free
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE, Protocol
-from braindino.probing.segmentation.evaluation import measure_cases
-from braindino.probing.segmentation.examples import keep_examples
-from braindino.probing.segmentation.slices import CaseSlices
+from braindino.probing.resume import Unfinished
 from braindino.probing.selection import BestEpoch
-from braindino.probing.unfinished import Unfinished
-from braindino.scans.progress import track
+from braindino.progress import track
 
 MakeTrainer = Callable[..., Trainer]
 EVALUATION_BATCH = 64  # cases

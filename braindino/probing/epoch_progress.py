@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from braindino.probing.cell import MakeTrainer
-from braindino.scans.progress import ProgressReport
+from braindino.progress import ProgressReport
 
 SHOWN = 2  # validation metrics beside the bar
 

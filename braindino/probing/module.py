@@ -13,13 +13,13 @@ from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
 from braindino.probing.augmentation import Augmentation
-from braindino.probing.closed_form import ClosedForm
-from braindino.probing.data import Batch, CaseData, running_moments
-from braindino.probing.depth import drop_paths
-from braindino.probing.heads import Head, Recipe
-from braindino.probing.in_loop import encode_cases
+from braindino.probing.data.base import Batch, CaseData, running_moments
+from braindino.probing.data.online import encode_cases
+from braindino.probing.decoder import PatchDecoder
+from braindino.probing.heads.base import Head, Recipe
+from braindino.probing.heads.closed_form import ClosedForm
 from braindino.probing.pooling import MeanPooling, Pooling
-from braindino.probing.segmentation.decoder import PatchDecoder
+from braindino.probing.stochastic_depth import drop_paths
 from braindino.scans.preprocessing import decode
 
 AT_ONCE = 64  # slices that pass the encoder together when it is in the loop

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from braindino.encoders.feature_cache import Level
+from braindino.encoders.cache import Level
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
 

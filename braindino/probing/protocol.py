@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from braindino.encoders.feature_cache import Precision
+from braindino.encoders.cache import Precision
 from braindino.errors import BraindinoError
-from braindino.probing.cases import Missing
+from braindino.probing.data.cases import Missing
 
 MAX_EPOCHS, PATIENCE = 100, 10  # BrainDINO's logs
 

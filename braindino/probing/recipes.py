@@ -4,8 +4,8 @@ import copy
 from dataclasses import dataclass, replace
 
 from braindino.errors import BraindinoError
-from braindino.probing.closed_form import ClosedForm
-from braindino.probing.heads import Recipe
+from braindino.probing.heads.base import Recipe
+from braindino.probing.heads.closed_form import ClosedForm
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE, Protocol
 

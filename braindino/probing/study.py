@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from braindino.analysis.headlines import unit_of
+from braindino.analysis.metrics.headlines import unit_of
 from braindino.analysis.predictions import format_predictions, one_scale
 from braindino.analysis.results import add_details, advantage, metrics_table, summarise
 from braindino.csv_text import csv_text
-from braindino.datasets.audit import audit, contents_of
+from braindino.datasets.checks.leakage import audit, contents_of
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import grid_masks
 from braindino.datasets.splits import PARTS
@@ -19,23 +19,23 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
+from braindino.probing.artifacts.cases import keep_cases, keep_dropped
+from braindino.probing.artifacts.patches import keep_patch_colours
 from braindino.probing.baselines import known_traits, traits_cell
-from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell, CellError, MakeTrainer, device_of, train_cell
-from braindino.probing.conformity import keep_training_scans
-from braindino.probing.data import CaseData
+from braindino.probing.data.base import CaseData
+from braindino.probing.data.cases import ProbeCases
+from braindino.probing.data.factory import case_data, check_way
+from braindino.probing.data.slices import MaskedCases
+from braindino.probing.decoder import INITIALISATION
 from braindino.probing.epoch_progress import with_epochs
-from braindino.probing.finished import keep_recipe
-from braindino.probing.inputs import case_data, check_way
-from braindino.probing.left_out import keep_cases, keep_dropped
 from braindino.probing.module import FrozenProbeModule
-from braindino.probing.patch_colours import keep_patch_colours
+from braindino.probing.predict.checks import keep_training_scans
+from braindino.probing.predict.probe import keep_recipe
 from braindino.probing.protocol import Protocol
 from braindino.probing.recipes import apply_recipe
-from braindino.probing.segmentation.decoder import INITIALISATION
-from braindino.probing.segmentation.slices import MaskedCases
 from braindino.probing.settings import describe, keep_settings
-from braindino.scans.progress import ProgressReport
+from braindino.progress import ProgressReport
 
 SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "selection", "precision")
 SELECTION = {

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from braindino.analysis.headlines import heading, headlines
-from braindino.analysis.notes import details, notes
+from braindino.analysis.metrics.headlines import heading, headlines
+from braindino.analysis.report.notes import details, notes
+from braindino.analysis.report.text import aligned, interval, number
 from braindino.analysis.results import models
-from braindino.analysis.text import aligned, interval, number
 
 
 def results_table(results: dict[str, Any]) -> str:

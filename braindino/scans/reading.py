@@ -13,9 +13,9 @@ import numpy as np
 
 from braindino.errors import BraindinoError
 from braindino.files import describe_special_file
+from braindino.scans.affine import HeaderError
 from braindino.scans.content import SNIFF_BYTES, describe_content, describe_pointer
-from braindino.scans.formats import HEADER_BYTES, Layout, parse_header
-from braindino.scans.placement import HeaderError
+from braindino.scans.headers import HEADER_BYTES, Layout, parse_header
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
 _CHUNK = 4 << 20

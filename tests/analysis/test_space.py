@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from braindino.analysis.figures.space import cka_figure, space_figure
 from braindino.analysis.space import project
-from braindino.analysis.space_figures import cka_figure, space_figure
 
 
 def groups() -> tuple[np.ndarray, np.ndarray]:

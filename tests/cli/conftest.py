@@ -8,7 +8,7 @@ import torch
 from braindino.cli.main import main
 from braindino.encoders.export import export
 from braindino.encoders.vit import create_vit
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 
 @pytest.fixture(scope="session")

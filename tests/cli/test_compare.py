@@ -8,7 +8,7 @@ import pytest
 
 from braindino.analysis.predictions import format_predictions
 from braindino.cli.main import main
-from tests.analysis.made import cells, classification, regression, segmentation
+from tests.helpers.predictions import cells, classification, regression, segmentation
 
 
 @pytest.fixture

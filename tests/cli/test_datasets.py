@@ -11,16 +11,16 @@ import torch
 import yaml
 
 from braindino.analysis.predictions import read_predictions
-from braindino.cli.configs import shipped_configs
+from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import main
 from braindino.datasets import DATASETS, dataset_class
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest
-from braindino.datasets.synthetic import GENERATORS, generator
-from braindino.datasets.synthetic.files import Planted
 from braindino.files import read_json
 from braindino.probing import ClassificationHead, MeanPooling
-from braindino.probing.cases import CaseFeatures, ProbeCases
-from braindino.scans.store import Store
+from braindino.probing.data.cases import CaseFeatures, ProbeCases
+from braindino.scans.store.store import Store
+from braindino.synthetic import GENERATORS, generator
+from braindino.synthetic.files import Planted
 
 TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 FIT = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
@@ -61,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path
             return told[-1]
 
         with pytest.MonkeyPatch.context() as patch:  # to hear what the verb's generator planted
-            patch.setattr("braindino.datasets.synthetic.generator", lambda _: write)
+            patch.setattr("braindino.synthetic.generator", lambda _: write)
             assert main(["synth", str(folder / "data"), "--dataset", name, *synth]) == 0
         (planted,) = told
         manifest, store = str(folder / "m.csv"), str(folder / "store")

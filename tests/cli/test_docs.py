@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from braindino.cli.configs import shipped_configs
+from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import ORDER, main
 from braindino.datasets.manifest import Manifest
-from tests.documents import ROOT, SHELL, Block, blocks, inline_commands, pages
+from tests.helpers.documents import ROOT, SHELL, Block, blocks, inline_commands, pages
 
 CONF = ROOT / "tests" / "conf"
 TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
@@ -61,7 +61,7 @@ NOT_RUN = {
     "source ": "activates an environment; the test runs in one",
     "cd ": "the test stays in the reader's folder",
     "braindino prepare adni.csv --store store --jobs 8 --submit": "tests/cli/test_prepare.py does",
-    "braindino doctor": "tests/cli/test_doctor.py runs it; its answer is the machine's",
+    "braindino doctor": "tests/cli/doctor/test_command.py runs it; its answer is the machine's",
 }
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from braindino.cli.main import main
+from braindino.encoders.cache import FeatureCache
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.embedding_files import read_embedding
-from braindino.encoders.feature_cache import FeatureCache
 from braindino.files import read_json
 from braindino.scans.preprocessing import decode
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 
 def embed(cohort: Path, encoder: Path, out: Path, *more: str, manifest: str = "adni.csv") -> int:
@@ -78,7 +78,7 @@ def test_a_second_time_computes_nothing_and_gives_the_same_bytes(
         raise AssertionError("a feature was computed")
 
     monkeypatch.setattr(FeatureCache, "write", never)
-    monkeypatch.setattr("braindino.scans.worker.read_scan", never)
+    monkeypatch.setattr("braindino.scans.store.worker.read_scan", never)
     assert embed(cohort, encoder, tmp_path / "b.csv") == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from braindino.cli.main import main
-from braindino.datasets.synthetic import generator
 from braindino.encoders.export import export
 from braindino.encoders.vit import create_vit
 from braindino.files import read_json
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
+from braindino.synthetic import generator
 
 NAME = "vit_tiny_patch16_dinov3_qkvb"
 ARGUMENTS = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from braindino.encoders.checkpoints import read_file
-from tests.cli.killing import run_apart
+from tests.helpers.killing import run_apart
 
 TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
 KILLS = 20

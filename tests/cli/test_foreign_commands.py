@@ -8,7 +8,7 @@ from shutil import copytree
 import pytest
 
 from braindino.cli.main import main
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from braindino.cli.index import index
 from braindino.cli.prepare import prepare
 from braindino.datasets import DATASETS
 from braindino.datasets.manifest import Manifest
-from braindino.datasets.synthetic.adni import write_adni
-from braindino.datasets.synthetic.files import save_nifti
-from braindino.datasets.synthetic.heads import Head, render
 from braindino.errors import BraindinoError
-from braindino.scans.dicom import Series
+from braindino.scans.dicom.series import Series
+from braindino.synthetic.adni import write_adni
+from braindino.synthetic.files import save_nifti
+from braindino.synthetic.heads import Head, render
 
 
 def test_counts_are_printed_and_the_manifest_written(
@@ -60,7 +60,7 @@ def test_dicom_is_converted_beside_the_manifest(tmp_path: Path, monkeypatch: pyt
         return [made, Series(str(folders[1]), "", "", "", "", "", "", "no valid DICOM")]
 
     asked: list[Path] = []
-    monkeypatch.setattr("braindino.datasets.walk.convert_series", convert)
+    monkeypatch.setattr("braindino.datasets.discovery.convert_series", convert)
     root = tmp_path / "data"
     for name in ("P1/study/IM0001", "P2/x.dcm"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def test_dicom_is_converted_beside_the_manifest(tmp_path: Path, monkeypatch: pyt
         assert manifest.table["path"][0] == str(root / "m_nifti" / "P1" / "study" / "T1_2_ab.nii.gz")
         assert manifest.dropped["reason"].tolist() == ["DICOM: no valid DICOM"]
     (root / "P3" / "T1.nii.gz").unlink()
-    monkeypatch.setattr("braindino.datasets.walk.convert_series", lambda *_: [])
+    monkeypatch.setattr("braindino.datasets.discovery.convert_series", lambda *_: [])
     with pytest.raises(
         BraindinoError, match=r"none of 2 folders of DICOM gave a volume: .*\nSee .*series\.csv"
     ):

@@ -15,7 +15,7 @@ from braindino.cli.index import index
 from braindino.cli.main import main
 from braindino.datasets.manifest import Manifest
 from braindino.errors import BraindinoError
-from braindino.scans.dicom import find_converter
+from braindino.scans.dicom.series import find_converter
 from braindino.scans.reading import read_scan
 
 MR_IMAGE, EXPLICIT = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.1.2.1"

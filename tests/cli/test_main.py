@@ -62,7 +62,7 @@ def test_exit_codes(
     def fail(verb: str, arguments: list[str]) -> int:
         raise raised
 
-    monkeypatch.setattr("braindino.cli.plain.run", fail)
+    monkeypatch.setattr("braindino.cli.typed_verb.run", fail)
     assert front.main(["index", "x"]) == code
     assert told in capsys.readouterr().err
 
@@ -88,6 +88,6 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(verb: str, arguments: list[str]) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("braindino.cli.plain.run", fail)
+    monkeypatch.setattr("braindino.cli.typed_verb.run", fail)
     with pytest.raises(ZeroDivisionError):
         front.main(["index", "x"])

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from braindino.cli.main import main
-from braindino.datasets.walk import stem
-from braindino.scans.dicom import Series
+from braindino.datasets.discovery import stem
+from braindino.scans.dicom.series import Series
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,6 @@ def test_dicom_series_are_converted(
         made = Series(str(folder), "1.2", "1", "T1", "", "T1_1.nii.gz", "", "")
         return [made, Series(str(folder), "1.3", "2", "T2", "", "", "", "slices are missing")]
 
-    monkeypatch.setattr("braindino.datasets.walk.convert_series", convert)
+    monkeypatch.setattr("braindino.datasets.discovery.convert_series", convert)
     assert maps(tmp_path / "in", encoder, tmp_path / "out", "--slices", "2") == 1  # one series is broken
     assert (tmp_path / "out" / "T1_1_pca.nii.gz").is_file()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from braindino.cli.main import main
-from tests.mutations import mutants
+from tests.helpers.mutations import mutants
 
 TINY = Path(__file__).parent.parent / "conf" / "tiny_fit.yaml"
 PLAN = """out: bench

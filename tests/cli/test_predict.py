@@ -10,7 +10,7 @@ import pytest
 
 from braindino.analysis.predictions import read_predictions
 from braindino.cli.main import main
-from braindino.encoders.feature_cache import FeatureCache
+from braindino.encoders.cache import FeatureCache
 from braindino.files import read_json
 
 

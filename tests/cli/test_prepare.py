@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.cli.plain import run
 from braindino.cli.prepare import prepare
+from braindino.cli.typed_verb import run
 from braindino.datasets.manifest import COLUMNS, Manifest
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import PRESETS, Preprocessing
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
 
 SMALL = {"depth": 4, "size": (8, 8)}
 
@@ -116,7 +116,7 @@ def test_interrupted_it_says_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("braindino.scans.worker.read_scan", interrupt)
+        patch.setattr("braindino.scans.store.worker.read_scan", interrupt)
         assert prepare(manifest, tmp_path / "store", **SMALL) == 130
     assert "the same command again continues" in capsys.readouterr().err
     assert prepare(manifest, tmp_path / "store") == 0

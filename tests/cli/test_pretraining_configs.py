@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from braindino.cli.configs import shipped_configs
+from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import main
 from braindino.encoders.checkpoints import read_file
 from braindino.pretraining.optimiser import OptimiserConfig
-from braindino.pretraining.views import ViewsConfig
+from braindino.pretraining.views.views import ViewsConfig
 
 CONF = Path(__file__).parent.parent / "conf"
 STAGE_1 = sorted(name for name in shipped_configs() if name.startswith("pretrain") and "highres" not in name)

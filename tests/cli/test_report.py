@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from braindino.cli.main import main
-from tests.analysis.made import cells, classification, write_run
+from tests.helpers.predictions import cells, classification, write_run
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from braindino.cli.main import main
+from braindino.encoders.cache import FeatureCache
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.embedding_files import ids_file
 from braindino.encoders.export import export
-from braindino.encoders.feature_cache import FeatureCache
 from braindino.errors import BraindinoError
-from braindino.probing.derivatives import write_masks
-from braindino.scans.dicom import convert_series
-from braindino.scans.store import Store
+from braindino.probing.predict.outputs import write_masks
+from braindino.scans.dicom.series import convert_series
+from braindino.scans.store.store import Store
 
 TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
 ENCODER = "scratch:vit_tiny_patch16_dinov3_qkvb"

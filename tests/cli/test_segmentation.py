@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from braindino.analysis.predictions import read_predictions
-from braindino.cli.configs import shipped_configs
+from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import main
 from braindino.datasets import dataset_class
-from braindino.datasets.synthetic import generator
 from braindino.files import read_json
+from braindino.synthetic import generator
 
 TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 CONFIGS = {

@@ -3,10 +3,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from braindino.datasets.synthetic.files import save_nifti
-from braindino.datasets.synthetic.heads import Head, render
 from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.store import Store, fill
+from braindino.scans.store.store import Store, fill
+from braindino.synthetic.files import save_nifti
+from braindino.synthetic.heads import Head, render
 
 SMALL = Preprocessing(depth=8, size=(16, 16))
 

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from braindino.datasets.adni import ADNI
-from braindino.datasets.bids import BIDS
 from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.generic.bids import BIDS
 from braindino.datasets.manifest import Manifest, ManifestBuilder
-from braindino.datasets.synthetic.adni import write_adni
-from braindino.datasets.synthetic.files import save_mask, save_nifti
-from braindino.datasets.synthetic.heads import Head, Lesion, render
+from braindino.datasets.public.adni import ADNI
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.store import Store
+from braindino.scans.store.store import Store
+from braindino.synthetic.adni import write_adni
+from braindino.synthetic.files import save_mask, save_nifti
+from braindino.synthetic.heads import Head, Lesion, render
 
 SMALL = Preprocessing(depth=8, size=(16, 16))
 

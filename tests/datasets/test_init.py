@@ -7,8 +7,8 @@ import pytest
 import braindino.datasets as datasets
 from braindino.datasets import DATASETS, dataset_class
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.synthetic import GENERATORS, generator
 from braindino.errors import BraindinoError
+from braindino.synthetic import GENERATORS, generator
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))

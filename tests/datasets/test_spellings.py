@@ -9,15 +9,15 @@ import pytest
 
 from braindino.datasets import dataset_class
 from braindino.datasets.manifest import Manifest
-from braindino.datasets.synthetic.abide import write_abide
-from braindino.datasets.synthetic.adni import write_adni
-from braindino.datasets.synthetic.cohort import write_cohort
-from braindino.datasets.synthetic.ixi import write_ixi
-from braindino.datasets.synthetic.oasis import write_oasis
-from braindino.datasets.synthetic.pixar import write_pixar
-from braindino.datasets.synthetic.ucsf_pdgm import write_ucsf_pdgm
-from braindino.datasets.synthetic.upenn_gbm import write_upenn_gbm
 from braindino.datasets.tables import read_cells
+from braindino.synthetic.abide import write_abide
+from braindino.synthetic.adni import write_adni
+from braindino.synthetic.cohort import write_cohort
+from braindino.synthetic.ixi import write_ixi
+from braindino.synthetic.oasis import write_oasis
+from braindino.synthetic.pixar import write_pixar
+from braindino.synthetic.ucsf_pdgm import write_ucsf_pdgm
+from braindino.synthetic.upenn_gbm import write_upenn_gbm
 
 TINY = (8, 8, 8)
 # Reader -> what writes a synthetic copy, its table, and the column of ages.

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from braindino.encoders.checkpoints import encoder_label, load_encoder
-from braindino.encoders.names import timm_to_dinov3
+from braindino.encoders.key_mapping import timm_to_dinov3
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing

@@ -8,11 +8,11 @@ import torch
 
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.dinov3_files import describe_dinov3, rope_base
-from braindino.encoders.names import timm_to_dinov3
+from braindino.encoders.key_mapping import timm_to_dinov3
 from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
-from braindino.pretraining.backbone import create_backbone
-from braindino.pretraining.start import load_backbone
+from braindino.pretraining.init_weights import load_backbone
+from braindino.pretraining.model.backbone import create_backbone
 from braindino.scans.preprocessing import Preprocessing
 
 CONTRACT = Preprocessing(depth=4, size=(32, 48))

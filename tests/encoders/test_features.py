@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.feature_cache import FeatureCache
+from braindino.encoders.cache import FeatureCache
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import Preprocessing, decode

@@ -7,9 +7,9 @@ import lightning.pytorch as pl
 import pytest
 from torch import nn
 
-from braindino.pretraining.blocks import Block
-from tests.pretraining.data import FakeSlices
-from tests.pretraining.tiny import tiny_module, trainer
+from braindino.pretraining.model.blocks import Block
+from tests.helpers.slices import FakeSlices
+from tests.helpers.tiny import tiny_module, trainer
 
 
 class Losses(pl.Callback):

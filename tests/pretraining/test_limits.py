@@ -8,11 +8,11 @@ import pytest
 from braindino.errors import BraindinoError
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import LossConfig, TeacherConfig
-from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.intensity import IntensityConfig
-from braindino.pretraining.masking import MaskConfig
+from braindino.pretraining.model.heads import HeadConfig
 from braindino.pretraining.optimiser import OptimiserConfig
-from braindino.pretraining.views import ViewsConfig
+from braindino.pretraining.views.intensity import IntensityConfig
+from braindino.pretraining.views.masking import MaskConfig
+from braindino.pretraining.views.views import ViewsConfig
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from torch import Tensor
 from braindino.errors import BraindinoError
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import LossConfig, TeacherConfig
-from braindino.pretraining.masking import MaskConfig
 from braindino.pretraining.optimiser import OptimiserConfig
-from braindino.pretraining.views import ViewsConfig
-from tests.pretraining.data import FakeSlices
-from tests.pretraining.tiny import ARCHITECTURE, MODEL_ARGS, VIEWS, tiny_module, trainer
+from braindino.pretraining.views.masking import MaskConfig
+from braindino.pretraining.views.views import ViewsConfig
+from tests.helpers.slices import FakeSlices
+from tests.helpers.tiny import ARCHITECTURE, MODEL_ARGS, VIEWS, tiny_module, trainer
 
 
 class Recorder(pl.Callback):

@@ -12,15 +12,15 @@ import pytest
 import torch
 import yaml
 
-from braindino.cli.configs import shipped_configs
+from braindino.cli.config.files import shipped_configs
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
-from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.intensity import IntensityConfig, gamma
-from braindino.pretraining.masking import MaskConfig
+from braindino.pretraining.model.heads import HeadConfig
+from braindino.pretraining.model.rope import RopeConfig
 from braindino.pretraining.optimiser import OptimiserConfig
-from braindino.pretraining.rope import RopeConfig
-from braindino.pretraining.views import ViewsConfig
+from braindino.pretraining.views.intensity import IntensityConfig, gamma
+from braindino.pretraining.views.masking import MaskConfig
+from braindino.pretraining.views.views import ViewsConfig
 
 EPOCH = 1000  # OFFICIAL_EPOCH_LENGTH
 STAGE_1 = {

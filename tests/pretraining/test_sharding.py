@@ -13,15 +13,15 @@ from matplotlib.image import imread
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from braindino.datasets.slices import SliceDataModule
+from braindino.datasets.pretraining.slices import SliceDataModule
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
 from braindino.pretraining import KNNMonitor, PatchPictures, Sharded
-from tests.pretraining.data import FakeSlices
-from tests.pretraining.processes import run_processes
-from tests.pretraining.stores import make_store
-from tests.pretraining.test_knn import Logged
-from tests.pretraining.tiny import tiny_module, trainer
+from tests.helpers.processes import run_processes
+from tests.helpers.slices import FakeSlices
+from tests.helpers.stores import make_store
+from tests.helpers.tiny import tiny_module, trainer
+from tests.pretraining.callbacks.test_knn import Logged
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*", "ignore:.*returned a view tensor.*"

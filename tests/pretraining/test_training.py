@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from braindino.pretraining.config import TeacherConfig
-from braindino.pretraining.heads import HeadConfig
-from braindino.pretraining.masking import MaskConfig
+from braindino.pretraining.model.heads import HeadConfig
+from braindino.pretraining.model.rope import RopeConfig
 from braindino.pretraining.optimiser import OptimiserConfig
-from braindino.pretraining.rope import RopeConfig
-from braindino.pretraining.views import ViewsConfig
-from tests.pretraining.data import FakeSlices
-from tests.pretraining.tiny import tiny_module, trainer
+from braindino.pretraining.views.masking import MaskConfig
+from braindino.pretraining.views.views import ViewsConfig
+from tests.helpers.slices import FakeSlices
+from tests.helpers.tiny import tiny_module, trainer
 
 
 class Metrics(pl.Callback):

@@ -15,6 +15,7 @@ from braindino.scans.geometry import Geometry
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan
 from braindino.scans.seen import slices_digest
+from tests.helpers.lesions import lesion_scans, lesions, vit_encoder  # noqa: F401  fixtures
 
 CONTRACT = Preprocessing(depth=3, size=(4, 4))
 CLASSES = ("CN", "MCI", "AD")

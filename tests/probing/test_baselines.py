@@ -14,8 +14,8 @@ from braindino.probing import (
     run_study,
 )
 from braindino.probing.baselines import known_traits, traits_cell
-from braindino.probing.cases import ProbeCases
 from braindino.probing.cell import Cell
+from braindino.probing.data.cases import ProbeCases
 from braindino.scans.preprocessing import Preprocessing
 
 ARCHITECTURE = {

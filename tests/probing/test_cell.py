@@ -9,8 +9,8 @@ import torch
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
-from braindino.probing.cases import CaseFeatures, ProbeCases
 from braindino.probing.cell import Cell, predict, train_cell
+from braindino.probing.data.cases import CaseFeatures, ProbeCases
 
 
 @pytest.fixture

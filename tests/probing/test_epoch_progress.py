@@ -6,9 +6,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from braindino import progress
 from braindino.probing.cell import QUIET
 from braindino.probing.epoch_progress import with_epochs
-from braindino.scans import progress
 
 
 class Line(LightningModule):

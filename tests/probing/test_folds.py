@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from braindino.analysis.metrics.estimates import estimate
 from braindino.analysis.predictions import one_scale, read_predictions
-from braindino.analysis.statistics import estimate
-from braindino.datasets.exclude import excluded
+from braindino.datasets.pretraining.exclude import excluded
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.probing import (
@@ -22,8 +22,8 @@ from braindino.probing import (
     run_study,
 )
 from braindino.probing.cell import Cell
-from braindino.probing.finished import load_probe
-from braindino.probing.predicting import predict_cases
+from braindino.probing.predict.predictor import predict_cases
+from braindino.probing.predict.probe import load_probe
 
 FAST = {"max_epochs": 8, "patience": 8, "resamples": 100, "baselines": False}
 
@@ -65,7 +65,7 @@ def test_everybody_is_tested_once(tmp_path, planted, encoder, make_trainer):
 
 
 def test_the_probes_of_all_folds_answer_together(tmp_path, planted, encoder, make_trainer, monkeypatch):
-    monkeypatch.setattr("braindino.probing.finished.load_encoder", lambda spec, contract: encoder)
+    monkeypatch.setattr("braindino.probing.predict.probe.load_encoder", lambda spec, contract: encoder)
     run, data = tmp_path / "run", planted(folds=3)
     module, protocol = FrozenProbeModule("tiny", LogisticHead()), Protocol(seeds=[0, 1], **FAST)
     run_study(module, data, protocol, make_trainer, run, encoder)

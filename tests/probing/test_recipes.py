@@ -18,9 +18,9 @@ from braindino.probing import (
     SurvivalHead,
     run_study,
 )
-from braindino.probing.depth import drop_paths
-from braindino.probing.heads import mlp
+from braindino.probing.heads.base import mlp
 from braindino.probing.recipes import apply_recipe
+from braindino.probing.stochastic_depth import drop_paths
 from braindino.scans.preprocessing import Preprocessing
 
 # head: optimiser, lr, weight decay, cases per step, epochs, patience

@@ -13,7 +13,7 @@ import pytest
 
 from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import ScanError, read_scan
-from braindino.scans.store import Store, fill
+from braindino.scans.store.store import Store, fill
 
 GOOD = np.random.default_rng(0).integers(1, 200, (12, 12, 12)).astype(np.int16)
 Make = Callable[[Path], Path]

@@ -1,0 +1,1 @@
+"""Figures of predictions, slices, patch maps and feature spaces."""

@@ -1,0 +1,1 @@
+"""Metrics of each task, with confidence intervals from resampling people."""

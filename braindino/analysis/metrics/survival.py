@@ -1,0 +1,236 @@
+"""Survival: C-indices, Brier score, time-dependent AUC of many weightings at once; Kaplan-Meier by risk."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from braindino.analysis.metrics.classification import Floats, auroc, ratio, weights_of
+
+HORIZONS = 9  # deciles of the training part's event times, at which Brier score and AUC are taken
+TICKS = 6  # of the numbers at risk
+
+
+def survival_metrics(
+    table: pd.DataFrame, train: pd.DataFrame | None = None, weights: ArrayLike | None = None
+) -> dict[str, Floats]:
+    """Every survival metric of each of R weightings of the same N cases, censored ones included.
+
+    scikit-survival gives the same numbers for one sample; here a thousand resamples cost a few products.
+
+    Args:
+        table: columns `risk` (log relative hazard), `time`, `event` (1 observed, 0 censored).
+        train: the same columns of the cases that the model was trained on. The distribution of censoring,
+            the baseline hazard (Breslow) and the horizons come from them, so they do not vary with the
+            resamples. Without them there is `c_index` only.
+        weights: (R, N), how often each case counts; one row of ones if not given.
+
+    Returns:
+        name -> (R,), NaN where undefined: `c_index` (Harrell 1982, a tie of risks counts half),
+        `c_index_ipcw` (Uno et al. 2011, up to the last horizon), `integrated_brier` (Graf et al. 1999, mean
+        over the horizons' range), `td_auc` (cumulative/dynamic, Uno et al. 2007, averaged over horizons with
+        the weights of Lambert and Chevret 2016).
+    """
+    time, event, risk = _columns(table)
+    weight = weights_of(weights, len(time))
+    comparable = event[:, None] & (
+        (time[:, None] < time) | ((time[:, None] == time) & ~event)  # who is censored at t outlives t
+    )
+    metrics = {"c_index": _concordance(comparable, risk, np.ones(len(time)), weight)}
+    if train is None:
+        return metrics
+    seen_time, seen_event, seen_risk = _columns(train)
+    horizons = _horizons(seen_time, seen_event, time)
+    if not len(horizons):
+        undefined = np.full(len(weight), np.nan)
+        return metrics | dict.fromkeys(("c_index_ipcw", "integrated_brier", "td_auc"), undefined)
+    free = censoring_survival(seen_time, seen_event, np.minimum(time, horizons[-1]))
+    inverse = ratio(np.ones(len(time)), free)
+    early = time < horizons[-1]
+    metrics["c_index_ipcw"] = _concordance(
+        comparable & early[:, None], risk, np.where(early, inverse**2, 0.0), weight
+    )
+    metrics["integrated_brier"] = _integrated_brier(
+        time, event, inverse, censoring_survival(seen_time, seen_event, horizons), horizons,
+        _survival_of(risk, seen_time, seen_event, seen_risk, horizons),
+        weight,
+    )  # fmt: skip
+    metrics["td_auc"] = _mean_auc(time, event, risk, inverse, horizons, weight)
+    return metrics
+
+
+def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, Any]:
+    """Survival curves of the cases above and up to the median risk of the training cases.
+
+    The threshold is taken from training, so that the test part does not choose its own split.
+
+    Returns:
+        `threshold`; `logrank`: {`statistic`, `p`}, None where it is undefined, then with `logrank_undefined`,
+        the reason; `ticks`; `groups`: `low` and `high`, each {`cases`, `events`, `time`, `survival`,
+        `at_risk`} (the numbers at risk at the ticks).
+    """
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    time, event, risk = _columns(table)
+    threshold = float(np.median(_columns(train)[2]))
+    high = risk > threshold
+    ticks = np.linspace(0, time.max(), TICKS)
+    groups: dict[str, Any] = {}
+    for name, chosen in (("low", ~high), ("high", high)):
+        at, survival = (
+            kaplan_meier_estimator(event[chosen], time[chosen]) if chosen.any() else (np.empty(0),) * 2
+        )
+        groups[name] = {
+            "cases": int(chosen.sum()),
+            "events": int(event[chosen].sum()),
+            "time": at.tolist(),
+            "survival": survival.tolist(),
+            "at_risk": [int((time[chosen] >= tick).sum()) for tick in ticks],
+        }
+    test, reason = logrank(time, event, high)
+    undefined = {} if test is not None else {"logrank_undefined": reason}
+    return {
+        "threshold": threshold,
+        "logrank": test,
+        **undefined,
+        "ticks": ticks.tolist(),
+        "groups": groups,
+    }
+
+
+def logrank(
+    time: Floats, event: NDArray[np.bool_], high: NDArray[np.bool_]
+) -> tuple[dict[str, float] | None, str]:
+    """The log-rank test of two groups (`statistic`, `p`), or None and the reason why it is undefined.
+
+    Args:
+        time: (N,) of the event or of censoring.
+        event: (N,) whether it was observed.
+        high: (N,) whether a case is in the second group.
+    """
+    from sksurv.compare import compare_survival
+    from sksurv.util import Surv
+
+    if high.all() or not high.any():
+        return None, f"all cases are in the group of {'high' if high.all() else 'low'} risk"
+    if not event.any():
+        return None, "no event"
+    at_risk = [high[time >= at] for at in np.unique(time[event])]
+    if all(group.all() or not group.any() for group in at_risk):
+        return None, "at no event are both groups still under observation"
+    if all(
+        len(group) == int((event & (time == at)).sum())
+        for group, at in zip(at_risk, np.unique(time[event]), strict=True)
+    ):
+        return None, "nobody outlives an event"
+    statistic, p = compare_survival(Surv.from_arrays(event, time), high)
+    return {"statistic": float(statistic), "p": float(p)}, ""
+
+
+def survival_curves(risk: ArrayLike, train: pd.DataFrame, times: ArrayLike) -> Floats:
+    """Chance (N, T) of N cases to live beyond each of T times, by Breslow's baseline hazard.
+
+    Args:
+        risk: (N,) log relative hazards.
+        train: `risk`, `time` and `event` of the cases that the model was trained on.
+    """
+    seen_time, seen_event, seen_risk = _columns(train)
+    at = np.asarray(times, dtype=np.float64)
+    return _survival_of(np.asarray(risk, dtype=np.float64), seen_time, seen_event, seen_risk, at)
+
+
+def censoring_survival(time: Floats, event: NDArray[np.bool_], at: Floats) -> Floats:
+    """Chance of not being censored up to each of the times `at` (reverse Kaplan-Meier); may be 0."""
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    if event.all():
+        return np.ones(len(at))
+    steps, survival = kaplan_meier_estimator(event, time, reverse=True)
+    return np.r_[1.0, survival][np.searchsorted(steps, at, side="right")]
+
+
+def _columns(table: pd.DataFrame) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    time, risk = (table[name].to_numpy(dtype=np.float64) for name in ("time", "risk"))
+    return time, table["event"].to_numpy(dtype=np.float64) == 1, risk
+
+
+def _horizons(seen_time: Floats, seen_event: NDArray[np.bool_], time: Floats) -> Floats:
+    """Deciles of the training part's event times, within what was followed up in both parts."""
+    if not seen_event.any():
+        return np.empty(0)
+    deciles = np.unique(np.quantile(seen_time[seen_event], np.arange(1, HORIZONS + 1) / (HORIZONS + 1)))
+    followed = (deciles >= time.min()) & (deciles < time.max())
+    return deciles[followed & (censoring_survival(seen_time, seen_event, deciles) > 0)]
+
+
+def _concordance(comparable: NDArray[np.bool_], risk: Floats, factor: Floats, weight: Floats) -> Floats:
+    """Weighted share of comparable pairs (i, j) in which i, who has the event first, has the higher risk."""
+    pairs = comparable * factor[:, None]
+    difference = risk[:, None] - risk
+    right = pairs * ((difference > 0) + 0.5 * (difference == 0))
+    return ratio(((weight @ right) * weight).sum(axis=1), ((weight @ pairs) * weight).sum(axis=1))
+
+
+def _survival_of(
+    risk: Floats, seen_time: Floats, seen_event: NDArray[np.bool_], seen_risk: Floats, at: Floats
+) -> Floats:
+    """Chance (N, len(at)) of living beyond the times `at`."""
+    relative = np.exp(np.minimum(risk - seen_risk.max(), 600.0))  # finite, so that nothing is inf times 0
+    return np.exp(-np.outer(relative, _baseline(seen_time, seen_event, seen_risk, at)))
+
+
+def _baseline(time: Floats, event: NDArray[np.bool_], risk: Floats, at: Floats) -> Floats:
+    """Breslow's cumulative baseline hazard at the times `at`, of the risk less its maximum (no overflow)."""
+    steps = np.unique(time[event])
+    relative = np.exp(risk - risk.max())
+    deaths = np.array([(event & (time == step)).sum() for step in steps])
+    exposed = np.array([relative[time >= step].sum() for step in steps])
+    return np.r_[0.0, np.cumsum(deaths / exposed)][np.searchsorted(steps, at, side="right")]
+
+
+def _integrated_brier(
+    time: Floats,
+    event: NDArray[np.bool_],
+    inverse: Floats,
+    free: Floats,
+    horizons: Floats,
+    survival: Floats,
+    weight: Floats,
+) -> Floats:
+    dead = (time[:, None] <= horizons) & event[:, None]
+    alive = time[:, None] > horizons
+    case = dead * survival**2 * inverse[:, None] + alive * (1 - survival) ** 2 / free
+    scores = weight @ case / weight.sum(axis=1, keepdims=True)
+    if len(horizons) == 1:
+        return scores[:, 0]
+    return np.trapezoid(scores, horizons, axis=1) / (horizons[-1] - horizons[0])
+
+
+def _mean_auc(
+    time: Floats,
+    event: NDArray[np.bool_],
+    risk: Floats,
+    inverse: Floats,
+    horizons: Floats,
+    weight: Floats,
+) -> Floats:
+    each = []
+    for horizon in horizons:
+        dead = (time <= horizon) & event
+        factor = np.where(dead, inverse, (time > horizon).astype(np.float64))
+        each.append(auroc(dead.astype(np.float64), risk, weight * factor))
+    curves = np.stack(each, axis=1)
+    fall = -np.diff(_survival(time, event, horizons, weight), axis=1, prepend=1.0)
+    fall = np.where(np.isnan(curves), 0.0, fall)
+    return ratio((np.nan_to_num(curves) * fall).sum(axis=1), fall.sum(axis=1))
+
+
+def _survival(time: Floats, event: NDArray[np.bool_], at: Floats, weight: Floats) -> Floats:
+    """Kaplan-Meier estimate (R, len(at)) of each weighting."""
+    steps = np.unique(time[event & (time <= at[-1])])
+    deaths = weight @ (event[:, None] & (time[:, None] == steps)).astype(np.float64)
+    exposed = weight @ (time[:, None] >= steps).astype(np.float64)
+    survival = np.cumprod(1 - np.nan_to_num(ratio(deaths, exposed)), axis=1)
+    whole = np.concatenate([np.ones((len(weight), 1)), survival], axis=1)
+    return whole[:, np.searchsorted(steps, at, side="right")]

@@ -1,0 +1,119 @@
+"""The test of a 3-D segmentation as files: the same predictions.csv and results.json that a probe writes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from braindino.analysis.metrics.masks import row_of
+from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION
+from braindino.analysis.predictions import TRAITS, format_predictions, one_scale
+from braindino.analysis.results import add_details, summarise
+from braindino.csv_text import csv_text
+from braindino.datasets.checks.leakage import audit, contents_of
+from braindino.datasets.splits import PARTS
+from braindino.datasets.volume_cases import VolumeCases
+from braindino.files import atomic_write, write_json
+from braindino.scans.geometry import restore_regions
+from braindino.scans.seen import Seen
+
+SELECTION = "weights chosen on validation, test evaluated once"
+
+
+class CaseRows:
+    """Rows of predictions.csv, gathered case by case.
+
+    Args:
+        data: the cases.
+        seed: of the run, for the column of that name.
+    """
+
+    def __init__(self, data: VolumeCases, seed: int) -> None:
+        self.data, self.seed = data, seed
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, case: int, masks: np.ndarray) -> None:
+        """Compare the masks (R, D, H, W) bool of a case on the store's grid with those that were drawn."""
+        cases = self.data.cases
+        row = cases.cases.loc[case]
+        key = next(key for name in cases.modalities if (key := row[f"key_{name}"]))
+        # Regions overlap, or are thresholded each by itself: none competes with another.
+        restored = restore_regions(masks, self.data.store.geometry(key), exclusive=False)
+        drawn = cases.labels_of(case)
+        known = {"case": row["case"], "group": row["group"], "split": row["split"], "seed": self.seed}
+        traits = {name: row[name] for name in TRAITS if name in row}
+        for (name, labels), mask in zip(cases.regions.items(), restored, strict=True):
+            numbers = row_of(mask, np.isin(drawn.data, labels), drawn.affine)
+            self.rows.append(
+                {**known, "fraction": self.data.fraction, REGION: name}
+                | dict(zip((*MEASURED, *LESIONS), numbers, strict=True))
+                | traits
+            )
+
+
+def write_results(
+    folder: Path,
+    rows: CaseRows,
+    encoder: dict[str, str],
+    seen: Seen | None,
+    step: int,
+    resamples: int,
+) -> dict[str, Any]:
+    """Write predictions.csv, cases.csv, dropped.csv and results.json.
+
+    A probe's metrics.csv is not written: here the file of that name holds the curve of the training.
+
+    Args:
+        folder: of the run.
+        encoder: `name`, what it started from, and `digest` of the weights.
+        rows: the cases' rows of predictions.csv.
+        seen: people and scans seen in pretraining, or None if that is not recorded.
+        step: optimiser step of the weights.
+        resamples: draws of people for the intervals.
+
+    Returns:
+        What is in results.json.
+    """
+    data = rows.data
+    predictions = pd.DataFrame(rows.rows)
+    with atomic_write(folder / "predictions.csv") as file:
+        file.write(format_predictions(predictions))
+    names = data.cases.cases.loc[data.scans["case"]]
+    table = names.assign(split=data.scans["split"].to_numpy())
+    with atomic_write(folder / "cases.csv") as file:
+        file.write(csv_text(table[["case", "group", "split"]]))
+    dropped = pd.concat([data.cases.dropped, data.left_out], ignore_index=True).fillna("")
+    with atomic_write(folder / "dropped.csv") as file:
+        file.write(csv_text(dropped))
+    train = table[table["split"] == "train"]
+    fact = {
+        "seed": rows.seed, "fraction": data.fraction, "train_cases": len(train),
+        "train_people": int(train["group"].nunique()), "step": step,
+    }  # fmt: skip
+    predictions = one_scale(predictions)
+    results: dict[str, Any] = {
+        "task": "segmentation",
+        "target": ["mask"],
+        "classes": list(data.cases.regions),
+        "encoder": encoder,
+        "selection": SELECTION,
+        "folds": None,
+        "asked": {"seeds": [rows.seed], "fractions": [data.fraction]},
+        "cases": {part: _counts(table[table["split"] == part]) for part in PARTS},
+        "dropped": {
+            "scans": len(data.cases.dropped),
+            "cases": len(data.left_out),
+            "reasons": {str(reason): int(n) for reason, n in dropped["reason"].value_counts().items()},
+        },
+        "audit": audit(table, data.modalities, seen, contents_of(table, data.modalities, data.store)),
+        **summarise(predictions, [fact], resamples),
+        "baselines": {},
+    }
+    add_details(results, predictions, resamples)
+    write_json(folder / "results.json", results)
+    return results
+
+
+def _counts(cases: pd.DataFrame) -> dict[str, int]:
+    return {"cases": len(cases), "people": int(cases["group"].nunique())}

@@ -1,0 +1,177 @@
+"""Tell what is left of a bench from its run folders, stores and caches; nothing is computed or written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from braindino.cli.bench.plan import Study
+from braindino.cli.bench.progress import progress_of, seconds_per_cell
+from braindino.cli.config.files import config_files
+from braindino.cli.config.keys import dotted_arguments, nest
+from braindino.cli.config.probe_settings import MACHINE, decided_by_protocol
+from braindino.errors import BraindinoError
+from braindino.files import read_json, read_yaml
+from braindino.scans.store.paths import no_store
+from braindino.scans.store.store import Store
+
+ENTRIES = "*/*/*.npy"  # features of scans below the folder of an encoder: level, first letters, key
+
+
+@dataclass
+class Extraction:
+    """What is known of the features of one encoder on one store.
+
+    Attributes:
+        scans: in the store; None if it does not exist yet.
+        cached: scans whose features are in the cache; None before a study of the encoder has begun.
+    """
+
+    scans: int | None
+    cached: int | None = None
+
+
+@dataclass
+class Estimate:
+    """What is known of a whole bench.
+
+    Attributes:
+        cells: of all studies.
+        left: those not done.
+        extractions: name of an encoder and its store -> what is known of its features.
+        per_cell: median seconds between finished cells, and of how many.
+    """
+
+    cells: int
+    left: int
+    extractions: dict[tuple[str, str], Extraction] = field(default_factory=dict)
+    per_cell: tuple[float, int] | None = None
+
+    def lines(self, jobs: int) -> list[str]:
+        """Return the estimate for people, each number with what it rests on."""
+        lines = [f"{self.cells} cells, {self.cells - self.left} done, {self.left} left"]
+        for (encoder, store), part in self.extractions.items():
+            if part.scans is None:
+                known = f"{store} does not exist yet and is made when the study begins"
+            elif part.cached is None:
+                known = f"{part.scans} scans in {store}; none is known to be extracted"
+            else:
+                known = f"of {part.cached} scans in the cache; {part.scans} scans in {store}"
+            lines.append(f"features of {encoder}: {known}")
+        if not self.left:
+            return lines
+        if self.per_cell is None:
+            return [*lines, "time: not known before two cells of the bench are done"]
+        seconds, gaps = self.per_cell
+        basis = f"at {seconds:.1f} s per cell (median of {gaps} times between finished cells)"
+        shared = f", with {jobs} jobs at best {_time(self.left * seconds / jobs)}" if jobs > 1 else ""
+        lines.append(f"time: training about {_time(self.left * seconds)} {basis}{shared}")
+        lines.append("      not counted: extraction of features, and the cells of baselines")
+        return lines
+
+
+def estimate(studies: Sequence[Study], cells: int) -> Estimate:
+    """Look at every study that is not done: its settings, its store, its cache.
+
+    Args:
+        studies: of the bench.
+        cells: of each study.
+
+    Raises:
+        BraindinoError: a store does not exist and is not to be made; a setting that the protocol decides.
+    """
+    progress = [progress_of(study.name, study.folder, cells) for study in studies]
+    left = sum(known.cells - known.done for known in progress)
+    found = Estimate(cells * len(studies), left, per_cell=seconds_per_cell([s.folder for s in studies]))
+    digests = {study.encoder: digest for study in studies if (digest := _digest(study.folder))}
+    sizes: dict[Path, int] = {}
+    for study, known in zip(studies, progress, strict=True):
+        if known.done == known.cells:
+            continue
+        try:
+            settings = settings_of(study)
+            _refuse_trainer(settings.get("trainer"))
+            store = _store(settings)
+            if store is not None and store.path not in sizes:
+                sizes[store.path] = int(store.index()["key"].nunique())
+        except BraindinoError as error:
+            raise BraindinoError(f"{study.name}: {error}") from None
+        place = (study.encoder, str(_data(settings).get("store", "store")))
+        part = Extraction(None if store is None else sizes[store.path])
+        if store is not None and study.encoder in digests and part.scans is not None:
+            part.cached = _cached(settings, store, digests[study.encoder])
+        found.extractions[place] = part
+    return found
+
+
+def settings_of(study: Study) -> dict[str, Any]:
+    """Return the settings of a study as a tree: its config with the overrides laid over it."""
+    tree: dict[str, Any] = {}
+    for path in config_files(study.arguments):
+        tree = _merged(tree, _plain(read_yaml(path)))
+    return _merged(tree, _plain(nest(dotted_arguments(study.arguments))))
+
+
+def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Lift what stands in `init_args` beside the `class_path`."""
+    lifted: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = _plain(value) if isinstance(value, Mapping) else value
+        if key == "init_args" and isinstance(inner, dict):
+            lifted |= inner
+        else:
+            lifted[str(key)] = inner
+    return lifted
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _data(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = settings.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
+def _refuse_trainer(trainer: Any) -> None:
+    for key, value in trainer.items() if isinstance(trainer, Mapping) else ():
+        if key not in MACHINE and value is not None:
+            raise BraindinoError(decided_by_protocol(key))
+
+
+def _store(settings: Mapping[str, Any]) -> Store | None:
+    """Open the store of a study; None if it is to be made."""
+    data = _data(settings)
+    path = Path(str(data.get("store", "store")))
+    if (path / "contract.json").is_file():
+        return Store.open(path)
+    if data.get("prepare") is True:
+        return None
+    raise BraindinoError(no_store(path, "`data.prepare: true` in the plan lets the bench make it"))
+
+
+def _digest(folder: Path) -> str:
+    """Return the digest of the encoder of a study that has begun, or nothing."""
+    file = folder / "study.json"
+    known = read_json(file) if file.is_file() else {}
+    return str(known.get("encoder", "")) if isinstance(known, dict) else ""
+
+
+def _cached(settings: Mapping[str, Any], store: Store, digest: str) -> int | None:
+    """Count the scans whose features are in the cache; None where the encoder runs in the loop."""
+    probe = settings.get("probe")
+    cache = probe.get("cache") if isinstance(probe, Mapping) else None
+    if cache is False:
+        return None
+    root = Path(cache) if isinstance(cache, str) else store.path / "features"
+    return len({entry.stem for entry in (root / digest[:32]).glob(ENTRIES)})
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

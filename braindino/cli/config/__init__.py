@@ -1,0 +1,1 @@
+"""Configs of the Lightning verbs: shipped files, keys, arguments, parser and messages."""

@@ -1,0 +1,366 @@
+"""The LightningCLI verbs: `fit`, `validate`, `test` train and evaluate; `probe` runs the study of a head."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonargparse import ArgumentError
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from braindino.cli.config.arguments import check_arguments
+from braindino.cli.config.files import resolve_configs, source_of
+from braindino.cli.config.messages import readable
+from braindino.datasets.loading import worker_error
+from braindino.encoders.checkpoints import last_checkpoint, newest_state, read_file
+from braindino.errors import BraindinoError
+from braindino.training.callbacks import (
+    Checkpoints,
+    Environment,
+    OnlyFresh,
+    RecordPeople,
+    SaveConfig,
+    finish_wandb,
+    loggers_of,
+)
+from braindino.training.checkpoint_names import FOLDER as CHECKPOINTS
+from braindino.training.checkpoint_names import METADATA, is_sharded, run_checkpoints
+from braindino.training.csv_logger import MetricsCSV
+from braindino.training.progress import progress_callback
+from braindino.training.run_folder import ID_VARIABLE, FitOptions, default_id, in_use, is_automatic, own_id
+from braindino.training.run_identity import (
+    check_finished,
+    differences,
+    free_id,
+    listed,
+    settings_of,
+    unused_id,
+)
+from braindino.training.signals import Ended, end_at_once_from_now_on, ends_at_sigterm
+from braindino.training.slurm import check_tasks, in_interactive_step, in_slurm_job, requeue
+
+if TYPE_CHECKING:
+    from braindino.cli.probe import ProbeCLI
+
+BEST = "best.ckpt"  # in the run folder of a module that chooses weights on validation
+_log = logging.getLogger(__name__)
+_PARSER = {"exit_on_error": False, "allow_abbrev": False}
+
+
+def run(verb: str, arguments: Sequence[str]) -> int:
+    """Run a Lightning verb; raises BraindinoError for whatever is wrong with its configuration."""
+    _quieten()
+    # Whoever called us: what runs now is what environment.json records and what Lightning starts again for
+    # every further GPU.
+    given, sys.argv = sys.argv, [sys.argv[0], verb, *arguments]
+    try:
+        with own_id(), ends_at_sigterm():
+            return _run(verb, resolve_configs(arguments))
+    finally:
+        sys.argv = given
+        finish_wandb()
+
+
+def parse_probe(arguments: Sequence[str]) -> "ProbeCLI":
+    """What `braindino probe` with these arguments is made of; nothing is run, and no data are read."""
+    from braindino.cli.probe import ProbeCLI
+
+    _quieten()
+    resolved = resolve_configs(arguments)
+    check_arguments("probe", resolved)
+    with _readable("probe", resolved):
+        return ProbeCLI(resolved)
+
+
+def _run(verb: str, arguments: Sequence[str]) -> int:
+    if not {"-h", "--help"} & set(arguments) and not any(a.startswith("--model.help") for a in arguments):
+        check_arguments(verb, arguments)
+    try:
+        with _readable(verb, arguments):
+            if verb == "probe":
+                from braindino.cli.probe import run_probe
+
+                return run_probe(arguments)
+            FitCLI(args=[verb, *arguments])
+    except SIGTERMException as end:  # from outside: a job's time limit, usually
+        if isinstance(end, Ended):
+            if not end.first:  # the first would be killed by srun (KillOnBadExit), torchrun or Lightning
+                return 0
+            try:
+                finish_wandb()
+            finally:
+                end_at_once_from_now_on()  # SLURM ends the processes of a job that it puts back
+                requeue(end.sent)
+        return 143
+    except SystemExit as stop:  # --help and --print_config end so, and Lightning's trainer on Ctrl-C
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        return int(stop.code or 0)
+    return 0
+
+
+@contextmanager
+def _readable(verb: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Raise BraindinoError for what jsonargparse makes of a wrong config."""
+    try:
+        yield
+    except ArgumentError as error:
+        told = readable(str(error))
+        if (source := source_of(told.partition(":")[0], arguments)) is not None:
+            told = f"{source}: {told}"
+        hint = (
+            f"\n`braindino {verb} --config NAME` starts from a shipped config." if "required" in told else ""
+        )
+        raise BraindinoError(f"{verb}: {told}{hint}") from None
+    except RuntimeError as error:  # a worker that died is noticed anywhere
+        if (explained := worker_error(error)) is None:
+            raise
+        raise explained from error
+    except ValueError as error:  # jsonargparse wraps what a constructor raises
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, BraindinoError):
+            cause = cause.__cause__
+        if cause is None and str(error).startswith("Does not validate against"):  # jsonargparse, of a union
+            raise BraindinoError(f"{verb}: {readable(str(error))}") from None
+        if cause is None:
+            raise
+        raise cause from None
+
+
+class FitCLI(LightningCLI):
+    """`braindino fit | validate | test`: any LightningModule with any LightningDataModule, by class_path."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        verbs = self.subcommands()
+        self._done = 0  # steps, of the checkpoint that training continues from
+        self._finished: str | None = None  # why there is nothing to train
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"max_epochs": -1},  # lengths are told in optimiser steps
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={**_PARSER, **{verb: dict(_PARSER) for verb in verbs}},
+            args=list(args),
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The verbs, and the parameters of the trainer's methods that are not arguments."""
+        given = {"model", "datamodule", "weights_only"}
+        return {
+            "fit": given | {"train_dataloaders", "val_dataloaders"},
+            "validate": given | {"dataloaders"},
+            "test": given | {"dataloaders"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The `run` group: where the run writes."""
+        parser.add_class_arguments(FitOptions, "run")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would let what a checkpoint holds, even the name of a class, into the config."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and note whether the seed is one that is drawn at every start."""
+        super().parse_arguments(parser, args)
+        self._draws_seed = self.config[self.config["subcommand"]].get("seed_everything") is True
+
+    @property
+    def _options(self) -> FitOptions:
+        options: FitOptions = self._get(self.config_init, "run")
+        return options
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """What makes the run the run it is; see `settings_of`."""
+        assert self.subcommand is not None
+        config = self._parser(self.subcommand).dump(self._get_config(), skip_none=False)
+        settings = settings_of(yaml.safe_load(config))
+        if self._draws_seed:
+            del settings["seed_everything"]
+        return settings
+
+    def _get_config(self) -> Any:
+        assert self.subcommand is not None
+        return self.config[self.subcommand]
+
+    def _name_run(self) -> None:
+        """Give a run without an id one: a job's only if that is free, or of a run with the same settings."""
+        options = self._options
+        if options.id is not None:
+            return
+        automatic, base = is_automatic(options.id), default_id()
+        root = options.root / options.name
+        if not automatic or self.subcommand != "fit":
+            options.id = base
+        elif base == os.environ.get(ID_VARIABLE):  # the time
+            options.id = os.environ[ID_VARIABLE] = unused_id(root, base)
+        else:
+            options.id = free_id(root, base, self._settings)
+            if options.id != base:
+                changed = differences(root / base, self._settings) or []
+                _tell(
+                    f"{root / base} is another run of this job ({listed(changed)}); this one is {options.id}"
+                )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that writes everything into the run folder."""
+        options = self._options
+        evaluating = self.subcommand != "fit"
+        if evaluating and options.id is None and self._get(self.config, "ckpt_path") is None:
+            raise BraindinoError(
+                f"{self.subcommand}: which weights? Name a run in {options.root / options.name} with "
+                "--run.id ID, or a checkpoint with --ckpt_path FILE."
+            )
+        self._name_run()
+        config = self._get(self.config_init, "trainer")
+        if config["logger"] in (None, True):
+            kwargs["logger"] = loggers_of(options)
+        kwargs.setdefault("default_root_dir", options.folder)
+        callbacks = list(config["callbacks"] or [])
+        if config["enable_progress_bar"] is not False:
+            callbacks.append(progress_callback())
+            # Lightning's bar is one per epoch, and an epoch may be four steps
+            kwargs["enable_progress_bar"] = evaluating and sys.stderr.isatty()
+        kwargs.setdefault("enable_model_summary", bool(config["enable_model_summary"]))
+        if config["enable_checkpointing"] is not False:
+            callbacks.append(Checkpoints(options))
+        if not evaluating:
+            callbacks += [OnlyFresh(), RecordPeople(), Environment(options.folder)]
+        kwargs["callbacks"] = callbacks
+        try:
+            if in_interactive_step() and not config["plugins"]:
+                kwargs["plugins"] = SLURMEnvironment(auto_requeue=False)
+            trainer = super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+            raise BraindinoError(f"trainer: {error}") from error
+        check_tasks(trainer.world_size)
+        return trainer
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """The run's newest checkpoint, or for an evaluation the best, unless another is named."""
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if kwargs.get("ckpt_path") is not None:
+            path = Path(kwargs["ckpt_path"])
+            if not path.is_file() and not is_sharded(path):
+                raise BraindinoError(f"--ckpt_path {path}: no such file.")
+            # refuses in words what is damaged or would need unpickling
+            step = int(read_file(path / METADATA if is_sharded(path) else path).get("global_step", 0))
+        elif subcommand == "fit":
+            step = self._continue(kwargs)
+        else:
+            best = self._options.folder / BEST
+            kwargs["ckpt_path"] = str(best if best.is_file() else last_checkpoint(self._options.folder))
+            _tell(f"weights of {kwargs['ckpt_path']}")
+        if subcommand == "fit":
+            self._done = step
+            if self._finished is None:
+                self._rewind(step)
+        # Our own checkpoints hold tensors and plain values only, and a foreign one must not run code.
+        kwargs["weights_only"] = True
+        return kwargs
+
+    def _continue(self, kwargs: dict[str, Any]) -> int:
+        """Name the run's newest checkpoint, if it has one, in `kwargs`; returns the steps done."""
+        folder = self._options.folder
+        named, strange = run_checkpoints(folder)
+        if not named:
+            if strange:
+                names = ", ".join(path.name for path in strange)
+                _log.warning("%s: passed over %s: not named step<number>.ckpt", folder / CHECKPOINTS, names)
+            return 0
+        path, step = newest_state(folder)
+        kwargs["ckpt_path"] = str(path)
+        asked = self.trainer.max_steps
+        self._finished = check_finished(folder, self._settings, step, asked)
+        if self._finished is None:
+            _tell(f"continuing from {path} ({step} steps done{f', {asked} asked for' if asked > 0 else ''})")
+            changed = differences(folder, self._settings)
+            if changed:
+                _tell(f"settings that differ from this run's before: {listed(changed)}")
+        return step
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run, alone in the run folder; name the cause of a checkpoint of another model, and how to go on."""
+        options = self._options
+        alone = subcommand == "fit" and self.trainer.is_global_zero
+        try:
+            with in_use(options.folder) if alone else nullcontext():
+                super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if "Error(s) in loading state_dict" not in str(error):
+                raise
+            first = str(error).splitlines()[1].strip()
+            raise BraindinoError(
+                f"{options.folder}: its checkpoint is of another model than the config describes "
+                f"({first[:160]}).\n"
+                "Go on with the run's own config.yaml, or name another run with --run.id."
+            ) from error
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                again = f"the same command with --run.id {options.folder.name} goes on"
+                raise KeyboardInterrupt(again) from None
+            raise
+
+    def _rewind(self, step: int) -> None:
+        for logger in self.trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.rewind(step)
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, or print that all steps asked for are done."""
+        if self._finished is None:
+            self.trainer.fit(**kwargs)
+            if kwargs.get("ckpt_path") is None or self.trainer.global_step > self._done:
+                return
+            self._finished = f"nothing to train: after {self._done} steps the run has all that was asked for."
+        _tell(self._finished)
+
+    def after_fit(self) -> None:
+        """Print where the run is and what comes next, which the module may know."""
+        options = self._options
+        _tell(f"run folder: {options.folder}")
+        told = getattr(self.model, "next_command", "braindino export {run} --out encoder")
+        _tell(f"next: {told.format(run=options.folder, id=options.folder.name)}")
+
+
+@rank_zero_only
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _quieten() -> None:
+    """Keep advice that no user can act on out of the output; errors and real warnings stay."""
+    # LightningCLI calls parts of jsonargparse that are to be renamed.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning's hint to use srun is good advice inside a job, and noise in a shell or on a login node.
+    outside = [] if in_slurm_job() else ["The `srun` command is available.*"]
+    for pattern in (
+        *outside,
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*`isinstance.*",
+        ".*smaller than the logging interval.*",
+        "Total length of .* across ranks is zero.*",  # no validation part was asked for
+        "LightningCLI's args parameter.*",  # they are the command line
+    ):
+        warnings.filterwarnings("ignore", message=pattern)

@@ -1,0 +1,119 @@
+"""The verb `doctor`: what is installed, what is missing, what the machine can do; needs no package to run."""
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+from braindino import __version__
+from braindino.cli.doctor import folders, machine, software, torch_build
+from braindino.cli.doctor.checks import Check, Outcome, outcomes
+
+WIDTH = 110
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Check everything and print it.
+
+    Arguments are read by the standard library: the package that reads the other verbs' may be what is broken.
+
+    Returns:
+        0, or 1 when something FAILs, or 2 for an argument that there is not.
+    """
+    parser = argparse.ArgumentParser(
+        "braindino doctor",
+        description="Tell what is installed and what is missing: PASS, WARN (works, but not everything or "
+        "not well) or FAIL (something will not work), each with the remedy. Nothing is changed.",
+        epilog="Exit codes: 0 nothing fails, 1 something does.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--store", type=Path, help="folder of the store that you mean to use")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+    parser.add_argument("--json", action="store_true", help="print JSON for a program")
+    try:
+        given = parser.parse_args(list(arguments))
+    except SystemExit as stop:  # --help, or a wrong argument, which argparse has told
+        return int(stop.code or 0)
+    found = list(_shown(examine(given.store, given.runs)))
+    failed = any(outcome.status == "FAIL" for _, outcome in found)
+    if given.json:
+        listed = [{"area": area, **asdict(outcome)} for area, outcome in found]
+        print(json.dumps({"braindino": __version__, "ok": not failed, "outcomes": listed}, indent=2))
+    else:
+        print("\n".join(text(found)))
+    return 1 if failed else 0
+
+
+def _shown(found: Iterator[tuple[str, Outcome]]) -> Iterator[tuple[str, Outcome]]:
+    """The same; on a terminal a line tells how far it is, without a package that may be broken."""
+    if not sys.stderr.isatty():
+        yield from found
+        return
+    print("looking: 0 checks", end="", file=sys.stderr, flush=True)
+    for number, (area, outcome) in enumerate(found, start=1):
+        print(f"\r\033[Klooking: {number} checks, {outcome.name}", end="", file=sys.stderr, flush=True)
+        yield area, outcome
+    print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def examine(store: Path | None, runs: Path) -> Iterator[tuple[str, Outcome]]:
+    """Every outcome with the area it belongs to, in the order of the report."""
+    facts = torch_build.torch_facts()
+    areas: dict[str, dict[str, Check]] = {
+        "software": {
+            "Python": software.python,
+            "shipped configs": software.package,
+            "torch starts": lambda: torch_build.pairing(facts),
+        },
+        "packages": {"packages": software.packages},
+        "machine": {
+            "GPU": lambda: torch_build.gpu(facts),
+            "processors": machine.processors,
+            "memory": machine.memory,
+            "shared memory": machine.shared_memory,
+            "open files": machine.open_files,
+        },
+        "folders": {
+            "working folder": lambda: folders.folder("working folder", Path()),
+            **({} if store is None else {"store": lambda: folders.store(store)}),
+            "runs": lambda: folders.folder("runs", runs),
+            "temporary folder": lambda: folders.folder("temporary folder", Path(tempfile.gettempdir())),
+        },
+        "programs": {
+            "dcm2niix": machine.dicom,
+            "git": machine.git,
+            "SLURM": machine.slurm,
+            "wandb uploads": lambda: folders.wandb(runs),
+        },
+    }
+    for area, checks in areas.items():
+        for name, check in checks.items():
+            for outcome in outcomes(name, check):
+                yield area, outcome
+
+
+def text(found: Sequence[tuple[str, Outcome]]) -> list[str]:
+    """The report for a person: a line each, its remedy below it, packages that pass in one paragraph."""
+    lines = [f"braindino {__version__}, {platform.platform()}"]
+    for area, group in groupby(found, key=itemgetter(0)):
+        lines += ["", area]
+        members = [outcome for _, outcome in group]
+        if area == "packages":
+            fine = [outcome for outcome in members if outcome.status == "PASS"]
+            listed = ", ".join(f"{outcome.name} {outcome.found}" for outcome in fine)
+            lines += textwrap.wrap(listed, WIDTH, initial_indent="  PASS  ", subsequent_indent=" " * 8)
+            members = [outcome for outcome in members if outcome.status != "PASS"]
+        for outcome in members:
+            lines.append(f"  {outcome.status}  {outcome.name:<22}  {outcome.found}")
+            lines += [f"{'':32}remedy: {outcome.remedy}"] if outcome.remedy else []
+    counts = Counter(outcome.status for _, outcome in found)
+    told = [f"{counts[status]} {status}" for status in ("FAIL", "WARN", "PASS") if counts[status]]
+    return [*lines, "", ", ".join(told)]

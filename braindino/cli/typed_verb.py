@@ -1,0 +1,154 @@
+"""Plain verbs: a typed function is a command; its signature and docstring are arguments and help."""
+
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, get_args, get_origin
+
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentError, ArgumentParser
+
+from braindino.cli.config.messages import readable
+from braindino.errors import BraindinoError
+
+
+def verb_function(verb: str) -> Callable[..., int]:
+    """Return the function that a plain verb runs."""
+    module = f"braindino.cli.{verb}.command" if verb == "bench" else f"braindino.cli.{verb}"
+    function: Callable[..., int] = getattr(import_module(module), verb)
+    return function
+
+
+def run(verb: str, arguments: Sequence[str]) -> int:
+    """Parse `arguments` for the function that is named like `verb` in `braindino.cli.<verb>` and call it.
+
+    Raises:
+        BraindinoError: an argument is unknown, missing or of the wrong kind.
+    """
+    function = verb_function(verb)
+    parser = build_parser(verb, function)
+    given = normalise(arguments, function)
+    if {"-h", "--help"} & set(given):
+        print(for_people(parser.format_help()))
+        return 0
+    try:
+        parsed = parser.parse_args(given)
+    except ArgumentError as error:
+        raise BraindinoError(explain(str(error), verb, function)) from None
+    values = parsed.as_dict()
+    several = values.pop(rest.name) if (rest := _rest(function)) is not None else []
+    return function(*several, **values)
+
+
+def build_parser(verb: str, function: Callable[..., int]) -> ArgumentParser:
+    """A parser with the function's parameters: those without a default are positional.
+
+    `*scans: Path` takes one word or more.
+    """
+    said = parse_docstring(function.__doc__ or "")
+    # jsonargparse shows the short description above named arguments: without any it would be nowhere.
+    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+    short = said.short_description if kinds == {inspect.Parameter.VAR_POSITIONAL} else None
+    about = "\n\n".join(part for part in (short, said.long_description) if part) or None
+    parser = ArgumentParser(
+        prog=f"braindino {verb}", description=about, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
+    if (rest := _rest(function)) is not None:
+        told = {p.arg_name.lstrip("*"): p.description for p in said.params}
+        parser.add_argument(rest.name, nargs="+", type=rest.annotation, help=told.get(rest.name))
+    return parser
+
+
+def _rest(function: Callable[..., int]) -> inspect.Parameter | None:
+    parameters = inspect.signature(function).parameters.values()
+    return next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+
+
+def normalise(arguments: Sequence[str], function: Callable[..., int]) -> list[str]:
+    """Arguments as users type them in the form that jsonargparse reads.
+
+    `--retry-rejects` becomes `--retry_rejects=true`, `--point 3 40 52` of a tuple `--point=[3,40,52]`,
+    and what a list is given one by one, `--encoder a --encoder b`, `--encoder=["a","b"]`.
+    """
+    parameters = inspect.signature(function).parameters
+    options: list[str] = []
+    others: list[str] = []
+    lists: dict[str, list[str]] = {}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        match = re.fullmatch(r"--([a-z][a-z0-9_-]*)(?:=(.*))?", word, flags=re.DOTALL)
+        if match is None:
+            (options if word == "-h" else others).append(word)
+            continue
+        name, value = match[1].replace("-", "_"), match[2]
+        kind = parameters[name].annotation if name in parameters else None
+        flag = kind is bool and not (words and words[0].lower() in ("true", "false"))
+        if value is None and flag:
+            value = "true"
+        elif value is None and (length := _tuple_length(kind)) and _are_values(words, length):
+            value = f"[{','.join(words[:length])}]"
+            del words[:length]
+        elif value is None and words and not words[0].startswith("--"):
+            value = words.pop(0)
+        of = _list_of(kind)
+        if of is not None and value is not None and not value.startswith("["):
+            lists.setdefault(name, []).append(json.dumps(value) if of is str else value)
+        else:
+            options.append(f"--{name}" if value is None else f"--{name}={value}")
+    # argparse wants words that are no options in one piece.
+    return [*others, *options, *(f"--{name}=[{','.join(values)}]" for name, values in lists.items())]
+
+
+def _are_values(words: Sequence[str], count: int) -> bool:
+    return len(words) >= count and not any(word.startswith(("[", "--")) for word in words[:count])
+
+
+def _tuple_length(kind: Any) -> int:
+    """3 for `tuple[int, int, int]`, alone or as the only choice besides None; else 0."""
+    members = [kind, *get_args(kind)] if get_origin(kind) is not tuple else [kind]
+    found = [get_args(member) for member in members if get_origin(member) is tuple]
+    plain = [m for m in members[1:] if m is not type(None) and get_origin(m) is not tuple]
+    return len(found[0]) if found and not plain else 0
+
+
+def _list_of(kind: Any) -> Any:
+    """`str` for `list[str]` and `list[str] | None`; None for everything else, other choices included."""
+    members = [each for each in get_args(kind) if each is not type(None)]
+    if get_origin(kind) is not list and len(members) == 1:
+        kind = members[0]
+    return get_args(kind)[0] if get_origin(kind) is list else None
+
+
+def for_people(text: str) -> str:
+    """Help without the parser's own words: dashes, types by their names, no second form of an option."""
+    text = re.sub(r", --[a-z_-]+\+( \[ITEM,\.\.\.\]| [A-Z_]+)?", "", text)
+    return with_dashes(re.sub(r"<class\s+'(\w+)'>", r"\1", text).replace("[ITEM,...]", "TEXT"))
+
+
+def with_dashes(text: str) -> str:
+    """`--retry_rejects` -> `--retry-rejects` in text for a person."""
+    return re.sub(r"--[a-z][a-z0-9_]+", lambda match: match[0].replace("_", "-"), text)
+
+
+def explain(message: str, verb: str, function: Callable[..., Any]) -> str:
+    """One to three lines for an error of the parser, with the nearest argument there is."""
+    unknown = re.match(r"unrecognized arguments: (.*)", message, flags=re.IGNORECASE | re.DOTALL)
+    hint = f"`braindino {verb} --help` lists the arguments."
+    if unknown is None:
+        told = readable(message)
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY and "are required" in told:
+                told = re.sub(rf"(?<=[ ,]){name}\b", f"--{name}", told)
+        return f"{verb}: {with_dashes(told)}\n{hint}"
+    word = unknown[1].split()[0].partition("=")[0]
+    if not word.startswith("-"):
+        return f"{verb}: {word!r} is one word too many.\n{hint}"
+    options = [f"--{name}" for name in inspect.signature(function).parameters]
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    meant = f" Did you mean {with_dashes(near[0])}?" if near else ""
+    return f"{verb}: no argument {with_dashes(word)}.{meant}\n{hint}"

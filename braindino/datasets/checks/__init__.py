@@ -1,0 +1,1 @@
+"""Checks of manifests, files, masks and splits."""

@@ -1,0 +1,248 @@
+"""Finding scans under a folder: every file is either yielded or listed with the reason it was passed over."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from braindino.datasets.bids_ignore import BidsIgnore, derivatives_at
+from braindino.datasets.manifest import ManifestBuilder, describe_path
+from braindino.errors import BraindinoError
+from braindino.files import describe_special_file
+from braindino.scans.content import SNIFF_BYTES, describe_content
+from braindino.scans.dicom.series import TABLE, Series, convert_series, is_dicom
+from braindino.scans.reading import files_of
+
+_SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|hdr\.gz)$", re.IGNORECASE)
+_IMAGE = re.compile(r"\.img(\.gz)?$", re.IGNORECASE)
+# What lies beside scans and is none of them: not opened to look for DICOM.
+_BESIDE = re.compile(
+    r"\.(json|tsv|csv|txt|md|rst|xml|html?|pdf|docx?|xlsx?|ods|bvals?|bvecs?|log|ya?ml|toml|ini|inf|cfg|py|m|r|sh|js"
+    r"|css|png|jpe?g|gif|svg|bmp|ico|exe|dll|so|jar|lnk|npy|npz|jsonl|bib|key"
+    # surfaces, tracts and transforms, of which FreeSurfer writes some 150 a person
+    r"|annot|label|stats|lta|xfm|m3z|ctab|touch|cmd|done|env|curv|gii|trk|tck|trx|vtk|h5|mat)$"
+    r"|^[lr]h\.",
+    re.IGNORECASE,
+)
+_OTHER_FORMATS = {
+    r"n(hd|r)rd$|nhdr$": "NRRD",
+    r"mh[ad]$": "MetaImage",
+    r"mnc(\.gz)?$": "MINC",
+    r"(brik|head)(\.gz)?$": "AFNI",
+    r"mif(\.gz)?$": "MRtrix",
+    r"(par|rec)$": "Philips PAR/REC",
+    r"(zip|tar|tgz|tar\.gz|7z|rar)$": "an archive",
+}
+# A masked scan is a scan, and `seg` is a word or the end of one: nobody called Segura is a mask.
+MASK_LIKE = re.compile(r"seg(s|m|ment\w*)?(?![a-z])|mask(?!ed)|label(?!l)|lesion|parenchyma", re.IGNORECASE)
+# Folders that are no person's and no site's: of a kind of file, of a part of a split, of a visit.
+_NOBODY = re.compile(
+    r"(images?|dicoms?|data|raw|rawdata|rawbids|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
+    r"|t1(w|c|n)?|t2(w|f)?|pd|flair)(Tr|Ts|s)?"
+    r"|ses-\w+|(ses|session|visit|wave|tp|time-?point|month|year|week|day)[-_ ]?\d+|baseline|screening"
+    r"|follow-?up[-_ ]?\d*|pre|post|(pre|post)[-_]?(op|treatment|surgery)",
+    re.IGNORECASE,
+)
+
+
+class LayoutError(BraindinoError):
+    """A folder that is not the dataset it is said to be."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scan: its file, and where that (or the series it was made of) lies in the dataset's folder."""
+
+    path: Path
+    inside: Path
+    series: Series | None = None
+
+
+def telling(folders: Sequence[str], base: Path) -> list[str]:
+    """Return those of nested folders below `base` that may name a person, a site or a dataset.
+
+    Derivatives and what lies in them name none.
+    """
+    names = list(folders)[: derivatives_at(folders, base)]
+    return [name for name in names if not _NOBODY.fullmatch(name)]
+
+
+def stem(path: Path) -> str:
+    """File name without the suffix of a scan, `.nii.gz` included."""
+    return _SCAN.sub("", path.name)
+
+
+def find_scans(
+    root: Path, rows: ManifestBuilder, dicom: list[Path] | None = None, skip: Path | None = None
+) -> Iterator[Path]:
+    """Yield the scans under `root` in sorted order, following links to folders but not in circles.
+
+    Every file that is not hidden is yielded or recorded in `rows`: dropped with its reason (what a BIDS
+    dataset has beside its scans, see `BidsIgnore`; broken links, pointer files, other formats, pipes,
+    folders that cannot be read), or passed over where nobody would take it for a scan. A folder of DICOM
+    files is dropped once, unless the list `dicom` is given: then it is put there.
+
+    Args:
+        root: the folder.
+        rows: takes what is not yielded.
+        dicom: takes the folders with DICOM files.
+        skip: folder below `root` that is not looked at.
+
+    Raises:
+        LayoutError: `root` is not a folder.
+    """
+    if not root.is_dir():
+        raise LayoutError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}.")
+    ignored = BidsIgnore(root)
+    with tqdm(desc="looking for scans", unit=" scans", disable=None) as progress:
+        for folder, names in _folders(root, rows, skip):
+            slices = 0
+            for name in names:
+                path = folder / name
+                if not _SCAN.search(name):
+                    slices += _is_slice(path, rows)
+                elif reason := ignored.reason(path) or unusable(path):
+                    rows.drop(path, "", reason)
+                else:
+                    progress.update()
+                    yield path
+            if not slices:
+                continue
+            if reason := ignored.reason(folder, is_folder=True):
+                rows.drop(folder, "", reason)
+            elif dicom is None:
+                rows.drop(folder, "", "DICOM series; convert it with dcm2niix first")
+            else:
+                dicom.append(folder)
+
+
+def _folders(root: Path, rows: ManifestBuilder, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Yield every folder once, with the names of its files, sorted; drop what cannot be listed."""
+
+    def unreadable(error: OSError) -> None:
+        rows.drop(Path(error.filename), "", f"folder cannot be read: {error.strerror}")
+
+    seen: dict[str, str] = {}
+    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if real in seen or (skip is not None and real == os.path.realpath(skip)):
+            folders.clear()
+            if real in seen:
+                rows.drop(Path(folder), "", f"the same folder as {describe_path(Path(seen[real]))}")
+            continue
+        seen[real] = folder
+        yield Path(folder), sorted(name for name in files if not name.startswith("."))
+
+
+def _is_slice(path: Path, rows: ManifestBuilder) -> bool:
+    """Return whether a file that is not called a scan is DICOM; record every other file."""
+    if reason := _unusable_file(path):
+        rows.drop(path, "", reason)
+        return False
+    if _IMAGE.search(path.name):
+        if files_of(path)[0].is_file():
+            return False  # listed by its header
+        if is_dicom(path):
+            return True
+        rows.drop(path, "", "Analyze image without its .hdr")
+        return False
+    if _BESIDE.search(path.name):
+        rows.pass_over(path)
+        return False
+    if is_dicom(path):
+        return True
+    for suffix, name in _OTHER_FORMATS.items():
+        if re.search(rf"\.{suffix}", path.name, re.IGNORECASE):
+            rows.drop(path, "", f"{name} is not read; convert it to NIfTI")
+            return False
+    rows.pass_over(path)
+    return False
+
+
+def find_volumes(
+    root: Path,
+    rows: ManifestBuilder,
+    dicom: Path | None,
+    pass_over: Callable[[Path], str] = lambda folder: "",
+) -> Iterator[Found]:
+    """Yield what `find_scans` does, then the series of DICOM as volumes, converted into the folder `dicom`.
+
+    Without `dicom` no series is converted; nor is one whose folder has a reason to be passed over. Those, and
+    series that give no volume, are dropped.
+
+    Raises:
+        LayoutError: `root` is not a folder, or holds nothing but series and none gave a volume.
+        BraindinoError: there is no dcm2niix.
+    """
+    folders: list[Path] = []
+    nothing = True
+    # What was converted earlier may lie in a folder inside this one.
+    for path in find_scans(root, rows, None if dicom is None else folders, dicom):
+        nothing = False
+        yield Found(path, path.relative_to(root))
+    if dicom is None or not folders:
+        return
+    wanted = []
+    for folder in folders:
+        if reason := pass_over(folder):
+            rows.drop(folder, "", reason)
+        else:
+            wanted.append(folder)
+    for series in convert_series(wanted, root, dicom) if wanted else []:
+        if series.output:
+            nothing = False
+            yield Found(dicom / series.output, Path(series.output), series)
+        else:
+            rows.drop(series.source, "", f"DICOM: {series.reason}")
+    if nothing and wanted:
+        reasons = rows.reasons("DICOM: ")
+        raise LayoutError(
+            f"{root}: none of {len(wanted)} folders of DICOM gave a volume: {reasons}.\nSee {dicom / TABLE}."
+        )
+
+
+def unusable(path: Path) -> str:
+    """Return why a file cannot be a scan, by a look at it from outside, or ""."""
+    if reason := _unusable_file(path):
+        return reason
+    files = files_of(path)
+    if len(files) == 2:
+        return "" if files[1].is_file() else "Analyze header without its .img"
+    size = path.stat().st_size
+    if size == 0:
+        return "empty file"
+    if size > SNIFF_BYTES:
+        return ""
+    kind = describe_content(path.read_bytes())
+    if kind.startswith("a pointer"):
+        return "pointer to data that was not fetched (git-annex, git-lfs)"
+    # A compressed mask may be as small as this, but is no text.
+    return f"no scan, but {kind}" if kind not in ("", "gzip", "DICOM") else ""
+
+
+def _unusable_file(path: Path) -> str:
+    """Return why a path cannot be read as a file at all, or ""."""
+    try:
+        path.stat()
+    except OSError as error:
+        return "broken link" if path.is_symlink() else f"cannot be looked at: {error.strerror}"
+    if special := describe_special_file(path):
+        return special
+    return "" if os.access(path, os.R_OK) else "no permission to read it"
+
+
+def nothing_found(
+    root: Path, dataset: str, looked_for: str, rows: ManifestBuilder | None = None
+) -> LayoutError:
+    """The error for a folder without a scan of the dataset: what was looked for, and what is there."""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
+    there = ", ".join(names[:6]) + (f", ... ({len(names)} entries)" if len(names) > 6 else "")
+    return LayoutError(
+        f"{root}: no scan of the dataset {dataset!r} here.\n"
+        f"Looked for {looked_for}; found {there or 'an empty folder'}."
+        + (f"\nLeft out: {rows.reasons()}." if rows is not None and rows.reasons() else "")
+    )

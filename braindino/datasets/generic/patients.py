@@ -1,0 +1,51 @@
+"""Tell people apart by the PatientID of DICOM series, and by folders where there is none."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from braindino.datasets.discovery import Found
+from braindino.scans.dicom.series import NO_PATIENT, SEVERAL
+
+
+def people_of(scans: Sequence[Found], folders: Sequence[str]) -> list[str]:
+    """Return the name of each scan's person.
+
+    A patient is one person, whatever folders the series lie in, and keeps the folder's name where it is the
+    folder's only patient and this is the patient's only folder. Scans without a PatientID (or no DICOM)
+    belong to the one patient of their folder, else to the folder.
+
+    Args:
+        scans: of a dataset.
+        folders: the name of each scan's person by its place.
+    """
+    patients: dict[str, set[str]] = defaultdict(set)
+    names: dict[str, set[str]] = defaultdict(set)
+    for scan, folder in zip(scans, folders, strict=True):
+        if patient := _patient(scan):
+            patients[folder].add(patient)
+            names[patient].add(folder)
+
+    def name_of(patient: str) -> str:
+        if len(names[patient]) > 1:
+            return f"patient-{patient}"
+        (folder,) = names[patient]
+        return folder if len(patients[folder]) == 1 else f"{folder}_{patient}"
+
+    people = []
+    for scan, folder in zip(scans, folders, strict=True):
+        patient = _patient(scan)
+        if not patient and len(patients[folder]) == 1:
+            (patient,) = patients[folder]
+        people.append(name_of(patient) if patient else folder)
+    return people
+
+
+def patient_note(scan: Found) -> str:
+    """Return why the person of a DICOM series is that of the folder, or ""."""
+    if scan.series is None or scan.series.patient:
+        return ""
+    return f"PatientID: {SEVERAL if SEVERAL in scan.series.message else NO_PATIENT}"
+
+
+def _patient(scan: Found) -> str:
+    return scan.series.patient if scan.series is not None else ""

@@ -1,0 +1,1 @@
+"""Unlabelled data for pretraining: slices and volumes drawn from a store, and exclude lists."""

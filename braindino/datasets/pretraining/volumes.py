@@ -1,0 +1,158 @@
+"""3-D pretraining data: random crops of cases with several sequences."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from braindino.datasets.manifest import IDENTITY
+from braindino.datasets.pretraining.base import DrawnBatches, DrawnDataModule
+from braindino.errors import BraindinoError
+from braindino.scans.store.store import Store
+
+
+class VolumeDataModule(DrawnDataModule):
+    """Batches of 3-D crops for self-supervised training; which ones, see `DrawnDataModule`.
+
+    A case is a subject's session; its sequences are prepared by a contract with a spacing (the preset
+    `volume`), and were registered to each other by their owners. A crop is a cube drawn uniformly from
+    the grid, along its first axis from the part that holds foreground.
+
+    A batch: volumes (B, M, c, c, c) as stored, step, zero (B, M) float32, present (B, M) bool, case (B,)
+    int64 row number in `scans`; B is batch_size x crops_per_case. A missing sequence decodes to 0.
+    """
+
+    def __init__(
+        self,
+        store: Path | str,
+        modalities: Sequence[str] = ("T1w", "FLAIR"),
+        crop: int = 96,
+        crops_per_case: int = 2,
+        missing: Literal["mask", "drop"] = "mask",
+        batch_size: int = 2,
+        num_workers: int = 2,
+        seed: int = 0,
+        steps_per_epoch: int | None = None,
+        exclude: Path | str | None = None,
+        dataset_weights: dict[str, float] | None = None,
+        val_fraction: float = 0.0,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            store: folder of scans prepared as volumes (`braindino prepare --contract volume`).
+            modalities: the channels, by the names that the manifest gives them.
+            crop: side of a crop in voxels.
+            crops_per_case: crops of each case that is drawn.
+            missing: `mask` shows a case that lacks a sequence with an empty channel, `drop` leaves it out.
+            batch_size: cases per batch and process.
+            num_workers: see `DrawnDataModule`.
+            seed: see `DrawnDataModule`.
+            steps_per_epoch: see `DrawnDataModule`.
+            exclude: see `DrawnDataModule`.
+            dataset_weights: see `DrawnDataModule`.
+            val_fraction: see `DrawnDataModule`.
+        """
+        super().__init__(
+            store, batch_size, num_workers, seed, steps_per_epoch, exclude, dataset_weights, val_fraction
+        )
+        for name, value in (("crop", crop), ("crops_per_case", crops_per_case)):
+            if value < 1:
+                raise BraindinoError(f"data: {name} {value}: expected 1 or more.")
+        if not modalities or len(set(modalities)) < len(modalities):
+            raise BraindinoError(f"data: modalities {list(modalities)}: name each channel once.")
+        self.modalities, self.crop = tuple(modalities), crop
+        self.crops_per_case, self.missing = crops_per_case, missing
+
+    def drawn_from(self, scans: pd.DataFrame) -> pd.DataFrame:
+        """One row per case: its scans' keys, steps and zeros by modality, and where all have foreground."""
+        there = sorted(set(scans["modality"]))
+        for name in self.modalities:
+            if name not in there:
+                raise BraindinoError(
+                    f"data: modalities: no scan in {self.store_path} is a {name!r}, only {', '.join(there)}."
+                )
+        scans = scans[scans["modality"].isin(self.modalities)].drop_duplicates([*IDENTITY, "modality"])
+        cases = scans.groupby(list(IDENTITY), sort=True).agg(
+            {"group": "first", "first": "min", "last": "max"}
+        )
+        for name in self.modalities:
+            own = scans[scans["modality"] == name].set_index(list(IDENTITY))[["key", "step", "zero"]]
+            cases = cases.join(own.add_suffix(f"_{name}"))
+        keys = cases[[f"key_{name}" for name in self.modalities]].fillna("")
+        cases["key"] = keys.agg(" ".join, axis=1)  # what a checkpoint knows the case by
+        if self.missing == "drop":
+            cases = cases[(keys != "").all(axis=1)]
+        return cases.reset_index()
+
+    def batches_of(self, split: str, rank: int, world: int) -> "CropBatches":
+        """See `DrawnDataModule.batches_of`."""
+        return CropBatches(self, split, rank, world)
+
+
+class CropBatches(DrawnBatches):
+    """Whole batches of crops."""
+
+    def __init__(self, module: VolumeDataModule, split: str, rank: int, world: int) -> None:
+        """See `DrawnBatches`."""
+        super().__init__(module, split, rank, world)
+        cases = module.scans.iloc[self.rows]
+        self.crop, self.crops = module.crop, module.crops_per_case
+        self.first, self.last = cases["first"].to_numpy(np.int64), cases["last"].to_numpy(np.int64)
+        keys, steps, zeros = (
+            cases[[f"{column}_{name}" for name in module.modalities]] for column in ("key", "step", "zero")
+        )
+        self.keys = keys.fillna("").to_numpy(str).astype("S")
+        self.step = steps.fillna(1.0).to_numpy(np.float32)
+        self.zero = zeros.fillna(0.0).to_numpy(np.float32)
+
+    def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
+        """The batch whose first sample, of all ranks, is `start`."""
+        number, drawn = self.draw(start)
+        case = drawn.repeat(self.crops)
+        corners = [
+            corner
+            for n, k in zip(number.tolist(), drawn.tolist(), strict=True)
+            for corner in self._corners(n, k)
+        ]
+        channels = self.keys.shape[1]
+        volumes = np.empty((len(case), channels, *[self.crop] * 3), self.store.contract.dtype)
+        for b, (k, corner) in enumerate(zip(case.tolist(), corners, strict=True)):
+            for m in range(channels):
+                cut(self.store, self.keys[k, m].decode(), corner, self.zero[k, m], out=volumes[b, m])
+        return {
+            "volumes": torch.from_numpy(volumes),
+            "step": torch.from_numpy(self.step[case]),
+            "zero": torch.from_numpy(self.zero[case]),
+            "present": torch.from_numpy(self.keys[case] != b""),
+            "case": torch.from_numpy(self.rows[case]),
+        }
+
+    def _corners(self, number: int, case: int) -> np.ndarray:
+        """The first voxels (crops, 3) of a sample's crops; they may lie outside of the grid."""
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
+        ends = np.array([[self.first[case], 0, 0], [self.last[case] + 1, *self.store.contract.size]])
+        ends[1] -= self.crop  # a crop lies in the foreground, or holds all of it where that is shorter
+        return rng.integers(ends.min(axis=0), ends.max(axis=0), (self.crops, 3), endpoint=True)
+
+
+def cut(store: Store, key: str, corner: Sequence[int], zero: float, out: np.ndarray) -> None:
+    """Copy a box out of a prepared scan into `out` (c, c, c); what lies outside of the scan becomes `zero`.
+
+    Args:
+        key: of the scan; an empty one fills `out` with `zero`.
+        corner: its first voxel; moved into the grid where the box would leave a grid that is large enough.
+    """
+    if not key:
+        out[...] = zero
+        return
+    volume = store.slices(key)
+    sides = zip(corner, volume.shape, out.shape, strict=True)
+    taken = [min(max(at, 0), max(n - c, 0)) for at, n, c in sides]
+    part = volume[tuple(slice(at, at + c) for at, c in zip(taken, out.shape, strict=True))]
+    if part.shape != out.shape:
+        out[...] = zero
+    out[tuple(slice(0, n) for n in part.shape)] = part

@@ -1,0 +1,149 @@
+"""ATLAS, stroke: days since the stroke, or the lesion's mask, from T1w; releases 2.0 and 2.1 to 3.0."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.generic.bids import entities
+from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
+from braindino.datasets.masks import above_half
+from braindino.datasets.tables import TableError, read_table, table_columns
+
+_SCAN = re.compile(r"_(space-MNI152NLin2009aSym|space-orig_desc-brain)_T1w$")
+_MASK = re.compile(r"_(space-MNI152NLin2009aSym_label-L|space-orig_label-lesion)_desc-T1lesion_mask$")
+_SITE = re.compile(r"^r\d{3}(?=s\d)")
+_DAYS = re.compile(r"days.*post.*stroke", re.IGNORECASE)
+
+
+class ATLAS(ScanDataModule):
+    """Anatomical Tracings of Lesions After Stroke: `days` since the stroke, or the lesion as a mask.
+
+    Release 2.0 lies in MNI space, its days in one table; later ones in the scans' own space, with a
+    `..._metadata.csv` per session. Where both hold a session the later counts. Days below 0 are missing;
+    0 is too, unless `keep_zero`. CHRONICITY makes no label. Masks are 1 above half their largest value.
+    Splits are balanced over the site and the quintile of days.
+
+    Args:
+        root: folder of a release, or of several, with the table of 2.0 (`..._MetaData.xlsx`) beside the
+            scans or one level below; or a manifest.
+        store: folder of prepared scans.
+        task: "days" drops scans without days; "lesion" drops scans without mask, and needs no days.
+        keep_zero: whether 0 days is a label.
+        **options: see `ScanDataModule`.
+    """
+
+    name = "atlas"
+    target: ClassVar[tuple[str, ...]] = ("days",)
+    stratify: ClassVar[tuple[str, ...]] = ("site",)
+    regions: ClassVar[Mapping[str, tuple[int, ...]]] = {"lesion": (1,)}
+    mask_rule = staticmethod(above_half)
+
+    def __init__(
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        *,
+        task: Literal["days", "lesion"] = "days",
+        keep_zero: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(root, store, **options)
+        if task not in ("days", "lesion"):
+            raise DatasetError(f"data.task {task!r}: expected days or lesion.")
+        self.task, self.keep_zero = task, keep_zero
+        self.target = ("days",) if task == "days" else ()  # type: ignore[misc]
+
+    def index(self, root: Path) -> Manifest:
+        """Manifest of all releases under `root`."""
+        rows = ManifestBuilder(self.name)
+        scans: dict[tuple[str, str], dict[str, Path]] = {}
+        masks: dict[tuple[str, str], dict[str, Path]] = {}
+        for path in find_scans(root, rows):
+            named, name = entities(path), stem(path)
+            case = named.get("sub", ""), named.get("ses", "")
+            if _SCAN.search(name) and all(case):
+                scans.setdefault(case, {})[named["space"]] = path
+            elif _MASK.search(name) and all(case):
+                masks.setdefault(case, {})[named["space"]] = path
+            else:
+                rows.drop(path, case[0], "neither a T1w scan nor a lesion mask of ATLAS")
+        if not scans:
+            raise nothing_found(root, self.name, "sub-r001s001_ses-1_space-..._T1w.nii.gz")
+        people, sessions = _table(root), _sessions(root)
+        for case, found in sorted(scans.items()):
+            subject, session = case
+            space = max(found)  # "orig" comes after "MNI152...": the later release
+            for other in set(found) - {space}:
+                rows.drop(found[other], subject, "a later release of the session is preferred")
+            known = sessions.get(case) or people.get(subject, {})
+            site = known.get("site") or "".join(_SITE.findall(subject)).upper()
+            columns: dict[str, Any] = {
+                "session": session,
+                "site": site,
+                "days": _number(known.get("days", "")),
+            }
+            rows.keep(found[space], subject, "T1w", **columns)
+            drawn = masks.pop(case, {})
+            if space in drawn:
+                rows.keep(drawn.pop(space), subject, MASK, **columns)
+            for path in drawn.values():
+                rows.drop(path, subject, "the mask of another release")
+        for (subject, _), drawn in masks.items():
+            for path in drawn.values():
+                rows.drop(path, subject, "a mask without its scan")
+        return rows.build()
+
+    def left_out(self, scan: dict[str, Any]) -> str:
+        """See `ScanDataModule.left_out`; the class says which days are none."""
+        if self.task == "lesion" or "days" not in scan:
+            return ""
+        days = _number(str(scan["days"]))
+        if np.isnan(days):
+            return "no days post stroke"
+        if days < 0:
+            return "days post stroke below 0"
+        return "0 days post stroke" if days == 0 and not self.keep_zero else ""
+
+
+def _table(root: Path) -> dict[str, dict[str, str]]:
+    """Days and site of each person in the tables of release 2.0, if they are there."""
+    people: dict[str, dict[str, str]] = {}
+    for path in sorted([*root.glob("*ATLAS*eta*ata*"), *root.glob("*/*ATLAS*eta*ata*")]):
+        if path.suffix.lower() not in (".xlsx", ".xls", ".csv") or path.name.startswith((".", "~")):
+            continue
+        columns = table_columns(path)
+        days = next((name for name in columns if _DAYS.search(name)), None)
+        if days is None:
+            raise TableError(
+                f"{path}: no column for the days post stroke; found {', '.join(map(repr, columns[:12]))}."
+            )
+        table = read_table(path, {"id": ("Subject ID",), "days": (days,)}, {"site": ("Site",)})
+        for row in table.to_dict("records"):
+            people[str(row["id"]).removeprefix("sub-")] = {
+                "days": str(row["days"]),
+                "site": str(row.get("site", "")),
+            }
+    return people
+
+
+def _sessions(root: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """The same of each session in the tables of later releases; some of these are a header only."""
+    sessions = {}
+    for path in sorted(root.rglob("sub-*_metadata.csv")):
+        table = read_table(path, {"days": ("DAYS_POST_STROKE",)}, {"site": ("SITE",)})
+        named = entities(path.with_suffix(""))
+        for row in table.to_dict("records"):
+            sessions[named["sub"], named.get("ses", "")] = {str(k): str(cell) for k, cell in row.items()}
+    return sessions
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,92 @@
+"""Brain age over the life span: IXI, LONG579 and Pixar as one dataset, each under its own name."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.discovery import LayoutError
+from braindino.datasets.manifest import Manifest
+from braindino.datasets.public.ixi import IXI
+from braindino.datasets.public.long579 import LONG579
+from braindino.datasets.public.pixar import Pixar
+from braindino.datasets.splits import bins
+
+PARTS: dict[str, type[ScanDataModule]] = {"ixi": IXI, "long579": LONG579, "pixar": Pixar}
+_MARKS = {
+    "ixi": "IXI[0-9][0-9][0-9]-*-T1.nii*",
+    "long579": "sub-5[0-9][0-9][0-9]",
+    "pixar": "sub-pixar[0-9]*",
+}
+
+
+class BrainAge(ScanDataModule):
+    """Age in years from T1w: adults of IXI, children of LONG579, both in Pixar.
+
+    Rows keep their dataset's name, for age is nearly a dataset's label: splits and label fractions are
+    balanced over the dataset and, within it, the quintile of age, and results can be told per dataset.
+
+    Args:
+        root: folder with a folder for each of the three, which are known by the names in them
+            (`IXI002-Guys-0828-T1.nii.gz`, `sub-5007`, `sub-pixar001`), or a manifest.
+        store: folder of prepared scans.
+        datasets: which of the three to take.
+        ixi: folder of IXI, if it does not lie under `root`.
+        long579: folder of LONG579, if it does not lie under `root`.
+        pixar: folder of Pixar, if it does not lie under `root`.
+        **options: see `ScanDataModule`.
+    """
+
+    name = "brain_age"
+    target: ClassVar[tuple[str, ...]] = ("age",)
+    stratify: ClassVar[tuple[str, ...]] = ("dataset",)
+
+    def __init__(
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        *,
+        datasets: list[str] | None = None,
+        ixi: Path | str | None = None,
+        long579: Path | str | None = None,
+        pixar: Path | str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(root, store, **options)
+        self.datasets = list(PARTS) if datasets is None else datasets
+        unknown = [name for name in self.datasets if name not in PARTS]
+        if unknown or not self.datasets:
+            raise DatasetError(f"data.datasets: {self.datasets}; expected some of {', '.join(PARTS)}.")
+        self.roots = {"ixi": ixi, "long579": long579, "pixar": pixar}
+
+    def index(self, root: Path) -> Manifest:
+        """Manifests of the parts, one below the other."""
+        tables, dropped = [], []
+        for name in self.datasets:
+            given = self.roots[name]
+            manifest = PARTS[name](root).index(self._find(root, name) if given is None else Path(given))
+            tables.append(manifest.table)
+            dropped.append(manifest.dropped)
+        return Manifest(pd.concat(tables, ignore_index=True), pd.concat(dropped, ignore_index=True))
+
+    def strata(self, cases: pd.DataFrame) -> pd.Series:
+        """The quintile of age within each dataset: `ixi/0` ... `pixar/4`."""
+        quintile = cases.groupby("dataset")["target"].transform(bins)
+        return cases["dataset"] + "/" + quintile.fillna(0).astype(int).astype(str)
+
+    @staticmethod
+    def _find(root: Path, name: str) -> Path:
+        """The folder of one dataset: at most two levels below `root`, or `root` itself."""
+        if not root.is_dir():
+            raise LayoutError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}.")
+        for depth in ("", "*/", "*/*/"):
+            found = sorted(root.glob(depth + _MARKS[name]))
+            if found and name == "ixi" and depth:  # its table may lie beside the folder of its scans
+                return root / found[0].relative_to(root).parts[0]
+            if found:
+                return found[0].parent
+        raise LayoutError(
+            f"{root}: no folder of {name} (with {_MARKS[name]}) here or two levels below.\n"
+            f"Give data.{name}, or list in data.datasets those that you have."
+        )

@@ -1,0 +1,194 @@
+"""BraTS challenges 2021, 2023 and 2024 (GoAT): tumour regions as masks, or which sequence a volume is."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
+from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
+
+Case = tuple[str, str, str, str]  # subject, session, site (the cohort), group
+_OLD = {"t1": "T1w", "t1ce": "T1c", "t2": "T2w", "flair": "FLAIR", "seg": MASK}
+_NEW = {"t1n": "T1w", "t1c": "T1c", "t2w": "T2w", "t2f": "FLAIR", "seg": MASK}
+_SUFFIX = re.compile(r"[-_]([a-z0-9]+)$")
+# Numbers of 2021 that are known to be one patient: the second counts as the first.
+SAME = {"00758": "00626", "00639": "00557"}
+SEQUENCES = {"T1c": "T1c", "T1w": "T1n", "FLAIR": "FLAIR", "T2w": "T2w"}  # modality -> class
+VOLUME = "volume"
+
+
+class BraTS(ScanDataModule):
+    """What the editions share: four co-registered, skull-stripped sequences of a tumour, and its mask.
+
+    Labels are 1 necrotic core, 2 oedema, 3 enhancing tumour; regions WT, TC, ET overlap. Cases are found by
+    their names at any depth.
+
+    Args:
+        root: folder that holds the cases at any depth, or a manifest.
+        store: folder of prepared scans.
+        target: "mask" drops cases without one; "sequence" makes each volume a case of its own, to be
+            recognised as T1c, T1n, FLAIR or T2w.
+        modalities: of T1w, T1c, T2w, FLAIR; with target "sequence" those that are to be told apart.
+        **options: see `ScanDataModule`.
+    """
+
+    modalities: ClassVar[tuple[str, ...]] = ("T1w", "T1c", "T2w", "FLAIR")
+    regions = TUMOUR_REGIONS
+    suffixes: ClassVar[dict[str, str]] = _NEW
+    looked_for: ClassVar[str]
+
+    def __init__(
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        *,
+        target: Literal["mask", "sequence"] = "mask",
+        modalities: list[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(root, store, **options)
+        if target not in ("mask", "sequence"):
+            raise DatasetError(f"data.target {target!r}: expected mask or sequence.")
+        self.use_modalities(modalities, self.modalities)
+        if target == "sequence":
+            self.target = ("sequence",)  # type: ignore[misc]
+            self.sequences = {name: SEQUENCES[name] for name in SEQUENCES if name in self.modalities}
+            self.classes = tuple(self.sequences.values())  # type: ignore[misc]
+            self.modalities = (VOLUME,)  # type: ignore[misc]
+
+    def index(self, root: Path) -> Manifest:
+        """Manifest of all cases."""
+        rows = ManifestBuilder(self.name)
+        found = False
+        for path in find_scans(root, rows):
+            named = _SUFFIX.search(stem(path))
+            suffix = named.group(1) if named else ""
+            case = stem(path)[: named.start()] if named else ""
+            known = self.case(case)
+            if known is None or suffix not in self.suffixes:
+                rows.drop(path, "", f"not named as {self.name} does ({self.looked_for})")
+                continue
+            subject, session, site, group = known
+            found = True
+            if reason := self.unwanted(site):
+                rows.drop(path, subject, reason)
+            else:
+                rows.keep(path, subject, self.suffixes[suffix], group=group, session=session, site=site)
+        if not found:
+            raise nothing_found(root, self.name, self.looked_for)
+        return rows.build()
+
+    @classmethod
+    def case(cls, name: str) -> Case | None:
+        """Who a case is by its name, or None for a name that is not one of this edition."""
+        raise NotImplementedError
+
+    def unwanted(self, cohort: str) -> str:
+        """Why a cohort is left out, or nothing."""
+        return ""
+
+    def choose(self, manifest: Manifest) -> Manifest:
+        """See `ScanDataModule.choose`; a volume whose sequence is the label becomes a case of its own.
+
+        A mask is no volume to be recognised: it is not in the table then, and no scan that was dropped.
+        """
+        if self.target != ("sequence",) or "sequence" in manifest.table:
+            return super().choose(manifest)
+        volumes = manifest.table[manifest.table["modality"] != MASK].reset_index(drop=True)
+        kept = Manifest(volumes, manifest.dropped).without(
+            [
+                "" if name in self.sequences else f"{name}: is not one of {', '.join(self.sequences)}"
+                for name in volumes["modality"]
+            ]
+        )
+        label = kept.table["modality"].map(self.sequences)
+        session = (kept.table["session"].astype(str) + "-" + label).str.removeprefix("-")
+        table = kept.table.assign(modality=VOLUME, session=session, sequence=label)
+        return super().choose(Manifest(table, kept.dropped))
+
+
+class BraTS2021(BraTS):
+    """BraTS 2021, glioma. Enhancing tumour is written 4; two pairs of cases are known to be one patient."""
+
+    name = "brats2021"
+    suffixes = _OLD
+    looked_for = "BraTS2021_00000_{t1,t1ce,t2,flair,seg}.nii.gz"
+    mask_rule = staticmethod(enhancing_four)
+
+    @classmethod
+    def case(cls, name: str) -> Case | None:
+        """`BraTS2021_<number>`; the person is the number."""
+        match = re.fullmatch(r"BraTS2021_(\d{5})", name)
+        if not match:
+            return None
+        number = match.group(1)
+        return name, "", "", f"{cls.name}:{SAME.get(number, number)}"
+
+
+class BraTS2023(BraTS):
+    """BraTS 2023: glioma (GLI), meningioma (MEN), metastases (MET); also PED and SSA. Cohorts are sites.
+
+    The person is cohort and number: some people of GLI have two timepoints.
+
+    Args:
+        root: see `BraTS`.
+        store: see `BraTS`.
+        cohorts: which to take.
+        **options: see `BraTS`.
+    """
+
+    name = "brats2023"
+    stratify: ClassVar[tuple[str, ...]] = ("site",)
+    looked_for = "BraTS-GLI-00000-000-{t1n,t1c,t2w,t2f,seg}.nii.gz"
+
+    def __init__(
+        self,
+        root: Path | str,
+        store: Path | str = "store",
+        *,
+        cohorts: list[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(root, store, **options)
+        self.cohorts = ["GLI", "MEN", "MET"] if cohorts is None else cohorts
+        unknown = [name for name in self.cohorts if name not in ("GLI", "MEN", "MET", "PED", "SSA")]
+        if unknown or not self.cohorts:
+            raise DatasetError(f"data.cohorts: {self.cohorts}; expected some of GLI, MEN, MET, PED, SSA.")
+
+    @classmethod
+    def case(cls, name: str) -> Case | None:
+        """`BraTS-<cohort>-<number>-<timepoint>`."""
+        match = re.fullmatch(r"BraTS-(GLI|MEN|MET|PED|SSA)-(\d{5})-(\d{3})", name)
+        if not match:
+            return None
+        cohort, number, timepoint = match.groups()
+        return f"{cohort}-{number}", timepoint, cohort, f"{cls.name}:{cohort}-{number}"
+
+    def unwanted(self, cohort: str) -> str:
+        """See `BraTS.unwanted`."""
+        return "" if cohort in self.cohorts else f"cohort {cohort} is not asked for"
+
+
+class BraTS2024GoAT(BraTS):
+    """BraTS 2024, generalizability across tumours: the cohorts of 2023 under new numbers, no timepoints."""
+
+    name = "brats2024_goat"
+    looked_for = "BraTS-GoAT-00000-{t1n,t1c,t2w,t2f,seg}.nii.gz"
+
+    @classmethod
+    def case(cls, name: str) -> Case | None:
+        """`BraTS-GoAT-<number>`."""
+        match = re.fullmatch(r"BraTS-GoAT-(\d{5})", name)
+        return (f"GoAT-{match.group(1)}", "", "", f"{cls.name}:{match.group(1)}") if match else None
+
+
+def person_of_brats(name: str) -> str | None:
+    """Return the person's key of a case that is named as an edition of BraTS does, else None.
+
+    The key is that of the edition's own dataset, so that one person is the same in whatever form they come.
+    """
+    editions: tuple[type[BraTS], ...] = (BraTS2021, BraTS2023, BraTS2024GoAT)
+    cases = [case for edition in editions if (case := edition.case(name)) is not None]
+    return cases[0][3] if cases else None

@@ -1,0 +1,1 @@
+"""Callbacks of pretraining: collapse, throughput, nearest neighbours, images, non-finite steps."""

@@ -1,0 +1,130 @@
+"""Callbacks that draw into the run folder: patch tokens of fixed slices, and the student's views."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+from braindino.analysis.figures.components import principal_colours
+from braindino.analysis.figures.slices import SliceView
+from braindino.encoders.maps import slice_view
+from braindino.errors import BraindinoError
+from braindino.pretraining.callbacks.drawing import draw_patches, draw_views, grey, window, with_mask
+from braindino.pretraining.callbacks.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
+from braindino.pretraining.module import DINOModule
+from braindino.scans.preprocessing import decode
+from braindino.scans.store.store import Store
+
+LOCALS_SHOWN = 4
+
+
+class PatchPictures(pl.Callback):
+    """Every so many steps `pictures/patches_step<N>.png`: the teacher's patch tokens as colours.
+
+    The slices are the same in every picture: middle ones of scans evenly spaced over the store.
+
+    Args:
+        every: optimiser steps between two pictures.
+        slices: how many.
+    """
+
+    def __init__(self, every: int = 1000, slices: int = 8) -> None:
+        if min(every, slices) < 1:
+            raise BraindinoError("PatchPictures: every and slices must be at least 1.")
+        self.every, self.slices = every, slices
+        self._drawn = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Raises BraindinoError, before any step, if there is no store to take slices from."""
+        store_of(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Draw, on the first process."""
+        step = trainer.global_step
+        if step % self.every or step == self._drawn or not must_ask(trainer):
+            return
+        self._drawn = step
+        assert isinstance(pl_module, DINOModule)
+        slices, views = self._fixed_slices(store_of(trainer))
+        rows, columns = grid = pl_module.teacher.grid(slices)
+        tokens = teacher_tokens(trainer, pl_module, slices[:, None])[1].unflatten(1, grid)
+        if not trainer.is_global_zero:
+            return
+        in_patches = (slices != 0).float().unfold(1, slices.shape[1] // rows, slices.shape[1] // rows)
+        in_patches = in_patches.unfold(2, slices.shape[2] // columns, slices.shape[2] // columns)
+        foreground = in_patches.mean(dim=(3, 4)).numpy() > 0.5
+        colours = principal_colours(tokens.cpu().numpy(), foreground)
+        title = f"patch tokens of the teacher, first three principal components, step {step}"
+        draw_patches(_folder(trainer) / f"patches_step{step:07d}.png", slices.numpy(), colours, title, views)
+
+    def _fixed_slices(self, store: Store) -> tuple[torch.Tensor, list[SliceView]]:
+        """Return (slices, H, W), z-scored, in turn a third, the middle and two thirds of the way up."""
+        index = store.index().drop_duplicates("key", ignore_index=True)
+        chosen = index.iloc[np.linspace(0, len(index) - 1, self.slices).round().astype(int)]
+        slices, views = [], []
+        for i, row in enumerate(chosen.to_dict("records")):
+            position = row["first"] + (row["last"] - row["first"]) * (0.5, 0.35, 0.65)[i % 3]
+            slices.append(stored_slice(store, row["key"], round(position), row["step"], row["zero"]))
+            views.append(slice_view(store, row["key"]))
+        return torch.stack(slices), views
+
+
+class ViewPictures(pl.Callback):
+    """Every so many steps `pictures/views_step<N>.png`: slices of the batch, their views, and what is masked.
+
+    Args:
+        every: optimiser steps between two pictures.
+        slices: how many of the batch.
+    """
+
+    def __init__(self, every: int = 1000, slices: int = 4) -> None:
+        if min(every, slices) < 1:
+            raise BraindinoError("ViewPictures: every and slices must be at least 1.")
+        self.every, self.slices = every, slices
+        self._drawn = -1
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Draw what this batch is about to give, on the first process: equal numbers give equal views."""
+        step = trainer.global_step
+        if step % self.every or step == self._drawn or not trainer.is_global_zero:
+            return
+        self._drawn = step
+        assert isinstance(pl_module, DINOModule)
+        views, masks, _ = pl_module.views_of(batch, pl_module.batches)
+        plain = decode(batch["slices"], batch["step"], batch["zero"]).float().cpu().numpy()
+        grid = pl_module.student.grid(views.global_crops)
+        mask = masks.mask.cpu().unflatten(1, grid).unflatten(0, views.global_crops.shape[:2]).numpy()
+        rows = []
+        for b in range(min(self.slices, len(plain))):
+
+            def shown(crops: torch.Tensor, v: int, b: int = b) -> Any:
+                return grey(crops[v, b, 0].cpu().numpy(), plain[b])
+
+            row = [("slice", window(plain[b]))]
+            for v in range(len(views.global_crops)):
+                row.append((f"global {v + 1}", with_mask(shown(views.global_crops, v), mask[v, b])))
+            if views.gram_crops is not None:
+                row.append(("Gram 1", shown(views.gram_crops, 0)))
+            for v in range(min(LOCALS_SHOWN, len(views.local_crops))):
+                row.append((f"local {v + 1}", shown(views.local_crops, v)))
+            rows.append(row)
+        title = f"views of step {step}, masked patches in red"
+        views_of = _views(trainer, batch, len(rows))
+        draw_views(_folder(trainer) / f"views_step{step:07d}.png", rows, title, views_of)
+
+
+def _views(trainer: pl.Trainer, batch: Any, count: int) -> list[SliceView] | None:
+    """Return how the first slices of a batch lie; None where the data module has no store of scans."""
+    data = getattr(trainer, "datamodule", None)
+    store, scans = getattr(data, "store", None), getattr(data, "scans", None)
+    if store is None or scans is None or "scan" not in batch:
+        return None
+    return [slice_view(store, scans["key"].iloc[int(number)]) for number in batch["scan"][:count]]
+
+
+def _folder(trainer: pl.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "pictures"

@@ -1,0 +1,151 @@
+"""How well neighbours in the teacher's features agree on a label, measured while pretraining goes on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from braindino.analysis.neighbours import neighbour_mean
+from braindino.datasets.manifest import Manifest, is_missing
+from braindino.datasets.splits import split_people
+from braindino.errors import BraindinoError
+from braindino.pretraining.callbacks.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
+from braindino.pretraining.module import DINOModule
+from braindino.scans.store.store import Store
+
+BATCH = 64  # slices that go through the teacher at once
+
+
+class KNNMonitor(pl.Callback):
+    """Logs `knn/accuracy` or `knn/r2` of the teacher's frozen features every so many optimiser steps.
+
+    A scan's feature is the mean CLS token of some of its slices; neighbours are found by cosine similarity
+    among other people's scans (method.md "Probes"). Labels serve this number only, never the training. It is
+    computed by the first process while the others wait (by all where weights are spread), so it is kept small
+    by `scans` and `slices`.
+
+    Args:
+        manifest: CSV of `braindino index`. With a column `split` in it, `train` is searched for neighbours of
+            `val`; else 30 % of the people are set apart. Only labelled scans in the training's store count.
+        target: column of the label.
+        task: "classification" logs accuracy, "regression" R2.
+        every: optimiser steps between two measurements.
+        scans: at most so many scans are used.
+        slices: per scan, evenly spaced over those that hold foreground.
+        neighbours: k; at most a third of the scans that are searched.
+        seed: which scans and people.
+    """
+
+    def __init__(
+        self,
+        manifest: Path,
+        target: str,
+        task: Literal["classification", "regression"] = "classification",
+        every: int = 1000,
+        scans: int = 200,
+        slices: int = 8,
+        neighbours: int = 10,
+        seed: int = 0,
+    ) -> None:
+        if min(every, scans, slices, neighbours) < 1:
+            raise BraindinoError("KNNMonitor: every, scans, slices and neighbours must be at least 1.")
+        self.manifest, self.target, self.task = Path(manifest), target, task
+        self.every, self.scans, self.slices, self.neighbours = every, scans, slices, neighbours
+        self.seed = seed
+        self.cases = pd.DataFrame()
+        self._measured = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose the scans.
+
+        Raises:
+            BraindinoError: no store, no such column, or too few labelled scans in the store.
+        """
+        self.cases = self._choose(Manifest.read(self.manifest).table, store_of(trainer))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Measure, on the first process."""
+        step = trainer.global_step
+        if step % self.every or step == self._measured or not must_ask(trainer):
+            return
+        self._measured = step
+        assert isinstance(pl_module, DINOModule)
+        features = self._features(trainer, pl_module)
+        if not trainer.is_global_zero:
+            return
+        name, value = self.score(features)
+        for logger in trainer.loggers:
+            logger.log_metrics({f"knn/{name}": value}, step - 1)  # rows count from 0, as Lightning's do
+
+    def score(self, features: npt.NDArray[np.float32]) -> tuple[str, float]:
+        """Name and value of the measure, for (scans, D) in the order of `cases`."""
+        train = (self.cases["split"] == "train").to_numpy()
+        target = self.cases[self.target].to_numpy()
+        k = max(1, min(self.neighbours, int(train.sum()) // 3))
+        if self.task == "regression":
+            known = target.astype(np.float64)
+            found = neighbour_mean(features[train], known[train], features[~train], k)
+            total = np.square(known[~train] - known[~train].mean()).sum()
+            return "r2", float(1 - np.square(known[~train] - found).sum() / total) if total > 0 else float(
+                "nan"
+            )
+        classes, numbers = np.unique(target, return_inverse=True)
+        shares = neighbour_mean(features[train], np.eye(len(classes))[numbers[train]], features[~train], k)
+        return "accuracy", float((shares.argmax(axis=1) == numbers[~train]).mean())
+
+    def _choose(self, table: pd.DataFrame, store: Store) -> pd.DataFrame:
+        if self.target not in table.columns:
+            raise BraindinoError(
+                f"{self.manifest}: no column {self.target!r} (KNNMonitor.target); there are "
+                f"{', '.join(table.columns)}."
+            )
+        table = table[~table[self.target].map(is_missing)]
+        if "split" in table.columns:
+            table = table[table["split"].isin(["train", "val"])]
+        table = table.assign(key=[store.key_of(path) or "" for path in table["path"]])
+        table = table[table["key"] != ""]
+        table = table.sample(min(self.scans, len(table)), random_state=self.seed).reset_index(drop=True)
+        if self.task == "regression":
+            table[self.target] = self._numbers(table[self.target])
+        else:
+            table[self.target] = table[self.target].astype(str)
+        if "split" not in table.columns and len(set(table["group"])) > 1:
+            stratum = None if self.task == "regression" else self.target
+            table["split"] = split_people(table, (0.7, 0.3, 0.0), stratum, self.seed, complete=False)
+        if "split" not in table.columns or set(table["split"]) != {"train", "val"}:
+            raise BraindinoError(
+                f"{self.manifest}: of its scans with a {self.target!r}, {len(table)} are in "
+                f"{store.path}; neighbours need some people to search and others to judge.\n"
+                "Prepare the manifest's scans into the store, or leave the KNNMonitor out."
+            )
+        return table
+
+    def _numbers(self, values: pd.Series) -> pd.Series:
+        try:
+            return values.astype(float)
+        except ValueError as error:
+            raise BraindinoError(
+                f"{self.manifest}: column {self.target!r} is not numeric ({error}); "
+                "set KNNMonitor's task: classification."
+            ) from None
+
+    def _features(self, trainer: pl.Trainer, module: DINOModule) -> npt.NDArray[np.float32]:
+        """(scans, D): the mean CLS token of each scan."""
+        store = store_of(trainer)
+        index = store.index().drop_duplicates("key").set_index("key").loc[self.cases["key"]]
+        every = list(self._every_slice(store, index))
+        cls = []
+        for start in range(0, len(every), BATCH):
+            batch = torch.stack(every[start : start + BATCH])[:, None]
+            cls.append(teacher_tokens(trainer, module, batch)[0])
+        return torch.cat(cls).unflatten(0, (-1, self.slices)).mean(dim=1).cpu().numpy()
+
+    def _every_slice(self, store: Store, index: pd.DataFrame) -> Iterator[torch.Tensor]:
+        for key, row in index.iterrows():
+            for i in np.linspace(row["first"], row["last"], self.slices).round().astype(int):
+                yield stored_slice(store, str(key), int(i), float(row["step"]), float(row["zero"]))

@@ -1,0 +1,1 @@
+"""Losses of self-distillation and the objective that combines them."""

@@ -1,0 +1,1 @@
+"""Student and teacher: backbone, position encoding, projection heads and Gram teacher."""

@@ -1,0 +1,1 @@
+"""Heads: from a pooled vector or a feature map to a prediction, its loss and its metrics."""

@@ -1,0 +1,1 @@
+"""Prediction of new scans with a finished probe."""

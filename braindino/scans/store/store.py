@@ -1,0 +1,383 @@
+"""The store: prepared scans on disk, memory-mapped, and `fill`, which puts scans into it."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from braindino.csv_text import csv_text
+from braindino.errors import BraindinoError
+from braindino.files import (
+    can_write,
+    check_shape,
+    is_read_only,
+    read_json,
+    write_if_changed,
+    write_json_once,
+)
+from braindino.progress import track
+from braindino.scans.geometry import Geometry
+from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.reading import MAX_VOXELS
+from braindino.scans.seen import FILE_DIGEST, is_scan
+from braindino.scans.skull_stripping import check_consent, show_command
+from braindino.scans.store.layout import ARRAY_HEADER, StoreLayout
+from braindino.scans.store.ledger import Record, ledger_stamp
+from braindino.scans.store.origins import ORIGIN, refuse_one_name_for_two
+from braindino.scans.store.paths import no_store
+from braindino.scans.store.planning import plan_fill, record_amendments
+from braindino.scans.store.pool import prepare_all
+from braindino.scans.store.records import StoreRecords
+from braindino.scans.store.worker import MEASURES, Task, WorkerOptions
+
+IDENTITY = ("dataset", "subject", "session", "modality", "group")
+INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
+REJECT_COLUMNS = ("path", "reason", *IDENTITY)
+OPEN_MAPS = 64
+_FORMAT = 2  # 2: the part of a scan that its grid covers is in the sidecar
+
+
+class _Contract(TypedDict):
+    """contract.json."""
+
+    preprocessing: dict[str, Any]
+    strip_cmd: str | None
+
+
+class Store:
+    """Prepared scans of one contract.
+
+    store/contract.json            the contract, and the skull-stripping command if there is one
+    store/scans/ab/<key>.npy       slices (D, H, W); the key is a digest of content, contract and command
+    store/scans/ab/<key>.json      geometry, step, zero, statistics: how to decode, and the way back
+    store/ledger/*.jsonl           what was done with which file: what the tables are made from
+    store/index.csv, rejects.csv   for people, written at the end of every fill
+    store/stripped/                cached results of the skull-stripping command
+
+    Any number of processes may read and fill one store. A key's slices never change.
+    """
+
+    def __init__(self, layout: StoreLayout, may_strip: bool = False) -> None:
+        """Use `create` or `open`."""
+        self._layout = layout
+        self._may_strip = may_strip
+        self._dtype = np.dtype(layout.contract.dtype)
+        self._maps: OrderedDict[str, np.memmap[Any, Any]] = OrderedDict()
+        self.history = StoreRecords(layout)
+
+    @classmethod
+    def create(cls, path: Path | str, contract: Preprocessing, strip_cmd: str | None = None) -> Self:
+        """Make a store, or open an existing one of the same contract.
+
+        Args:
+            path: folder of the store.
+            contract: how its scans are prepared.
+            strip_cmd: skull-stripping command; None makes a store without one, or opens a store whatever its
+                command is, to be read and not to be filled (see `open`).
+
+        Raises:
+            BraindinoError: the store has a different contract or command; both are shown.
+        """
+        root = Path(path)
+        if not (root / "contract.json").exists():
+            foreign = root.exists() and (not root.is_dir() or any(map(_foreign, root.iterdir())))
+            # Another of several jobs that start together may have made the store meanwhile.
+            if foreign and not (root / "contract.json").exists():
+                raise BraindinoError(
+                    f"{root}: neither empty nor a store; choose another folder for the store"
+                )
+            content = {"format": _FORMAT, "preprocessing": contract.to_dict(), "strip_cmd": strip_cmd}
+            write_json_once(root / "contract.json", content)
+        store = cls.open(root, strip_cmd)
+        if differences := store.contract.difference(contract):
+            raise BraindinoError(
+                f"{root}: this store was prepared otherwise ({'; '.join(differences)}); choose another.\n"
+                f"store: {store.contract}\nasked: {contract}"
+            )
+        return store
+
+    @classmethod
+    def open(cls, path: Path | str, strip_cmd: str | None = None) -> Self:
+        """Open an existing store.
+
+        A store may come from a stranger, and its command is a program: `fill` runs it only if the caller
+        repeats it here, because the user gave it.
+
+        Args:
+            path: folder of the store.
+            strip_cmd: the skull-stripping command as the user gave it; None if there was none.
+
+        Raises:
+            BraindinoError: there is no store, its format is unknown, or it has a different command.
+        """
+        root = Path(path).absolute()
+        file = root / "contract.json"
+        if not file.is_file():
+            raise BraindinoError(no_store(path))
+        content = read_json(file, dict[str, Any])
+        if content.get("format") != _FORMAT:
+            raise BraindinoError(
+                f"{file}: format {content.get('format')}, expected {_FORMAT}; make a new store"
+            )
+        if not {"preprocessing", "strip_cmd"} <= content.keys():
+            raise BraindinoError(f"{file}: damaged or edited, no contract in it; make a new store")
+        check_shape(content, _Contract, file)
+        contract = Preprocessing.from_file(content["preprocessing"], file)
+        store = cls(StoreLayout(root, contract, content["strip_cmd"]), may_strip=strip_cmd is not None)
+        if strip_cmd is not None:
+            store.check_strip_cmd(strip_cmd)
+        return store
+
+    @property
+    def path(self) -> Path:
+        """The folder, absolute."""
+        return self._layout.root
+
+    @property
+    def contract(self) -> Preprocessing:
+        """How every scan in it was prepared."""
+        return self._layout.contract
+
+    @property
+    def strip_cmd(self) -> str | None:
+        """The command that every scan went through before, if any."""
+        return self._layout.strip_cmd
+
+    @property
+    def may_strip(self) -> bool:
+        """True if the user gave the skull-stripping command, so that `fill` may run it."""
+        return self._may_strip
+
+    def check_strip_cmd(self, wanted: str | None) -> None:
+        """Raise BraindinoError unless the scans of this store went through the command `wanted`."""
+        if self.strip_cmd != wanted:
+            raise BraindinoError(
+                f"{self.path}: this store was filled with another skull-stripping command.\n"
+                f"store: {show_command(self.strip_cmd)}\nasked: {show_command(wanted)}"
+            )
+
+    @property
+    def layout(self) -> StoreLayout:
+        """Where its files lie."""
+        return self._layout
+
+    def refresh(self) -> None:
+        """Look at the ledger again: another process may have filled the store."""
+        self.history.refresh()
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """The latest record of each path, as read at the first use or after `refresh`."""
+        return self.history.by_path
+
+    def index(self) -> pd.DataFrame:
+        """One row per prepared file, by path, with INDEX_COLUMNS. Copies of a scan share a key."""
+        return _table(self.records, "key", INDEX_COLUMNS).astype(
+            {name: "float64" if name in ("step", "zero") else "int64" for name in MEASURES}
+        )
+
+    def rejects(self) -> pd.DataFrame:
+        """One row per file that could not be used: path, reason, identity."""
+        return _table(self.records, "reason", REJECT_COLUMNS)
+
+    def key_of(self, path: Path | str) -> str | None:
+        """Return the key of a file that was prepared and is unchanged (`is_unchanged`), or None."""
+        record = self.records.get(absolute(path))
+        return str(record["key"]) if record is not None and self.history.is_unchanged(record) else None
+
+    def digests(self, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return what names the content of each scan, as `Seen.scans` has it; nothing where none is recorded.
+
+        From the ledger, or from the sidecar where an earlier version wrote the ledger.
+        """
+        by_key = {str(record["key"]): record for record in self.records.values() if "key" in record}
+        return {key: self._digests_of(key, by_key.get(key, {})) for key in dict.fromkeys(keys)}
+
+    def _digests_of(self, key: str, record: Record) -> tuple[str, ...]:
+        if "sha256" not in record:
+            try:
+                record = self.sidecar(key)
+            except (OSError, BraindinoError):
+                return ()
+        digests = [f"{FILE_DIGEST}{record.get('sha256')}", str(record.get("slices_digest"))]
+        return tuple(filter(is_scan, digests))
+
+    def slices(self, key: str) -> "np.memmap[Any, Any]":
+        """All slices of a scan, (D, H, W) of the contract's dtype, mapped. OPEN_MAPS maps stay open."""
+        if key in self._maps:
+            self._maps.move_to_end(key)
+            return self._maps[key]
+        file = self._layout.array(key)
+        try:
+            length = file.stat().st_size - ARRAY_HEADER
+        except FileNotFoundError:
+            raise _gone(file) from None
+        if length <= 0 or length % self._layout.plane_bytes:
+            raise BraindinoError(f"{file}: damaged; run `braindino prepare` again to redo it")
+        shape = (length // self._layout.plane_bytes, *self.contract.size)
+        mapped = np.memmap(file, self.contract.dtype, "r", offset=ARRAY_HEADER, shape=shape)
+        self._maps[key] = mapped
+        if len(self._maps) > OPEN_MAPS:
+            self._maps.popitem(last=False)
+        return mapped
+
+    def slice(self, key: str, i: int) -> np.ndarray:
+        """One slice (H, W), read and copied. No file stays open, however many scans there are."""
+        file, size = self._layout.array_name(key), self._layout.plane_bytes
+        try:
+            descriptor = os.open(file, os.O_RDONLY)
+        except FileNotFoundError:
+            raise _gone(file) from None
+        try:
+            content = os.pread(descriptor, size, ARRAY_HEADER + i * size) if i >= 0 else b""
+        finally:
+            os.close(descriptor)
+        if len(content) != size:
+            raise IndexError(f"{file}: no slice {i}")
+        return np.frombuffer(content, self._dtype).reshape(self._layout.contract.size)
+
+    def sidecar(self, key: str) -> dict[str, Any]:
+        """Geometry, spacing, statistics, step, zero, first, last, sha256 and source of a scan.
+
+        The source is the path of the file, relative to the store; in older stores it is absolute.
+        """
+        return self._layout.read_sidecar(key)
+
+    def geometry(self, key: str) -> Geometry:
+        """The way between a scan's own grid and its slices, for `mask_to_grid` and `restore_mask`."""
+        return Geometry.from_dict(self.sidecar(key)["geometry"])
+
+    def write_tables(self) -> None:
+        """Write index.csv and rejects.csv from the ledger, where they are not what they should be.
+
+        In a store that cannot be written they stay as they are.
+        """
+        for _ in range(2):  # twice if it grew meanwhile: a job that ended just now must not be written over
+            stamp = ledger_stamp(self._layout.ledger)
+            self.refresh()
+            for name, table in (("index.csv", self.index()), ("rejects.csv", self.rejects())):
+                # File names need not be UTF-8; their bytes pass through.
+                content = csv_text(table).encode("utf-8", "surrogateescape")
+                try:
+                    write_if_changed(self.path / name, content)
+                except OSError as error:
+                    if not is_read_only(error):
+                        raise
+            if stamp == ledger_stamp(self._layout.ledger):
+                break
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Maps and records stay behind: a loader's worker opens its own, lazily."""
+        return {**self.__dict__, "_maps": OrderedDict(), "history": StoreRecords(self._layout)}
+
+
+@dataclass(frozen=True)
+class FillReport:
+    """What a fill did with the scans it was given."""
+
+    prepared: int  # in this run
+    present: int  # already there, not read
+    rejected: int  # in this run or in an earlier one
+    rejects: Path  # the table with their reasons
+
+
+def fill(
+    store: Store,
+    rows: pd.DataFrame,
+    jobs: int = 1,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool = True,
+    retry_rejects: bool = False,
+    max_voxels: int = MAX_VOXELS,
+) -> FillReport:
+    """Prepare the scans in `rows` that the store does not have yet.
+
+    Interrupting or killing it at any time is safe, and the next call goes on: what is done, and what was
+    rejected and has not changed since, is not read again. A scan during which a process died is read again
+    in a process of its own, after all others; if that ends this process too, the next call rejects it. A
+    store that has everything is not written to.
+
+    Args:
+        store: the store.
+        rows: a column `path`, and of dataset, subject, session, modality, group those that exist. A path that
+            comes twice counts once.
+        jobs: processes that work side by side.
+        shard: (i, n), to take every n-th scan from the i-th on, counted from 0, as one of n jobs that
+            together do all.
+        progress: show a bar, or lines where output goes to a file.
+        retry_rejects: read again what was rejected.
+        max_voxels: scans of more voxels are rejected.
+
+    Raises:
+        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`), it
+            is read-only and lacks some of the scans, or people of two tables of one name would become one.
+        OSError: the disk is full.
+    """
+    if not 0 <= shard[0] < shard[1]:
+        raise BraindinoError(f"shard {shard[0]}/{shard[1]}: expected i/n with i from 0 to n - 1")
+    if jobs < 1:
+        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
+    store.refresh()
+    store.layout.remove_leftovers()
+    tasks = _tasks(rows)
+    refuse_one_name_for_two(tasks, store.records)
+    plan = plan_fill(store, tasks[shard[0] :: shard[1]], retry_rejects, max_voxels)
+    options = WorkerOptions(lag=store.history.lag, max_voxels=max_voxels)
+    record_amendments(store, plan, options)
+    prepared, rejected = 0, len(plan.rejected)
+    if plan.todo:
+        check_consent(store.path, store.strip_cmd, store.may_strip, len(plan.todo))
+        if not can_write(store.layout.ledger):
+            raise BraindinoError(
+                f"{store.path}: read-only, and {len(plan.todo)} scans are not in it; the first is "
+                f"{plan.todo[0].path}.\nAsk its owner to prepare them, or give a store of your own."
+            )
+    try:
+        records = prepare_all(store.layout, plan.todo, jobs, options)
+        for record in track(records, len(plan.todo), "prepare", progress):
+            prepared += "key" in record
+            rejected += "reason" in record
+    finally:
+        store.write_tables()
+    return FillReport(prepared, plan.present, rejected, store.path / "rejects.csv")
+
+
+def _tasks(rows: pd.DataFrame) -> list[Task]:
+    """Absolute path and identity of each distinct file, in the order of the rows."""
+    if "path" not in rows.columns:
+        raise BraindinoError(f"rows to prepare need a column `path`; there are {', '.join(rows.columns)}")
+    names = (*IDENTITY, ORIGIN)
+    given = {name: rows[name] if name in rows.columns else [""] * len(rows) for name in names}
+    tasks: dict[str, dict[str, str]] = {}
+    for path, *values in zip(rows["path"], *given.values(), strict=True):
+        identity = {n: "" if pd.isna(v) else str(v) for n, v in zip(names, values, strict=True)}
+        tasks.setdefault(absolute(path), identity)
+    return [Task(path, identity) for path, identity in tasks.items()]
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file cannot be the contract that another process is about to write."""
+    return not (path.name.startswith(".") and "contract.json." in path.name)
+
+
+def _gone(file: Path | str) -> BraindinoError:
+    return BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it")
+
+
+def absolute(path: Path | str) -> str:
+    """Absolute, `..` taken out, links not followed: an annex link stays the name that the manifest knows."""
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def _table(records: dict[str, Record], holding: str, columns: Sequence[str]) -> pd.DataFrame:
+    chosen = [records[path] for path in sorted(records) if holding in records[path]]
+    table = pd.DataFrame({name: [record[name] for record in chosen] for name in columns if name != "path"})
+    # As objects: where pandas keeps text in Arrow, a path whose bytes are not UTF-8 would not fit.
+    paths = pd.Series([record["path"] for record in chosen], dtype=object)
+    table.insert(columns.index("path"), "path", paths)
+    return table

@@ -1,0 +1,151 @@
+"""What a worker process does with one scan: read, strip, prepare, write, record. Imports nothing heavy."""
+
+import signal
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import preprocess
+from braindino.scans.reading import MAX_VOXELS, ScanError, TooLargeError, read_scan, signature
+from braindino.scans.skull_stripping import strip_skull
+from braindino.scans.store.layout import StoreLayout
+from braindino.scans.store.ledger import LedgerWriter, Record
+
+DIGESTS = ("sha256", "slices_digest")  # of the file, and of its slices; older stores lack the second
+MEASURES = ("depth", "height", "width", "first", "last", "step", "zero")
+DIED = "the process that read it died (out of memory?)"
+
+
+class Task(NamedTuple):
+    """A scan to prepare.
+
+    Attributes:
+        path: of the scan.
+        identity: columns of the manifest, as `store.IDENTITY` names them.
+        attempts: how often a process ended while it read this scan.
+    """
+
+    path: str
+    identity: dict[str, str]
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What every worker of a fill is given besides the store.
+
+    Attributes:
+        lag: what to add to the clock for records in the ledger [ns].
+        max_voxels: larger scans are rejected.
+    """
+
+    lag: int = 0
+    max_voxels: int = MAX_VOXELS
+
+
+class Worker:
+    """Prepares scans into one store and records each in a ledger of its own."""
+
+    def __init__(self, layout: StoreLayout, options: WorkerOptions = WorkerOptions()) -> None:
+        self._layout = layout
+        self._max_voxels = options.max_voxels
+        self._ledger = LedgerWriter(layout.ledger, options.lag)
+
+    def prepare(self, task: Task) -> Record:
+        """Prepare one scan. What is wrong with the scan becomes a record with its reason.
+
+        The attempt is recorded first: a scan that ends the process (out of memory) is known to the next run.
+        An error in writing (a full disk) is raised: it would befall every other scan as well.
+        """
+        path = task.path
+        about: Record = {"path": path, **task.identity, **signature(path)._asdict()}
+        self._ledger.append({**about, "attempts": task.attempts + 1})
+        record = dict(about)
+        try:
+            self._prepare(path, record)
+        except TooLargeError as error:
+            record |= {"reason": error.reason, "lasting": True, "voxels": error.voxels}
+        except ScanError as error:
+            record |= {"reason": error.reason, "lasting": error.lasting}
+        except BaseException:  # Ctrl-C, a full disk: not the scan's fault
+            with suppress(OSError):
+                self._ledger.append({**about, "attempts": task.attempts})
+            raise
+        self._ledger.append(record)
+        return record
+
+    def reject(self, task: Task, lasting: bool) -> Record:
+        """Record that the process that read a scan died; `died` makes the next run read it apart."""
+        record: Record = {"path": task.path, **task.identity, **signature(task.path)._asdict()}
+        record |= {"reason": DIED, "lasting": lasting, "died": True}
+        self._ledger.append(record)
+        return record
+
+    def amend(self, record: Record, changes: Record) -> None:
+        """Record other columns of a prepared scan: whose it is, or the signature of its unchanged file."""
+        self._ledger.append({**record, **changes})
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
+
+    def _prepare(self, path: str, record: Record) -> None:
+        layout = self._layout
+        try:
+            scan = read_scan(path, self._max_voxels)
+            key = layout.key(scan.sha256)
+            sidecar = self._sidecar(key)
+            if sidecar is None:
+                if layout.strip_cmd is not None:
+                    scan = strip_skull(scan, layout.strip_cmd, layout.stripped)
+                prepared = preprocess(scan, layout.contract)
+        except ScanError:
+            raise
+        except MemoryError:
+            raise ScanError(Path(path), "not enough memory to read it", lasting=False) from None
+        except Exception as error:
+            # A defect of ours, or a damage nobody thought of: it must be seen, and must not stop the others.
+            raise ScanError(
+                Path(path), f"internal error: {type(error).__name__}: {error}", lasting=False
+            ) from error
+        if sidecar is None:
+            sidecar = layout.write(key, scan, prepared)
+        record |= {"key": key, **{name: sidecar[name] for name in MEASURES}}
+        record |= {name: sidecar[name] for name in DIGESTS if name in sidecar}
+
+    def _sidecar(self, key: str) -> dict[str, Any] | None:
+        """What is known of a key whose slices are there already (a copy of the scan, or the scan moved)."""
+        try:
+            sidecar = self._layout.read_sidecar(key)
+            return sidecar if self._layout.holds(key, sidecar["depth"]) else None
+        except (OSError, BraindinoError):
+            return None
+
+
+_worker: Worker | None = None
+
+
+def start_worker(layout: StoreLayout, options: WorkerOptions) -> None:
+    """Make this process a worker: it ends at once on Ctrl-C, and when the process that started it is gone."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _worker = Worker(layout, options)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def prepare_in_worker(task: Task) -> Record:
+    """Prepare one scan in a process that `start_worker` made."""
+    if _worker is None:
+        raise RuntimeError("start_worker was not called in this process")
+    return _worker.prepare(task)
+
+
+def _end_with(sentinel: Any) -> None:
+    connection.wait([sentinel])
+    signal.raise_signal(signal.SIGKILL)

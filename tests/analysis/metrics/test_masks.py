@@ -1,0 +1,90 @@
+"""Measures of masks held against MONAI and closed forms."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from monai.metrics import compute_dice, compute_hausdorff_distance
+
+from braindino.analysis.metrics.masks import Lesions, hausdorff_95, lesions, measure
+
+AFFINE = np.array([[0, -1.0, 0, 5], [0.9, 0, 0, 2], [0, 0, 2.5, -7], [0, 0, 0, 1]])
+SPACING = (0.9, 1.0, 2.5)
+
+
+def blobs(seed):
+    """Two overlapping boxes with ragged sides, one of which touches the border of the volume."""
+    rng = np.random.default_rng(seed)
+    one, other = np.zeros((2, 14, 16, 9), dtype=bool)
+    one[0:6, 3:11, 2:6] = rng.random((6, 8, 4)) < 0.9
+    other[2:9, 4:12, 1:6] = rng.random((7, 8, 5)) < 0.9
+    other[12, 14, 8] = seed % 2 == 0  # a false alarm far away
+    return one, other
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_measures_are_those_of_monai(seed):
+    one, other = blobs(seed)
+    dice, distance, true_ml, predicted_ml = measure(one, other, AFFINE)
+    predicted, truth = (torch.from_numpy(mask)[None, None].float() for mask in (one, other))
+    assert dice == pytest.approx(float(compute_dice(predicted, truth)), rel=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of its own call
+        expected = compute_hausdorff_distance(
+            predicted, truth, include_background=True, percentile=95, spacing=SPACING
+        )
+    assert distance == pytest.approx(float(expected), rel=1e-5)
+    assert true_ml == pytest.approx(other.sum() * 0.9 * 2.5 / 1000)
+    assert predicted_ml == pytest.approx(one.sum() * 0.9 * 2.5 / 1000)
+
+
+def test_distance_of_shifted_boxes_is_the_shift_in_mm():
+    one, other = np.zeros((2, 20, 20, 20), dtype=bool)
+    one[2:8, 2:8, 2:8], other[2:8, 2:8, 5:11] = True, True
+    assert hausdorff_95(one, other, np.array([1.0, 1.0, 2.0])) == pytest.approx(6.0)
+    assert hausdorff_95(one, one, np.array([1.0, 1.0, 2.0])) == 0
+
+
+def test_measure_of_an_empty_truth_is_blank_as_monai_has_it():
+    nothing, something = np.zeros((2, 5, 5, 5), dtype=bool)
+    something[1:3, 1:3, 1:3] = True
+    for predicted, truth in ((nothing, nothing), (nothing, something), (something, nothing)):
+        dice, distance, true_ml, predicted_ml = measure(predicted, truth, np.eye(4))
+        tensors = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, truth)]
+        assert dice == pytest.approx(float(compute_dice(*tensors)), nan_ok=True)
+        assert np.isnan(dice) == (truth is nothing)
+        assert np.isnan(distance)
+        assert (true_ml, predicted_ml) == (truth.sum() / 1000, predicted.sum() / 1000)
+
+
+def test_lesions_are_counted_and_matched_by_one_voxel():
+    truth, predicted = np.zeros((2, 12, 12, 12), dtype=bool)
+    truth[1:4, 1:4, 1:4] = True  # found
+    truth[8:10, 8:10, 8:10] = True  # missed
+    truth[5, 5, 5] = truth[6, 6, 6] = True  # touch by a corner: one lesion, found
+    predicted[3:6, 3, 3] = True
+    predicted[6, 6, 6] = True
+    predicted[0, 11, 11] = True  # invented
+    counted = lesions(predicted, truth)
+    assert counted == Lesions(true=3, predicted=3, found=2, right=2)
+    assert counted.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert counted.count_error == 0
+
+
+def test_one_prediction_over_two_lesions_finds_both():
+    truth, predicted = np.zeros((2, 9, 3, 3), dtype=bool)
+    truth[1], truth[5] = True, True
+    predicted[1:6] = True
+    counted = lesions(predicted, truth)
+    assert counted == Lesions(true=2, predicted=1, found=2, right=1)
+    assert counted.f1 == 1
+    assert counted.count_error == 1
+
+
+def test_without_lesions():
+    nothing, something = np.zeros((2, 4, 4, 4), dtype=bool)
+    something[1, 1, 1] = True
+    assert np.isnan(lesions(nothing, nothing).f1)
+    assert np.isnan(lesions(something, nothing).f1)
+    assert lesions(nothing, something).f1 == 0

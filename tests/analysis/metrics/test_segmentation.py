@@ -1,0 +1,154 @@
+"""Segmentations in predictions.csv: the format, the means, the intervals, and what empty masks count."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braindino.analysis.metrics.estimates import compare, estimate
+from braindino.analysis.metrics.headlines import headlines
+from braindino.analysis.metrics.segmentation import count_empty, segmentation_metrics
+from braindino.analysis.metrics.subgroups import subgroups
+from braindino.analysis.predictions import (
+    check_predictions,
+    format_predictions,
+    read_predictions,
+    task_of,
+)
+
+NAN = float("nan")
+MEASURES = {  # case -> region -> dice, hd95, true_ml, predicted_ml
+    "a": {"WT": (0.9, 2.0, 30.0, 33.0), "ET": (0.5, 4.0, 5.0, 4.0)},
+    "b": {"WT": (0.8, 3.0, 20.0, 20.0), "ET": (NAN, NAN, 0.0, 0.0)},
+    "c": {"WT": (0.7, 6.0, 10.0, 16.0), "ET": (NAN, NAN, 0.0, 2.0)},
+}
+
+
+def table(measures=MEASURES, seed=0):
+    rows = [
+        {
+            **{"case": case, "group": f"p:{case}", "split": "test", "seed": seed, "fraction": 1.0},
+            **{"region": region, "dice": dice, "hd95": hd95, "true_ml": true, "predicted_ml": predicted},
+            **{"sex": "F", "age": 61.5},
+        }
+        for case, regions in measures.items()
+        for region, (dice, hd95, true, predicted) in regions.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_file_reads_back_as_it_was(tmp_path):
+    file = tmp_path / "predictions.csv"
+    file.write_text(format_predictions(table()))
+    assert file.read_text().splitlines()[0] == (
+        "case,group,split,seed,fraction,region,dice,hd95,true_ml,predicted_ml,sex,age"
+    )
+    read = read_predictions(file)
+    assert task_of(read) == "segmentation"
+    pd.testing.assert_frame_equal(read, table()[list(read.columns)])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"dice": 1.2}, "case a: dice is no number from 0 to 1"),
+        ({"dice": NAN}, "case a: dice is no number from 0 to 1"),
+        ({"hd95": -1.0}, "case a: hd95 is no distance"),
+        ({"true_ml": NAN}, "case a: a volume is no number"),
+        ({"region": "TC"}, "lacks a region that other cases have"),
+        ({"region": "ET"}, "case a occurs twice in seed 0, fraction 1.0, region ET"),
+    ],
+)
+def test_what_is_no_segmentation_is_refused(change, reason):
+    wrong = table()
+    for column, value in change.items():
+        wrong.loc[0, column] = value
+    with pytest.raises(ValueError, match=reason):
+        check_predictions(wrong)
+
+
+def test_metrics_are_means_over_cases_then_regions():
+    found = {name: float(value[0]) for name, value in segmentation_metrics(table()).items()}
+    assert found == pytest.approx(
+        {
+            "dice": (0.8 + 0.5) / 2,
+            "dice_WT": 0.8,
+            "dice_ET": 0.5,  # of the one case that has it
+            "hd95": (11 / 3 + 4) / 2,  # of ET one case only has a distance
+            "hd95_WT": 11 / 3,
+            "hd95_ET": 4.0,
+            "volume_error_ml": (3 + 1) / 2,
+            "volume_error_ml_WT": 3.0,
+            "volume_error_ml_ET": 1.0,
+        }
+    )
+
+
+def test_weights_count_rows_and_where_none_counts_there_is_no_mean():
+    weights = np.repeat([[2.0, 1.0, 0.0], [0.0, 1.0, 1.0]], 2, axis=1)
+    found = segmentation_metrics(table(), weights)
+    assert found["dice_WT"] == pytest.approx([2.6 / 3, 0.75])
+    assert found["hd95_ET"][0] == 4
+    assert np.isnan(found["hd95_ET"][1])
+    assert found["hd95"][1] == pytest.approx(found["hd95_WT"][1])
+
+
+def test_measures_of_an_empty_truth_are_blank_whatever_the_file_holds():
+    older = table({"a": {"lesion": (1.0, NAN, 0.0, 0.0)}, "b": {"lesion": (0.0, NAN, 0.0, 3.0)}})
+    older = older.assign(true_lesions=0.0, predicted_lesions=[0.0, 2.0], lesion_f1=[1.0, 0.0])
+    metrics = segmentation_metrics(older)
+    assert np.isnan([metrics[name][0] for name in ("dice", "dice_lesion", "hd95", "lesion_f1")]).all()
+    assert metrics["volume_error_ml"][0] == 1.5
+    whole = estimate([older], resamples=100)["metrics"]
+    assert whole["dice"] == {"value": None, "low": None, "high": None, "sd": None}
+
+
+def test_empty_masks_are_counted():
+    assert count_empty(table()) == {
+        "WT": {"cases": 3, "true_empty": 0, "predicted_empty": 0, "both_empty": 0},
+        "ET": {"cases": 3, "true_empty": 2, "predicted_empty": 1, "both_empty": 1},
+    }
+
+
+def test_people_are_drawn_with_all_their_regions():
+    rng = np.random.default_rng(0)
+    many = {
+        f"c{i}": {"WT": (d, 1 / (d + 0.1), 5.0, 4.0), "ET": (d, 2.0, 1.0, 1.5)}
+        for i, d in enumerate(rng.uniform(0.3, 0.9, 40))
+    }
+    one = estimate([table(many)], resamples=500)
+    assert (one["cases"], one["people"], one["redrawn"]) == (40, 40, 0)
+    dice = one["metrics"]["dice"]
+    # Both regions of a case are equal: the interval is that of 40 numbers, not of 80.
+    half = 1.96 * np.std([row["WT"][0] for row in many.values()]) / np.sqrt(40)
+    assert dice["high"] - dice["low"] == pytest.approx(2 * half, rel=0.15)
+    worse = {c: {r: (m[0] - 0.1, *m[1:]) for r, m in regions.items()} for c, regions in many.items()}
+    gain = compare([table(many)], [table(worse)], 200)["dice"]
+    assert gain["low"] == pytest.approx(0.1)
+    groups = subgroups([table(many)], ("dice",), 100)["sex"]
+    assert groups[0]["cases"] == 40
+    assert groups[0]["metrics"]["dice"]["value"] == pytest.approx(dice["value"])
+
+
+def test_headlines_name_the_regions_if_there_are_several():
+    assert headlines("segmentation", ["WT", "ET"]) == (
+        "dice",
+        "dice_WT",
+        "dice_ET",
+        "hd95",
+        "volume_error_ml",
+    )
+    assert headlines("segmentation", ["lesion"]) == ("dice", "hd95", "volume_error_ml")
+
+
+def test_lesions_are_in_the_metrics_where_they_were_counted():
+    table = pd.DataFrame(
+        {
+            "region": ["a", "a"], "dice": [1.0, 0.0], "hd95": [0.0, np.nan], "true_ml": [1.0, 1.0],
+            "predicted_ml": [1.0, 0.0], "true_lesions": [2.0, 1.0], "predicted_lesions": [2.0, 4.0],
+            "lesion_f1": [1.0, 0.4],
+        }
+    )  # fmt: skip
+    found = segmentation_metrics(table)
+    assert found["lesion_f1"][0] == found["lesion_f1_a"][0] == pytest.approx(0.7)
+    assert found["lesion_count_error"][0] == pytest.approx(1.5)
+    assert "lesion_f1" not in segmentation_metrics(table.drop(columns=["lesion_f1"]))

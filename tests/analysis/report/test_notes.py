@@ -1,0 +1,27 @@
+"""Sentences about what a reader must know besides the numbers."""
+
+from pathlib import Path
+from typing import Any
+
+from braindino.analysis.report.notes import leakage_of
+from braindino.analysis.runs import LEAKAGE, Run
+from braindino.files import write_json
+
+
+def run(folder: Path, pretraining: dict[str, Any] | None) -> Run:
+    write_json(folder / LEAKAGE, {"audit": {"pretraining": pretraining}})
+    return Run(folder)
+
+
+def test_leakage_of_names_all_tasks_of_one_sentence_once(tmp_path: Path) -> None:
+    unknown = {task: run(tmp_path / "a" / task, None) for task in ("age", "sex", "site")}
+    seen = {
+        "age": run(tmp_path / "b" / "age", {"people": 5, "test": 2, "listed": []}),
+        "sex": run(tmp_path / "b" / "sex", {"people": 0, "test": 0, "listed": []}),
+        "site": Run(tmp_path / "b" / "site"),
+    }
+    assert leakage_of({"a": unknown, "b": seen}) == [
+        "age, sex, site: a does not record whom it was pretrained on.",
+        "age: WARNING: b was pretrained on 5 of these people, 2 in test.",
+        "site: b: no leakage audit beside its predictions.",
+    ]

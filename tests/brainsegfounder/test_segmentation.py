@@ -1,0 +1,157 @@
+"""SwinUNETR: it finds what there is to find, a perfect mask scores 1, and its test is a probe's."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from braindino.analysis.predictions import read_predictions
+from braindino.analysis.runs import Run
+from braindino.brainsegfounder import SwinSSLModule, SwinUNETRModule
+from braindino.brainsegfounder.optimiser import SwinOptimiser
+from braindino.brainsegfounder.segmentation import BestWeights, grid_dice
+from braindino.datasets import VolumeCases
+from braindino.encoders.volumes.swin import DEPTHS, SwinShape
+from braindino.errors import BraindinoError
+from braindino.probing import SegmentationHead
+from braindino.probing.data.cases import ProbeCases
+from tests.brainsegfounder.conftest import TINY
+from tests.brainsegfounder.test_module import data_of, train
+from tests.datasets.test_volume_cases import cohort, masked
+
+__all__ = ["masked"]  # the fixture
+
+
+def cases(folder: Path, **options: Any) -> VolumeCases:
+    return VolumeCases(cohort(folder), **({"crop": 32, "batch_size": 2, "num_workers": 0} | options))
+
+
+def trainer_of(folder: Path, steps: int, **options: Any) -> Trainer:
+    return Trainer(
+        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+
+
+def test_lesions_are_found_and_the_test_reads_as_a_probes(masked: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = SwinUNETRModule(
+        **TINY, norm="group", resamples=50, optimiser=SwinOptimiser(lr=5e-3, weight_decay=0.0, warmup_steps=3)
+    )
+    data = cases(masked)
+    trainer = trainer_of(tmp_path, 45, check_val_every_n_epoch=5)
+    trainer.fit(module, data)
+    assert (tmp_path / "best.ckpt").is_file()
+    (scores,) = trainer.test(
+        module, data, ckpt_path=str(tmp_path / "best.ckpt"), weights_only=True, verbose=False
+    )
+    assert scores["test/dice_ball"] > 0.6  # all voxels: below 0.1
+    rows = read_predictions(tmp_path / "predictions.csv")
+    assert set(rows["split"]) == {"val", "test"}
+    assert {"lesion_f1", "hd95", "true_ml"} <= set(rows)
+    run = Run(tmp_path)
+    assert run.results["task"] == "segmentation"
+    assert run.results["cases"]["train"]["cases"] == len(data.scans[data.scans["split"] == "train"])
+    assert run.results["summary"][0]["test"]["metrics"]["dice"]["value"] == pytest.approx(
+        scores["test/dice"], abs=1e-6
+    )
+
+
+def test_a_perfect_mask_scores_one_and_a_missing_one_nothing(masked: Path, tmp_path: Path) -> None:
+    module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
+    truth = {}
+
+    def perfect(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        truth[int(batch["case"][0])] = batch["labels"]
+        return batch["labels"][:, None] == 1
+
+    module.masks = perfect  # type: ignore[method-assign]
+    trainer = trainer_of(tmp_path, 1)
+    (scores,) = trainer.test(module, data, verbose=False)
+    assert scores["test/dice_ball"] == scores["test/lesion_f1_ball"] == 1
+    assert scores["test/hd95_ball"] == scores["test/volume_error_ml_ball"] == 0
+    module.masks = lambda batch: torch.zeros_like(perfect(batch))  # type: ignore[method-assign]
+    (scores,) = trainer.test(module, data, verbose=False)
+    rows = pd.read_csv(tmp_path / "predictions.csv")
+    np.testing.assert_array_equal(rows["dice"], (rows["true_ml"] == 0).astype(float))
+    assert scores["test/dice_ball"] < 0.5
+
+
+def test_dice_on_the_grid() -> None:
+    truth = torch.zeros(1, 3, 2, 2, 2, dtype=torch.bool)
+    guess = truth.clone()
+    truth[0, 0, 0], guess[0, 0, 0, 0] = True, True  # four voxels, two of them found
+    truth[0, 1] = True  # missed
+    torch.testing.assert_close(
+        grid_dice(guess, truth), torch.tensor([[2 * 2 / 6, 0.0, torch.nan]]), equal_nan=True
+    )
+
+
+def test_stages_flow_into_the_segmentation(masked: Path, volumes: Path, tmp_path: Path) -> None:
+    first = SwinSSLModule(**TINY, optimiser=SwinOptimiser(warmup_steps=0))
+    train(first, data_of(volumes, modalities=("T1w",)), 1, tmp_path).save_checkpoint(tmp_path / "one.ckpt")
+    second = SwinSSLModule(**TINY, init_from=str(tmp_path / "one.ckpt"))
+    trainer = train(second, data_of(volumes, modalities=("FLAIR", "T1w")), 1, tmp_path)
+    assert "1 inflated (patch_embed.proj.weight), 0 missing, 0 unexpected" in second.start
+    trainer.save_checkpoint(tmp_path / "two.ckpt")
+    third = SwinUNETRModule(**TINY, norm="group", init_from=str(tmp_path / "two.ckpt"), resamples=0)
+    trainer = trainer_of(tmp_path, 1, limit_val_batches=1)
+    trainer.fit(third, cases(masked))
+    assert ", 0 inflated, 0 missing, 0 unexpected" in third.start
+    moved = [
+        float((value - third.network.swinViT.state_dict()[name]).abs().max())
+        for name, value in second.encoder.state_dict().items()
+    ]
+    assert max(moved) < 1e-3  # one step away from stage 2
+
+
+@pytest.mark.parametrize(("name", "millions"), [("tiny", 62), ("small", 64), ("big", 70)])
+def test_networks_are_as_large_as_the_published_ones(name: str, millions: int) -> None:
+    module = SwinUNETRModule(depth=name)  # type: ignore[arg-type]
+    module.shape = SwinShape(channels=("flair", "t1ce", "t1", "t2"), depths=DEPTHS[name])
+    module.regions = ("WT", "TC", "ET")
+    assert round(sum(p.numel() for p in module._swin_unetr(4).parameters()) / 1e6) == millions
+
+
+def test_a_fraction_is_of_the_same_people_as_a_probes(masked: Path) -> None:
+    data = cases(masked, fraction=0.5, fraction_seed=2)
+    data.prepare_data()
+    data.setup()
+    trained = data.scans.loc[data.scans["split"] == "train", "case"]
+    probe = ProbeCases.of(data.cases, SegmentationHead(), "mask")
+    assert set(probe.labelled(0.5, 2)["case"]) == set(data.cases.cases.loc[trained, "case"])
+
+
+def test_a_test_leaves_the_curve_of_the_training(masked: Path, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.9\n")
+    module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
+    trainer_of(tmp_path, 1).test(module, data, verbose=False)
+    assert (tmp_path / "metrics.csv").read_text() == "step,train/loss\n0,0.9\n"
+
+
+def test_what_cannot_be_segmented(masked: Path, volumes: Path, tmp_path: Path) -> None:
+    with pytest.raises(BraindinoError, match="crop 16: the network halves crops five times"):
+        trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), cases(masked, crop=16))
+    with pytest.raises(BraindinoError, match="needs cases with masks: data of VolumeCases"):
+        trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), data_of(volumes))
+
+
+@pytest.mark.parametrize(("dice", "steps", "expected"), [(0.8, 5, 0.8), (0.5, 5, 0.6), (0.8, 0, 0.6)])
+def test_best_weights_of_a_continued_run_are_those_to_beat(
+    tmp_path: Path, dice: float, steps: int, expected: float
+) -> None:
+    """A run killed after a validation continues from a checkpoint that does not know of it."""
+    torch.save({"segmentation": {"dice": dice}}, tmp_path / "best.ckpt")
+    best = BestWeights(str(tmp_path))
+    best.best_model_score = torch.tensor(0.6)
+    trainer = SimpleNamespace(global_step=steps)
+    best.on_train_start(trainer, SwinUNETRModule(**TINY, norm="group"))  # type: ignore[arg-type]
+    assert float(best.best_model_score) == pytest.approx(expected)
+    if expected == 0.8:
+        assert best.best_k_models == {str(tmp_path / "best.ckpt"): best.best_model_score}
+        assert best.kth_best_model_path == str(tmp_path / "best.ckpt")

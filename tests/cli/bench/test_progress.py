@@ -1,0 +1,60 @@
+"""What run folders show of cells that are done and of the time they took."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from braindino.cli.bench.plan import Study
+from braindino.cli.bench.progress import asked_cells, cells_bar, progress_of, seconds_per_cell
+from braindino.errors import BraindinoError
+
+CONFIG = (
+    "probe: {{seeds: [0, 1], fractions: [0.5, 1.0]}}\ndata: {{init_args: {{folds: {folds}, fold: {fold}}}}}\n"
+)
+
+
+def cell(folder: Path, number: int, at: float) -> None:
+    file = folder / "cells" / f"seed{number}_fraction1.0" / "cell.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    os.utime(file, (at, at))
+
+
+def test_a_pause_is_no_time_of_a_cell(tmp_path: Path) -> None:
+    assert seconds_per_cell([tmp_path]) is None
+    for number, at in enumerate((100, 102, 105, 5000, 5002)):
+        cell(tmp_path, number, at)
+    assert seconds_per_cell([tmp_path, tmp_path / "nothing"]) == (2.0, 3)
+    known = progress_of("a", tmp_path, 8)
+    assert (known.done, known.cells, known.state) == (5, 8, "not started")
+
+
+@pytest.mark.parametrize(("folds", "fold", "cells"), [("null", "null", 4), ("5", "null", 20), ("5", "2", 4)])
+def test_cells_that_a_config_asks_for(tmp_path: Path, folds: str, fold: str, cells: int) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG.format(folds=folds, fold=fold))
+    assert asked_cells(tmp_path) == cells
+
+
+def test_what_is_no_probe(tmp_path: Path) -> None:
+    with pytest.raises(BraindinoError, match=r"no config\.yaml"):
+        asked_cells(tmp_path)
+    (tmp_path / "config.yaml").write_text("model: {}\n")
+    with pytest.raises(BraindinoError, match="not the config of a probe"):
+        asked_cells(tmp_path)
+
+
+def test_a_terminal_shows_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    studies = [Study("task", name, tmp_path / name, ()) for name in ("a", "b")]
+    cell(tmp_path / "a", 0, 100)
+    with cells_bar(studies, 2):
+        cell(tmp_path / "b", 0, 200)
+    shown = terminal.getvalue()
+    assert "bench:  25%" in shown
+    assert "bench:  50%" in shown
+    assert "2/4" in shown

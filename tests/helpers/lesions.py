@@ -1,0 +1,77 @@
+"""Scans with a bright lesion and its mask, drawn in a space of their own, through Cohort and the store."""
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from braindino.datasets import Cohort
+from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.scans.preprocessing import Preprocessing
+
+CONTRACT = Preprocessing(depth=8, size=(32, 32))
+NAME = "vit_tiny_patch16_dinov3_qkvb"
+ARGUMENTS = {"patch_size": 8, "embed_dim": 48, "depth": 4, "num_heads": 2, "in_chans": 3}
+# Axes run left, posterior, superior, with voxels of 1 x 1.5 x 3 mm: nothing fits without the way back.
+AFFINE = np.diag([-1.0, -1.5, 3.0, 1.0])
+SHAPE = (30, 28, 10)
+EMPTY = 5  # a case without a lesion
+
+
+def write_cases(folder, people=20, seed=0):
+    """`cases.csv` with id, t1, flair and mask; label 1 is the lesion, 2 a dark part of it."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"))
+    rows = []
+    for i in range(people):
+        head = ((grid - np.array([14.5, 13.5, 4.5])[:, None, None, None]) ** 2 / 190).sum(0) < 1
+        centre = np.array([rng.uniform(9, 20), rng.uniform(9, 19), rng.uniform(3, 6)])[:, None, None, None]
+        away = np.sqrt(((grid - centre) ** 2 * np.array([1, 2, 6])[:, None, None, None]).sum(0))
+        mask = np.where(away < 2.5, 2, np.where(away < 6, 1, 0)) * head * (i != EMPTY)
+        volumes = {"t1": 100 - 60 * (mask == 2), "flair": 100 + 80 * (mask > 0)}
+        row = {"id": f"p{i:02d}", "sex": "FM"[i % 2], "age": 50 + i}
+        for name, values in {**volumes, "mask": mask}.items():
+            noisy = mask if name == "mask" else (values + rng.normal(0, 8, SHAPE)) * head
+            image = nibabel.Nifti1Image(noisy.astype(np.uint8 if name == "mask" else np.float32), AFFINE)
+            nibabel.save(image, folder / f"p{i:02d}_{name}.nii.gz")
+            row[name] = f"p{i:02d}_{name}.nii.gz"
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    return folder / "cases.csv"
+
+
+@pytest.fixture(scope="session")
+def lesion_scans(tmp_path_factory):
+    """A folder with `cases.csv`, its scans, and later the store."""
+    folder = tmp_path_factory.mktemp("lesions")
+    write_cases(folder)
+    return folder
+
+
+@pytest.fixture
+def lesions(lesion_scans):
+    """Make a data module of them: regions and modalities as asked for."""
+
+    def make(regions=None, modalities=("FLAIR",), root=None, **options):
+        columns = {"T1w": "t1", "FLAIR": "flair"}
+        data = Cohort(
+            (root or lesion_scans) / "cases.csv",
+            lesion_scans / "store",
+            prepare=True,
+            task="segmentation",
+            regions=regions or {"lesion": [1, 2]},
+            path={**{name: columns[name] for name in modalities}, "mask": "mask"},
+            dataset="lesions",
+            **options,
+        )
+        data.use_contract(CONTRACT)
+        return data
+
+    return make
+
+
+@pytest.fixture
+def vit_encoder():
+    torch.manual_seed(0)
+    return ViTEncoder(create_vit(NAME, **ARGUMENTS), CONTRACT, NAME, ARGUMENTS)

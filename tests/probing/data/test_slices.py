@@ -1,0 +1,103 @@
+"""Slices for training and evaluation: with their own masks, drawn by seed, regions oftener than they are."""
+
+import numpy as np
+import pytest
+import torch
+
+from braindino.datasets.grid_masks import grid_masks
+from braindino.errors import BraindinoError
+from braindino.probing import SegmentationHead
+from braindino.probing.data.cases import ProbeCases
+from braindino.probing.data.slices import CaseSlices, Draws, MaskedCases, membership
+from braindino.scans.preprocessing import decode
+from tests.helpers.lesions import EMPTY
+
+
+@pytest.fixture
+def data(lesions, vit_encoder):
+    module = lesions({"rim": [1], "core": [2]}, ("T1w", "FLAIR"))
+    module.prepare_data()
+    module.setup()
+    head = SegmentationHead(slices_per_case=40, foreground=0.5)
+    cases = ProbeCases.of(module, head, "mask")
+    assert cases.classes == ("rim", "core")
+    return CaseSlices(MaskedCases(cases, module, grid_masks(module)[0]), vit_encoder, head)
+
+
+def test_evaluation_gives_every_slice_with_its_mask(data):
+    batches = list(data.loader(torch.tensor([2, 0]), 5))
+    assert [len(batch["case"]) for batch in batches] == [5, 5, 5, 1]
+    whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    assert whole["case"].tolist() == [2] * 8 + [0] * 8
+    assert whole["slice"].tolist() == [*range(8), *range(8)]
+    masked = data.masked
+    for row in range(16):
+        case, number = int(whole["case"][row]), int(whole["slice"][row])
+        for m, key in enumerate(masked.keys[case]):
+            assert (whole["slices"][row, m].numpy() == masked.store.slice(key, number)).all()
+            assert (whole["step"][row, m], whole["zero"][row, m]) == pytest.approx(masked.scales[key])
+        assert (whole["target"][row].numpy() == masked.datamodule.mask_of(masked.rows[case])[number]).all()
+    # The lesion is bright in FLAIR: image and mask lie on each other.
+    flair = decode(whole["slices"], whole["step"], whole["zero"])[:, masked.modalities.index("FLAIR")]
+    lesion = whole["target"] > 0
+    assert flair[lesion].mean() > flair[(flair != 0) & ~lesion].mean() + 1.5
+
+
+def test_a_seed_draws_the_same_slices_and_every_epoch_others(data):
+    cases = list(range(6))
+    one, other = Draws(data, cases, 16, seed=3), Draws(data, cases, 16, seed=3)
+    first, second = list(one), list(one)
+    assert first == list(other)
+    assert first != second
+    assert [len(batch) for batch in first] == [16] * 15
+    assert len(one) == 15
+    assert Draws(data, cases, 16, seed=4).__iter__().__next__() != first[0]
+
+
+def test_regions_are_drawn_more_often_than_they_are(data):
+    cases = [case for case in range(20) if data.masked.masks[case].holds[:, 2].any()][:10]
+    holding = [data.masked.masks[case].holds[:, 2] for case in cases]
+    share = np.mean(
+        [h[slice(*(data.masked.spans[c] + [0, 1]))].mean() for c, h in zip(cases, holding, strict=True)]
+    )
+    drawn = [place for batch in Draws(data, cases, 16, 0) for place in batch]
+    found = np.mean([data.masked.masks[case].holds[i, 2] for case, i in drawn])
+    # Half of the draws are forced, and half of these by the core; the rim's slices hold the core at times.
+    assert found > 0.25 + 0.5 * share
+    assert all(first <= i <= last for case, i in drawn for first, last in [data.masked.spans[case]])
+
+
+def test_a_case_without_a_lesion_is_drawn_from_all_that_is_not_empty(data):
+    names = data.masked.cases.table["case"]
+    (empty,) = [i for i, name in enumerate(names) if name.endswith(f"p{EMPTY:02d}")]
+    assert not data.masked.masks[empty].holds[:, 1:].any()
+    assert len(list(Draws(data, [empty], 8, 0))) == 5
+
+
+def test_what_labels_mean():
+    table = membership({"WT": (1, 2, 3), "ET": (3,)})
+    assert table.nonzero().tolist() == [[1, 0], [2, 0], [3, 0], [3, 1]]
+
+
+@pytest.mark.parametrize("labels", [(), (0, 1), (300,)])
+def test_regions_that_no_mask_can_show_are_refused(labels):
+    with pytest.raises(BraindinoError, match=r"region 'lesion': .* from 1 to 255"):
+        membership({"lesion": labels})
+
+
+def test_the_digest_follows_masks_and_regions(data, lesions):
+    before = data.masked.digest
+    other = lesions({"rim": [2], "core": [1]}, ("T1w", "FLAIR"))
+    other.prepare_data()
+    other.setup()
+    cases = ProbeCases.of(other, SegmentationHead(), "mask")
+    assert MaskedCases(cases, other, grid_masks(other)[0]).digest != before
+
+
+def test_scans_of_different_depth_are_refused(data, monkeypatch):
+    masked = data.masked
+    table = masked.store.index()
+    table.loc[table["key"] == masked.keys[0][1], "depth"] = 9
+    monkeypatch.setattr(type(masked.store), "index", lambda self: table)
+    with pytest.raises(BraindinoError, match="its scans have 8 and 9 slices; to be segmented"):
+        MaskedCases(masked.cases, masked.datamodule, dict(zip(masked.rows, masked.masks, strict=True)))

@@ -1,0 +1,80 @@
+"""The decoder: BrainDINO's sizes, fusion that starts as the average, gradients only where they serve."""
+
+import pytest
+import torch
+
+from braindino.probing.decoder import PatchDecoder, levels_of
+
+
+def built(modalities=1, patch_size=8, blocks=4, in_chans=3):
+    decoder = PatchDecoder()
+    width = decoder.build(48, modalities, blocks, patch_size, in_chans)
+    return decoder, width
+
+
+def test_the_sizes_of_the_published_decoder():
+    decoder = PatchDecoder()
+    with torch.device("meta"):
+        width = decoder.build(embed_dim=768, modalities=4, blocks=12, patch_size=16, in_chans=3)
+    assert width == 192
+    assert decoder.blocks == [2, 5, 8, 11]
+    widths = [
+        stage.weight.shape[:2] for stage in decoder.stages if isinstance(stage, torch.nn.ConvTranspose2d)
+    ]
+    assert widths == [(3072, 1536), (1536, 768), (768, 384), (384, 192)]
+    assert decoder.fuse.weight.shape == (3, 4, 1, 1)
+    assert decoder.fuse.bias is None
+    assert round(sum(p.numel() for p in decoder.parameters()) / 1e6, 1) == 25.1  # method.md
+
+
+def test_decoder_starts_from_the_released_codes_law():
+    """He's law for slope 0.01: sqrt(2 / 1.0001 / fan in); torch's own has sqrt(1 / 3 / fan in)."""
+    torch.manual_seed(0)
+    decoder, _ = built(patch_size=4)
+    for stage in decoder.stages:
+        if isinstance(stage, torch.nn.ConvTranspose2d):
+            fan_in = stage.weight.shape[1] * 4  # as torch counts it for a transposed convolution
+            assert stage.weight.std().item() == pytest.approx((2 / 1.0001 / fan_in) ** 0.5, rel=0.02)
+            assert not stage.bias.any()
+            plain = torch.nn.ConvTranspose2d(*stage.weight.shape[:2], 2, stride=2)
+            assert (stage.weight.std() / plain.weight.std()).item() == pytest.approx(6**0.5, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "levels"),
+    [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0])],
+)
+def test_levels_are_evenly_spaced_and_end_with_the_last(blocks, levels):
+    assert levels_of(blocks) == levels
+
+
+@pytest.mark.parametrize("patch_size", [4, 8, 14, 16])
+def test_maps_have_the_size_of_the_slice(patch_size):
+    decoder, width = built(patch_size=patch_size)
+    size = (2 * patch_size, 3 * patch_size)
+    assert decoder(torch.randn(2, 4 * 48, 2, 3), size).shape == (2, width, *size)
+
+
+def test_fusion_starts_as_the_average_of_what_is_there(vit_encoder):
+    encoder = vit_encoder
+    decoder, _ = built(modalities=3)
+    images = torch.randn(2, 3, 32, 32)
+    present = torch.tensor([[True, True, True], [True, False, True]])
+    images[1, 1] = 0
+    tokens = decoder.tokens(encoder, images, present)
+    averages = torch.stack([images[0].mean(0), images[1, [0, 2]].mean(0)]).unsqueeze(1)
+    expected = torch.cat(encoder.patch_maps(averages, [0, 1, 2, 3]), dim=1)
+    torch.testing.assert_close(tokens, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_pass_the_frozen_encoder_only_to_a_fusion(vit_encoder):
+    encoder = vit_encoder
+    images, present = torch.randn(1, 2, 32, 32), torch.ones(1, 2, dtype=torch.bool)
+    decoder, _ = built(modalities=2)
+    decoder.tokens(encoder, images, present).square().sum().backward()
+    assert decoder.fuse.weight.grad.abs().sum() > 0
+    assert all(p.grad is None for p in encoder.parameters())
+    alone, _ = built()
+    assert not alone.tokens(encoder, images[:, :1], present[:, :1]).requires_grad
+    encoder.requires_grad_(True)
+    assert alone.tokens(encoder, images[:, :1], present[:, :1]).requires_grad

@@ -1,0 +1,181 @@
+"""Segmentation as a user runs it: lesions are found and no shuffled masks, to the bit, resumable, kept."""
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from braindino.analysis.metrics.masks import measure
+from braindino.analysis.predictions import read_predictions
+from braindino.errors import BraindinoError
+from braindino.files import read_json
+from braindino.probing import (
+    ClassificationHead,
+    FrozenProbeModule,
+    MeanPooling,
+    Protocol,
+    SegmentationHead,
+    results_table,
+    run_study,
+)
+from braindino.probing.evaluation import case_masks
+
+FAST = {"max_epochs": 8, "patience": 8, "resamples": 50, "baselines": False}
+
+
+def make_trainer(**overrides):
+    return Trainer(accelerator="cpu", devices=1, **overrides)
+
+
+def probe(**options):
+    return FrozenProbeModule("tiny", SegmentationHead(slices_per_case=8), **{"lr": 3e-3, **options})
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    return tmp_path_factory.mktemp("segmentation")
+
+
+def run(folder, data, encoder, module=None, **protocol):
+    return run_study(
+        module or probe(), data, Protocol(**{"seeds": [0], **FAST, **protocol}), make_trainer, folder, encoder
+    )
+
+
+def test_lesions_are_found_and_measured_where_they_lie(done, lesions, vit_encoder):
+    encoder = vit_encoder
+    results = run(done / "run", lesions({"lesion": [1, 2]}), encoder)
+    metrics = results["summary"][0]["test"]["metrics"]
+    assert metrics["dice"]["value"] > 0.6
+    assert metrics["dice"]["low"] < metrics["dice"]["value"] < metrics["dice"]["high"]
+    assert results["classes"] == ["lesion"]
+    table = read_predictions(done / "run" / "predictions.csv")
+    assert set(table["split"]) == {"val", "test"}
+    assert {"region", "dice", "hd95", "true_ml", "predicted_ml", "sex", "age"} <= set(table)
+    # Volumes of the truth are those of the files, voxel by voxel.
+    data = lesions()
+    data.setup()
+    rows = data.cases.set_index("case")
+    for _, row in table.iterrows():
+        mask = np.asarray(nibabel.load(rows.loc[row["case"], "mask"]).dataobj)
+        assert row["true_ml"] == pytest.approx((mask > 0).sum() * 4.5 / 1000)
+    assert results["baselines"] == {}
+    assert "test/hd95" in results_table(results)
+
+
+def test_shuffled_masks_are_not_learnt(tmp_path, done, lesion_scans, lesions, vit_encoder):
+    encoder = vit_encoder
+    table = pd.read_csv(lesion_scans / "cases.csv")
+    table["mask"] = np.roll(table["mask"], 7)
+    for column in ("t1", "flair", "mask"):
+        table[column] = [str(lesion_scans / name) for name in table[column]]
+    table.to_csv(tmp_path / "cases.csv", index=False)
+    results = run(tmp_path / "run", lesions(root=tmp_path), encoder)
+    honest = read_json(done / "run" / "results.json")["summary"][0]["test"]["metrics"]["dice"]["value"]
+    assert results["summary"][0]["test"]["metrics"]["dice"]["value"] < honest - 0.25
+
+
+def test_repeated_to_the_bit_and_never_again(tmp_path, done, lesions, vit_encoder):
+    encoder = vit_encoder
+    run(tmp_path / "run", lesions({"lesion": [1, 2]}), encoder)
+    kept = files(tmp_path / "run")
+    assert kept == files(done / "run")
+
+    def never(**overrides):
+        raise AssertionError("a trainer was made")
+
+    run_study(probe(), lesions(), Protocol(seeds=[0], **FAST), never, tmp_path / "run", encoder)
+    assert files(tmp_path / "run") == kept
+
+
+def test_an_interrupted_cell_continues_to_the_bit(tmp_path, done, lesions, vit_encoder, monkeypatch):
+    encoder = vit_encoder
+    monkeypatch.setattr("braindino.probing.resume.EVERY", 0.0)
+    monkeypatch.setattr("braindino.probing.resume.SHARE", 0.0)
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *args):
+            if trainer.current_epoch == 5:
+                raise KeyboardInterrupt
+
+    def stopping(callbacks=(), **options):
+        return make_trainer(callbacks=[*callbacks, Stop()] if callbacks else None, **options)
+
+    protocol = Protocol(seeds=[0], **FAST)
+    data = {"lesion": [1, 2]}
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run_study(probe(), lesions(data), protocol, stopping, tmp_path / "run", encoder)
+    assert (tmp_path / "run/cells/seed0_fraction1.0/unfinished.ckpt").is_file()
+    run(tmp_path / "run", lesions(data), encoder)
+    assert files(tmp_path / "run") == files(done / "run")
+
+
+def test_a_kept_probe_draws_the_masks_that_were_measured(done, lesions, vit_encoder):
+    encoder = vit_encoder
+    kept = torch.load(done / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
+    module = FrozenProbeModule("tiny", SegmentationHead())
+    module.restore(kept, ("lesion",), encoder)
+    data = lesions()
+    data.setup()
+    table = read_predictions(done / "run" / "predictions.csv").set_index("case")
+    row = data.cases.set_index("case").loc[table.index[0]]
+    record = data.store.index().set_index("key").loc[row["key_FLAIR"]]
+    masks = case_masks(
+        module,
+        torch.from_numpy(np.array(data.store.slices(row["key_FLAIR"])))[None],
+        torch.tensor([record["step"]]),
+        torch.tensor([record["zero"]]),
+        torch.tensor([True]),
+        data.store.geometry(row["key_FLAIR"]),
+    )
+    image = nibabel.load(row["mask"])
+    assert masks["lesion"].shape == image.shape
+    found = measure(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
+    assert found[0] == pytest.approx(table.iloc[0]["dice"])
+
+
+def test_overlapping_regions_of_two_sequences_and_the_untrained_twin(tmp_path, lesions, vit_encoder):
+    encoder = vit_encoder
+    data = lesions({"whole": [1, 2], "core": [2]}, ("T1w", "FLAIR"))
+    trained = encoder
+    with torch.no_grad():
+        trained.model.pos_embed = None if trained.model.pos_embed is None else trained.model.pos_embed
+        trained.model.cls_token.add_(1)  # another digest than its twin's
+    results = run(tmp_path / "run", data, trained, max_epochs=2, baselines=True)
+    assert list(results["baselines"]) == ["untrained_encoder"]
+    assert set(results["summary"][0]["test"]["metrics"]) >= {"dice", "dice_whole", "dice_core", "hd95_core"}
+    table = read_predictions(tmp_path / "run" / "predictions.csv")
+    assert table.groupby("case")["region"].agg(list).map(tuple).unique().tolist() == [("whole", "core")]
+    state = torch.load(tmp_path / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)["state"]
+    assert state["pooling.fuse.weight"].shape == (3, 2, 1, 1)
+    assert not torch.equal(state["pooling.fuse.weight"], torch.full((3, 2, 1, 1), 0.5))
+    assert not any(name.startswith("trained.") for name in state)
+
+
+def test_an_unfrozen_encoder_is_trained_and_kept(tmp_path, lesions, vit_encoder):
+    encoder = vit_encoder
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    run(tmp_path / "run", lesions(), encoder, probe(unfreeze=True, encoder_lr=1e-3), max_epochs=1)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    kept = torch.load(tmp_path / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
+    assert not torch.equal(kept["state"]["trained.model.cls_token"], before["model.cls_token"])
+    module = probe(unfreeze=True)
+    module.restore(kept, ("lesion",), encoder)
+    assert torch.equal(module.network.model.cls_token, kept["state"]["trained.model.cls_token"])
+
+
+def test_heads_and_data_that_do_not_belong_together(tmp_path, lesions, vit_encoder):
+    encoder = vit_encoder
+    with pytest.raises(BraindinoError, match="ClassificationHead predicts no masks; the label of this"):
+        run(tmp_path, lesions(), encoder, FrozenProbeModule("tiny", ClassificationHead()))
+    with pytest.raises(BraindinoError, match="decodes patch tokens and pools nothing; leave it out"):
+        FrozenProbeModule("tiny", SegmentationHead(), MeanPooling())
+    encoder.patch_size = None
+    with pytest.raises(BraindinoError, match="has no patch tokens"):
+        run(tmp_path, lesions(), encoder)

@@ -1,0 +1,193 @@
+"""The store: one contract, lazy and bounded reads, an index that is quick."""
+
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braindino.errors import BraindinoError
+from braindino.scans.preprocessing import Preprocessing, decode, preprocess
+from braindino.scans.reading import read_scan
+from braindino.scans.store.ledger import LedgerWriter
+from braindino.scans.store.store import INDEX_COLUMNS, OPEN_MAPS, REJECT_COLUMNS, Store, fill
+
+CONTRACT = Preprocessing(depth=6, size=(12, 10))
+
+
+@pytest.fixture
+def filled(tmp_path: Path, save: Callable[..., Path], head: Callable[..., np.ndarray]) -> Store:
+    """A store of three scans and a reject."""
+    paths = [save(f"scans/s{i}.nii.gz", head(seed=i)) for i in range(3)]
+    paths.append(save("scans/blank.nii.gz", np.zeros((8, 8, 8))))
+    rows = pd.DataFrame(
+        {"path": paths, "dataset": "made", "subject": ["a", "b", "c", "d"], "modality": "T1w"}
+    )
+    store = Store.create(tmp_path / "store", CONTRACT)
+    fill(store, rows.assign(group=rows["subject"]), progress=False)
+    return store
+
+
+def test_what_comes_out_is_what_preprocess_made(filled: Store) -> None:
+    index = filled.index()
+    assert tuple(index.columns) == INDEX_COLUMNS
+    assert index["subject"].tolist() == ["a", "b", "c"]
+    assert index["session"].tolist() == ["", "", ""]
+    for row in index.itertuples():
+        prepared = preprocess(read_scan(row.path), CONTRACT)
+        slices = filled.slices(row.key)
+        assert isinstance(slices, np.memmap)
+        np.testing.assert_array_equal(slices, prepared.slices)
+        for i in range(6):
+            np.testing.assert_array_equal(filled.slice(row.key, i), prepared.slices[i])
+        assert (row.depth, row.height, row.width) == (6, 12, 10)
+        assert (row.first, row.last, row.step, row.zero) == (
+            prepared.first,
+            prepared.last,
+            prepared.step,
+            prepared.zero,
+        )
+        sidecar = filled.sidecar(row.key)
+        assert filled.geometry(row.key) == prepared.geometry
+        assert sidecar["stats"] == prepared.stats
+        assert not Path(sidecar["source"]).is_absolute()
+        assert os.path.normpath(filled.path / sidecar["source"]) == row.path
+        assert (decode(slices, sidecar["step"], sidecar["zero"])[:, 0, 0] == 0).all()
+
+
+def test_tables_are_written_for_people(filled: Store) -> None:
+    assert pd.read_csv(filled.path / "index.csv")["key"].tolist() == filled.index()["key"].tolist()
+    rejects = pd.read_csv(filled.path / "rejects.csv")
+    assert tuple(rejects.columns) == REJECT_COLUMNS
+    assert rejects["reason"].tolist() == ["constant volume: every voxel is 0"]
+    assert rejects["subject"].tolist() == ["d"]
+
+
+def test_key_of_knows_a_file_by_size_and_time(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(filled.index()["path"][1])
+    assert filled.key_of(path) == filled.index()["key"][1]
+    monkeypatch.chdir(path.parent)
+    assert filled.key_of(path.name) == filled.index()["key"][1]
+    assert filled.key_of("elsewhere.nii") is None
+    assert filled.key_of(path.parent / "blank.nii.gz") is None
+    os.utime(path, ns=(1, 1))
+    assert filled.key_of(path) is None
+
+
+def test_a_store_of_another_contract_is_refused_with_both_shown(filled: Store) -> None:
+    with pytest.raises(BraindinoError) as caught:
+        Store.create(filled.path, CONTRACT.replace(depth=7))
+    for part in ("depth: 6 here, 7 there", f"store: {CONTRACT}", "asked: orientation=RAS", str(filled.path)):
+        assert part in str(caught.value)
+    assert Store.create(filled.path, CONTRACT).contract == CONTRACT
+    with pytest.raises(BraindinoError, match="another skull-stripping command"):
+        Store.create(filled.path, CONTRACT, strip_cmd="strip {in} {out}")
+
+
+def test_store_of_the_uncorrected_released_code_is_refused_with_both_shown(tmp_path: Path) -> None:
+    uncorrected = Preprocessing.preset("released-code", normalise="zscore-background")
+    Store.create(tmp_path / "old", uncorrected)
+    with pytest.raises(BraindinoError, match="prepared") as error:
+        Store.create(tmp_path / "old", Preprocessing.preset("released-code"))
+    assert "normalise=zscore-background" in str(error.value)
+    assert "normalise=zscore-clipped" in str(error.value)
+    assert uncorrected.digest != Preprocessing.preset("released-code").digest
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path, filled: Store) -> None:
+    with pytest.raises(BraindinoError, match=r"no store there.*\n.*braindino prepare"):
+        Store.open(tmp_path / "nowhere")
+    with pytest.raises(BraindinoError, match="neither empty nor a store"):
+        Store.create(tmp_path / "scans", CONTRACT)
+    (filled.path / "contract.json").write_text('{"format": 99}')
+    with pytest.raises(BraindinoError, match="format 99"):
+        Store.open(filled.path)
+
+
+def test_an_empty_store_has_empty_tables(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store", CONTRACT)
+    assert tuple(store.index().columns) == INDEX_COLUMNS
+    assert store.index()["depth"].dtype == np.int64
+    assert len(store.index()) == len(store.rejects()) == 0
+
+
+def test_slices_out_of_range_and_arrays_gone_are_told(filled: Store) -> None:
+    keys = filled.index()["key"]
+    for i in (-1, 6):
+        with pytest.raises(IndexError, match="no slice"):
+            filled.slice(keys[0], i)
+    filled.layout.array(keys[0]).unlink()
+    for read in (lambda: filled.slice(keys[0], 0), lambda: filled.slices(keys[0])):
+        with pytest.raises(BraindinoError, match="gone; run `braindino prepare` again"):
+            read()
+    with filled.layout.array(keys[1]).open("r+b") as file:
+        file.truncate(300)
+    with pytest.raises(BraindinoError, match="damaged"):
+        filled.slices(keys[1])
+
+
+def test_open_maps_are_bounded_and_stay_behind_when_pickled(
+    tmp_path: Path, save: Callable[..., Path], head: Callable[..., np.ndarray]
+) -> None:
+    store = Store.create(tmp_path / "store", CONTRACT)
+    number = OPEN_MAPS + 10
+    fill(
+        store,
+        pd.DataFrame({"path": [save(f"s{i}.nii", head(seed=i)) for i in range(number)]}),
+        progress=False,
+    )
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for key in store.index()["key"]:
+        store.slices(key)
+        store.slice(key, 0)
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= OPEN_MAPS
+    assert len(pickle.dumps(store)) < 2000
+    again = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(
+        again.slices(store.index()["key"][0]), store.slices(store.index()["key"][0])
+    )
+
+
+def test_a_torn_or_foreign_line_in_the_ledger_says_nothing(filled: Store) -> None:
+    expected = filled.index()
+    ledger = next(filled.layout.ledger.glob("*.jsonl"))
+    whole = ledger.read_bytes()
+    for torn in (whole + b'{"path": "x", "key', whole + b"\x00\x00\n", whole + b"12\n"):
+        ledger.write_bytes(torn)
+        filled.refresh()
+        pd.testing.assert_frame_equal(filled.index(), expected)
+
+
+def test_the_latest_record_of_a_path_counts(filled: Store) -> None:
+    path = filled.index()["path"][0]
+    writer = LedgerWriter(filled.layout.ledger)
+    writer.append({**filled.records[path], "subject": "somebody else"})
+    writer.close()
+    filled.refresh()
+    assert filled.index()["subject"][0] == "somebody else"
+
+
+def _create_at_once(path: Path, depth: int, start: threading.Barrier) -> str:
+    start.wait()
+    try:
+        Store.create(path, CONTRACT.replace(depth=depth))
+    except BraindinoError as error:
+        return str(error)
+    return ""
+
+
+def test_jobs_that_start_together_make_one_store(tmp_path: Path) -> None:
+    """Every job with the contract of the first one gets the store; every other is told of the first one's."""
+    for attempt in range(20):
+        path, start = tmp_path / f"s{attempt}", threading.Barrier(8)
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(_create_at_once, path, 6 + (i % 2) * (attempt % 2), start) for i in range(8)]
+            refused = [error for error in (job.result() for job in jobs) if error]
+        assert len(refused) == (0 if attempt % 2 == 0 else 4)
+        assert all("prepared otherwise" in error for error in refused)
+        assert [file.name for file in path.iterdir()] == ["contract.json"]

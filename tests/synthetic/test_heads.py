@@ -1,0 +1,81 @@
+import time
+
+import numpy as np
+import pytest
+
+from braindino.synthetic.anatomy import Anatomy
+from braindino.synthetic.heads import CONTRASTS, Head, Lesion, render
+
+
+def csf_share(seed: int, age: float, atrophy: float) -> float:
+    """CSF over brain in the middle of the head, without noise."""
+    axes = [np.arange(-60, 61, 4, dtype=np.float32)] * 3
+    own = np.stack(np.meshgrid(*axes, indexing="ij"))
+    tissues = Anatomy(seed, age, "F", atrophy).tissues(own, 4.0)
+    return float(tissues.shares["csf"].sum() / tissues.brain.sum())
+
+
+def test_label_and_age_are_graded() -> None:
+    shares = np.array([[csf_share(seed, 72, a) for a in (0.0, 0.5, 1.0)] for seed in range(6)])
+    assert (np.diff(shares, axis=1) > 0).all()
+    assert csf_share(1, 80, 0) > csf_share(1, 55, 0) > csf_share(1, 25, 0)
+    assert shares.std(axis=0).min() > 0.002  # people differ
+
+
+@pytest.mark.parametrize("sequence", sorted(CONTRASTS))
+def test_a_head_fills_the_view_and_air_surrounds_it(sequence: str) -> None:
+    volume = render(Head(3), sequence, (32, 38, 34)).volume
+    assert volume.dtype == np.float32
+    assert np.isfinite(volume).all()
+    edge = np.concatenate([volume[0].ravel(), volume[-1].ravel(), volume[:, -1].ravel()])
+    assert np.median(edge) < 0.1
+    assert 0.25 < (volume > 0.15).mean() < 0.75
+
+
+def test_contrasts_are_those_of_the_sequences() -> None:
+    shape = (48, 56, 48)
+    axes = [np.arange(n) for n in shape]
+    scans = {name: render(Head(5, 30), name, shape, scan=1).volume for name in ("T1w", "T2w", "FLAIR")}
+    # Around the middle there is white matter beside ventricles: dark fluid on T1w and FLAIR, bright on T2w.
+    middle = np.ix_(*[axis[len(axis) // 2 - 8 : len(axis) // 2 + 8] for axis in axes])
+    assert np.corrcoef(scans["T1w"][middle].ravel(), scans["T2w"][middle].ravel())[0, 1] < -0.5
+    assert np.corrcoef(scans["T1w"][middle].ravel(), scans["FLAIR"][middle].ravel())[0, 1] > 0.3
+
+
+def test_a_person_is_the_same_on_another_day_and_another_grid() -> None:
+    one, again = (render(Head(7), shape=(24, 28, 24), scan=0).volume for _ in range(2))
+    assert np.array_equal(one, again)
+    later = render(Head(7), shape=(24, 28, 24), scan=1).volume
+    stranger = render(Head(8), shape=(24, 28, 24), scan=0).volume
+    assert not np.array_equal(one, later)
+    assert np.corrcoef(one.ravel(), later.ravel())[0, 1] > np.corrcoef(one.ravel(), stranger.ravel())[0, 1]
+
+
+def test_lesions_lie_in_the_brain_and_show_in_every_sequence() -> None:
+    tumour = Lesion(centre=(28.0, 5.0, 22.0), radius=16)
+    for sequence in CONTRASTS:
+        plain = render(Head(2), sequence)
+        scan = render(Head(2), sequence, lesion=tumour)
+        assert scan.mask is not None
+        assert plain.mask is None
+        assert set(np.unique(scan.mask)) == {0, 1, 2, 3}
+        changed = np.abs(scan.volume - plain.volume)
+        assert changed[scan.mask == 0].max() < 1e-5
+        assert changed[scan.mask > 0].mean() > 0.05
+    still = render(Head(2), lesion=Lesion(enhancing=False))
+    assert still.mask is not None
+    assert set(np.unique(still.mask)) == {0, 1, 2}
+    stroke = render(Head(2), lesion=Lesion("stroke", (-35, 10, 10), 18), stripped=True)
+    assert stroke.mask is not None
+    assert set(np.unique(stroke.mask)) == {0, 1}
+    assert (stroke.volume == 0).mean() > 0.5
+    centre = stroke.affine[:3, :3] @ np.argwhere(stroke.mask).mean(0) + stroke.affine[:3, 3]
+    assert centre[0] < -20  # the person's left, where it was planted
+
+
+def test_rendering_is_fast() -> None:
+    render(Head(0))
+    begin = time.process_time()
+    for seed in range(3):
+        render(Head(seed))
+    assert (time.process_time() - begin) / 3 < 0.5  # a tenth of a second, with room for a busy machine

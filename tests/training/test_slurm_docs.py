@@ -1,0 +1,15 @@
+"""The job script of docs/slurm.md asks for the signal that a run listens to, early enough."""
+
+import re
+
+from braindino.training.slurm import NEAR
+from tests.helpers.documents import blocks
+
+
+def test_the_signal_is_one_that_is_listened_to_early_enough() -> None:
+    """tests/cli/config/test_parser.py sends it to a run, which saves and requeues."""
+    (script,) = (block.text for block in blocks("docs/slurm.md") if block.text.startswith("#!"))
+    (option,) = re.findall(r"^#SBATCH --signal=(\w+)@(\d+)$", script, re.MULTILINE)
+    assert option[0] == "TERM"
+    assert 60 <= int(option[1]) < NEAR
+    assert "#SBATCH --requeue" in script
