@@ -12,8 +12,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from braindino.scans.preprocessing import Preprocessing, preprocess
-from braindino.scans.reading import ScanError, read_scan
+from braindino.errors import ScanError
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import preprocess
+from braindino.scans.reading import read_scan
 
 CONTRACT = Preprocessing(depth=8, size=(16, 16))
 

@@ -16,8 +16,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from braindino.scans.preprocessing import PRESETS
-from braindino.scans.store.store import Store, fill
+from braindino.scans.contract import PRESETS
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 
 def make_volumes(folder: Path, number: int) -> list[Path]:

@@ -28,7 +28,8 @@ from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
 from braindino.probing.cell import Cell, train_cell
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.study import run_cells
-from braindino.scans.preprocessing import Preprocessing, decode
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import decode
 
 CLASSES = ("CN", "MCI", "AD")
 RESULTS = Path(__file__).parent / "results" / "probe.md"

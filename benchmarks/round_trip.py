@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from braindino.errors import ScanError
+from braindino.scans.contract import PRESETS
 from braindino.scans.geometry import Geometry, mask_to_grid, restore_mask
-from braindino.scans.preprocessing import PRESETS
-from braindino.scans.reading import ScanError, read_scan
+from braindino.scans.reading import read_scan
 
 
 def smooth_mask(shape: tuple[int, ...]) -> np.ndarray:

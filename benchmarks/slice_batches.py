@@ -9,7 +9,7 @@ import numpy as np
 from store_reads import simulate
 
 from braindino.datasets.pretraining.slices import SliceDataModule
-from braindino.scans.preprocessing import PRESETS
+from braindino.scans.contract import PRESETS
 from braindino.scans.store.store import Store
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.scans.preprocessing import PRESETS
+from braindino.scans.contract import PRESETS
 from braindino.scans.store.layout import ARRAY_HEADER, StoreLayout
 from braindino.scans.store.ledger import LedgerWriter
 from braindino.scans.store.store import Store

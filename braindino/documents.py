@@ -16,6 +16,8 @@ from typing import Any, Literal, NotRequired, Required, TypeVar, Union, get_args
 
 import yaml
 
+from braindino.errors import DocumentError
+
 MAX_TEXT = 64 << 20  # bytes of a text file
 MAX_JSON = 512 << 20  # bytes: results.json of a large segmentation has some 10 MB
 MAX_YAML = 4 << 20  # bytes of a config or a plan
@@ -23,10 +25,6 @@ MAX_DEPTH = 60  # lists and mappings inside each other
 MAX_NODES = 200_000  # of YAML, with aliases expanded
 
 Shape = TypeVar("Shape")
-
-
-class DocumentError(ValueError):
-    """A file is unreadable, or its content does not have the expected shape. Names the file and the key."""
 
 
 def read_text(path: Path | str, limit: int = MAX_TEXT) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from braindino import documents
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, DocumentError
 from braindino.locks import lock_file, machine
 
 LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255, and temporary names are longer
@@ -164,7 +164,7 @@ def read_json(path: Path, shape: Any = Any) -> Any:
     """
     try:
         return documents.read_json(path, shape)
-    except documents.DocumentError as error:
+    except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
 
@@ -172,7 +172,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of keys and values; raises BraindinoError with file and line, see `documents`."""
     try:
         return documents.read_yaml(path)
-    except documents.DocumentError as error:
+    except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
 
@@ -180,7 +180,7 @@ def refuse_bomb(content: Any, source: str) -> None:
     """Raise BraindinoError for text that unfolds into too many values; see `documents`."""
     try:
         documents.refuse_bomb(content, source)
-    except documents.DocumentError as error:
+    except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
 
@@ -188,7 +188,7 @@ def read_text(path: Path) -> str:
     """Read a text file in UTF-8; raises BraindinoError naming the file, see `documents`."""
     try:
         return documents.read_text(path)
-    except documents.DocumentError as error:
+    except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
 
@@ -196,7 +196,7 @@ def check_shape(value: Any, shape: Any, source: Path | str) -> None:
     """Raise BraindinoError naming `source` and the key unless `value` has a declared shape."""
     try:
         documents.check(value, shape, str(source))
-    except documents.DocumentError as error:
+    except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
 

@@ -6,7 +6,8 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from braindino.documents import DocumentError, check, read_json, read_text, read_yaml, refuse_bomb
+from braindino.documents import check, read_json, read_text, read_yaml, refuse_bomb
+from braindino.errors import DocumentError
 
 
 class Inner(TypedDict):

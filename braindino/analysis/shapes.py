@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NotRequired, TypedDict
 
 from braindino.analysis.metrics.headlines import headlines
-from braindino.documents import DocumentError
+from braindino.errors import DocumentError
 
 
 class Numbers(TypedDict):

@@ -17,8 +17,8 @@ from braindino.brainsegfounder.results import CaseRows, write_results
 from braindino.brainsegfounder.transfer import Transfer, channel_names, read_source, tell, transfer
 from braindino.datasets.volume_cases import VolumeCases
 from braindino.encoders.base import digest_of_weights
-from braindino.encoders.checkpoints import read_file
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, LegacyPatchMerging
+from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.files import portable_path
 from braindino.scans.preprocessing import decode

@@ -8,10 +8,10 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
-from braindino.encoders.checkpoints import last_checkpoint, read_file
 from braindino.encoders.modalities import sequence_of
 from braindino.encoders.volumes.base import weights_of
 from braindino.encoders.volumes.swin import SwinShape, channel_shares, shape_of
+from braindino.encoders.weight_files import last_checkpoint, read_file
 from braindino.errors import BraindinoError
 from braindino.scans.seen import Seen
 

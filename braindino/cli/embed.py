@@ -67,7 +67,7 @@ def embed(
     from braindino.encoders.features import extract
     from braindino.files import write_json
     from braindino.progress import track
-    from braindino.scans.store.store import fill
+    from braindino.scans.store.fill import fill
 
     check_suffix(out)
     for name, value in (("every", every), ("batch-size", batch_size)):

@@ -152,7 +152,7 @@ def _features(
     from braindino.cli.opening import open_encoder
     from braindino.datasets.checks.leakage import contents_of, overlap
     from braindino.encoders.features import extract
-    from braindino.scans.store.store import fill
+    from braindino.scans.store.fill import fill
 
     network, store = open_encoder(spec, folder, True, strip_cmd)
     fill(store, scans, jobs=jobs)

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         if arguments[:1] == ["index"] or arguments[:2] == ["--offline", "index"]:
-            import_module("braindino.datasets").list_only()  # the process ends with this verb
+            import_module("braindino.datasets.listing").list_only()  # the process ends with this verb
     arguments = list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())

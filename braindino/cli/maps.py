@@ -67,7 +67,7 @@ def maps(
 
     from braindino.cli.opening import open_device, open_encoder
     from braindino.progress import track
-    from braindino.scans.store.store import fill
+    from braindino.scans.store.fill import fill
 
     if voxel is not None and mm is not None:
         raise BraindinoError("--voxel and --mm both name the reference; give one.")
@@ -101,8 +101,9 @@ def maps(
 
 def _files(given: Sequence[Path], converted: Path) -> tuple[dict[str, Path], list[str]]:
     """Scans by the name that their maps get, DICOM series converted; and what cannot be used, with why."""
-    from braindino.datasets.discovery import MASK_LIKE, LayoutError, find_volumes, stem
+    from braindino.datasets.discovery import MASK_LIKE, find_volumes, stem
     from braindino.datasets.manifest import ManifestBuilder
+    from braindino.errors import LayoutError
 
     found: list[Path] = []
     refused: list[str] = []

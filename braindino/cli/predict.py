@@ -127,7 +127,7 @@ def _admit(
     from braindino.probing.predict.inputs import Refused, choose_scans
     from braindino.probing.predict.seen_scans import known_scans
     from braindino.scans.statistics import measure
-    from braindino.scans.store.store import fill
+    from braindino.scans.store.fill import fill
 
     training: dict[str, Reference] = read_json(probe.run / TRAINING_SCANS, dict[str, Reference])
     if absent := [name for name in probe.modalities if name not in training]:

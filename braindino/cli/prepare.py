@@ -62,7 +62,7 @@ def prepare(
     """
     from braindino.datasets.checks.masks import check_masks
     from braindino.datasets.manifest import MASK, Manifest
-    from braindino.scans.store.store import fill
+    from braindino.scans.store.fill import fill
 
     _check_options(jobs, max_voxels, shard, submit, cluster)
     part = _shard(shard)
@@ -127,7 +127,7 @@ def _changes(
 
 def _open(path: Path, contract: str | None, changes: dict[str, Any], strip_cmd: str | None) -> "Store":
     """The store as asked for; what is not asked for is as the store has it, if there is one."""
-    from braindino.scans.preprocessing import Preprocessing
+    from braindino.scans.contract import Preprocessing
     from braindino.scans.skull_stripping import check_strip_cmd
     from braindino.scans.store.store import Store
 

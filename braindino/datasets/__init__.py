@@ -57,16 +57,6 @@ _CLASSES = {
 } | {place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()}
 
 
-# True in a process that lists files and ends: data modules are then made without Lightning (see `base`).
-LISTS_ONLY = False
-
-
-def list_only() -> None:
-    """Declare that this process trains nothing; to be called before a data module is imported."""
-    global LISTS_ONLY
-    LISTS_ONLY = True
-
-
 def dataset_class(name: str) -> "type[ScanDataModule]":
     """The data module that is called `name` on the command line, or lies at a dotted path, `my_file.MyStudy`.
 

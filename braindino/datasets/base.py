@@ -5,11 +5,11 @@ Importing Lightning takes 4 s of processor time and 800 MB, of which `braindino 
 
 from typing import TYPE_CHECKING
 
-from braindino import datasets
+from braindino.datasets.listing import lists_only
 
 __all__ = ["DataModule"]
 
-if TYPE_CHECKING or not datasets.LISTS_ONLY:
+if TYPE_CHECKING or not lists_only():
     from lightning.pytorch import LightningDataModule as DataModule
 else:
 

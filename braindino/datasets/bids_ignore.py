@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from braindino.datasets.tables import TableError, decode_table
+from braindino.datasets.tables import decode_table
+from braindino.errors import TableError
 
 # Folders at the top of a dataset whose content BIDS leaves open (specification, schema/rules/directories).
 # `derivatives` is a choice of each reader; `rawbids` and `rawdata` hold the dataset itself.

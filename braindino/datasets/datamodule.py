@@ -14,22 +14,19 @@ from braindino.datasets.checks.masks import check_masks
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest
 from braindino.datasets.masks import whole_labels
 from braindino.datasets.splits import bins, kfold_people, parts_of_fold, read_split, split_people
-from braindino.errors import BraindinoError
+from braindino.errors import DatasetError, ScanError
 from braindino.identity import stable_id
+from braindino.scans.contract import Preprocessing
 from braindino.scans.geometry import mask_to_grid
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.reading import Scan, ScanError, read_scan
+from braindino.scans.reading import Scan, read_scan
+from braindino.scans.store.fill import fill
 from braindino.scans.store.paths import no_store
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.store import Store
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 MAX_REASONS = 4  # in a message
-
-
-class DatasetError(BraindinoError):
-    """A dataset that cannot be used as it was asked to be."""
 
 
 class ScanDataModule(DataModule):

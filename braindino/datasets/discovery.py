@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from braindino.datasets.bids_ignore import BidsIgnore, derivatives_at
 from braindino.datasets.manifest import ManifestBuilder, describe_path
-from braindino.errors import BraindinoError
+from braindino.errors import LayoutError
 from braindino.files import describe_special_file
 from braindino.scans.content import SNIFF_BYTES, describe_content
 from braindino.scans.dicom.series import TABLE, Series, convert_series, is_dicom
@@ -46,10 +46,6 @@ _NOBODY = re.compile(
     r"|follow-?up[-_ ]?\d*|pre|post|(pre|post)[-_]?(op|treatment|surgery)",
     re.IGNORECASE,
 )
-
-
-class LayoutError(BraindinoError):
-    """A folder that is not the dataset it is said to be."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ import numpy as np
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, ScanError
 from braindino.files import atomic_write, is_read_only
 from braindino.identity import id_of
 from braindino.progress import track
-from braindino.scans.reading import ScanError
 
 LABELS = 256
 MAX_LISTED = 5  # cases in a message

@@ -16,7 +16,7 @@ import pandas as pd
 from braindino.csv_text import csv_text, restore_table
 from braindino.datasets.cells import is_age, parse_age, parse_sex
 from braindino.datasets.cells import is_missing as is_missing
-from braindino.errors import BraindinoError
+from braindino.errors import ManifestError
 from braindino.files import atomic_write, describe_special_file
 from braindino.scans.store.origins import ORIGIN
 
@@ -31,10 +31,6 @@ NOT_A_SCAN = "not a scan, by its name and content"  # reason of files that no da
 NOTE = "blank_because"  # column of a manifest: why a cell of the row is blank although the table has one
 DOCUMENTED_SEX = {"1": "male", "2": "female"}  # the codes of those public datasets that have codes
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
-
-
-class ManifestError(BraindinoError):
-    """A manifest that cannot be used; the message names file, row and column."""
 
 
 def is_manifest(file: Path) -> bool:

@@ -8,15 +8,11 @@ import numpy as np
 import pandas as pd
 
 from braindino.datasets.tables import read_table
-from braindino.errors import BraindinoError
+from braindino.errors import SplitError
 
 PARTS = ("train", "val", "test")
 SEPARATOR = "\x1f"  # not NUL: pandas 2 sorts and groups text up to the first NUL only
 Columns = str | Sequence[str] | None
-
-
-class SplitError(BraindinoError):
-    """A split that cannot be made, or a split file that cannot be used."""
 
 
 def split_people(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from braindino.csv_text import restore_table
 from braindino.datasets.cells import is_missing, same_characters
-from braindino.errors import BraindinoError
+from braindino.errors import TableError
 from braindino.files import describe_special_file
 
 _MARKS = (
@@ -23,10 +23,6 @@ _SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 _T = TypeVar("_T")
 _IDS = ("id", "subject", "case", "group", "path")  # our names of columns in which no word is a gap
 Aliases = Mapping[str, Sequence[str]]
-
-
-class TableError(BraindinoError):
-    """A table that cannot be used; the message names the file, the column and what was found."""
 
 
 def read_table(path: Path | str, columns: Aliases, optional: Aliases | None = None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from braindino.datasets.pretraining.base import DrawnBatches, DrawnDataModule
 from braindino.datasets.pretraining.volumes import cut
 from braindino.datasets.splits import nested_fraction
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 CHANNEL = ("key", "step", "zero")  # columns per modality
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from braindino.files import digest_of_json
 from braindino.identity import id_of
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 
 

@@ -11,17 +11,13 @@ import torch
 from torch import Tensor
 
 from braindino.encoders.base import Encoder
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, NotFiniteError
 from braindino.files import atomic_write, can_write
 
 Precision = Literal["float32", "bfloat16"]
 Level = Literal["slice", "slice_patch", "patch", "scan"]
 SPARE = "braindino_features"  # folder for the features of scans in a read-only store
 STORED = {"float32": np.float32, "bfloat16": np.float16}
-
-
-class NotFiniteError(BraindinoError):
-    """What an encoder or a probe makes of a scan is not finite."""
 
 
 class FeatureCache:

@@ -5,14 +5,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypedDict
 
-import safetensors.torch
 import timm
 import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from braindino.encoders.base import Encoder
 from braindino.encoders.dinov3_files import describe_dinov3, rename, settings_of
@@ -22,17 +19,17 @@ from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.encoders.volumes import NAMES as VOLUMES
 from braindino.encoders.volumes import load_volume_encoder
 from braindino.encoders.weight_files import (
-    is_safetensors,
-    refuse_other_content,
+    fit_weights,
+    last_checkpoint,
+    read_file,
     some,
     state_dict_of,
     vit_weights,
 )
 from braindino.errors import BraindinoError
 from braindino.files import check_shape, read_json
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
-from braindino.training.checkpoint_names import FOLDER, METADATA, is_sharded, run_checkpoints
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -105,109 +102,6 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
         f"{', '.join(VOLUMES)} and a colon.\n"
         "Make one with `braindino export RUN --out encoder`."
     )
-
-
-def last_checkpoint(run: Path) -> Path:
-    """Return the checkpoint of the most steps in a run folder that can be read in full.
-
-    Damaged ones, and files of other names, are passed over with a warning.
-
-    Raises:
-        BraindinoError: there is none, or none that can be read.
-    """
-    return newest_state(run)[0]
-
-
-def newest_state(run: Path) -> tuple[Path, int]:
-    """Return `last_checkpoint` and the number of optimiser steps that it was saved after.
-
-    Raises:
-        BraindinoError: there is none, or none that can be read.
-    """
-    named, strange = run_checkpoints(run)
-    if strange:
-        names = ", ".join(path.name for path in strange)
-        _log.warning("passed over %s in %s: not named step<number>.ckpt", names, run / FOLDER)
-    damaged: list[tuple[str, BraindinoError]] = []
-    for path in named:
-        try:
-            step = int(read_file(path / METADATA if is_sharded(path) else path).get("global_step", 0))
-        except BraindinoError as error:
-            damaged.append((path.name, error))
-            continue
-        if damaged:
-            names = ", ".join(name for name, _ in damaged)
-            _log.warning("passed over %s (damaged or refused), using %s", names, path.name)
-        return path, step
-    if damaged:
-        names = ", ".join(name for name, _ in damaged[1:])
-        raise BraindinoError(
-            f"{damaged[0][1]}\n{f'Nor can {names} be read. ' if names else ''}"
-            "Remove such checkpoints to start from the beginning, or name another run with --run.id."
-        )
-    renamed = f" It holds {strange[0].name}: name that file itself." if strange else ""
-    raise BraindinoError(
-        f"{run / FOLDER} holds no step<number>.ckpt: the run has saved nothing yet.{renamed}"
-    )
-
-
-def _obstacle(error: UnpicklingError) -> str:
-    """What torch met in the file, without its advice to read it unsafely."""
-    met = str(error).partition("WeightsUnpickler error:")[2].strip()
-    return met.partition("\n")[0].partition(". ")[0] or "torch finds no plain weights in it"
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running any code that it may contain.
-
-    Raises:
-        BraindinoError: truncated or damaged, no weights at all (a git-lfs pointer, a web page, ...), or it
-            holds objects that would have to be unpickled.
-    """
-    if path.is_dir():
-        raise BraindinoError(
-            f"{path}: a folder, as a sharded run saves it, and no single file of weights.\n"
-            f"`python -m lightning.pytorch.utilities.consolidate_checkpoint {path}` makes one of it."
-        )
-    refuse_other_content(path)
-    try:
-        if path.suffix == ".safetensors" or is_safetensors(path):
-            return dict(safetensors.torch.load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise BraindinoError(
-            f"{path}: cannot be read as plain weights ({_obstacle(error)}).\n"
-            "A file that needs unpickling could run any code and is refused: where it was made, save "
-            "only its state dict, e.g. with safetensors."
-        ) from error
-    except (RuntimeError, EOFError, OSError, SafetensorError, ValueError, KeyError) as error:
-        raise BraindinoError(
-            f"{path}: damaged or not a checkpoint ({str(error).splitlines()[0]})."
-        ) from error
-    if not isinstance(content, dict):
-        raise BraindinoError(f"{path}: expected a dictionary of tensors, found {type(content).__name__}.")
-    return content
-
-
-def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load `weights` strictly; the error lists what is missing, unexpected or of another shape."""
-    own = model.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - own.keys())
-    shapes = [
-        f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & weights.keys())
-        if own[name].shape != weights[name].shape
-    ]
-    if missing or unexpected or shapes:
-        parts = [("missing", missing), ("unexpected", unexpected), ("shape", shapes)]
-        told = "; ".join(
-            f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
-            for what, names in parts
-            if names
-        )
-        raise BraindinoError(f"{source}: the weights do not fit the architecture.\n{told}")
-    model.load_state_dict(dict(weights))
 
 
 def describe_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:

@@ -7,20 +7,14 @@ import safetensors.torch
 import torch
 
 from braindino import __version__
-from braindino.encoders.checkpoints import (
-    CONFIG,
-    NORM_EPS,
-    PEOPLE,
-    WEIGHTS,
-    describe_checkpoint,
-    last_checkpoint,
-)
+from braindino.encoders.checkpoints import CONFIG, NORM_EPS, PEOPLE, WEIGHTS, describe_checkpoint
 from braindino.encoders.graph_export import ONNX, TORCH, check_onnx, write_graphs
 from braindino.encoders.model_card import licence_notice, model_card
 from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.encoders.weight_files import last_checkpoint
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.cache import FeatureCache, Features, Level, NotFiniteError, Precision
-from braindino.errors import BraindinoError
+from braindino.encoders.cache import FeatureCache, Features, Level, Precision
+from braindino.errors import BraindinoError, NotFiniteError
 from braindino.files import remove_leftovers
 from braindino.progress import ProgressReport
 from braindino.scans.preprocessing import decode

@@ -11,7 +11,8 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.cache import patch_grid
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing, decode
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
 
 COMPONENTS = 3

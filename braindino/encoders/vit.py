@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 # timm would fetch or unpickle what these name, and the arguments may come out of a stranger's file.
 _ABOUT_WEIGHTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}

@@ -8,12 +8,13 @@ import torch
 from timm.models.eva import Eva
 from torch import Tensor
 
-from braindino.encoders.checkpoints import describe_checkpoint, fit_weights, last_checkpoint, load_encoder
+from braindino.encoders.checkpoints import describe_checkpoint, load_encoder
 from braindino.encoders.vit import ViTEncoder
+from braindino.encoders.weight_files import fit_weights, last_checkpoint
 from braindino.errors import BraindinoError
 from braindino.files import portable_path
 from braindino.pretraining.model.network import Student
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 
 _SAVED = ("source", "digest", "report")

@@ -30,7 +30,7 @@ from braindino.pretraining.sharding import Sharded, local, shard
 from braindino.pretraining.views.masking import MaskConfig, Masks, sample_masks
 from braindino.pretraining.views.rng import Randomness
 from braindino.pretraining.views.views import Views, ViewsConfig, make_views
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 from braindino.training.people import record_seen, seen_until, unknown_start
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from braindino.analysis.predictions import TRAITS, format_predictions, read_predictions
 from braindino.csv_text import csv_text
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.probing.artifacts.examples import keep_examples
 from braindino.probing.data.base import Batch, CaseData
@@ -51,10 +51,6 @@ class CellFacts(TypedDict):
     fold: NotRequired[int | None]
     train_cases: int
     train_people: int
-
-
-class CellError(BraindinoError):
-    """One cell cannot be trained; the others may."""
 
 
 class Cell:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from braindino.analysis.metrics.masks import row_of
-from braindino.encoders.cache import NotFiniteError
+from braindino.errors import NotFiniteError
 from braindino.probing.data.slices import CaseSlices, MaskedCases
 from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.probing.module import FrozenProbeModule

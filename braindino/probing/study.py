@@ -17,12 +17,12 @@ from braindino.datasets.grid_masks import grid_masks
 from braindino.datasets.splits import PARTS
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, write_json
 from braindino.probing.artifacts.cases import keep_cases, keep_dropped
 from braindino.probing.artifacts.patches import keep_patch_colours
 from braindino.probing.baselines import known_traits, traits_cell
-from braindino.probing.cell import Cell, CellError, MakeTrainer, device_of, train_cell
+from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
 from braindino.probing.data.base import CaseData
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.factory import case_data, check_way

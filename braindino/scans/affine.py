@@ -5,15 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from braindino.errors import BraindinoError
+from braindino.errors import HeaderError
 
 SPACING_MM = (0.01, 100.0)  # between voxels of any head scan; a metre or micron taken for a mm falls outside
 QUATERNION_EXCESS = 1e-3  # by which the square of a qform's quaternion may exceed 1: rounding, not damage
 SIZES_AGREE = 0.1  # by which part the voxel sizes of sform and qform may differ in one space
-
-
-class HeaderError(BraindinoError):
-    """What is wrong with a header, in a few words."""
 
 
 def nifti_affine(header: Any) -> tuple[np.ndarray, str]:

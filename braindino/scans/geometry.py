@@ -1,15 +1,14 @@
 """How a scan's own grid and the store's grid lie to each other, and masks taken from one to the other."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
-from braindino.scans.reading import Scan, ScanError
+from braindino.errors import ScanError
+from braindino.scans.contract import Preprocessing
+from braindino.scans.reading import Scan
 from braindino.scans.resampling import Window, Windows, nearest_indices, resample
-
-if TYPE_CHECKING:
-    from braindino.scans.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Geometry:
     windows: Windows  # the part of the turned scan that the grid covers along depth, rows, columns
 
     @classmethod
-    def of(cls, scan: Scan, contract: "Preprocessing") -> Self:
+    def of(cls, scan: Scan, contract: Preprocessing) -> Self:
         """The geometry of `scan` under a contract's orientation, slice axes, depth, size, spacing, centre."""
         from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 

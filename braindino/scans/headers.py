@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from braindino.scans.affine import HeaderError, check_affine, nifti_affine
+from braindino.errors import HeaderError
+from braindino.scans.affine import check_affine, nifti_affine
 
 HEADER_BYTES = 544  # enough of a file to hold any of the headers
 MM_PER_UNIT = {

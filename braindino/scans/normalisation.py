@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.reading import ScanError
+from braindino.errors import ScanError
+from braindino.scans.contract import Preprocessing
 
 
 def normalise(

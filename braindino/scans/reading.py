@@ -11,9 +11,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from braindino.errors import BraindinoError
+from braindino.errors import HeaderError, ScanError, TooLargeError
 from braindino.files import describe_special_file
-from braindino.scans.affine import HeaderError
 from braindino.scans.content import SNIFF_BYTES, describe_content, describe_pointer
 from braindino.scans.headers import HEADER_BYTES, Layout, parse_header
 
@@ -23,36 +22,6 @@ _DEFLATE_LIMIT = 1032  # a deflate stream never expands by more
 MAX_VOXELS = 2**28  # 645 voxels each way: beyond any scan of a living head; 5 GB while it is prepared
 _FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
 _GREY_LEVELS = 1000  # that the values of a scan must keep between them in float32
-
-
-class ScanError(BraindinoError):
-    """A file that cannot be used as a scan: `path`, and `reason` in one short sentence.
-
-    `lasting` is False when the file itself may be sound (missing, not permitted, an error of the disk): the
-    next run should look again, although neither size nor time of the file will tell it to.
-    """
-
-    def __init__(self, path: Path, reason: str, lasting: bool = True) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = Path(path)
-        self.reason = reason
-        self.lasting = lasting
-
-    def __reduce__(self) -> Any:
-        """Exceptions are pickled by their arguments; these are not the message."""
-        return type(self), (self.path, self.reason, self.lasting)
-
-
-class TooLargeError(ScanError):
-    """A scan of more voxels than are read; `voxels` says how many, so that a higher limit can try again."""
-
-    def __init__(self, path: Path, reason: str, voxels: int) -> None:
-        super().__init__(path, reason)
-        self.voxels = voxels
-
-    def __reduce__(self) -> Any:
-        """Exceptions are pickled by their arguments; these are not the message."""
-        return type(self), (self.path, self.reason, self.voxels)
 
 
 @dataclass

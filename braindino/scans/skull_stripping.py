@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from braindino.errors import BraindinoError
-from braindino.scans.reading import Scan, ScanError, read_scan
+from braindino.errors import BraindinoError, ScanError
+from braindino.scans.reading import Scan, read_scan
 
 TIMEOUT_S = 3600  # HD-BET on a CPU takes ten minutes; an hour means that the tool hangs
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.store.store import Store, fill
+from braindino.scans.contract import Preprocessing
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 TINY: dict[str, Any] = {"depth": (1, 1, 1, 1), "width": 12, "heads": (1, 2, 4, 8), "window": 2}
 

@@ -13,8 +13,9 @@ from braindino.brainsegfounder import SwinSSLModule
 from braindino.brainsegfounder.module import nt_xent
 from braindino.brainsegfounder.optimiser import Clipping, SwinOptimiser
 from braindino.datasets import VolumeDataModule
-from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.volumes.swin import SwinEncoder
+from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
 from tests.brainsegfounder.conftest import TINY

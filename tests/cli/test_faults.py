@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from braindino.encoders.checkpoints import read_file
+from braindino.encoders.weight_files import read_file
 from tests.helpers.killing import run_apart
 
 TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")

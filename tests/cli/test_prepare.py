@@ -17,7 +17,7 @@ from braindino.cli.prepare import prepare
 from braindino.cli.typed_verb import run
 from braindino.datasets.manifest import COLUMNS, Manifest
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import PRESETS, Preprocessing
+from braindino.scans.contract import PRESETS, Preprocessing
 from braindino.scans.store.store import Store
 
 SMALL = {"depth": 4, "size": (8, 8)}

@@ -9,7 +9,7 @@ import yaml
 
 from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import main
-from braindino.encoders.checkpoints import read_file
+from braindino.encoders.weight_files import read_file
 from braindino.pretraining.optimiser import OptimiserConfig
 from braindino.pretraining.views.views import ViewsConfig
 

@@ -116,7 +116,7 @@ def test_wrong_arguments(verb: str, arguments: list[str], told: str) -> None:
 
 @pytest.mark.parametrize("verb", sorted(set(PLAIN_VERBS) - {"doctor"}))  # which reads its arguments itself
 def test_every_verb_is_a_documented_function(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    function = verb_function(verb)
+    function = plain.verb_function(verb)
     for name in signature(function).parameters:
         assert f"{name}:" in (function.__doc__ or ""), f"{verb}: {name} is not documented"
     assert main([verb, "--help"]) == 0

@@ -3,8 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.store.store import Store, fill
+from braindino.scans.contract import Preprocessing
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 from braindino.synthetic.files import save_nifti
 from braindino.synthetic.heads import Head, render
 

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.generic.bids import BIDS
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.public.adni import ADNI
-from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.errors import BraindinoError, DatasetError
+from braindino.scans.contract import Preprocessing
 from braindino.scans.store.store import Store
 from braindino.synthetic.adni import write_adni
 from braindino.synthetic.files import save_mask, save_nifti

@@ -6,10 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindino.datasets.discovery import Found, LayoutError, find_scans, nothing_found
+from braindino.datasets.discovery import Found, find_scans, nothing_found
 from braindino.datasets.generic.bids import BIDS
 from braindino.datasets.generic.folder import Folder, modality_of
 from braindino.datasets.manifest import ManifestBuilder
+from braindino.errors import LayoutError
 from braindino.scans.dicom.series import Series
 
 

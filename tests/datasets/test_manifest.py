@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from braindino.datasets.manifest import COLUMNS, Manifest, ManifestBuilder, ManifestError, normal_sex
+from braindino.datasets.manifest import COLUMNS, Manifest, ManifestBuilder, normal_sex
+from braindino.errors import ManifestError
 
 
 def build(folder: Path) -> Manifest:

@@ -4,14 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.datasets.splits import (
-    SplitError,
-    bins,
-    kfold_people,
-    nested_fraction,
-    read_split,
-    split_people,
-)
+from braindino.datasets.splits import bins, kfold_people, nested_fraction, read_split, split_people
+from braindino.errors import SplitError
 
 
 @pytest.fixture

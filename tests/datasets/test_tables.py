@@ -3,7 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from braindino.datasets.tables import TableError, decode_table, excel_sheets, read_excel, read_table
+from braindino.datasets.tables import decode_table, excel_sheets, read_excel, read_table
+from braindino.errors import TableError
 from braindino.synthetic.files import write_xls
 
 WANTED = {"id": ("Subject", "Subject ID"), "age": ("Age at MRI", "age")}

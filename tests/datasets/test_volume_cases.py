@@ -11,7 +11,8 @@ import torch
 
 from braindino.datasets import Cohort, VolumeCases
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing, decode
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import decode
 
 VOLUME = Preprocessing.preset("volume", depth=24, size=(24, 24))
 

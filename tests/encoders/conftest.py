@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from braindino.encoders.vit import ViTEncoder, create_vit
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 ARCHITECTURE = "vit_tiny_patch16_dinov3_qkvb"
 MODEL_ARGS: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 2, "patch_size": 8, "in_chans": 1}

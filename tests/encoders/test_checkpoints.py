@@ -12,7 +12,7 @@ from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.encoders.key_mapping import timm_to_dinov3
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 
 def test_lightning_checkpoint_and_run_folder(

@@ -13,7 +13,7 @@ from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
 from braindino.pretraining.init_weights import load_backbone
 from braindino.pretraining.model.backbone import create_backbone
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 CONTRACT = Preprocessing(depth=4, size=(32, 48))
 TINY = "vit_tiny_patch16_dinov3_qkvb"

@@ -14,7 +14,8 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.cache import FeatureCache
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing, decode
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import decode
 
 CONTRACT = Preprocessing(depth=None, size=(8, 8))
 

@@ -11,7 +11,7 @@ from braindino.encoders import pretrained as published
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
 from braindino.network import OFFLINE
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 NAME = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 SMALL = Preprocessing.preset("paper", size=(32, 32))

@@ -6,7 +6,7 @@ import torch
 from braindino.encoders.base import Encoder
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from tests.encoders.conftest import ARCHITECTURE, MODEL_ARGS
 
 

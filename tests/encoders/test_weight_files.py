@@ -11,11 +11,11 @@ import torch
 from monai.networks.nets import ViT
 
 from braindino.encoders.base import digest_of_weights
-from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.vit import create_vit
-from braindino.encoders.weight_files import state_dict_of, vit_weights
+from braindino.encoders.weight_files import read_file, state_dict_of, vit_weights
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 CONTRACT = Preprocessing(depth=4, size=(32, 32))
 TINY = "vit_tiny_patch16_dinov3_qkvb"

@@ -8,7 +8,7 @@ import torch
 
 from braindino.datasets import Cohort
 from braindino.encoders.vit import ViTEncoder, create_vit
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 CONTRACT = Preprocessing(depth=8, size=(32, 32))
 NAME = "vit_tiny_patch16_dinov3_qkvb"

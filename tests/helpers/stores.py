@@ -6,8 +6,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.store.store import Store, fill
+from braindino.scans.contract import Preprocessing
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 
 def make_store(folder: Path, people: int) -> Path:

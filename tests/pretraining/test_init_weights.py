@@ -11,10 +11,11 @@ from torch import Tensor
 
 from braindino.datasets import SliceDataModule
 from braindino.encoders import pretrained as published
-from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.export import export
 from braindino.encoders.key_mapping import timm_to_dinov3
 from braindino.encoders.vit import create_vit
+from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import GramConfig

@@ -11,8 +11,8 @@ from torch import nn
 
 from braindino.datasets.splits import parts_of_fold
 from braindino.encoders.base import Encoder
+from braindino.scans.contract import Preprocessing
 from braindino.scans.geometry import Geometry
-from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan
 from braindino.scans.seen import slices_digest
 from tests.helpers.lesions import lesion_scans, lesions, vit_encoder  # noqa: F401  fixtures

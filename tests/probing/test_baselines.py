@@ -16,7 +16,7 @@ from braindino.probing import (
 from braindino.probing.baselines import known_traits, traits_cell
 from braindino.probing.cell import Cell
 from braindino.probing.data.cases import ProbeCases
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 ARCHITECTURE = {
     "patch_size": 4,

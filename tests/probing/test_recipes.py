@@ -21,7 +21,7 @@ from braindino.probing import (
 from braindino.probing.heads.base import mlp
 from braindino.probing.recipes import apply_recipe
 from braindino.probing.stochastic_depth import drop_paths
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 # head: optimiser, lr, weight decay, cases per step, epochs, patience
 PAPER = {

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from braindino.analysis.predictions import read_predictions
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, CellError
 from braindino.files import read_json
 from braindino.probing import (
     ClassificationHead,
@@ -17,7 +17,7 @@ from braindino.probing import (
     results_table,
     run_study,
 )
-from braindino.probing.cell import Cell, CellError
+from braindino.probing.cell import Cell
 from braindino.probing.study import CellRunner, run_cells
 
 FAST = {"max_epochs": 30, "patience": 5, "resamples": 200, "baselines": False}

@@ -6,7 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindino.scans.reading import ScanError, read_scan
+from braindino.errors import ScanError
+from braindino.scans.reading import read_scan
 
 VALUES = np.random.default_rng(0).integers(1, 200, (20, 24, 10)).astype(np.int16)
 SCANNER = np.array([[-1.0, 0, 0, 10], [0, 1, 0, -12], [0, 0, 2, -10], [0, 0, 0, 1]])

@@ -8,8 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from braindino.errors import ScanError
 from braindino.scans.content import describe_content, has_dicom_mark
-from braindino.scans.reading import ScanError, content_digest, read_scan
+from braindino.scans.reading import content_digest, read_scan
 
 
 @pytest.mark.parametrize(

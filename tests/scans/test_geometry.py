@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from braindino.errors import ScanError
+from braindino.scans.contract import Preprocessing
 from braindino.scans.geometry import Geometry, mask_to_grid, restore_mask, restore_values
-from braindino.scans.preprocessing import Preprocessing, preprocess
-from braindino.scans.reading import Scan, ScanError
+from braindino.scans.preprocessing import preprocess
+from braindino.scans.reading import Scan
 
 CONTRACT = Preprocessing(depth=48, size=(64, 56))
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import PRESETS, Preprocessing, decode, preprocess
-from braindino.scans.reading import Scan, ScanError
+from braindino.errors import BraindinoError, ScanError
+from braindino.scans.contract import PRESETS, Preprocessing
+from braindino.scans.preprocessing import decode, preprocess
+from braindino.scans.reading import Scan
 
 SMALL = Preprocessing(depth=12, size=(24, 20))
 

@@ -10,15 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindino.scans.reading import (
-    MISSING,
-    ScanError,
-    content_digest,
-    files_of,
-    read_header,
-    read_scan,
-    signature,
-)
+from braindino.errors import ScanError
+from braindino.scans.reading import MISSING, content_digest, files_of, read_header, read_scan, signature
 
 AFFINE = np.array([[-1.2, 0.1, 0, 30], [0.1, 1.1, 0.2, -20], [0, -0.2, 2.0, 5], [0, 0, 0, 1]])
 VALUES = np.random.default_rng(0).integers(0, 200, (9, 10, 11)).astype(np.int16)

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.reading import ScanError, read_scan
-from braindino.scans.store.store import Store, fill
+from braindino.errors import ScanError
+from braindino.scans.contract import Preprocessing
+from braindino.scans.reading import read_scan
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 GOOD = np.random.default_rng(0).integers(1, 200, (12, 12, 12)).astype(np.int16)
 Make = Callable[[Path], Path]

@@ -8,8 +8,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from braindino.scans.preprocessing import Preprocessing, preprocess
-from braindino.scans.reading import ScanError, read_scan
+from braindino.errors import ScanError
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import preprocess
+from braindino.scans.reading import read_scan
 
 HONEST = np.random.default_rng(0).integers(0, 900, (40, 44, 36)).astype(np.int16)
 CONTRACT = Preprocessing(depth=8, size=(16, 16))

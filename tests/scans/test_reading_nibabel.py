@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from nibabel.orientations import inv_ornt_aff
 
-from braindino.scans.reading import Scan, ScanError, TooLargeError, read_header, read_scan
+from braindino.errors import ScanError, TooLargeError
+from braindino.scans.reading import Scan, read_header, read_scan
 
 DTYPES = ("u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 SHAPE = (7, 6, 5)

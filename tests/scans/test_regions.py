@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from braindino.scans.contract import Preprocessing
 from braindino.scans.geometry import Geometry, restore_regions
-from braindino.scans.preprocessing import Preprocessing
 from braindino.scans.reading import Scan
 
 AFFINE = np.array([[0, -1.0, 0, 5], [0.9, 0, 0, 2], [0, 0, 2.5, -7], [0, 0, 0, 1]])

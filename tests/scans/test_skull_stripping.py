@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.reading import ScanError, read_scan
+from braindino.errors import BraindinoError, ScanError
+from braindino.scans.contract import Preprocessing
+from braindino.scans.reading import read_scan
 from braindino.scans.skull_stripping import check_strip_cmd, strip_skull
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 TOOL = """
 import sys

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from braindino.errors import BraindinoError
+from braindino.scans.contract import Preprocessing
 from braindino.scans.geometry import mask_to_grid, restore_mask
-from braindino.scans.preprocessing import Preprocessing, decode, preprocess
+from braindino.scans.preprocessing import decode, preprocess
 from braindino.scans.reading import Scan
 from braindino.scans.resampling import linear_weights, nearest_indices
 

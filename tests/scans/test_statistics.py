@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.statistics import measure, more_than_brain
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 
 def ellipsoid(

@@ -11,7 +11,7 @@ import torch
 from braindino.cli.main import main
 from braindino.encoders.export import export
 from braindino.encoders.vit import create_vit
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 rng = np.random.default_rng(0)
 Path("scans").mkdir()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from braindino.encoders.checkpoints import last_checkpoint, newest_state, read_file
+from braindino.encoders.weight_files import last_checkpoint, newest_state, read_file
 from braindino.errors import BraindinoError
 from braindino.training.checkpoint_names import FOLDER, checkpoint_name, run_checkpoints
 

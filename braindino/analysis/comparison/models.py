@@ -8,9 +8,10 @@ import pandas as pd
 
 from braindino.analysis.comparison.differences import EVERYBODY, MAIN_TESTS, Row, differences
 from braindino.analysis.comparison.paired import holm
-from braindino.analysis.comparison.pairing import NothingSharedError, Pairing, listed, pair
+from braindino.analysis.comparison.pairing import Pairing, listed, pair
 from braindino.analysis.metrics.estimates import RESAMPLES
 from braindino.analysis.predictions import task_of
+from braindino.errors import NothingSharedError
 
 # A function, what it is called with one by one, a word for what it does -> its results in the same order.
 Divide = Callable[[Callable[[Any], Any], Sequence[Any], str], Iterable[Any]]

@@ -9,12 +9,9 @@ import pandas as pd
 
 from braindino.analysis.metrics.segmentation import REGION
 from braindino.analysis.predictions import class_names, task_of
+from braindino.errors import NothingSharedError
 
 TRUTHS = {"segmentation": ("true_ml",), "survival": ("time", "event")}
-
-
-class NothingSharedError(ValueError):
-    """Two models have no label fraction, seed or test case in common: nothing to compare them on."""
 
 
 @dataclass

@@ -23,7 +23,7 @@ from braindino.cli.config.arguments import check_arguments
 from braindino.cli.config.files import resolve_configs, source_of
 from braindino.cli.config.messages import readable
 from braindino.datasets.loading import worker_error
-from braindino.encoders.checkpoints import last_checkpoint, newest_state, read_file
+from braindino.encoders.weight_files import last_checkpoint, newest_state, read_file
 from braindino.errors import BraindinoError
 from braindino.training.callbacks import (
     Checkpoints,

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from braindino.datasets.manifest import MASK
+from braindino.errors import ScanError
 from braindino.progress import track
-from braindino.scans.reading import MISSING, ScanError, Signature, content_digest, read_header, signature
+from braindino.scans.reading import MISSING, Signature, content_digest, read_header, signature
 from braindino.scans.seen import FILE_DIGEST
 from braindino.scans.store.ledger import LedgerWriter, Record, clock_lag, read_ledger
 from braindino.scans.store.store import Store

@@ -5,10 +5,11 @@ from typing import Any
 import pandas as pd
 
 from braindino.datasets.manifest import IDENTITY, MASK
+from braindino.errors import ScanError
 from braindino.files import can_write
 from braindino.progress import track
 from braindino.scans.geometry import mask_to_grid
-from braindino.scans.reading import ScanError, Signature, read_scan, signature
+from braindino.scans.reading import Signature, read_scan, signature
 from braindino.scans.store.ledger import LedgerWriter, Record
 from braindino.scans.store.store import Store
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from braindino.datasets.cells import age_unit, is_missing, is_numeric, letters_of, parse_age, parse_sex
 from braindino.datasets.manifest import further_column
-from braindino.datasets.tables import TableError
+from braindino.errors import TableError
 
 _AGE = re.compile(
     r"(?:(?:participant|patient|subject|session|scan|baseline|chronological)[ _]?)?age"

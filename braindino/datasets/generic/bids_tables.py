@@ -11,7 +11,8 @@ import pandas as pd
 from braindino.datasets.cells import is_missing
 from braindino.datasets.generic.bids_columns import BidsColumns, Row
 from braindino.datasets.manifest import NOTE
-from braindino.datasets.tables import TableError, decode_table, read_cells
+from braindino.datasets.tables import decode_table, read_cells
+from braindino.errors import TableError
 
 _START = re.compile(r"0*1|0+|(base|bl|pre|first|initial|screening|test)\w*", re.IGNORECASE)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from braindino.datasets.cells import is_gap
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.generic.bids_tables import apply_sidecar
 from braindino.datasets.generic.labels import Task, class_labels, class_names, events, numbers, times
 from braindino.datasets.generic.nnunet import index_nnunet, is_nnunet, nnunet_regions
@@ -25,7 +25,7 @@ from braindino.datasets.manifest import (
     is_manifest,
     label_column,
 )
-from braindino.datasets.tables import TableError
+from braindino.errors import DatasetError, TableError
 
 _LISTS = re.compile(r"(train(_.*)?|valid|val|test)\.csv$")
 

@@ -22,7 +22,8 @@ from braindino.datasets.sequences import (
     recognise,
     sequence_of,
 )
-from braindino.scans.reading import ScanError, read_header
+from braindino.errors import ScanError
+from braindino.scans.reading import read_header
 
 _BIDS = re.compile(r"(?<![A-Za-z0-9])sub-([A-Za-z0-9]+)")
 # Words that name a mask where a file's name ends in them; a tumour in the middle is what the scan shows.

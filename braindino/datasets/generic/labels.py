@@ -9,7 +9,7 @@ import pandas as pd
 
 from braindino.datasets.cells import decimal_commas, fold, is_gap, lookalikes, visible
 from braindino.datasets.generic.table import first_bad
-from braindino.datasets.tables import TableError
+from braindino.errors import TableError
 
 ClassName = str | int | float | bool | None  # as YAML gives it
 _YAML: dict[bool | None, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ import pandas as pd
 
 from braindino.datasets.generic.visits import visits_of_one_person
 from braindino.datasets.manifest import is_missing
-from braindino.datasets.tables import TableError
+from braindino.errors import TableError
 
 # Names, in lower case and without punctuation, of columns that may hold an id, in order of preference.
 IDS = (

@@ -21,7 +21,7 @@ from braindino.datasets.cells import (
     same_characters,
     visible,
 )
-from braindino.datasets.discovery import LayoutError, stem, unusable
+from braindino.datasets.discovery import stem, unusable
 from braindino.datasets.generic.folder import modality_of
 from braindino.datasets.generic.persons import (
     IDS,
@@ -39,7 +39,7 @@ from braindino.datasets.generic.persons import (
 from braindino.datasets.generic.table import find_column, first_bad
 from braindino.datasets.manifest import MASK, NOTE, Manifest, ManifestBuilder, further_column
 from braindino.datasets.sequences import UNKNOWN
-from braindino.datasets.tables import TableError
+from braindino.errors import LayoutError, TableError
 from braindino.scans.reading import SUFFIXES
 
 USUAL = {

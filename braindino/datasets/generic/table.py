@@ -11,7 +11,8 @@ import pandas as pd
 
 from braindino.csv_text import restore
 from braindino.datasets.cells import same_characters
-from braindino.datasets.tables import TableError, decode_table, delimiter_of, excel_sheets, read_excel
+from braindino.datasets.tables import decode_table, delimiter_of, excel_sheets, read_excel
+from braindino.errors import TableError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|img)$", re.IGNORECASE)

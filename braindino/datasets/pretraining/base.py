@@ -17,7 +17,7 @@ from braindino.datasets.pretraining.sampling import ScanOrder
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 from braindino.scans.store.store import Store
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from braindino.datasets.tables import read_table
-from braindino.errors import BraindinoError
-from braindino.scans.reading import ScanError, content_digest
+from braindino.errors import BraindinoError, ScanError
+from braindino.scans.reading import content_digest
 from braindino.scans.seen import FILE_DIGEST, Seen, is_person_digest, is_scan
 
 SCANS = "scans"  # column of a table: digests of a case's scans, separated by blanks

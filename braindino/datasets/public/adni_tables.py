@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from braindino.datasets.cells import is_missing, parse_age
-from braindino.datasets.tables import Aliases, TableError, read_table
+from braindino.datasets.tables import Aliases, read_table
+from braindino.errors import TableError
 
 CODES = {
     "CN": ("cn", "smc", "nl", "normal"),

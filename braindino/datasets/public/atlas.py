@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import find_scans, nothing_found, stem
 from braindino.datasets.generic.bids import entities
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import above_half
-from braindino.datasets.tables import TableError, read_table, table_columns
+from braindino.datasets.tables import read_table, table_columns
+from braindino.errors import DatasetError, TableError
 
 _SCAN = re.compile(r"_(space-MNI152NLin2009aSym|space-orig_desc-brain)_T1w$")
 _MASK = re.compile(r"_(space-MNI152NLin2009aSym_label-L|space-orig_label-lesion)_desc-T1lesion_mask$")

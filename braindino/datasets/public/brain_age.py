@@ -5,13 +5,13 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
-from braindino.datasets.discovery import LayoutError
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import Manifest
 from braindino.datasets.public.ixi import IXI
 from braindino.datasets.public.long579 import LONG579
 from braindino.datasets.public.pixar import Pixar
 from braindino.datasets.splits import bins
+from braindino.errors import DatasetError, LayoutError
 
 PARTS: dict[str, type[ScanDataModule]] = {"ixi": IXI, "long579": LONG579, "pixar": Pixar}
 _MARKS = {

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import find_scans, nothing_found, stem
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
+from braindino.errors import DatasetError
 
 Case = tuple[str, str, str, str]  # subject, session, site (the cohort), group
 _OLD = {"t1": "T1w", "t1ce": "T1c", "t2": "T2w", "flair": "FLAIR", "seg": MASK}

@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
 from braindino.datasets.public.brats import person_of_brats
 from braindino.documents import read_json
+from braindino.errors import DatasetError
 
 ORDER = ("FLAIR", "T1c", "T1w", "T2w")  # of a case's images
 

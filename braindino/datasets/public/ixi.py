@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 
 from braindino.datasets.cells import parse_age
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import find_scans, nothing_found
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import find_tables
+from braindino.errors import DatasetError
 
 _NAME = re.compile(r"^IXI(\d{3})-(Guys|HH|IOP)-(\d{4})-(T1|T2|PD|MRA|DTI-\d\d)\.nii(?:\.gz)?$")
 _MODALITY = {"T1": "T1w", "T2": "T2w", "PD": "PD", "MRA": "MRA"}

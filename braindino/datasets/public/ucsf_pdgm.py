@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import find_scans, nothing_found, stem
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
 from braindino.datasets.tables import find_tables
+from braindino.errors import DatasetError
 
 Exam = tuple[int, int]  # number of the patient, days of the follow-up (0: the first exam)
 _EXAM = re.compile(r"^UCSF-PDGM-(\d{3,4})(?:_FU(\d+)d)?(?:_(.+))?$")

@@ -28,7 +28,7 @@ def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
     Raises:
         BraindinoError: no such name or file, or a file that holds another network.
     """
-    from braindino.encoders.checkpoints import last_checkpoint, read_file
+    from braindino.encoders.weight_files import last_checkpoint, read_file
 
     name, _, where = spec.partition(":")
     module, cls = NAMES[name]

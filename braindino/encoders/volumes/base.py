@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from braindino.encoders.base import Encoder
 from braindino.encoders.weight_files import some, state_dict_of
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 
 class VolumeEncoder(Encoder):

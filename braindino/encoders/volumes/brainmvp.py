@@ -6,12 +6,12 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from braindino.encoders.checkpoints import fit_weights
 from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
 from braindino.encoders.volumes.uniformer import UniFormer, UniFormerShape
+from braindino.encoders.weight_files import fit_weights
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 
 @stable_id("BrainMVPEncoder")

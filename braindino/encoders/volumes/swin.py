@@ -7,12 +7,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from braindino.encoders.checkpoints import fit_weights
 from braindino.encoders.modalities import sequence_of
 from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
+from braindino.encoders.weight_files import fit_weights
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 
 # By number of input channels, as the authors order them: stage 1 (UK Biobank), BrainSegFounder's BraTS folds.

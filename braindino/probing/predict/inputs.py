@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braindino.datasets.discovery import MASK_LIKE, Found, LayoutError, find_volumes, stem, unusable
+from braindino.datasets.discovery import MASK_LIKE, Found, find_volumes, stem, unusable
 from braindino.datasets.generic.bids import SUFFIXES, entities
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder, is_manifest
 from braindino.datasets.sequences import UNKNOWN, complex_part, is_localizer, sequence_of
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, LayoutError
 from braindino.probing.predict.checks import Finding
 
 

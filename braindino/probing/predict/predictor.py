@@ -12,8 +12,9 @@ from torch import Tensor
 
 from braindino.analysis.metrics.survival import survival_curves
 from braindino.analysis.predictions import PROBABILITY
-from braindino.encoders.cache import NotFiniteError, Precision
+from braindino.encoders.cache import Precision
 from braindino.encoders.features import extract
+from braindino.errors import NotFiniteError
 from braindino.files import read_json
 from braindino.probing.cell import Cell
 from braindino.probing.module import FrozenProbeModule

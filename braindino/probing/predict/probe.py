@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.pretrained import HUB
+from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.files import check_shape, read_json, write_json
 from braindino.probing.cell import WEIGHTS, Cell
@@ -21,7 +22,7 @@ from braindino.probing.heads.base import Head
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.pooling import Pooling
 from braindino.probing.settings import describe
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 
 RECIPE = "probe.json"
 PUBLIC = "braindino.probing"

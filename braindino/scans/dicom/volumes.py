@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from braindino.errors import ScanError
 from braindino.scans.headers import Layout
-from braindino.scans.reading import ScanError, read_header, read_scan
+from braindino.scans.reading import read_header, read_scan
 
 CORRECTED = re.compile(
     r"(_(Eq|Tilt)(_\d+)?)+(?=\.nii\.gz$)"

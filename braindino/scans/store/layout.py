@@ -13,7 +13,8 @@ import numpy as np
 
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, portable_path, read_json, write_json
-from braindino.scans.preprocessing import Prepared, Preprocessing
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import Prepared
 from braindino.scans.reading import Scan
 from braindino.scans.seen import slices_digest
 

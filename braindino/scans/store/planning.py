@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from braindino.files import is_read_only
 from braindino.scans.reading import Signature, signature
 from braindino.scans.store.ledger import Record
+from braindino.scans.store.store import Store
 from braindino.scans.store.worker import Task, Worker, WorkerOptions
-
-if TYPE_CHECKING:
-    from braindino.scans.store.store import Store
 
 MAX_ATTEMPTS = 2  # the second one is in a process of its own
 
@@ -32,7 +29,7 @@ class Plan:
     present: int = 0
 
 
-def plan_fill(store: "Store", tasks: Sequence[Task], retry_rejects: bool, max_voxels: int) -> Plan:
+def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxels: int) -> Plan:
     """Sort scans by what the store's ledger holds of them; files are read only where that is in doubt."""
     plan = Plan()
     for task in tasks:
@@ -53,7 +50,7 @@ def plan_fill(store: "Store", tasks: Sequence[Task], retry_rejects: bool, max_vo
     return plan
 
 
-def record_amendments(store: "Store", plan: Plan, options: WorkerOptions) -> None:
+def record_amendments(store: Store, plan: Plan, options: WorkerOptions) -> None:
     """Write a plan's corrections and new rejections to the ledger; a read-only store stays as it is."""
     worker = Worker(store.layout, options)
     try:

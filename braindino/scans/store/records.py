@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from braindino.scans.reading import ScanError, Signature, content_digest, signature
+from braindino.errors import ScanError
+from braindino.scans.reading import Signature, content_digest, signature
 from braindino.scans.store.layout import StoreLayout
 from braindino.scans.store.ledger import Record, clock_lag, read_ledger
 

@@ -8,9 +8,9 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from braindino.errors import BraindinoError
+from braindino.errors import BraindinoError, ScanError, TooLargeError
 from braindino.scans.preprocessing import preprocess
-from braindino.scans.reading import MAX_VOXELS, ScanError, TooLargeError, read_scan, signature
+from braindino.scans.reading import MAX_VOXELS, read_scan, signature
 from braindino.scans.skull_stripping import strip_skull
 from braindino.scans.store.layout import StoreLayout
 from braindino.scans.store.ledger import LedgerWriter, Record

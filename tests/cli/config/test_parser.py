@@ -14,7 +14,8 @@ import yaml
 from braindino.cli.config import parser as room
 from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import main
-from braindino.encoders.checkpoints import load_encoder, read_file
+from braindino.encoders.checkpoints import load_encoder
+from braindino.encoders.weight_files import read_file
 from braindino.files import read_json
 from braindino.training.signals import Ended
 

@@ -12,8 +12,9 @@ from braindino.datasets.checks import files as inspection
 from braindino.datasets.checks.manifest import LabelRule, Pretraining, Report, check_manifest
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
-from braindino.scans.store.store import Store, fill
+from braindino.scans.contract import Preprocessing
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 from braindino.synthetic.adni import write_adni
 
 

@@ -9,9 +9,10 @@ import pytest
 from braindino.datasets.cases import case_table
 from braindino.datasets.checks.masks import check_masks
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.reading import Scan, read_scan
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 SHAPE = (10, 12, 8)
 AFFINE = np.diag([-1.0, 1, 2, 1])

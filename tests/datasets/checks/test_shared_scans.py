@@ -17,10 +17,11 @@ from braindino.datasets.generic.cohort import Cohort
 from braindino.datasets.generic.folder import Folder
 from braindino.datasets.manifest import Manifest
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 from braindino.scans.store import origins
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 from braindino.training.people import record_seen, trained_on
 
 CONTRACT = Preprocessing(depth=4, size=(8, 8))

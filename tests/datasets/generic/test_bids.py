@@ -10,7 +10,7 @@ from braindino.datasets.generic.bids_tables import People
 from braindino.datasets.generic.cohort import Cohort
 from braindino.datasets.generic.folder import Folder
 from braindino.datasets.manifest import Manifest
-from braindino.datasets.tables import TableError
+from braindino.errors import TableError
 
 
 def scan(*paths: Path) -> None:

@@ -8,11 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from braindino.datasets.datamodule import DatasetError
 from braindino.datasets.generic.cohort import Cohort
 from braindino.datasets.manifest import Manifest
-from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.errors import BraindinoError, DatasetError
+from braindino.scans.contract import Preprocessing
 from braindino.synthetic.cohort import write_cohort
 
 CONTRACT = Preprocessing(depth=4, size=(8, 8))

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from braindino.datasets.generic.labels import as_text, class_labels, class_names, numbers
-from braindino.datasets.tables import TableError
+from braindino.errors import TableError
 
 
 def column(*cells: str) -> pd.Series:

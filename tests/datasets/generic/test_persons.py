@@ -17,7 +17,7 @@ from braindino.datasets.generic.persons import joined
 from braindino.datasets.manifest import Manifest, ManifestBuilder, label_column
 from braindino.datasets.public.brats_folds import BraTSFolds
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.store.store import Store
 
 SESSIONS = 2

@@ -9,7 +9,7 @@ from braindino.datasets.generic.bids import BIDS
 from braindino.datasets.generic.cohort import Cohort
 from braindino.datasets.generic.folder import Folder
 from braindino.datasets.generic.visits import split_visit, visits_of_one_person, without_sequence
-from braindino.datasets.tables import TableError
+from braindino.errors import TableError
 
 
 def scan(root: Path, *names: str) -> None:

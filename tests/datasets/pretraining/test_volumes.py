@@ -11,8 +11,10 @@ import torch
 
 from braindino.datasets.pretraining.volumes import VolumeDataModule, cut
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing, decode
-from braindino.scans.store.store import Store, fill
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import decode
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 CONTRACT = Preprocessing.preset("volume", depth=14, size=(16, 12))
 

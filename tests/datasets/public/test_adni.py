@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from braindino.datasets.manifest import Manifest, ManifestError
+from braindino.datasets.manifest import Manifest
 from braindino.datasets.public.adni import ADNI, unwanted
-from braindino.datasets.tables import TableError
+from braindino.errors import ManifestError, TableError
 from braindino.synthetic.adni import write_adni
 from braindino.synthetic.files import Planted
 

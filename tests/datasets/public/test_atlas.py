@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.datasets.datamodule import DatasetError
 from braindino.datasets.manifest import Manifest
 from braindino.datasets.public.atlas import ATLAS
-from braindino.datasets.tables import TableError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.errors import DatasetError, TableError
+from braindino.scans.contract import Preprocessing
 from braindino.synthetic.atlas import write_atlas
 from braindino.synthetic.files import Planted
 

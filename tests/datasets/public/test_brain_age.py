@@ -2,11 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from braindino.datasets.datamodule import DatasetError
-from braindino.datasets.discovery import LayoutError
 from braindino.datasets.public.brain_age import BrainAge
 from braindino.datasets.splits import nested_fraction
-from braindino.scans.preprocessing import Preprocessing
+from braindino.errors import DatasetError, LayoutError
+from braindino.scans.contract import Preprocessing
 from braindino.synthetic.brain_age import write_brain_age
 from braindino.synthetic.files import Planted
 

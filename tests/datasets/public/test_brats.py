@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from braindino.datasets import dataset_class
-from braindino.datasets.datamodule import DatasetError, ScanDataModule
-from braindino.datasets.discovery import LayoutError
+from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
 from braindino.datasets.public.brats import BraTS2021, BraTS2023, BraTS2024GoAT
-from braindino.scans.preprocessing import Preprocessing
+from braindino.errors import DatasetError, LayoutError
+from braindino.scans.contract import Preprocessing
 from braindino.synthetic import generator
 from braindino.synthetic.files import Planted
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from braindino.datasets import BraTSFolds
-from braindino.datasets.datamodule import DatasetError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.errors import DatasetError
+from braindino.scans.contract import Preprocessing
 from braindino.synthetic import generator
 
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from braindino.datasets.public.ixi import IXI
-from braindino.datasets.tables import TableError, read_excel
-from braindino.scans.preprocessing import Preprocessing
+from braindino.datasets.tables import read_excel
+from braindino.errors import TableError
+from braindino.scans.contract import Preprocessing
 from braindino.synthetic.ixi import write_ixi
 
 

@@ -2,9 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from braindino.datasets.discovery import LayoutError
 from braindino.datasets.public.long579 import LONG579
-from braindino.datasets.tables import TableError
+from braindino.errors import LayoutError, TableError
 from braindino.synthetic.files import Planted
 from braindino.synthetic.long579 import write_long579
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from braindino.datasets.public.oasis import OASIS
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.reading import read_scan
 from braindino.synthetic.oasis import write_oasis
 

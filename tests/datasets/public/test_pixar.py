@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from braindino.datasets.public.pixar import Pixar
-from braindino.datasets.tables import TableError
+from braindino.errors import TableError
 from braindino.synthetic.pixar import write_pixar
 
 

@@ -4,9 +4,8 @@ from typing import Literal
 
 import pytest
 
-from braindino.datasets.datamodule import DatasetError
 from braindino.datasets.public.ucsf_pdgm import CLASSES, UCSFPDGM
-from braindino.datasets.tables import TableError
+from braindino.errors import DatasetError, TableError
 from braindino.synthetic.files import Planted
 from braindino.synthetic.ucsf_pdgm import write_ucsf_pdgm
 

@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from braindino.datasets.datamodule import DatasetError
 from braindino.datasets.public.upenn_gbm import UPENNGBM, one_year
-from braindino.datasets.tables import TableError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.errors import DatasetError, TableError
+from braindino.scans.contract import Preprocessing
 from braindino.synthetic.files import Planted
 from braindino.synthetic.upenn_gbm import write_upenn_gbm
 

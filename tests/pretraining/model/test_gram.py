@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from braindino.encoders.checkpoints import read_file
+from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.pretraining import DINOModule
 from braindino.pretraining.config import GramConfig, LossConfig

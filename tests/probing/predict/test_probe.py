@@ -25,7 +25,7 @@ from braindino.probing import (
 from braindino.probing.cell import predict
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.predict.probe import load_probe
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from tests.probing.conftest import TinyEncoder
 
 FAST = {"max_epochs": 3, "resamples": 0, "baselines": False}

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.reading import Scan, read_scan
 from braindino.scans.store import worker
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 
 CONTRACT = Preprocessing(depth=6, size=(12, 10))
 

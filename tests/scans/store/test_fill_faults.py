@@ -15,10 +15,11 @@ from braindino.cli.prepare import prepare
 from braindino.datasets.checks.masks import check_masks
 from braindino.datasets.manifest import ManifestBuilder
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing
+from braindino.scans.contract import Preprocessing
 from braindino.scans.reading import Signature, signature
+from braindino.scans.store.fill import fill
 from braindino.scans.store.ledger import LedgerWriter, clock_lag
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.store import Store
 from braindino.scans.store.worker import DIED
 
 CONTRACT = Preprocessing(depth=6, size=(12, 10))

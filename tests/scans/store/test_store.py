@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 
 from braindino.errors import BraindinoError
-from braindino.scans.preprocessing import Preprocessing, decode, preprocess
+from braindino.scans.contract import Preprocessing
+from braindino.scans.preprocessing import decode, preprocess
 from braindino.scans.reading import read_scan
+from braindino.scans.store.fill import fill
 from braindino.scans.store.ledger import LedgerWriter
-from braindino.scans.store.store import INDEX_COLUMNS, OPEN_MAPS, REJECT_COLUMNS, Store, fill
+from braindino.scans.store.store import INDEX_COLUMNS, OPEN_MAPS, REJECT_COLUMNS, Store
 
 CONTRACT = Preprocessing(depth=6, size=(12, 10))
 
