@@ -1,8 +1,119 @@
-"""Self-distilled foundation models for brain MRI: scans in, frozen encoder, probes, honest numbers out."""
+"""Foundation models for brain MRI: pretrain on slices, freeze the encoder, probe it.
+
+Names are imported on first use: `import braindino` itself loads neither torch nor pandas.
+"""
 
 import os as _os
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from braindino.analysis.predictions import read_predictions as read_predictions
+    from braindino.analysis.runs import Run as Run
+    from braindino.analysis.runs import find_runs as find_runs
+    from braindino.brainsegfounder import SwinSSLModule as SwinSSLModule
+    from braindino.brainsegfounder import SwinUNETRModule as SwinUNETRModule
+    from braindino.datasets import dataset_class as dataset_class
+    from braindino.datasets.manifest import Manifest as Manifest
+    from braindino.encoders.base import Encoder as Encoder
+    from braindino.encoders.checkpoints import load_encoder as load_encoder
+    from braindino.encoders.features import extract as extract
+    from braindino.errors import BraindinoError as BraindinoError
+    from braindino.pretraining import DINOModule as DINOModule
+    from braindino.probing import FrozenProbeModule as FrozenProbeModule
+    from braindino.probing import Protocol as Protocol
+    from braindino.probing import run_study as run_study
+    from braindino.probing.predict.probe import load_probe as load_probe
+    from braindino.scans.contract import Preprocessing as Preprocessing
+    from braindino.scans.preprocessing import decode as decode
+    from braindino.scans.preprocessing import preprocess as preprocess
+    from braindino.scans.reading import Scan as Scan
+    from braindino.scans.reading import read_scan as read_scan
+    from braindino.scans.store.fill import fill as fill
+    from braindino.scans.store.store import Store as Store
+
+# Public name -> the module that defines it. Verbs of the command are functions of `braindino.verbs`.
+_NAMES = {
+    "BraindinoError": "braindino.errors",
+    "dataset_class": "braindino.datasets",
+    "decode": "braindino.scans.preprocessing",
+    "DINOModule": "braindino.pretraining",
+    "Encoder": "braindino.encoders.base",
+    "extract": "braindino.encoders.features",
+    "fill": "braindino.scans.store.fill",
+    "find_runs": "braindino.analysis.runs",
+    "FrozenProbeModule": "braindino.probing",
+    "load_encoder": "braindino.encoders.checkpoints",
+    "load_probe": "braindino.probing.predict.probe",
+    "Manifest": "braindino.datasets.manifest",
+    "preprocess": "braindino.scans.preprocessing",
+    "Preprocessing": "braindino.scans.contract",
+    "Protocol": "braindino.probing",
+    "read_predictions": "braindino.analysis.predictions",
+    "read_scan": "braindino.scans.reading",
+    "Run": "braindino.analysis.runs",
+    "run_study": "braindino.probing",
+    "Scan": "braindino.scans.reading",
+    "Store": "braindino.scans.store.store",
+    "SwinSSLModule": "braindino.brainsegfounder",
+    "SwinUNETRModule": "braindino.brainsegfounder",
+}
+_ROOMS = (
+    "analysis",
+    "brainsegfounder",
+    "datasets",
+    "encoders",
+    "errors",
+    "pretraining",
+    "probing",
+    "scans",
+    "synthetic",
+    "training",
+    "verbs",
+)
+
+__all__ = [
+    "BraindinoError",
+    "DINOModule",
+    "Encoder",
+    "FrozenProbeModule",
+    "Manifest",
+    "Preprocessing",
+    "Protocol",
+    "Run",
+    "Scan",
+    "Store",
+    "SwinSSLModule",
+    "SwinUNETRModule",
+    "__version__",
+    "dataset_class",
+    "decode",
+    "extract",
+    "fill",
+    "find_runs",
+    "load_encoder",
+    "load_probe",
+    "preprocess",
+    "read_predictions",
+    "read_scan",
+    "run_study",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or a room, when it is used."""
+    if name in _NAMES:
+        return getattr(_import_module(_NAMES[name]), name)
+    if name in _ROOMS:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES, *_ROOMS})
+
 
 # pandas imports numexpr where it is installed, which ends with an error unless this is a number from 1 to 64;
 # OpenMP allows larger ones, and a list ("2,1": a number per nested level).
