@@ -7,7 +7,7 @@ import os as _os
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from braindino.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from braindino.analysis.predictions import read_predictions as read_predictions

@@ -60,7 +60,6 @@ def embed(
     """
     import pandas as pd
 
-    from braindino import __version__
     from braindino.cli.opening import open_device, open_encoder
     from braindino.datasets.manifest import MASK, Manifest
     from braindino.encoders.embedding_files import check_suffix, embedding_writer
@@ -68,6 +67,7 @@ def embed(
     from braindino.files import write_json
     from braindino.progress import track
     from braindino.scans.store.fill import fill
+    from braindino.version import __version__
 
     check_suffix(out)
     for name, value in (("every", every), ("batch-size", batch_size)):

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from braindino import __version__
 from braindino.errors import BraindinoError
 from braindino.network import forbid_network, without_wandb
+from braindino.version import __version__
 
 # A plain verb is the function of its name in the module of its name; the others are LightningCLI's.
 PLAIN_VERBS = {

@@ -6,7 +6,6 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from braindino import __version__
 from braindino.encoders.checkpoints import CONFIG, NORM_EPS, PEOPLE, WEIGHTS, describe_checkpoint
 from braindino.encoders.graph_export import ONNX, TORCH, check_onnx, write_graphs
 from braindino.encoders.model_card import licence_notice, model_card
@@ -16,6 +15,7 @@ from braindino.errors import BraindinoError
 from braindino.files import atomic_write, write_json
 from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
+from braindino.version import __version__
 
 
 def export(

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from braindino import __version__
 from braindino.encoders.vit import ViTEncoder
 from braindino.scans.seen import Seen, is_person_digest
+from braindino.version import __version__
 
 _CARD = """---
 library_name: timm

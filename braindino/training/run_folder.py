@@ -12,13 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import braindino
 from braindino.analysis.shapes import Environment
 from braindino.errors import BraindinoError
 from braindino.files import folder_name, read_json, remove_leftovers, write_json
 from braindino.locks import locked
 from braindino.training.checkpoint_files import remove_partial
 from braindino.training.slurm import slurm_id
+from braindino.version import PACKAGE, __version__
 
 ID_VARIABLE = "BRAINDINO_RUN_ID"
 GIT_PATIENCE = 30  # seconds
@@ -158,7 +158,7 @@ def environment() -> dict[str, Any]:
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": ["braindino", *sys.argv[1:]],
         "folder": str(Path.cwd()),
-        "braindino": braindino.__version__,
+        "braindino": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -170,7 +170,7 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Return the commit of the checkout that the package runs from; None if installed, or without git."""
-    checkout = Path(braindino.__file__).parent.parent
+    checkout = PACKAGE.parent
     if not (checkout / ".git").exists():
         return None
     command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]

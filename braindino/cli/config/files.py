@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import braindino
 from braindino.errors import BraindinoError
+from braindino.version import PACKAGE
 
 
 def shipped_configs() -> dict[str, Path]:
     """Name -> path of every config that the package ships."""
-    package = Path(braindino.__file__).parent
+    package = PACKAGE
     # An installed package carries its configs inside; a checkout has them beside the package.
     folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
     return {path.name: path for path in sorted(folder.glob("*.yaml"))}

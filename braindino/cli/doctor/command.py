@@ -13,9 +13,9 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from braindino import __version__
 from braindino.cli.doctor import folders, machine, software, torch_build
 from braindino.cli.doctor.checks import Check, Outcome, outcomes
+from braindino.version import __version__
 
 WIDTH = 110
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-import braindino
 from braindino.cli.doctor.checks import Outcome, gigabytes
 from braindino.errors import BraindinoError
+from braindino.version import PACKAGE
 
 GB = 10**9
 LITTLE_MEMORY = 8 * GB  # torch, a ViT-B and a few scans in float64 come to 5
@@ -108,7 +108,7 @@ def dicom() -> Iterator[Outcome]:
 
 def git() -> Iterator[Outcome]:
     """What names the commit of a checkout in `environment.json`."""
-    if not (Path(braindino.__file__).parent.parent / ".git").exists():
+    if not (PACKAGE.parent / ".git").exists():
         yield Outcome("git", "PASS", "not needed: braindino is installed, not run from a checkout")
     elif (program := shutil.which("git")) is None:
         remedy = "install git, or put it on the PATH; runs work without it"

@@ -5,11 +5,10 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from importlib import metadata
-from pathlib import Path
 
-import braindino
 from braindino.cli.config.files import shipped_configs
 from braindino.cli.doctor.checks import Outcome
+from braindino.version import PACKAGE
 
 PYTHON = (3, 11)
 # Extras for who uses the package, and what fails without them; the others are for who develops it.
@@ -66,7 +65,7 @@ def packages(requirements: Iterable[str] | None = None) -> Iterator[Outcome]:
 
 def _requirements() -> list[str]:
     """Those of a checkout as its pyproject.toml has them now, else those of the installed package."""
-    file = Path(braindino.__file__).parent.parent / "pyproject.toml"
+    file = PACKAGE.parent / "pyproject.toml"
     if not file.is_file():
         return metadata.requires("braindino") or []
     project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braindino import __version__
 from braindino.csv_text import csv_text
 from braindino.files import atomic_write, write_json
 from braindino.scans.nifti import write_volume
+from braindino.version import __version__
 
 _BIDS_NAME = re.compile(r"sub-[A-Za-z0-9]+(_[a-z]+-[A-Za-z0-9]+)*")
 BIDS_VERSION = "1.10.0"
