@@ -4,6 +4,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self, TextIO, TypeVar
 
@@ -158,3 +160,32 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def show_elapsed(label: str, show: bool = True) -> Iterator[None]:
+    """Show on a terminal how long the block has been running, for work whose steps cannot be counted.
+
+    Args:
+        label: text before the time.
+        show: False shows nothing.
+    """
+    if not (show and sys.stderr.isatty()):
+        yield
+        return
+    from tqdm import tqdm
+
+    finished = Event()
+    with tqdm(desc=label, bar_format="{desc}: {elapsed}", leave=False) as bar:
+
+        def refresh() -> None:
+            while not finished.wait(1):
+                bar.refresh()
+
+        thread = Thread(target=refresh, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            thread.join()

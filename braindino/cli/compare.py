@@ -48,7 +48,7 @@ def compare(
     from braindino.analysis.comparison.twins import results_of, twin_rows, twin_text
     from braindino.analysis.report.notes import leakage_of
     from braindino.analysis.runs import sides_of
-    from braindino.cli.parallel import divided
+    from braindino.parallel import parallel_map
 
     for name, value in (("resamples", resamples), ("jobs", jobs)):
         if value < 1:
@@ -65,7 +65,7 @@ def compare(
             pairs == "all",
             resamples=resamples,
             seed=seed,
-            divide=partial(divided, jobs=jobs, unit="comparison"),
+            divide=partial(parallel_map, jobs=jobs, unit="comparison"),
             stand_ins=True,
         )
         twins, results = twin_rows(sides), results_of(sides)

@@ -29,10 +29,10 @@ def export(
         identify: list the people seen in pretraining by their ids, for your own use; by default by digests,
             which serve the leakage audit as well.
     """
-    from braindino.cli.parallel import clocked
     from braindino.encoders.export import export as write
+    from braindino.progress import show_elapsed
 
-    with clocked("export"):
+    with show_elapsed("export"):
         encoder = write(run, out, license, onnx, torch_export, identify)
     size = "x".join(map(str, encoder.preprocessing.size))
     print(f"{out}: {encoder.architecture}, {encoder.embed_dim} features per slice of {size}")

@@ -67,10 +67,10 @@ def knn(
     from braindino.analysis.report.notes import leakage
     from braindino.analysis.runs import LEAKAGE
     from braindino.cli.opening import check_store, open_device
-    from braindino.cli.parallel import divided
     from braindino.csv_text import csv_text
     from braindino.datasets.manifest import Manifest
     from braindino.files import atomic_write, write_json
+    from braindino.parallel import parallel_map
     from braindino.probing.knn import (
         labelled_scans,
         neighbour_predictions,
@@ -114,7 +114,7 @@ def knn(
             with atomic_write(out / f"{name}_k{number}" / "predictions.csv") as file:
                 file.write(format_predictions(table))
             write_json(out / f"{name}_k{number}" / LEAKAGE, {"audit": {"pretraining": leaks[name]}})
-    results = neighbour_results(found, resamples, partial(divided, jobs=jobs, unit="table"))
+    results = neighbour_results(found, resamples, partial(parallel_map, jobs=jobs, unit="table"))
     tests = neighbour_tests(found)
     for file_name, table in (("results.csv", results), ("mcnemar.csv", tests)):
         if len(table):

@@ -38,8 +38,8 @@ def space(
         sample: at most so many rows are drawn, or compared; chosen by the seed.
         seed: of the choice of rows and of the method.
     """
-    from braindino.cli.parallel import clocked
     from braindino.encoders.embedding_files import read_embedding
+    from braindino.progress import show_elapsed
 
     if out.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise BraindinoError(f"--out {out}: expected a name that ends in .png, .svg or .pdf.")
@@ -67,7 +67,7 @@ def space(
     rows = _chosen(len(ids), sample, seed)
     ids, features = ids.iloc[rows].reset_index(drop=True), features[rows]
     try:
-        with clocked(f"{TITLES[method]} of {len(ids)} rows"):
+        with show_elapsed(f"{TITLES[method]} of {len(ids)} rows"):
             points = project(features, method, seed, neighbours)
         title = f"{embeddings[0].stem}: {len(ids)} rows"
         figure = space_figure(points, None if color_by is None else ids[color_by], title, TITLES[method])

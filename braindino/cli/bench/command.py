@@ -86,13 +86,13 @@ def bench(
 
 def _write_table(out: Path, studies: list[Any], resamples: int, jobs: int) -> None:
     from braindino.cli.bench.table import bench_table, text
-    from braindino.cli.parallel import divided
     from braindino.csv_text import csv_text
     from braindino.files import atomic_write
+    from braindino.parallel import parallel_map
 
     try:
         table, compared, said = bench_table(
-            studies, resamples, partial(divided, jobs=jobs, unit="comparison")
+            studies, resamples, partial(parallel_map, jobs=jobs, unit="comparison")
         )
     except ValueError as error:
         raise BraindinoError(f"bench: {error}.") from None
