@@ -24,13 +24,25 @@ _OF_THE_MACHINE = (
 # The same of data modules, also of one inside of another; a store's command and contract are its own.
 _OF_THE_MACHINE_IN_DATA = ("num_workers", "jobs", "prepare", "strip_cmd")
 LENGTH = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps")
+# Former modules of classes that a `class_path` names, and the modules that replaced them.
+_RENAMED_MODULES = {"braindino.volumetric": "braindino.brainsegfounder"}
 _SHOWN = 4
 _ABSENT = object()
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a resolved config that make it the run it is, by dotted key."""
-    return {key: value for key, value in _flat(config) if not _is_of_the_machine(key)}
+    """Return the settings of a resolved config that make it the run it is, by dotted key.
+
+    A class that is named by the former name of its module has its present one.
+    """
+    return {key: _renamed(key, value) for key, value in _flat(config) if not _is_of_the_machine(key)}
+
+
+def _renamed(key: str, value: Any) -> Any:
+    if key.rpartition(".")[2] != "class_path" or not isinstance(value, str):
+        return value
+    module, _, name = value.rpartition(".")
+    return f"{_RENAMED_MODULES[module]}.{name}" if module in _RENAMED_MODULES else value
 
 
 def _is_of_the_machine(key: str) -> bool:

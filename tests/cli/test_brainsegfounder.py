@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from braindino.analysis.predictions import read_predictions
+from braindino.cli.config.files import find_config
 from braindino.cli.main import main
 from braindino.encoders.volumes.swin import SwinShape, swin
+from braindino.encoders.weight_files import last_checkpoint, read_file
 from braindino.files import read_json
 from braindino.synthetic import generator
 
@@ -67,6 +69,45 @@ def test_stages_flow_through_the_command(
     assert set(rows["region"]) == {"WT", "TC", "ET"}
     assert read_json(three / "results.json")["audit"]["pretraining"]["people"] > 0
     assert main(["report", str(three), "--out", str(tmp_path / "report.html"), "--resamples", "10"]) == 0
+
+
+def under_former_name(config: Path, target: Path) -> Path:
+    """Write a config that names its module in `braindino.volumetric`."""
+    text = config.read_text()
+    assert "braindino.brainsegfounder.Swin" in text
+    target.write_text(text.replace("braindino.brainsegfounder.Swin", "braindino.volumetric.Swin"))
+    return target
+
+
+def test_fit_and_test_accept_the_former_module_name(brats: Path, tmp_path: Path) -> None:
+    """Configs written before `braindino.volumetric` became `braindino.brainsegfounder` stay valid."""
+    config = under_former_name(find_config("brats_swinunetr_tiny"), tmp_path / "mine.yaml")
+    arguments = [
+        "--data.cases.root", str(brats / "m.csv"), "--data.cases.store", str(brats / "store_3d"),
+        "--data.steps_per_epoch", "1", "--trainer.max_steps", "1", "--trainer.check_val_every_n_epoch", "1",
+        "--model.resamples", "10", "--run.root", str(tmp_path), "--run.name", "old", "--run.id", "x", *SMALL,
+    ]  # fmt: skip
+    assert main(["fit", "--config", str(config), *arguments]) == 0
+    run = tmp_path / "old" / "x"
+    assert "class_path: braindino.volumetric.SwinUNETRModule" in (run / "config.yaml").read_text()
+    assert main(["test", "--config", str(run / "config.yaml"), "--run.id", "x"]) == 0
+    assert set(read_predictions(run / "predictions.csv")["region"]) == {"WT", "TC", "ET"}
+
+
+def test_fit_continues_a_run_of_the_former_module_name(
+    brats: Path, fit: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data.store", str(brats / "store_3d"), "--model.activation_checkpointing", "false"]
+    run = fit("brainsegfounder_stage1_tiny", *options)
+    under_former_name(run / "config.yaml", run / "config.yaml")
+    capsys.readouterr()
+    fit("brainsegfounder_stage1_tiny", *options)
+    assert f"nothing to train: {run} is finished (2 steps done, 2 asked for)" in capsys.readouterr().out
+    fit("brainsegfounder_stage1_tiny", *options, "--trainer.max_steps", "3")
+    shown = capsys.readouterr().out
+    assert "class_path" not in shown
+    assert read_file(last_checkpoint(run))["global_step"] == 3
+    assert "braindino.brainsegfounder.SwinSSLModule" in (run / "config.yaml").read_text()
 
 
 def test_the_folds_of_a_file_are_fine_tuned_on(brats: Path, fit: Callable[..., Path]) -> None:

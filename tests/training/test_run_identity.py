@@ -46,6 +46,20 @@ def test_settings_of_leaves_out_consent_and_processes_of_nested_data() -> None:
     }
 
 
+def test_differences_none_between_the_names_of_a_renamed_module(tmp_path: Path) -> None:
+    def config(path: str) -> dict[str, Any]:
+        return {"model": {"class_path": path, "init_args": {"width": 12}}}
+
+    save(tmp_path / "run", config("braindino.volumetric.SwinSSLModule"))
+    renamed = settings_of(config("braindino.brainsegfounder.SwinSSLModule"))
+    assert differences(tmp_path / "run", renamed) == []
+    other = settings_of(config("braindino.brainsegfounder.SwinUNETRModule"))
+    assert differences(tmp_path / "run", other) == [
+        "model.class_path braindino.brainsegfounder.SwinUNETRModule "
+        "(was braindino.brainsegfounder.SwinSSLModule)"
+    ]
+
+
 def test_settings_of_leaves_out_where_and_how_fast_it_runs() -> None:
     assert settings_of(CONFIG) == {
         "seed_everything": 0,
