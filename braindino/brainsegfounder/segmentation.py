@@ -15,6 +15,7 @@ from braindino.brainsegfounder.module import shape_for
 from braindino.brainsegfounder.optimiser import Clipping, SwinOptimiser
 from braindino.brainsegfounder.results import CaseRows, write_results
 from braindino.brainsegfounder.transfer import Transfer, channel_names, read_source, tell, transfer
+from braindino.datasets.masks import region_membership
 from braindino.datasets.volume_cases import VolumeCases
 from braindino.encoders.base import digest_of_weights
 from braindino.encoders.volumes.swin import DEPTHS, STRIDE, LegacyPatchMerging
@@ -103,9 +104,7 @@ class SwinUNETRModule(LightningModule):
                 f"data.crop {data.crop}: the network halves crops five times; give a multiple of {STRIDE}."
             )
         self.regions = tuple(data.cases.regions)
-        members = torch.zeros(256, len(self.regions), dtype=torch.bool)
-        for column, labels in enumerate(data.cases.regions.values()):
-            members[list(labels), column] = True
+        members = torch.from_numpy(region_membership(data.cases.regions))
         self.register_buffer("membership", members, persistent=False)
         source = None if self.init_from is None else read_source(self.init_from)
         channels = channel_names(data.modalities)

@@ -207,9 +207,11 @@ def _shown(held: "np.ndarray", reference: int, count: int) -> list[int]:
     """Slices to draw: evenly spaced over the brain, the reference's among them."""
     import numpy as np
 
+    from braindino.scans.subset import evenly_spaced
+
     planes = np.flatnonzero(held.any(axis=(1, 2)))
     inner = planes[len(planes) // 10 : len(planes) - len(planes) // 10]
-    chosen = inner[np.linspace(0, len(inner) - 1, min(count, len(inner))).round().astype(int)]
+    chosen = inner[evenly_spaced(len(inner), min(count, len(inner)))]
     chosen[int(np.abs(chosen - reference).argmin())] = reference
     return sorted({int(i) for i in chosen})
 

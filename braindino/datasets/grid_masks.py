@@ -13,12 +13,12 @@ import numpy as np
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK
+from braindino.datasets.masks import LABEL_COUNT
 from braindino.errors import BraindinoError, ScanError
 from braindino.files import atomic_write, is_read_only
 from braindino.identity import id_of
 from braindino.progress import track
 
-LABELS = 256
 MAX_LISTED = 5  # cases in a message
 PAUSE = 10.0  # seconds before a line, and between two
 _FORMAT = 2
@@ -53,7 +53,7 @@ class GridMask:
     def of(cls, labels: np.ndarray, digest: str, values: tuple[int, ...] = ()) -> "GridMask":
         """Pack labels (D, H, W) uint8 of a mask whose labels are `values`."""
         packed = [zlib.compress(np.ascontiguousarray(plane).data, 1) for plane in labels]
-        holds = np.zeros((len(labels), LABELS), dtype=bool)
+        holds = np.zeros((len(labels), LABEL_COUNT), dtype=bool)
         for i, plane in enumerate(labels):
             holds[i, np.unique(plane)] = True
         starts = np.cumsum([0, *map(len, packed)])

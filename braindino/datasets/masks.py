@@ -4,7 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from braindino.errors import BraindinoError
 from braindino.identity import stable_id
+
+LABEL_COUNT = 256  # labels are uint8
 
 # Whole tumour, tumour core, enhancing tumour, of 1 necrotic core, 2 oedema, 3 enhancing tumour.
 TUMOUR_REGIONS: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
@@ -37,3 +40,20 @@ def enhancing_four(values: np.ndarray) -> np.ndarray:
 def above_half(values: np.ndarray) -> np.ndarray:
     """1 above half the largest value: masks of 0 and 1, 0.9999999, 0.01 or 255; all 0 if that is 0."""
     return (values > 0.5 * max(float(values.max(initial=0.0)), 0.0)).astype(np.uint8)
+
+
+def region_membership(regions: Mapping[str, tuple[int, ...]]) -> np.ndarray:
+    """Return which label is part of which region, (256, R) bool.
+
+    Raises:
+        BraindinoError: a region has no labels, or a label that is the background or that no mask can hold.
+    """
+    table = np.zeros((LABEL_COUNT, len(regions)), dtype=bool)
+    for column, (name, labels) in enumerate(regions.items()):
+        if not labels or min(labels) < 1 or max(labels) >= LABEL_COUNT:
+            raise BraindinoError(
+                f"region {name!r}: {list(labels)}; expected numbers in a mask, from 1 to {LABEL_COUNT - 1}; "
+                "0 is the background."
+            )
+        table[list(labels), column] = True
+    return table

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from braindino.datasets.masks import above_half, enhancing_four, whole_labels
+from braindino.datasets.masks import above_half, enhancing_four, region_membership, whole_labels
+from braindino.errors import BraindinoError
 
 
 def test_labels_are_whole_numbers() -> None:
@@ -21,3 +22,14 @@ def test_four_becomes_three() -> None:
 def test_half_of_the_largest_value_is_the_edge(one: float) -> None:
     assert above_half(np.float32([0, 0.4, 0.6, 1]) * np.float32(one)).tolist() == [0, 0, 1, 1]
     assert above_half(np.zeros(3, np.float32)).tolist() == [0, 0, 0]
+
+
+def test_region_membership_lists_the_regions_of_every_label() -> None:
+    table = region_membership({"WT": (1, 2, 3), "ET": (3,)})
+    assert np.argwhere(table).tolist() == [[1, 0], [2, 0], [3, 0], [3, 1]]
+
+
+@pytest.mark.parametrize("labels", [(), (0, 1), (300,)])
+def test_region_membership_rejects_labels_that_no_mask_can_hold(labels: tuple[int, ...]) -> None:
+    with pytest.raises(BraindinoError, match=r"region 'lesion': .* from 1 to 255"):
+        region_membership({"lesion": labels})

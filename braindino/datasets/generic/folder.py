@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from braindino.datasets.bids_ignore import derivatives_at
+from braindino.datasets.brats_names import person_of_brats
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import MASK_LIKE, Found, find_volumes, nothing_found, stem, telling
 from braindino.datasets.generic.patients import patient_note, people_of
 from braindino.datasets.generic.visits import split_visit, visits_of_one_person, without_sequence
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
-from braindino.datasets.public.brats import person_of_brats
 from braindino.datasets.sequences import (
     complex_part,
     is_localizer,

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from braindino.datasets.brats_names import person_of_brats
 from braindino.datasets.discovery import unusable
 from braindino.datasets.generic.folder import modality_of
 from braindino.datasets.generic.visits import visits_of_one_person
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
-from braindino.datasets.public.brats import person_of_brats
 from braindino.documents import read_json
 from braindino.errors import LayoutError
 

@@ -4,18 +4,21 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from braindino.datasets.brats_names import (
+    BratsCase,
+    parse_brats2021,
+    parse_brats2023,
+    parse_brats2024_goat,
+)
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import find_scans, nothing_found, stem
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
 from braindino.errors import DatasetError
 
-Case = tuple[str, str, str, str]  # subject, session, site (the cohort), group
 _OLD = {"t1": "T1w", "t1ce": "T1c", "t2": "T2w", "flair": "FLAIR", "seg": MASK}
 _NEW = {"t1n": "T1w", "t1c": "T1c", "t2w": "T2w", "t2f": "FLAIR", "seg": MASK}
 _SUFFIX = re.compile(r"[-_]([a-z0-9]+)$")
-# Numbers of 2021 that are known to be one patient: the second counts as the first.
-SAME = {"00758": "00626", "00639": "00557"}
 SEQUENCES = {"T1c": "T1c", "T1w": "T1n", "FLAIR": "FLAIR", "T2w": "T2w"}  # modality -> class
 VOLUME = "volume"
 
@@ -82,8 +85,8 @@ class BraTS(ScanDataModule):
         return rows.build()
 
     @classmethod
-    def case(cls, name: str) -> Case | None:
-        """Who a case is by its name, or None for a name that is not one of this edition."""
+    def case(cls, name: str) -> BratsCase | None:
+        """Return the ids that a case's name contains, or None for a name of another form."""
         raise NotImplementedError
 
     def unwanted(self, cohort: str) -> str:
@@ -119,13 +122,9 @@ class BraTS2021(BraTS):
     mask_rule = staticmethod(enhancing_four)
 
     @classmethod
-    def case(cls, name: str) -> Case | None:
-        """`BraTS2021_<number>`; the person is the number."""
-        match = re.fullmatch(r"BraTS2021_(\d{5})", name)
-        if not match:
-            return None
-        number = match.group(1)
-        return name, "", "", f"{cls.name}:{SAME.get(number, number)}"
+    def case(cls, name: str) -> BratsCase | None:
+        """See `braindino.datasets.brats_names.parse_brats2021`."""
+        return parse_brats2021(name)
 
 
 class BraTS2023(BraTS):
@@ -159,13 +158,9 @@ class BraTS2023(BraTS):
             raise DatasetError(f"data.cohorts: {self.cohorts}; expected some of GLI, MEN, MET, PED, SSA.")
 
     @classmethod
-    def case(cls, name: str) -> Case | None:
-        """`BraTS-<cohort>-<number>-<timepoint>`."""
-        match = re.fullmatch(r"BraTS-(GLI|MEN|MET|PED|SSA)-(\d{5})-(\d{3})", name)
-        if not match:
-            return None
-        cohort, number, timepoint = match.groups()
-        return f"{cohort}-{number}", timepoint, cohort, f"{cls.name}:{cohort}-{number}"
+    def case(cls, name: str) -> BratsCase | None:
+        """See `braindino.datasets.brats_names.parse_brats2023`."""
+        return parse_brats2023(name)
 
     def unwanted(self, cohort: str) -> str:
         """See `BraTS.unwanted`."""
@@ -179,17 +174,6 @@ class BraTS2024GoAT(BraTS):
     looked_for = "BraTS-GoAT-00000-{t1n,t1c,t2w,t2f,seg}.nii.gz"
 
     @classmethod
-    def case(cls, name: str) -> Case | None:
-        """`BraTS-GoAT-<number>`."""
-        match = re.fullmatch(r"BraTS-GoAT-(\d{5})", name)
-        return (f"GoAT-{match.group(1)}", "", "", f"{cls.name}:{match.group(1)}") if match else None
-
-
-def person_of_brats(name: str) -> str | None:
-    """Return the person's key of a case that is named as an edition of BraTS does, else None.
-
-    The key is that of the edition's own dataset, so that one person is the same in whatever form they come.
-    """
-    editions: tuple[type[BraTS], ...] = (BraTS2021, BraTS2023, BraTS2024GoAT)
-    cases = [case for edition in editions if (case := edition.case(name)) is not None]
-    return cases[0][3] if cases else None
+    def case(cls, name: str) -> BratsCase | None:
+        """See `braindino.datasets.brats_names.parse_brats2024_goat`."""
+        return parse_brats2024_goat(name)

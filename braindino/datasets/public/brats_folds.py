@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from braindino.datasets.brats_names import person_of_brats
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
-from braindino.datasets.public.brats import person_of_brats
 from braindino.documents import read_json
 from braindino.errors import DatasetError
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 
 from braindino.analysis.figures.components import principal_colours
@@ -16,6 +15,7 @@ from braindino.pretraining.callbacks.stored_slices import must_ask, store_of, st
 from braindino.pretraining.module import DINOModule
 from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
+from braindino.scans.subset import evenly_spaced
 
 LOCALS_SHOWN = 4
 
@@ -62,7 +62,7 @@ class PatchPictures(pl.Callback):
     def _fixed_slices(self, store: Store) -> tuple[torch.Tensor, list[SliceView]]:
         """Return (slices, H, W), z-scored, in turn a third, the middle and two thirds of the way up."""
         index = store.index().drop_duplicates("key", ignore_index=True)
-        chosen = index.iloc[np.linspace(0, len(index) - 1, self.slices).round().astype(int)]
+        chosen = index.iloc[evenly_spaced(len(index), self.slices)]
         slices, views = [], []
         for i, row in enumerate(chosen.to_dict("records")):
             position = row["first"] + (row["last"] - row["first"]) * (0.5, 0.35, 0.65)[i % 3]

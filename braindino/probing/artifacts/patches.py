@@ -14,6 +14,7 @@ from braindino.files import atomic_write
 from braindino.probing.data.cases import ProbeCases
 from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
+from braindino.scans.subset import evenly_spaced
 
 PATCHES = "patches.npz"
 SHOWN = 6
@@ -32,7 +33,7 @@ def keep_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store:
     if encoder.dimensions != 2 or encoder.patch_size is None or (folder / PATCHES).exists():
         return
     tested = cases.part("test") if cases.folds is None else cases.table
-    chosen = tested.iloc[np.unique(np.linspace(0, len(tested) - 1, SHOWN).round().astype(int))]
+    chosen = tested.iloc[np.unique(evenly_spaced(len(tested), SHOWN))]
     images, numbers, views = [], [], []
     for row in chosen.to_dict("records"):
         key = next(row[f"key_{name}"] for name in cases.modalities if row[f"key_{name}"])

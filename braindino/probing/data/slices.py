@@ -10,14 +10,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.grid_masks import LABELS, GridMask
+from braindino.datasets.grid_masks import GridMask
 from braindino.datasets.loading import Loader, worker_options
+from braindino.datasets.masks import region_membership
 from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.scans.store.store import Store
+from braindino.scans.subset import evenly_spaced
 
 SAMPLE = 256  # slices over which the moments of patch tokens are taken
 Place = tuple[int, int]  # number of a case, number of a slice
@@ -41,7 +43,7 @@ class MaskedCases:
         self.cases, self.store, self.workers = cases, datamodule.store, datamodule.num_workers
         self.datamodule = datamodule
         self.modalities = cases.modalities
-        self.membership = membership(datamodule.regions)
+        self.membership = torch.from_numpy(region_membership(datamodule.regions))
         numbers = pd.Series(datamodule.cases.index, index=datamodule.cases["case"])
         self.rows = [int(row) for row in numbers.loc[cases.table["case"]]]
         self.masks = [masks[row] for row in self.rows]
@@ -64,23 +66,6 @@ class MaskedCases:
     def digest(self) -> str:
         """Of all masks and of what their labels mean."""
         return digest_of_json([[mask.digest for mask in self.masks], self.membership.nonzero().tolist()])
-
-
-def membership(regions: Mapping[str, tuple[int, ...]]) -> Tensor:
-    """(256, R) bool: which label is part of which region.
-
-    Raises:
-        BraindinoError: a region without labels, or a label that no mask can hold or that is the background.
-    """
-    table = torch.zeros(LABELS, len(regions), dtype=torch.bool)
-    for column, (name, labels) in enumerate(regions.items()):
-        if not labels or min(labels) < 1 or max(labels) >= LABELS:
-            raise BraindinoError(
-                f"region {name!r}: {list(labels)}; expected numbers in a mask, from 1 to {LABELS - 1}; 0 is "
-                "the background."
-            )
-        table[list(labels), column] = True
-    return table
 
 
 class CaseSlices:
@@ -110,7 +95,7 @@ class CaseSlices:
     def sample(self, cases: Tensor) -> DataLoader[Any]:
         """Some of all slices of the cases, evenly spaced."""
         places = [(case, i) for case in cases.tolist() for i in self._span(case)]
-        chosen = np.linspace(0, len(places) - 1, min(SAMPLE, len(places))).round().astype(int)
+        chosen = evenly_spaced(len(places), min(SAMPLE, len(places)))
         return self._loader(_InOrder([places[i] for i in chosen], self.head.batch_size))
 
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> DataLoader[Any]:

@@ -8,7 +8,7 @@ from braindino.datasets.grid_masks import grid_masks
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
-from braindino.probing.data.slices import CaseSlices, Draws, MaskedCases, membership
+from braindino.probing.data.slices import CaseSlices, Draws, MaskedCases
 from braindino.scans.preprocessing import decode
 from tests.helpers.lesions import EMPTY
 
@@ -72,17 +72,6 @@ def test_a_case_without_a_lesion_is_drawn_from_all_that_is_not_empty(data):
     (empty,) = [i for i, name in enumerate(names) if name.endswith(f"p{EMPTY:02d}")]
     assert not data.masked.masks[empty].holds[:, 1:].any()
     assert len(list(Draws(data, [empty], 8, 0))) == 5
-
-
-def test_what_labels_mean():
-    table = membership({"WT": (1, 2, 3), "ET": (3,)})
-    assert table.nonzero().tolist() == [[1, 0], [2, 0], [3, 0], [3, 1]]
-
-
-@pytest.mark.parametrize("labels", [(), (0, 1), (300,)])
-def test_regions_that_no_mask_can_show_are_refused(labels):
-    with pytest.raises(BraindinoError, match=r"region 'lesion': .* from 1 to 255"):
-        membership({"lesion": labels})
 
 
 def test_the_digest_follows_masks_and_regions(data, lesions):

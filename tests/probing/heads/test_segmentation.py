@@ -6,9 +6,9 @@ import torch
 from monai.metrics import DiceMetric
 from torch.nn import functional
 
+from braindino.datasets.masks import region_membership
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
-from braindino.probing.data.slices import membership
 
 TUMOUR = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 APART = {"anterior": (1,), "rest": (2, 3)}
@@ -16,7 +16,7 @@ APART = {"anterior": (1,), "rest": (2, 3)}
 
 def built(regions):
     head = SegmentationHead()
-    head.build(6, membership(regions), tuple(regions))
+    head.build(6, torch.from_numpy(region_membership(regions)), tuple(regions))
     return head
 
 
