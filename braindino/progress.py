@@ -122,6 +122,17 @@ class ProgressReport:
         print(", ".join(parts), file=self._file, flush=True)
 
 
+def announce(line: str, show: bool = True) -> None:
+    """Print a line about a long task on stdout, at once.
+
+    Args:
+        line: the text.
+        show: False prints nothing.
+    """
+    if show:
+        print(line, flush=True)
+
+
 def width_of(file: TextIO) -> dict[str, Any]:
     """Return tqdm's arguments of a bar's width; a container's terminal may report 0 columns."""
     try:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from braindino.cli.opening import Device
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import Device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,13 +60,13 @@ def embed(
     """
     import pandas as pd
 
-    from braindino.cli.opening import open_device, open_encoder
     from braindino.datasets.manifest import MASK, Manifest
     from braindino.encoders.embedding_files import check_suffix, embedding_writer
     from braindino.encoders.features import extract
     from braindino.files import write_json
     from braindino.progress import track
     from braindino.scans.store.fill import fill
+    from braindino.verbs.opening import open_device, open_encoder
     from braindino.version import __version__
 
     check_suffix(out)

@@ -4,8 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braindino.cli.opening import Device
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import Device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,6 @@ def knn(
     from braindino.analysis.predictions import format_predictions
     from braindino.analysis.report.notes import leakage
     from braindino.analysis.runs import LEAKAGE
-    from braindino.cli.opening import check_store, open_device
     from braindino.csv_text import csv_text
     from braindino.datasets.manifest import Manifest
     from braindino.files import atomic_write, write_json
@@ -77,6 +76,7 @@ def knn(
         neighbour_results,
         neighbour_tests,
     )
+    from braindino.verbs.opening import check_store, open_device
 
     ks = sorted(set(k or NEIGHBOURS))
     if ks[0] < 1 or resamples < 0 or not 0 < test < 1:
@@ -149,10 +149,10 @@ def _features(
     import numpy as np
     import pandas as pd
 
-    from braindino.cli.opening import open_encoder
     from braindino.datasets.checks.leakage import contents_of, overlap
     from braindino.encoders.features import extract
     from braindino.scans.store.fill import fill
+    from braindino.verbs.opening import open_encoder
 
     network, store = open_encoder(spec, folder, True, strip_cmd)
     fill(store, scans, jobs=jobs)

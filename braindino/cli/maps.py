@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braindino.cli.opening import Device
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import Device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,9 +65,9 @@ def maps(
     """
     import pandas as pd
 
-    from braindino.cli.opening import open_device, open_encoder
     from braindino.progress import track
     from braindino.scans.store.fill import fill
+    from braindino.verbs.opening import open_device, open_encoder
 
     if voxel is not None and mm is not None:
         raise BraindinoError("--voxel and --mm both name the reference; give one.")

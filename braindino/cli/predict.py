@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braindino.cli.opening import Device
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import Device
 
 if TYPE_CHECKING:
     from braindino.probing.predict.checks import Finding
@@ -64,11 +64,11 @@ def predict(
     Returns:
         0, or 1 when a case was refused: the others are predicted.
     """
-    from braindino.cli.opening import check_store, open_device
     from braindino.probing.predict.checks import CHECKS
     from braindino.probing.predict.inputs import find_cases
     from braindino.probing.predict.outputs import describe_derivatives, plain_label, write_table
     from braindino.probing.predict.probe import load_probe
+    from braindino.verbs.opening import check_store, open_device
 
     unknown = sorted(set(accept or ()) - (set(CHECKS) - {"readable"}))
     if unknown:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from braindino.cli.opening import check_store
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import check_store
 
 
 def test_check_store_refuses_a_name_that_may_be_misspelt(

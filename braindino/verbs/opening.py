@@ -1,9 +1,10 @@
-"""What several verbs open alike: an encoder, the store of its contract, a device."""
+"""Open what several verbs need: an encoder, the store of its contract, a device."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from braindino.errors import BraindinoError
+from braindino.progress import announce
 
 if TYPE_CHECKING:
     import torch
@@ -15,9 +16,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def open_encoder(
-    spec: str, store: Path, prepare: bool, strip_cmd: str | None = None
+    spec: str, store: Path, prepare: bool, strip_cmd: str | None = None, progress: bool = True
 ) -> "tuple[Encoder, Store]":
-    """Return the encoder, and the store prepared by its contract.
+    """Return an encoder, and the store prepared by its contract.
 
     Weights without a contract take that of an existing store.
 
@@ -26,6 +27,7 @@ def open_encoder(
         store: folder of prepared scans.
         prepare: make a store that does not exist.
         strip_cmd: skull-stripping command that the user gave.
+        progress: print a line when a store is made.
 
     Raises:
         BraindinoError: no such encoder, no store, or one prepared with a different contract or command.
@@ -33,20 +35,21 @@ def open_encoder(
     from braindino.encoders.checkpoints import load_encoder
     from braindino.scans.store.store import Store
 
-    check_store(store, prepare)
-    there = Store.open(store) if (store / "contract.json").exists() else None
-    encoder = load_encoder(spec, None if there is None else there.contract)
+    check_store(store, prepare, progress)
+    contract = Store.open(store).contract if (store / "contract.json").exists() else None
+    encoder = load_encoder(spec, contract)
     return encoder, Store.create(store, encoder.preprocessing, strip_cmd)
 
 
-def check_store(store: Path, prepare: bool) -> None:
-    """Refuse a store that does not exist where another lies near by, which the name may be a misspelling of.
+def check_store(store: Path, prepare: bool, progress: bool = True) -> None:
+    """Raise if a store does not exist and other stores lie near by, as its name may be misspelt.
 
-    Where none does, the store is made, and a line says so.
+    Where no other store lies near by, the caller makes the store, and a line is printed about it.
 
     Args:
         store: folder of prepared scans.
         prepare: make the store in any case.
+        progress: print that line.
 
     Raises:
         BraindinoError: the store does not exist, others lie near by, and `prepare` is false.
@@ -57,11 +60,18 @@ def check_store(store: Path, prepare: bool) -> None:
         return
     if stores_near(store):
         raise BraindinoError(no_store(store, "`--prepare` lets this command make it"))
-    print(f"{store}: no store there, and none near by; made by the encoder's contract", flush=True)
+    announce(f"{store}: no store there, and none near by; made by the encoder's contract", progress)
 
 
 def open_device(name: Device) -> "torch.device":
-    """`auto`: the accelerator if there is one. Raises BraindinoError if the one named is not there."""
+    """Return a torch device; `auto` is the accelerator if the machine has one.
+
+    Args:
+        name: of the device.
+
+    Raises:
+        BraindinoError: torch finds no such device.
+    """
     import torch
 
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
