@@ -83,7 +83,7 @@ def write_results(
     table = names.assign(split=data.scans["split"].to_numpy())
     with atomic_write(folder / "cases.csv") as file:
         file.write(csv_text(table[["case", "group", "split"]]))
-    dropped = pd.concat([data.cases.dropped, data.left_out], ignore_index=True).fillna("")
+    dropped = pd.concat([data.cases.dropped, data.excluded], ignore_index=True).fillna("")
     with atomic_write(folder / "dropped.csv") as file:
         file.write(csv_text(dropped))
     train = table[table["split"] == "train"]
@@ -103,7 +103,7 @@ def write_results(
         "cases": {part: _counts(table[table["split"] == part]) for part in PARTS},
         "dropped": {
             "scans": len(data.cases.dropped),
-            "cases": len(data.left_out),
+            "cases": len(data.excluded),
             "reasons": {str(reason): int(n) for reason, n in dropped["reason"].value_counts().items()},
         },
         "audit": audit(table, data.modalities, seen, contents_of(table, data.modalities, data.store)),

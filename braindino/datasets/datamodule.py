@@ -135,9 +135,11 @@ class ScanDataModule(DataModule):
         return self._manifest
 
     def choose(self, manifest: Manifest) -> Manifest:
-        """What of a manifest serves the task; the rest joins `dropped`, with its reason."""
+        """Return the scans of a manifest that serve the task; the others join `dropped`, with a reason."""
         scans = manifest.table.to_dict("records")
-        reasons = [self.left_out({str(column): cell for column, cell in scan.items()}) for scan in scans]
+        reasons = [
+            self.exclusion_reason({str(column): cell for column, cell in scan.items()}) for scan in scans
+        ]
         if self.regions and not self.target:
             cases = [tuple(scan[column] for column in IDENTITY) for scan in scans]
             outlined = {case for case, scan in zip(cases, scans, strict=True) if scan["modality"] == MASK}
@@ -147,7 +149,7 @@ class ScanDataModule(DataModule):
             ]
         return manifest.without(reasons)
 
-    def left_out(self, scan: dict[str, Any]) -> str:
+    def exclusion_reason(self, scan: dict[str, Any]) -> str:
         """Why a row of the manifest does not serve the task that the options ask for, or nothing."""
         blank = [column for column in self.target if column in scan and is_gap(scan[column], self.classes)]
         return f"no {blank[0]}" if blank else ""

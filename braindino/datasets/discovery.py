@@ -49,7 +49,7 @@ _NOBODY = re.compile(
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundVolume:
     """A scan: its file, and where that (or the series it was made of) lies in the dataset's folder."""
 
     path: Path
@@ -57,7 +57,7 @@ class Found:
     series: Series | None = None
 
 
-def telling(folders: Sequence[str], base: Path) -> list[str]:
+def naming_folders(folders: Sequence[str], base: Path) -> list[str]:
     """Return those of nested folders below `base` that may name a person, a site or a dataset.
 
     Derivatives and what lies in them name none.
@@ -164,7 +164,7 @@ def find_volumes(
     rows: ManifestBuilder,
     dicom: Path | None,
     pass_over: Callable[[Path], str] = lambda folder: "",
-) -> Iterator[Found]:
+) -> Iterator[FoundVolume]:
     """Yield what `find_scans` does, then the series of DICOM as volumes, converted into the folder `dicom`.
 
     Without `dicom` no series is converted; nor is one whose folder has a reason to be passed over. Those, and
@@ -179,7 +179,7 @@ def find_volumes(
     # What was converted earlier may lie in a folder inside this one.
     for path in find_scans(root, rows, None if dicom is None else folders, dicom):
         nothing = False
-        yield Found(path, path.relative_to(root))
+        yield FoundVolume(path, path.relative_to(root))
     if dicom is None or not folders:
         return
     wanted = []
@@ -191,7 +191,7 @@ def find_volumes(
     for series in convert_series(wanted, root, dicom) if wanted else []:
         if series.output:
             nothing = False
-            yield Found(dicom / series.output, Path(series.output), series)
+            yield FoundVolume(dicom / series.output, Path(series.output), series)
         else:
             rows.drop(series.source, "", f"DICOM: {series.reason}")
     if nothing and wanted:
@@ -231,7 +231,7 @@ def _unusable_file(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else "no permission to read it"
 
 
-def nothing_found(
+def no_scan_error(
     root: Path, dataset: str, looked_for: str, rows: ManifestBuilder | None = None
 ) -> LayoutError:
     """The error for a folder without a scan of the dataset: what was looked for, and what is there."""

@@ -72,7 +72,7 @@ class VolumeCases(DrawnDataModule):
         self.cases, self.crop, self.crops_per_case, self.foreground = cases, crop, crops_per_case, foreground
         self.fraction, self.fraction_seed, self.missing = fraction, fraction_seed, missing
         self.masks: dict[int, GridMask] = {}
-        self.left_out = pd.DataFrame(columns=["case", "reason"])
+        self.excluded = pd.DataFrame(columns=["case", "reason"])
 
     def prepare_data(self) -> None:
         """Index, and put into the store what it does not hold yet."""
@@ -104,7 +104,7 @@ class VolumeCases(DrawnDataModule):
             for name in reversed(self.modalities):
                 lacking = table.index[table[f"key_{name}"] == ""]
                 reasons |= {int(row): f"no {name} (data.missing: drop)" for row in lacking}
-        self.left_out = pd.DataFrame(
+        self.excluded = pd.DataFrame(
             [(self.cases.cases.loc[row, "case"], reason) for row, reason in sorted(reasons.items())],
             columns=["case", "reason"],
         )

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindino.datasets.discovery import Found, find_scans, nothing_found
+from braindino.datasets.discovery import FoundVolume, find_scans, no_scan_error
 from braindino.datasets.generic.bids import BIDS
 from braindino.datasets.generic.folder import Folder, modality_of
 from braindino.datasets.manifest import ManifestBuilder
@@ -144,7 +144,7 @@ def test_folder_drops_series_that_are_no_scans(
     volume = tmp_path / "series_1.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((8, 8, slices), np.float32), np.eye(4)), volume)
     values = {field.name: "" for field in fields(Series)} | {"description": description}
-    found = Found(volume, Path("p1/series_1.nii.gz"), Series(**values))
+    found = FoundVolume(volume, Path("p1/series_1.nii.gz"), Series(**values))
     assert Folder(tmp_path)._unwanted(found) == reason
 
 
@@ -174,7 +174,7 @@ def test_a_session_is_a_whole_word(tmp_path: Path) -> None:
 
 def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="found an empty folder"):
-        raise nothing_found(tmp_path, "x", "y")
+        raise no_scan_error(tmp_path, "x", "y")
     with pytest.raises(LayoutError, match="no such folder"):
         list(find_scans(tmp_path / "no", ManifestBuilder("x")))
     scan(tmp_path / "file.nii")

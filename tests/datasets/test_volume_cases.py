@@ -121,7 +121,7 @@ def test_fractions_are_nested_and_leave_validation_and_test(masked: Path) -> Non
 
 def test_a_case_that_lacks_a_modality_can_be_left_out_with_the_reason(masked: Path) -> None:
     data = module(masked, missing="drop")
-    assert data.left_out["reason"].tolist() == ["no FLAIR (data.missing: drop)"]
+    assert data.excluded["reason"].tolist() == ["no FLAIR (data.missing: drop)"]
     assert len(data.scans) == len(module(masked).scans) - 1
 
 

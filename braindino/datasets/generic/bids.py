@@ -7,7 +7,7 @@ from typing import Any
 from braindino.datasets import sequences
 from braindino.datasets.bids_ignore import derivatives_at
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import MASK_LIKE, find_scans, nothing_found, stem, telling
+from braindino.datasets.discovery import MASK_LIKE, find_scans, naming_folders, no_scan_error, stem
 from braindino.datasets.generic.bids_tables import People
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
 from braindino.datasets.sequences import BIDS_SUFFIXES, bids_sequence, complex_part, is_localizer
@@ -78,7 +78,7 @@ class BIDS(ScanDataModule):
         if not scans:
             wanted = self.suffixes[0] if len(self.suffixes) == 1 else f"{{{','.join(self.suffixes)}}}"
             looked_for = f"sub-<label>[/ses-<label>]/anat/sub-<label>_..._{wanted}.nii.gz"
-            raise nothing_found(root, self.name, looked_for, rows)
+            raise no_scan_error(root, self.name, looked_for, rows)
         tables: dict[Path, People] = {}
         for path, named, suffix in scans:
             subject, session = named["sub"], named.get("ses", "")
@@ -86,7 +86,7 @@ class BIDS(ScanDataModule):
             if top not in tables:
                 tables[top] = People(_described_folder(top, root), same_age=self.same_age, subjects=top)
             columns = tables[top].columns(subject, session, sorted(sessions[top, subject]))
-            below = telling(top.relative_to(root.absolute()).parts, root.absolute())
+            below = naming_folders(top.relative_to(root.absolute()).parts, root.absolute())
             dataset = "/".join([*([self.dataset] if self.dataset else []), *below]) or whole
             sequence, reason = bids_sequence(named, suffix) if suffix in SUFFIXES else (suffix, "")
             if reason:

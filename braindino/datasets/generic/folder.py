@@ -11,7 +11,14 @@ from typing import Any
 from braindino.datasets.bids_ignore import derivatives_at
 from braindino.datasets.brats_names import person_of_brats
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import MASK_LIKE, Found, find_volumes, nothing_found, stem, telling
+from braindino.datasets.discovery import (
+    MASK_LIKE,
+    FoundVolume,
+    find_volumes,
+    naming_folders,
+    no_scan_error,
+    stem,
+)
 from braindino.datasets.generic.patients import patient_note, people_of
 from braindino.datasets.generic.visits import split_visit, visits_of_one_person, without_sequence
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
@@ -86,7 +93,7 @@ class Folder(ScanDataModule):
         """Manifest of the scans under `root`."""
         name, origin = self.dataset or root.absolute().name or "folder", None if self.dataset else root
         rows = ManifestBuilder(name, origin)
-        kept: list[Found] = []
+        kept: list[FoundVolume] = []
         for found in find_volumes(root, rows, self.dicom):
             reason = self._unwanted(found, root)
             if reason:
@@ -94,7 +101,7 @@ class Folder(ScanDataModule):
             else:
                 kept.append(found)
         if not kept:
-            raise nothing_found(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM", rows)
+            raise no_scan_error(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM", rows)
         names = _subjects(kept, self.same_people, root)
         # The label of a BIDS subject is a person's, even one such as `v1`.
         labels = {n for n, found in zip(names, kept, strict=True) if _BIDS.search(str(found.inside))}
@@ -109,7 +116,7 @@ class Folder(ScanDataModule):
             rows.keep(found.path, subject, sequence, group=person_of_brats(subject), session=session, **notes)
         return rows.build()
 
-    def _unwanted(self, found: Found, root: Path | None = None) -> str:
+    def _unwanted(self, found: FoundVolume, root: Path | None = None) -> str:
         """Return why a scan is not taken, or `""`; series of DICOM are no masks or derivatives."""
         folders = found.inside.parts[:-1]
         if found.series is None:
@@ -138,7 +145,7 @@ def _few_slices(volume: Path) -> int:
     return slices if 1 < slices < FEW_SLICES else 0
 
 
-def _name(found: Found) -> str:
+def _name(found: FoundVolume) -> str:
     """Return what names the sequence: the series description of DICOM, else the file's name."""
     return found.series.description or stem(found.inside) if found.series else stem(found.inside)
 
@@ -150,13 +157,13 @@ def _visits(names: list[str], whole: set[str]) -> dict[str, tuple[str, str]]:
     return {name: (person, split_visit(name)[1]) for person, name in pairs}
 
 
-def _subjects(scans: list[Found], same_people: bool, root: Path) -> list[str]:
+def _subjects(scans: list[FoundVolume], same_people: bool, root: Path) -> list[str]:
     """The name of each scan's person, as the class says."""
     bids = [_BIDS.search(str(found.inside)) for found in scans]
     named = [
-        [*_personal(telling(Path(str(found.inside)[: match.start()]).parts, root)), match.group(1)]
+        [*_personal(naming_folders(Path(str(found.inside)[: match.start()]).parts, root)), match.group(1)]
         if match
-        else _personal(telling(_without_pipeline(found.inside.parts[:-1], root), root))
+        else _personal(naming_folders(_without_pipeline(found.inside.parts[:-1], root), root))
         for found, match in zip(scans, bids, strict=True)
     ]
     # Of everybody's folders the last always stays: it is the person's.

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from braindino.datasets.discovery import Found
+from braindino.datasets.discovery import FoundVolume
 from braindino.scans.dicom.series import NO_PATIENT, SEVERAL
 
 
-def people_of(scans: Sequence[Found], folders: Sequence[str]) -> list[str]:
+def people_of(scans: Sequence[FoundVolume], folders: Sequence[str]) -> list[str]:
     """Return the name of each scan's person.
 
     A patient is one person, whatever folders the series lie in, and keeps the folder's name where it is the
@@ -40,12 +40,12 @@ def people_of(scans: Sequence[Found], folders: Sequence[str]) -> list[str]:
     return people
 
 
-def patient_note(scan: Found) -> str:
+def patient_note(scan: FoundVolume) -> str:
     """Return why the person of a DICOM series is that of the folder, or ""."""
     if scan.series is None or scan.series.patient:
         return ""
     return f"PatientID: {SEVERAL if SEVERAL in scan.series.message else NO_PATIENT}"
 
 
-def _patient(scan: Found) -> str:
+def _patient(scan: FoundVolume) -> str:
     return scan.series.patient if scan.series is not None else ""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pandas as pd
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import find_tables
 
@@ -55,7 +55,7 @@ class ABIDE(ScanDataModule):
             else:
                 rows.drop(path, "", "not a T1w scan of a person")
         if not scans:
-            raise nothing_found(root, self.name, "sub-00<id>_T1w, or 00<id>/session_1/anat_1/mprage or anat")
+            raise no_scan_error(root, self.name, "sub-00<id>_T1w, or 00<id>/session_1/anat_1/mprage or anat")
         tables = find_tables(root, ["Phenotypic_V1_0b*", "ABIDEII_*henotypic*"], _COLUMNS, _OPTIONAL)
         people = _people(pd.concat(tables, ignore_index=True))
         taken = set()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import Found, find_volumes, nothing_found
+from braindino.datasets.discovery import FoundVolume, find_volumes, no_scan_error
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.public.adni_tables import CLASS, Tables
 from braindino.scans.dicom.headers import PatientDigests
@@ -21,7 +21,7 @@ _OTHER = re.compile(r"flair|(?<![a-z])t2|pd_|_pd|dti|fmri|bold|asl|gre_|swi|hipp
 _SCALED = re.compile(r"MPR.*GradWarp.*B1_Correction.*N3.*Scaled", re.IGNORECASE)
 _REPEAT = re.compile(r"repeat|_2$|_2_|-R(?![A-Za-z])", re.IGNORECASE)
 
-_Image = tuple[Found, str, int]  # scan, person, number of the image
+_Image = tuple[FoundVolume, str, int]  # scan, person, number of the image
 _NO_LABEL = "no diagnosis near the scan, and no Group that is one"
 
 
@@ -77,7 +77,7 @@ class ADNI(ScanDataModule):
                 )
         images = self._of_their_patients(images, rows)
         if not images:
-            raise nothing_found(
+            raise no_scan_error(
                 root,
                 self.name,
                 "ADNI_<site>_S_<number>_MR_<description>_..._I<image>.nii (`braindino index`: or .dcm)",
@@ -144,7 +144,7 @@ class ADNI(ScanDataModule):
         return CLASS.get(group.lower(), ""), "Group"
 
 
-def _image(found: Found) -> int:
+def _image(found: FoundVolume) -> int:
     """Number of an image, by its file's name; of a series by a slice's, else by its folder. 0: none there."""
     names = [found.path.name]
     if found.series:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.generic.bids import entities
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import above_half
@@ -74,7 +74,7 @@ class ATLAS(ScanDataModule):
             else:
                 rows.drop(path, case[0], "neither a T1w scan nor a lesion mask of ATLAS")
         if not scans:
-            raise nothing_found(root, self.name, "sub-r001s001_ses-1_space-..._T1w.nii.gz")
+            raise no_scan_error(root, self.name, "sub-r001s001_ses-1_space-..._T1w.nii.gz")
         people, sessions = _table(root), _sessions(root)
         for case, found in sorted(scans.items()):
             subject, session = case
@@ -99,8 +99,8 @@ class ATLAS(ScanDataModule):
                 rows.drop(path, subject, "a mask without its scan")
         return rows.build()
 
-    def left_out(self, scan: dict[str, Any]) -> str:
-        """See `ScanDataModule.left_out`; the class says which days are none."""
+    def exclusion_reason(self, scan: dict[str, Any]) -> str:
+        """See `ScanDataModule.exclusion_reason`; the class says which days are none."""
         if self.task == "lesion" or "days" not in scan:
             return ""
         days = _number(str(scan["days"]))

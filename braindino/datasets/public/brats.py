@@ -11,7 +11,7 @@ from braindino.datasets.brats_names import (
     parse_brats2024_goat,
 )
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
 from braindino.errors import DatasetError
@@ -81,7 +81,7 @@ class BraTS(ScanDataModule):
             else:
                 rows.keep(path, subject, self.suffixes[suffix], group=group, session=session, site=site)
         if not found:
-            raise nothing_found(root, self.name, self.looked_for)
+            raise no_scan_error(root, self.name, self.looked_for)
         return rows.build()
 
     @classmethod

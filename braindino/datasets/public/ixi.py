@@ -8,7 +8,7 @@ import pandas as pd
 
 from braindino.datasets.cells import parse_age
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found
+from braindino.datasets.discovery import find_scans, no_scan_error
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import find_tables
 from braindino.errors import DatasetError
@@ -61,7 +61,7 @@ class IXI(ScanDataModule):
             else:
                 rows.drop(path, "", "not named as IXI does (IXI002-Guys-0828-T1.nii.gz)")
         if not scans:
-            raise nothing_found(root, self.name, "IXI<number>-<hospital>-<number>-T1.nii.gz")
+            raise no_scan_error(root, self.name, "IXI<number>-<hospital>-<number>-T1.nii.gz")
         people = _people(find_tables(root, ["IXI*"], _COLUMNS, _SEX)[0])
         for path, number, site, suffix in scans:
             subject = f"IXI{number}"

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pandas as pd
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.generic.bids import entities
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import read_table
@@ -49,7 +49,7 @@ class LONG579(ScanDataModule):
             else:
                 sessions.setdefault((subject, session), []).append(path)
         if not sessions:
-            raise nothing_found(root, self.name, "sub-5XXX/ses-{5,7,9}/anat/sub-5XXX_ses-7_..._T1w.nii.gz")
+            raise no_scan_error(root, self.name, "sub-5XXX/ses-{5,7,9}/anat/sub-5XXX_ses-7_..._T1w.nii.gz")
         people = _people(root / "participants.tsv")
         for (subject, session), scans in sorted(sessions.items()):
             first, *others = sorted(scans)

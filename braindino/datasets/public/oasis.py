@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found
+from braindino.datasets.discovery import find_scans, no_scan_error
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.datasets.tables import find_tables
 
@@ -53,7 +53,7 @@ class OASIS(ScanDataModule):
             else:
                 scans.append((path, match.group(1), match.group(2)))
         if not scans:
-            raise nothing_found(
+            raise no_scan_error(
                 root, self.name, "OAS1_<number>_MR1_mpr_n*_anon_111_t88_masked_gfc.hdr and .img"
             )
         table = find_tables(root, ["oasis_cross-sectional*"], _COLUMNS, _OPTIONAL)[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.generic.bids import entities
 from braindino.datasets.generic.bids_tables import People
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder, is_missing
@@ -42,7 +42,7 @@ class Pixar(ScanDataModule):
             else:
                 scans[subject] = path
         if not scans:
-            raise nothing_found(root, self.name, "sub-pixar001/anat/sub-pixar001_T1w.nii.gz")
+            raise no_scan_error(root, self.name, "sub-pixar001/anat/sub-pixar001_T1w.nii.gz")
         people = People(root, required=True)
         for subject, path in scans.items():
             person = people.columns(subject, "", [""])

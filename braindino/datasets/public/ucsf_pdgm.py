@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
 from braindino.datasets.tables import find_tables
@@ -89,7 +89,7 @@ class UCSFPDGM(ScanDataModule):
             else:
                 scans.append((path, _exam(match), _MODALITY[match.group(3)]))
         if not scans:
-            raise nothing_found(
+            raise no_scan_error(
                 root, self.name, "UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_{T1,T1c,T2,FLAIR}.nii.gz"
             )
         table = find_tables(root, ["UCSF-PDGM-metadata*"], _COLUMNS, _OPTIONAL)[-1]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from braindino.datasets.datamodule import ScanDataModule
-from braindino.datasets.discovery import find_scans, nothing_found, stem
+from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
 from braindino.datasets.tables import find_tables
@@ -103,7 +103,7 @@ class UPENNGBM(ScanDataModule):
             else:
                 masks.setdefault((match.group(1), match.group(2)), {})[match.group(3)] = path
         if not scans:
-            raise nothing_found(root, self.name, "UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz")
+            raise no_scan_error(root, self.name, "UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz")
         for exam, drawn in masks.items():
             best = drawn.pop("segm", None) or drawn.pop("automated_approx_segm")
             scans.append((best, exam, MASK))
@@ -137,9 +137,9 @@ class UPENNGBM(ScanDataModule):
             )  # fmt: skip
         return rows.build()
 
-    def left_out(self, scan: dict[str, Any]) -> str:
-        """See `ScanDataModule.left_out`."""
-        reason = super().left_out(scan)
+    def exclusion_reason(self, scan: dict[str, Any]) -> str:
+        """See `ScanDataModule.exclusion_reason`."""
+        reason = super().exclusion_reason(scan)
         return "censored within a year" if reason == "no one_year" else reason
 
     def _survival(self, clinical: dict[str, str]) -> tuple[float, int, str]:

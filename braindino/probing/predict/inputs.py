@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braindino.datasets.discovery import MASK_LIKE, Found, find_volumes, stem, unusable
+from braindino.datasets.discovery import MASK_LIKE, FoundVolume, find_volumes, stem, unusable
 from braindino.datasets.generic.bids import SUFFIXES, entities
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder, is_manifest
 from braindino.datasets.sequences import UNKNOWN, complex_part, is_localizer, sequence_of
@@ -182,7 +182,7 @@ def _no_scan(name: str) -> str:
     return f"the {part} of the signal, not its magnitude" if part else ""
 
 
-def _volumes(folder: Path, rows: ManifestBuilder, converted: Path) -> Iterator[Found]:
+def _volumes(folder: Path, rows: ManifestBuilder, converted: Path) -> Iterator[FoundVolume]:
     """All there are; where no series gives one, `rows` has the reason of each."""
     with suppress(LayoutError):
         yield from find_volumes(folder, rows, converted)

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindino.datasets.discovery import Found
+from braindino.datasets.discovery import FoundVolume
 from braindino.datasets.generic.patients import patient_note, people_of
 from braindino.datasets.manifest import ManifestBuilder
 from braindino.datasets.public.adni import ADNI
@@ -17,11 +17,11 @@ from braindino.scans.dicom.headers import PatientDigests, known_patient
 from braindino.scans.dicom.series import SEVERAL, Series
 
 
-def found(folder: str, patient: str | None, message: str = "", name: str = "t1.nii.gz") -> Found:
+def found(folder: str, patient: str | None, message: str = "", name: str = "t1.nii.gz") -> FoundVolume:
     """A scan in a folder: of DICOM with a patient ("" without one), else (None) a file."""
     inside = Path(folder, name)
     series = None if patient is None else Series(folder, "1.2", "1", "T1", patient, str(inside), message, "")
-    return Found(Path("/out") / inside, inside, series)
+    return FoundVolume(Path("/out") / inside, inside, series)
 
 
 @pytest.mark.parametrize(
