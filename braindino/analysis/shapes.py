@@ -234,7 +234,7 @@ class Start(TypedDict):
     commit: str | None
     python: str
     platform: str
-    versions: dict[str, str]
+    versions: dict[str, str | None]  # null: not installed
     devices: list[str]
     threads: int
 

@@ -43,21 +43,21 @@ class CorruptionConfig:
 
 
 @dataclass(frozen=True)
-class Randomness:
+class CropGenerators:
     """Generators of one batch on one process: `host` decides, `noise` fills on the accelerator."""
 
     host: np.random.Generator
     noise: torch.Generator
 
     @classmethod
-    def of(cls, seed: int, batch: int, rank: int, device: torch.device) -> "Randomness":
+    def of(cls, seed: int, batch: int, rank: int, device: torch.device) -> "CropGenerators":
         """A function of its arguments alone, so that a resumed run repeats what it would have done."""
         host = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, batch, rank])))
         noise = torch.Generator(device).manual_seed(int(host.integers(2**62)))
         return cls(host, noise)
 
 
-def turn(crops: Tensor, randomness: Randomness) -> tuple[Tensor, Tensor]:
+def turn(crops: Tensor, randomness: CropGenerators) -> tuple[Tensor, Tensor]:
     """Turn each crop by a random multiple of 90 degrees in the plane of its last two axes.
 
     Args:
@@ -71,7 +71,7 @@ def turn(crops: Tensor, randomness: Randomness) -> tuple[Tensor, Tensor]:
     return torch.stack(turned), quarters.to(crops.device)
 
 
-def corrupt(crops: Tensor, config: CorruptionConfig, randomness: Randomness) -> Tensor:
+def corrupt(crops: Tensor, config: CorruptionConfig, randomness: CropGenerators) -> Tensor:
     """Cut blocks out of copies of crops (B, M, D, H, W) until the drawn part of each is covered.
 
     A block takes all channels; noise is standard normal, as z-scored voxels are.
@@ -81,7 +81,7 @@ def corrupt(crops: Tensor, config: CorruptionConfig, randomness: Randomness) -> 
     return _cut_once(crops, config, config.swapped, randomness)
 
 
-def _cut_twice(crops: Tensor, config: CorruptionConfig, randomness: Randomness) -> Tensor:
+def _cut_twice(crops: Tensor, config: CorruptionConfig, randomness: CropGenerators) -> Tensor:
     """Cut as the authors' code does, where overlapping blocks count twice and the crop's end cuts blocks off.
 
     The second round is left out for a crop that is drawn to fill itself. The authors scale the noise to 0-1,
@@ -108,7 +108,7 @@ def _cut_twice(crops: Tensor, config: CorruptionConfig, randomness: Randomness) 
     return corrupted
 
 
-def _cut_once(crops: Tensor, config: CorruptionConfig, swapped: float, randomness: Randomness) -> Tensor:
+def _cut_once(crops: Tensor, config: CorruptionConfig, swapped: float, randomness: CropGenerators) -> Tensor:
     """Cut until the drawn part is covered exactly once; `swapped` of the blocks come from another crop."""
     host = randomness.host
     corrupted = crops.clone()

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional
 
-from braindino.brainsegfounder.corruption import CorruptionConfig, Randomness, corrupt, turn
+from braindino.brainsegfounder.corruption import CorruptionConfig, CropGenerators, corrupt, turn
 from braindino.brainsegfounder.heads import SSLHeads
 from braindino.brainsegfounder.optimiser import Clipping, SwinOptimiser
 from braindino.brainsegfounder.transfer import channel_names, read_source, tell, transfer
@@ -117,7 +117,7 @@ class SwinSSLModule(LightningModule):
     def losses(self, batch: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
         """The three losses of a batch by its number, their sum, and how often the turn was told."""
         crops = decode(batch["volumes"], batch["step"], batch["zero"])
-        randomness = Randomness.of(self.seed, number, self.global_rank, crops.device)
+        randomness = CropGenerators.of(self.seed, number, self.global_rank, crops.device)
         whole, quarters = zip(*(turn(crops, randomness) for _ in range(2)), strict=True)
         views = [corrupt(view, self.corruption, randomness) for view in whole]
         turns, features, restored = self.heads(self.encoder(torch.cat(views))[-1])

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from braindino.brainsegfounder.corruption import Randomness
+from braindino.brainsegfounder.corruption import CropGenerators
 from braindino.brainsegfounder.module import shape_for
 from braindino.brainsegfounder.optimiser import Clipping, SwinOptimiser
 from braindino.brainsegfounder.results import CaseRows, write_results
@@ -157,7 +157,7 @@ class SwinUNETRModule(LightningModule):
 
     def _changed(self, batch: Mapping[str, Tensor], number: int) -> tuple[Tensor, Tensor]:
         volumes = decode(batch["volumes"], batch["step"], batch["zero"])
-        random = Randomness.of(self.seed, number, self.global_rank, volumes.device).host
+        random = CropGenerators.of(self.seed, number, self.global_rank, volumes.device).host
         flipped, mirrored = [], []
         for volume, label in zip(volumes, batch["labels"], strict=True):
             axes = [axis for axis in (-3, -2, -1) if random.random() < 0.5]

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from braindino.errors import BraindinoError
 from braindino.pretraining import limits
-from braindino.pretraining.callbacks.collapse import CollapseMonitor, ThroughputMonitor
+from braindino.pretraining.callbacks.collapse import CollapseMonitor
 from braindino.pretraining.callbacks.finite_guard import FiniteGuard
+from braindino.pretraining.callbacks.throughput import ThroughputMonitor
 from braindino.pretraining.conditions import check_trainer, contract_of
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
 from braindino.pretraining.distributed import rank, say, world_size

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from braindino.brainsegfounder.corruption import CorruptionConfig, Randomness, corrupt, turn
+from braindino.brainsegfounder.corruption import CorruptionConfig, CropGenerators, corrupt, turn
 from braindino.errors import BraindinoError
 
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ def crops(count: int = 6, side: int = 16) -> torch.Tensor:
 
 def test_a_turn_undone_by_its_label_is_the_crop() -> None:
     given = crops(32, 4)
-    turned, quarters = turn(given, Randomness.of(0, 0, 0, CPU))
+    turned, quarters = turn(given, CropGenerators.of(0, 0, 0, CPU))
     assert set(quarters.tolist()) == {0, 1, 2, 3}
     for crop, back, k in zip(given, turned, quarters, strict=True):
         assert torch.equal(back.rot90(-int(k), (-2, -1)), crop)
@@ -25,8 +25,8 @@ def test_a_turn_undone_by_its_label_is_the_crop() -> None:
 def test_a_quarter_turn_moves_rows_to_columns() -> None:
     crop = torch.zeros(1, 1, 2, 3, 3)
     crop[..., 0, 2] = 1
-    seed = next(s for s in range(99) if Randomness.of(s, 0, 0, CPU).host.integers(0, 4, 1)[0] == 1)
-    turned, quarters = turn(crop, Randomness.of(seed, 0, 0, CPU))
+    seed = next(s for s in range(99) if CropGenerators.of(s, 0, 0, CPU).host.integers(0, 4, 1)[0] == 1)
+    turned, quarters = turn(crop, CropGenerators.of(seed, 0, 0, CPU))
     assert quarters.tolist() == [1]
     assert turned[0, 0, 0, 0, 0] == 1
 
@@ -35,11 +35,11 @@ def test_a_quarter_turn_moves_rows_to_columns() -> None:
 def test_cuts_cover_what_was_drawn_and_nothing_else_changes(swapped: float) -> None:
     given = crops()
     config = CorruptionConfig(covered=0.3, swapped=swapped)
-    cut = corrupt(given, config, Randomness.of(3, 0, 0, CPU))
+    cut = corrupt(given, config, CropGenerators.of(3, 0, 0, CPU))
     changed = (cut != given).any(dim=1)
     shares = changed.flatten(1).float().mean(dim=1)
     largest_block = 0.25**3 + 0.02
-    targets = Randomness.of(3, 0, 0, CPU).host.uniform(0, 0.3, len(given))
+    targets = CropGenerators.of(3, 0, 0, CPU).host.uniform(0, 0.3, len(given))
     for share, target in zip(shares.tolist(), targets.tolist(), strict=True):
         assert target - 1e-3 <= share <= target + largest_block
     if swapped:
@@ -59,7 +59,7 @@ def test_two_rounds_cover_as_much_as_the_authors_code() -> None:
         whole, noise = [], []
         given = torch.arange(4.0).view(4, 1, 1, 1, 1).expand(4, 1, 48, 48, 48)  # a crop is its number
         for seed in range(60):
-            changed = corrupt(given, config, Randomness.of(seed, 0, 0, CPU)) - given
+            changed = corrupt(given, config, CropGenerators.of(seed, 0, 0, CPU)) - given
             whole.append((changed != 0).float().mean().item())
             noise.append(((changed % 1) != 0).float().mean().item())
         return float(np.mean(whole)), float(np.mean(noise))
@@ -74,14 +74,14 @@ def test_two_rounds_cover_as_much_as_the_authors_code() -> None:
 def test_nothing_is_cut_where_nothing_was_asked_and_the_input_stays() -> None:
     given = crops()
     before = given.clone()
-    assert torch.equal(corrupt(given, CorruptionConfig(covered=0.0), Randomness.of(0, 0, 0, CPU)), given)
-    corrupt(given, CorruptionConfig(), Randomness.of(0, 0, 0, CPU))
+    assert torch.equal(corrupt(given, CorruptionConfig(covered=0.0), CropGenerators.of(0, 0, 0, CPU)), given)
+    corrupt(given, CorruptionConfig(), CropGenerators.of(0, 0, 0, CPU))
     assert torch.equal(given, before)
 
 
 def test_what_is_random_is_a_function_of_seed_batch_and_process() -> None:
     def made(*numbers: int) -> torch.Tensor:
-        randomness = Randomness.of(*numbers, CPU)
+        randomness = CropGenerators.of(*numbers, CPU)
         return corrupt(turn(crops(), randomness)[0], CorruptionConfig(), randomness)
 
     assert torch.equal(made(1, 2, 0), made(1, 2, 0))
@@ -90,7 +90,7 @@ def test_what_is_random_is_a_function_of_seed_batch_and_process() -> None:
 
 
 def test_one_crop_alone_is_filled_with_noise() -> None:
-    cut = corrupt(crops(1), CorruptionConfig(swapped=1.0), Randomness.of(0, 0, 0, CPU))
+    cut = corrupt(crops(1), CorruptionConfig(swapped=1.0), CropGenerators.of(0, 0, 0, CPU))
     assert np.isfinite(cut.numpy()).all()
     assert not torch.equal(cut, crops(1))
 

@@ -2,14 +2,18 @@
 
 import os
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from braindino.analysis.shapes import Environment
 from braindino.cli.main import main
+from braindino.files import read_json
 from braindino.locks import locked
-from braindino.training.run_folder import ID_VARIABLE, environment
+from braindino.training import run_folder
+from braindino.training.run_folder import ID_VARIABLE, environment, write_environment
 from tests.helpers.killing import run_apart
 
 TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
@@ -138,3 +142,20 @@ def test_environment_without_git_has_no_commit(error: Exception, monkeypatch: py
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert environment()["commit"] is None
+
+
+def test_environment_has_null_for_a_package_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_monai(package: str) -> str:
+        if package == "monai":
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(run_folder, "version", without_monai)
+    for _ in range(2):  # the second start reads what the first wrote
+        write_environment(tmp_path)
+    starts = read_json(tmp_path / "environment.json", Environment)["starts"]
+    assert len(starts) == 2
+    assert starts[1]["versions"]["monai"] is None
+    assert starts[1]["versions"]["torch"] == version("torch")

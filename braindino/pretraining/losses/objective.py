@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from braindino.pretraining.callbacks.collapse import feature_statistics
 from braindino.pretraining.config import LossConfig
+from braindino.pretraining.losses.feature_statistics import feature_statistics
 from braindino.pretraining.losses.losses import dino_loss, gram_loss, ibot_loss, koleo_loss
 from braindino.pretraining.losses.sinkhorn import sinkhorn_knopp
 from braindino.pretraining.model.gram import GramTeacher
