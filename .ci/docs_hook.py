@@ -1,4 +1,4 @@
-"""Gathers the tables in benchmarks/results/ on the page of benchmarks when the documentation is built."""
+"""Append the tables of benchmarks/results/ to the page of benchmarks when the documentation is built."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """mkdocs calls this for every page before it makes HTML of it."""
+    """Return the Markdown of a page; mkdocs calls this for every page before it makes HTML of it."""
     if page.file.src_uri != "benchmarks.md":
         return markdown
-    found = [path.read_text(encoding="utf-8").strip() for path in sorted(RESULTS.glob("*.md"))]
+    texts = [path.read_text(encoding="utf-8").strip() for path in sorted(RESULTS.glob("*.md"))]
     # A file's title becomes a section of the page.
     sections = [
         "\n".join("#" + line if line.startswith("#") else line for line in text.splitlines())
-        for text in found
+        for text in texts
     ]
     return "\n\n".join([markdown, *sections])

@@ -29,6 +29,31 @@ if TYPE_CHECKING:
     from braindino.datasets.public.upenn_gbm import UPENNGBM as UPENNGBM
     from braindino.datasets.volume_cases import VolumeCases as VolumeCases
 
+__all__ = [
+    "ABIDE",
+    "ADNI",
+    "ATLAS",
+    "BIDS",
+    "IXI",
+    "LONG579",
+    "OASIS",
+    "UCSFPDGM",
+    "UPENNGBM",
+    "BraTS2021",
+    "BraTS2023",
+    "BraTS2024GoAT",
+    "BraTSFolds",
+    "BrainAge",
+    "Cohort",
+    "Folder",
+    "Pixar",
+    "ScanDataModule",
+    "SliceDataModule",
+    "VolumeCases",
+    "VolumeDataModule",
+    "dataset_class",
+]
+
 # Name on the command line -> "module:Class", imported when it is asked for.
 DATASETS = {
     "abide": "public.abide:ABIDE",

@@ -197,10 +197,3 @@ def test_files_named_in_the_text_are_there(page: str) -> None:
     named = set(re.findall(r"`((?:braindino|tests|benchmarks|configs|docs)/[\w./]+)`", text))
     made_up = {name for name in named if "clinic" in name}  # what the page tells the reader to write
     assert [name for name in named - made_up if not (ROOT / name).exists()] == []
-
-
-def test_every_room_is_in_the_reference() -> None:
-    rooms = {path.parent.name for path in (ROOT / "braindino").glob("*/__init__.py")}
-    pages_of = {path.stem: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
-    assert set(pages_of) == rooms
-    assert all(f"::: braindino.{room}\n" in text for room, text in pages_of.items())
