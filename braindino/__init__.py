@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from braindino.scans.reading import read_scan as read_scan
     from braindino.scans.store.fill import fill as fill
     from braindino.scans.store.store import Store as Store
+    from braindino.verbs.index import index as index
+    from braindino.verbs.synth import synth as synth
 
 # Public name -> the module that defines it. Verbs of the command are functions of `braindino.verbs`.
 _NAMES = {
@@ -45,6 +47,7 @@ _NAMES = {
     "fill": "braindino.scans.store.fill",
     "find_runs": "braindino.analysis.runs",
     "FrozenProbeModule": "braindino.probing",
+    "index": "braindino.verbs.index",
     "load_encoder": "braindino.encoders.checkpoints",
     "load_probe": "braindino.probing.predict.probe",
     "Manifest": "braindino.datasets.manifest",
@@ -59,6 +62,7 @@ _NAMES = {
     "Store": "braindino.scans.store.store",
     "SwinSSLModule": "braindino.brainsegfounder",
     "SwinUNETRModule": "braindino.brainsegfounder",
+    "synth": "braindino.verbs.synth",
 }
 _ROOMS = (
     "analysis",
@@ -93,12 +97,14 @@ __all__ = [
     "extract",
     "fill",
     "find_runs",
+    "index",
     "load_encoder",
     "load_probe",
     "preprocess",
     "read_predictions",
     "read_scan",
     "run_study",
+    "synth",
 ]
 
 

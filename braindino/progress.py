@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self, TextIO, TypeVar
@@ -14,6 +15,7 @@ Item = TypeVar("Item")
 SILENCE = 60.0  # seconds after which a line is printed although no further tenth is done
 PLAIN_WIDTH = 80  # columns of a terminal that does not report its width
 SHORT = 5.0  # seconds left that no line mentions
+_hidden = ContextVar("_hidden", default=False)
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # of parts that are not whole
 
 
@@ -48,7 +50,7 @@ class ProgressReport:
         self.total, self.label, self.unit = total, label, unit
         self.position: float = done
         self._file = sys.stderr if file is None else file
-        self._show = show and total > 0
+        self._show = show and total > 0 and not _hidden.get()
         self._note = ""
         self._pause = pause if whole else SILENCE
         self._first: float = done
@@ -181,7 +183,7 @@ def show_elapsed(label: str, show: bool = True) -> Iterator[None]:
         label: text before the time.
         show: False shows nothing.
     """
-    if not (show and sys.stderr.isatty()):
+    if not (show and sys.stderr.isatty()) or _hidden.get():
         yield
         return
     from tqdm import tqdm
@@ -200,3 +202,22 @@ def show_elapsed(label: str, show: bool = True) -> Iterator[None]:
         finally:
             finished.set()
             thread.join()
+
+
+@contextmanager
+def hide_progress(hide: bool = True) -> Iterator[None]:
+    """Show no progress within the block, for functions that have no argument for it.
+
+    Args:
+        hide: False leaves the block as it is.
+    """
+    token = _hidden.set(hide or _hidden.get())
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
+
+
+def disable_bar() -> bool | None:
+    """Return tqdm's `disable`: True where progress is hidden, None for a bar on a terminal only."""
+    return True if _hidden.get() else None

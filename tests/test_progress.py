@@ -5,7 +5,7 @@ import io
 import pytest
 
 from braindino import progress
-from braindino.progress import ProgressReport, clock, track
+from braindino.progress import ProgressReport, clock, disable_bar, hide_progress, track
 
 
 class Terminal(io.StringIO):
@@ -95,3 +95,14 @@ def test_track_shows_nothing_when_it_must_not(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (101.4, "1:41"), (7389, "2:03:09")])
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_hide_progress_hides_bars_and_lines() -> None:
+    file = io.StringIO()
+    with hide_progress():
+        assert disable_bar() is True
+        with ProgressReport(2, "prepare", file=file) as report, hide_progress(False):
+            report.advance(2)
+    assert file.getvalue() == ""
+    with hide_progress(False):
+        assert disable_bar() is None

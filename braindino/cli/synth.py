@@ -1,9 +1,6 @@
-"""The verb `synth`: a synthetic copy of a dataset in its native layout, to try everything without data."""
+"""The verb `synth`: write a synthetic copy of a dataset and print how many scans it has."""
 
-import shutil
 from pathlib import Path
-
-from braindino.errors import BraindinoError
 
 
 def synth(
@@ -25,30 +22,11 @@ def synth(
         shape: voxels from left to right, back to front, bottom to top, as `[48,56,48]`.
         seed: another seed gives other people, the same seed the same files.
     """
-    from difflib import get_close_matches
+    from braindino.verbs.synth import synth as run
 
-    from braindino.synthetic import GENERATORS, generator
-
-    if dataset not in GENERATORS:
-        near = get_close_matches(dataset.lower(), GENERATORS, 1, 0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise BraindinoError(f"no synthetic {dataset!r}.{hint} There are: {', '.join(sorted(GENERATORS))}.")
-    for name, number, least in (
-        ("people", people, 1),
-        ("sessions", sessions, 1),
-        ("shape", min(shape), 8),
-        ("seed", seed, 0),
-    ):
-        if number < least:
-            raise BraindinoError(f"{name}: {number} is too small; give at least {least}.")
-    out = Path(out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise BraindinoError(f"{out}: is not an empty folder. Give a new one, or remove what is there.")
-    # Under another name until it is whole: a folder of that name is complete, whatever interrupted whom.
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    planted = generator(dataset)(part, people=people, sessions=sessions, shape=tuple(shape), seed=seed)
-    part.replace(out)
-    others = sum(planted.dropped.values())
-    print(f"{dataset}: {people} people, {len(planted.scans)} scans to use and {others} to pass over in {out}")
+    planted = run(out, dataset, people, sessions, shape, seed)
+    excluded = sum(planted.dropped.values())
+    print(
+        f"{dataset}: {people} people, {len(planted.scans)} scans to use and {excluded} to pass over in {out}"
+    )
     return 0

@@ -12,6 +12,7 @@ from braindino.datasets.bids_ignore import BidsIgnore, derivatives_at
 from braindino.datasets.manifest import ManifestBuilder, describe_path
 from braindino.errors import LayoutError
 from braindino.files import describe_special_file
+from braindino.progress import disable_bar
 from braindino.scans.content import SNIFF_BYTES, describe_content
 from braindino.scans.dicom.series import TABLE, Series, convert_series, is_dicom
 from braindino.scans.reading import files_of
@@ -93,7 +94,7 @@ def find_scans(
     if not root.is_dir():
         raise LayoutError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}.")
     ignored = BidsIgnore(root)
-    with tqdm(desc="looking for scans", unit=" scans", disable=None) as progress:
+    with tqdm(desc="looking for scans", unit=" scans", disable=disable_bar()) as progress:
         for folder, names in _folders(root, rows, skip):
             slices = 0
             for name in names:

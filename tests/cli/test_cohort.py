@@ -54,5 +54,5 @@ def test_the_users_table_is_not_written_over(own: Path, capsys: pytest.CaptureFi
     table = own / "data" / "patients.csv"
     before = table.read_bytes()
     assert main(["index", str(table), "--dataset", "cohort", "--out", str(table)]) == 2
-    assert "is no manifest; give another name with --out" in capsys.readouterr().err
+    assert "is not a manifest; give another name with --out" in capsys.readouterr().err
     assert table.read_bytes() == before

@@ -149,8 +149,8 @@ def test_index_as_a_command_imports_neither_torch_nor_lightning(tmp_path: Path) 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_every_dataset_can_be_listed_without_torch(name: str) -> None:
     code = (
-        f"import sys; from braindino.datasets import listing; listing.list_only(); "
-        f"datasets.dataset_class({name!r}); print(*sys.modules)"
+        "import sys; from braindino import datasets; from braindino.datasets.listing import list_only; "
+        f"list_only(); datasets.dataset_class({name!r}); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "lightning"} & set(done.stdout.split())

@@ -10,7 +10,7 @@ from braindino.cli.main import main
 WRONG = [
     ("index {t}/no", "no such folder"),
     ("index {c}/ADNI --dataset adnl", "Did you mean 'adni'?"),
-    ("index {c}/ADNI --dataset adni --out {t}", "is there and is no manifest"),
+    ("index {c}/ADNI --dataset adni --out {t}", "exists and is not a manifest"),
     ("index {c}/ADNI --dataset adni --out /dev/null/m.csv", "/dev/null"),
     ("index {c}/ADNI --dataset adni --options.max_dais 3", "Did you mean 'max_days'?"),
     ("index {c}/ADNI --dataset adni --options.max_days soon", "options: max_days: expected int, got 'soon'"),

@@ -40,6 +40,7 @@ from braindino.datasets.generic.table import find_column, first_bad
 from braindino.datasets.manifest import MASK, NOTE, Manifest, ManifestBuilder, further_column
 from braindino.datasets.sequences import UNKNOWN
 from braindino.errors import LayoutError, TableError
+from braindino.progress import disable_bar
 from braindino.scans.reading import SUFFIXES
 
 USUAL = {
@@ -93,7 +94,7 @@ def scans_of_rows(
     table = _Rows(rows, dataset, folder, options)
     out = ManifestBuilder(dataset, None if table.own["dataset"] else origin)
     missing: list[tuple[str, Path, str]] = []
-    bar = tqdm(table.scans(), "looking for scans", len(rows), unit=" rows", disable=None)  # none in a log
+    bar = tqdm(table.scans(), "looking for scans", len(rows), unit=" rows", disable=disable_bar())
     for where, row, found in bar:
         subject = table.subject(row, found)
         for modality, path in found:
