@@ -47,16 +47,16 @@ def faults(path: Path) -> list[str]:
 # Text of tables is neutralised where it is written, and JSON and YAML files are read within bounds.
 WRITERS = {".to_csv", "csv.writer", "csv.DictWriter"}
 READERS = {"json.load", "json.loads", "yaml.safe_load"}
-MAY_WRITE = {"csv_text.py", "embedding_files.py", "metrics_csv.py", "synthetic/files.py"}
+MAY_WRITE = {"csv_text.py", "embedding_files.py", "training/csv_logger.py", "synthetic/files.py"}
 MAY_READ = {
-    *("documents.py", "scans/ledger.py"),  # each line of a ledger is judged by itself
-    "scans/dcm2niix_output.py",  # what dcm2niix has just written
-    "cli/arguments.py",  # the user's own words
-    "cli/keys.py",  # the same
-    "cli/lightning.py",  # what the parser has just dumped
-    *("datasets/bids_tables.py", "datasets/bids_ignore.py"),  # in any encoding
-    "probing/unfinished.py",  # inside of a checkpoint
-    "health/torch_build.py",  # what a process of its own printed
+    *("documents.py", "store/ledger.py"),  # each line of a ledger is judged by itself
+    "dicom/dcm2niix.py",  # what dcm2niix has just written
+    "config/arguments.py",  # the user's own words
+    "config/keys.py",  # the same
+    "config/parser.py",  # what the parser has just dumped
+    *("generic/bids_tables.py", "datasets/bids_ignore.py"),  # in any encoding
+    "probing/resume.py",  # inside of a checkpoint
+    "doctor/torch_build.py",  # what a process of its own printed
 }
 
 

@@ -121,7 +121,7 @@ IDS = {
         "ClassificationHead RegressionHead SurvivalHead DaysHead SegmentationHead LogisticHead RidgeHead "
         "CoxNetHead KNNHead MeanPooling GatedAttentionPooling FrozenProbeModule"
     ),
-    "probing.segmentation.decoder": "PatchDecoder",
+    "probing.decoder": "PatchDecoder",
     "datasets.masks": "enhancing_four above_half",
 }
 
@@ -157,7 +157,7 @@ def test_id_of_falls_back_to_the_name() -> None:
 
 def test_load_probe_reads_paths_of_moved_modules(stored: Path) -> None:
     """A class path is resolved by its last part, as `probe.json` of earlier versions names modules."""
-    from braindino.probing.finished import load_probe
+    from braindino.probing.predict.probe import load_probe
 
     recipe = stored / RUNS["cohort_cls"] / "probe.json"
     text = recipe.read_text()

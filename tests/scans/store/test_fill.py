@@ -146,7 +146,8 @@ def test_processes_do_the_same_as_one(store: Store, scans: pd.DataFrame, tmp_pat
 FILL = """
 import sys
 import pandas as pd
-from braindino.scans.store.store import Store, fill
+from braindino.scans.store.fill import fill
+from braindino.scans.store.store import Store
 if __name__ == "__main__":
     folder, jobs = sys.argv[1], int(sys.argv[2])
     paths = open(folder + "/paths.txt").read().splitlines()
@@ -342,7 +343,7 @@ def test_leftovers_of_a_kill_are_removed_after_a_day(store: Store, scans: pd.Dat
     ("module", "kept_out"),
     [
         ("preprocessing", {"nibabel", "scipy", "pandas", "torch"}),
-        ("worker", {"pandas", "torch", "matplotlib"}),
+        ("store.worker", {"pandas", "torch", "matplotlib"}),
     ],
 )
 def test_a_worker_and_the_contract_import_little(module: str, kept_out: set[str]) -> None:
