@@ -83,8 +83,7 @@ def slices_of(store: Store, scans: pd.DataFrame) -> tuple[torch.Tensor, npt.NDAr
         length = scan.last - scan.first
         for place in (0.5,) if length == 0 else HEIGHTS:
             raw = torch.from_numpy(store.slice(scan.key, int(scan.first + place * length)).copy())
-            # The store of 0.1 calls the affine quantisation step and zero.
-            slices.append(decode(raw, float(scan.step), float(scan.zero)))
+            slices.append(decode(raw, float(scan.scale), float(scan.zero_point)))
             rows.append(row)
     return torch.stack(slices).unsqueeze(1), np.array(rows)
 

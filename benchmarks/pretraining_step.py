@@ -63,7 +63,7 @@ def main() -> None:
     bare_teacher = create_vit(architecture, in_chans=1).to(device).eval().requires_grad_(False)
     raw = torch.randint(0, 255, (args.batch, 256, 256), dtype=torch.uint8, device=device)
     ones = torch.ones(args.batch, device=device)
-    batch = {"slices": raw, "step": ones * 0.02, "zero": ones * 30}
+    batch = {"slices": raw, "scale": ones * 0.02, "zero_point": ones * 30}
     grid = (args.global_size // 16, args.global_size // 16)
     parts: dict[str, list[float]] = {}
 

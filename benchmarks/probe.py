@@ -46,7 +46,9 @@ class MappedStore:
             np.save(folder / f"{key}.npy", rng.integers(0, 255, (contract.depth, *contract.size), np.uint8))
 
     def index(self) -> pd.DataFrame:
-        return pd.DataFrame({"key": self.keys, "depth": self.contract.depth, "step": 0.02, "zero": 60.0})
+        return pd.DataFrame(
+            {"key": self.keys, "depth": self.contract.depth, "scale": 0.02, "zero_point": 60.0}
+        )
 
     def slices(self, key: str) -> np.ndarray:
         return np.load(self.folder / f"{key}.npy", mmap_mode="r")

@@ -68,8 +68,8 @@ def slices_of(store: Path, cohort: pd.DataFrame) -> torch.Tensor:
     opened = Store.open(store)
     index = opened.index().drop_duplicates("subject").set_index("subject").loc[cohort["subject"]]
     raw = np.stack([opened.slice(key, 0) for key in index["key"]])
-    step, zero = (torch.tensor(index[name].to_numpy(np.float32)) for name in ("step", "zero"))
-    return decode(torch.from_numpy(raw), step, zero).unsqueeze(1)
+    scale, zero_point = (torch.tensor(index[name].to_numpy(np.float32)) for name in ("scale", "zero_point"))
+    return decode(torch.from_numpy(raw), scale, zero_point).unsqueeze(1)
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ def simulate(layout: StoreLayout, scans: int) -> list[str]:
                 "bytes": 8_000_000 + i, "mtime_ns": 1_700_000_000_000_000_000 + i,
                 "dataset": f"set{i % 20}", "subject": subject, "session": session, "modality": "T1w",
                 "group": f"set{i % 20}:{subject}", "key": key, "depth": 128, "height": 256, "width": 256,
-                "first": 3, "last": 120, "step": 0.0171, "zero": 120.0,
+                "first": 3, "last": 120, "scale": 0.0171, "zero_point": 120.0,
             }
         )  # fmt: skip
     writer.close()

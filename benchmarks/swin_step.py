@@ -91,7 +91,7 @@ def made(args: argparse.Namespace) -> tuple[dict[str, Callable[[int], None]], di
     clip = Clipping()
     raw = torch.randint(0, 255, (args.crops, 2, *[args.crop] * 3), dtype=torch.uint8)
     ones = torch.ones(args.crops, 2)
-    batch = {"volumes": raw, "step": ones * 0.02, "zero": ones * 100}
+    batch = {"volumes": raw, "scale": ones * 0.02, "zero_point": ones * 100}
     views = torch.randn(2 * args.crops, 2, *[args.crop] * 3)
     parts: dict[str, list[float]] = {}
 

@@ -27,7 +27,11 @@ def main() -> None:
     config = ViewsConfig(global_size=args.global_size, local_size=args.local_size)
     cpu = torch.device("cpu")
     raw = torch.randint(0, 255, (args.batch, args.size, args.size), dtype=torch.uint8)
-    batch = {"slices": raw, "step": torch.full((args.batch,), 0.02), "zero": torch.full((args.batch,), 30.0)}
+    batch = {
+        "slices": raw,
+        "scale": torch.full((args.batch,), 0.02),
+        "zero_point": torch.full((args.batch,), 30.0),
+    }
     slices = raw.float()
     grid = (args.global_size // 16, args.global_size // 16)
 

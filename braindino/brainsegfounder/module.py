@@ -116,7 +116,7 @@ class SwinSSLModule(LightningModule):
 
     def losses(self, batch: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
         """The three losses of a batch by its number, their sum, and how often the turn was told."""
-        crops = decode(batch["volumes"], batch["step"], batch["zero"])
+        crops = decode(batch["volumes"], batch["scale"], batch["zero_point"])
         randomness = CropGenerators.of(self.seed, number, self.global_rank, crops.device)
         whole, quarters = zip(*(turn(crops, randomness) for _ in range(2)), strict=True)
         views = [corrupt(view, self.corruption, randomness) for view in whole]

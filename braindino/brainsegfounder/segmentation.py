@@ -156,7 +156,7 @@ class SwinUNETRModule(LightningModule):
         return loss
 
     def _changed(self, batch: Mapping[str, Tensor], number: int) -> tuple[Tensor, Tensor]:
-        volumes = decode(batch["volumes"], batch["step"], batch["zero"])
+        volumes = decode(batch["volumes"], batch["scale"], batch["zero_point"])
         random = CropGenerators.of(self.seed, number, self.global_rank, volumes.device).host
         flipped, mirrored = [], []
         for volume, label in zip(volumes, batch["labels"], strict=True):
@@ -184,7 +184,7 @@ class SwinUNETRModule(LightningModule):
         """The masks (B, R, D, H, W) bool of whole cases, by windows of the crop's size that half overlap."""
         from monai.inferers import sliding_window_inference
 
-        volumes = decode(batch["volumes"], batch["step"], batch["zero"])
+        volumes = decode(batch["volumes"], batch["scale"], batch["zero_point"])
         side = (self.data.crop,) * 3
         logits = sliding_window_inference(volumes, side, 1, self, OVERLAP, mode="gaussian")
         return torch.as_tensor(logits) > 0

@@ -94,8 +94,10 @@ class CaseDataset(Dataset[dict[str, Any]]):
         values = values[:, 0] if len(columns) == 1 else values
         self.target = values.astype(np.int64 if classes else np.float32)
         scales = store.index().drop_duplicates("key").set_index("key")
-        needed = scales.loc[sorted({key for key in self.keys.ravel() if key}), ["step", "zero"]]
-        self.scales = dict(zip(needed.index, zip(needed["step"], needed["zero"], strict=True), strict=True))
+        needed = scales.loc[sorted({key for key in self.keys.ravel() if key}), ["scale", "zero_point"]]
+        self.scales = dict(
+            zip(needed.index, zip(needed["scale"], needed["zero_point"], strict=True), strict=True)
+        )
 
     def __len__(self) -> int:
         """Number of cases."""
@@ -116,8 +118,8 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
     Returns:
         slices (B, M, D, H, W) as stored, D the most of the batch; missing scans and slices decode to 0.
-        step, zero (B, M) float32, present (B, M) bool, depth (B, M) int64: slices that each scan has, 0 when
-        missing, target (B,) int64 or float32 or (B, T) float32, case (B,) int64: row labels of `cases`.
+        scale, zero_point (B, M) float32, present (B, M) bool, depth (B, M) int64: slices of each scan, 0
+        when missing, target (B,) int64 or float32 or (B, T) float32, case (B,) int64: row labels of `cases`.
     """
     scans = [scan for item in items for scan in item["slices"] if scan is not None]
     depth = max(len(scan) for scan in scans)
@@ -134,6 +136,6 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     target = torch.from_numpy(np.stack([item["target"] for item in items]))
     case = torch.tensor([item["case"] for item in items], dtype=torch.int64)
     return {
-        "slices": slices, "step": scales[..., 0], "zero": scales[..., 1],
+        "slices": slices, "scale": scales[..., 0], "zero_point": scales[..., 1],
         "present": depths > 0, "depth": depths, "target": target, "case": case,
     }  # fmt: skip

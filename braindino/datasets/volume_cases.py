@@ -18,15 +18,15 @@ from braindino.datasets.splits import nested_fraction
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
 
-CHANNEL = ("key", "step", "zero")  # columns per modality
+CHANNEL = ("key", "scale", "zero_point")  # columns per modality
 
 
 class VolumeCases(DrawnDataModule):
     """Batches for 3-D segmentation from a dataset whose cases have masks; split by person, as it splits.
 
-    Training crops are drawn by the rule of `DrawnDataModule`: "volumes" (B, M, c, c, c) as stored, "step",
-    "zero" (B, M), "present" (B, M) bool, "labels" (B, c, c, c) uint8, "case" (B,) row labels of the dataset's
-    `cases`.
+    Training crops are drawn by the rule of `DrawnDataModule`: "volumes" (B, M, c, c, c) as stored, "scale",
+    "zero_point" (B, M), "present" (B, M) bool, "labels" (B, c, c, c) uint8, "case" (B,) row labels of the
+    dataset's `cases`.
     Validation and test hold one whole case each: "volumes" (1, M, D, H, W), and "labels" on the same grid.
 
     With `prepare` of the dataset a store that does not exist is made by the contract `volume`; one without a
@@ -130,8 +130,8 @@ class VolumeCases(DrawnDataModule):
         for name in self.modalities:
             own = index.reindex(keys[f"key_{name}"])
             table[f"key_{name}"] = keys[f"key_{name}"]
-            table[f"step_{name}"] = own["step"].fillna(1.0).to_numpy()
-            table[f"zero_{name}"] = own["zero"].fillna(0.0).to_numpy()
+            table[f"scale_{name}"] = own["scale"].fillna(1.0).to_numpy()
+            table[f"zero_point_{name}"] = own["zero_point"].fillna(0.0).to_numpy()
         return table
 
     def batches_of(self, split: str, rank: int, world: int) -> "MaskedCrops":
@@ -163,7 +163,7 @@ class MaskedCrops(DrawnBatches):
         self.crop, self.crops, self.foreground = module.crop, module.crops_per_case, module.foreground
         self.cases = table["case"].to_numpy(np.int64)
         self.masks = [module.masks[int(case)] for case in self.cases]
-        self.keys, self.step, self.zero = by_modality(table, module.modalities)
+        self.keys, self.scale, self.zero_point = by_modality(table, module.modalities)
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
         """The batch whose first sample, of all ranks, is `start`."""
@@ -176,12 +176,12 @@ class MaskedCrops(DrawnBatches):
             rng = np.random.Generator(np.random.Philox(key=[self.seed, int(number[b // self.crops])]))
             corner = self._corner(rng, k, b % self.crops)
             for m in range(self.keys.shape[1]):
-                cut(self.store, self.keys[k, m].decode(), corner, self.zero[k, m], out=volumes[b, m])
+                cut(self.store, self.keys[k, m].decode(), corner, self.zero_point[k, m], out=volumes[b, m])
             cut_labels(self.masks[k], corner, out=labels[b])
         return {
             "volumes": torch.from_numpy(volumes),
-            "step": torch.from_numpy(self.step[case]),
-            "zero": torch.from_numpy(self.zero[case]),
+            "scale": torch.from_numpy(self.scale[case]),
+            "zero_point": torch.from_numpy(self.zero_point[case]),
             "present": torch.from_numpy(self.keys[case] != b""),
             "labels": torch.from_numpy(labels),
             "case": torch.from_numpy(self.cases[case]),
@@ -212,7 +212,7 @@ class WholeCases(Dataset[dict[str, torch.Tensor]]):
         """The cases of some rows of `module.scans`."""
         self.store, self.cases = module.store, table["case"].to_numpy(np.int64)
         self.masks = [module.masks[int(case)] for case in self.cases]
-        self.keys, self.step, self.zero = by_modality(table, module.modalities)
+        self.keys, self.scale, self.zero_point = by_modality(table, module.modalities)
 
     def __len__(self) -> int:
         """Number of cases."""
@@ -224,13 +224,13 @@ class WholeCases(Dataset[dict[str, torch.Tensor]]):
         shape = (len(mask), *mask.size)
         volumes = np.empty((1, self.keys.shape[1], *shape), self.store.contract.dtype)
         for m in range(self.keys.shape[1]):
-            cut(self.store, self.keys[i, m].decode(), (0, 0, 0), self.zero[i, m], out=volumes[0, m])
+            cut(self.store, self.keys[i, m].decode(), (0, 0, 0), self.zero_point[i, m], out=volumes[0, m])
         labels = np.empty((1, *shape), np.uint8)
         cut_labels(mask, (0, 0, 0), out=labels[0])
         return {
             "volumes": torch.from_numpy(volumes),
-            "step": torch.from_numpy(self.step[[i]]),
-            "zero": torch.from_numpy(self.zero[[i]]),
+            "scale": torch.from_numpy(self.scale[[i]]),
+            "zero_point": torch.from_numpy(self.zero_point[[i]]),
             "present": torch.from_numpy(self.keys[[i]] != b""),
             "labels": torch.from_numpy(labels),
             "case": torch.from_numpy(self.cases[[i]]),
@@ -238,9 +238,9 @@ class WholeCases(Dataset[dict[str, torch.Tensor]]):
 
 
 def by_modality(table: pd.DataFrame, modalities: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keys (N, M) bytes, steps and zeros (N, M) float32 of a table's cases."""
-    keys, steps, zeros = (table[[f"{column}_{name}" for name in modalities]] for column in CHANNEL)
-    return keys.to_numpy(str).astype("S"), steps.to_numpy(np.float32), zeros.to_numpy(np.float32)
+    """Keys (N, M) bytes, scales and zero points (N, M) float32 of a table's cases."""
+    keys, scales, zero_points = (table[[f"{column}_{name}" for name in modalities]] for column in CHANNEL)
+    return keys.to_numpy(str).astype("S"), scales.to_numpy(np.float32), zero_points.to_numpy(np.float32)
 
 
 def cut_labels(mask: GridMask, corner: tuple[int, int, int], out: np.ndarray) -> None:

@@ -84,8 +84,8 @@ class _Piece(NamedTuple):
 
     key: str
     slices: np.ndarray
-    step: float
-    zero: float
+    scale: float
+    zero_point: float
     depth: int  # of the whole scan
     modality: str
 
@@ -95,8 +95,8 @@ class _Batch:
     """Slices of one or more scans; `spans` says whose: (key, slices in this batch, depth of the scan)."""
 
     slices: Tensor
-    step: Tensor
-    zero: Tensor
+    scale: Tensor
+    zero_point: Tensor
     spans: list[tuple[str, int, int]]
     modalities: list[str]  # one per span
 
@@ -125,7 +125,7 @@ def _fill(
     unknown = [key for key in keys if key not in index.index]
     if unknown:
         raise BraindinoError(f"{len(unknown)} scans are not in the store, the first is {unknown[0]}.")
-    scans = index.loc[list(keys), ["depth", "step", "zero"]].assign(modality="")
+    scans = index.loc[list(keys), ["depth", "scale", "zero_point"]].assign(modality="")
     if cache.level == "scan":
         scans["modality"] = index["modality"]
         batch_size = max(1, batch_size // int(scans["depth"].max()))
@@ -158,13 +158,13 @@ def _batches(store: Store, scans: Any, batch_size: int, pinned: bool, whole: boo
     """
     pieces: list[_Piece] = []
     room = batch_size
-    for key, depth, step, zero, modality in scans.itertuples():
+    for key, depth, scale, zero_point, modality in scans.itertuples():
         slices, start = store.slices(key), 0
         volume: np.ndarray = slices[None] if whole else slices
         depth = len(volume)
         while start < depth:
             taken = min(room, depth - start)
-            pieces.append(_Piece(key, volume[start : start + taken], step, zero, depth, modality))
+            pieces.append(_Piece(key, volume[start : start + taken], scale, zero_point, depth, modality))
             start, room = start + taken, room - taken
             if room == 0:
                 yield _assemble(pieces, pinned)
@@ -180,17 +180,19 @@ def _assemble(pieces: list[_Piece], pinned: bool) -> _Batch:
     slices = torch.empty((sum(counts), *first.shape[1:]), dtype=dtype, pin_memory=pinned)
     np.concatenate([piece.slices for piece in pieces], out=slices.numpy())
     repeats = torch.tensor(counts)
-    step = torch.tensor([piece.step for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
-    zero = torch.tensor([piece.zero for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
+    scale = torch.tensor([piece.scale for piece in pieces], dtype=torch.float32).repeat_interleave(repeats)
+    zero_point = torch.tensor([piece.zero_point for piece in pieces], dtype=torch.float32).repeat_interleave(
+        repeats
+    )
     spans = [(piece.key, count, piece.depth) for piece, count in zip(pieces, counts, strict=True)]
-    return _Batch(slices, step, zero, spans, [piece.modality for piece in pieces])
+    return _Batch(slices, scale, zero_point, spans, [piece.modality for piece in pieces])
 
 
 def _forward(encoder: Encoder, batch: _Batch, device: torch.device, level: Level) -> _Output:
-    slices, step, zero = (
-        part.to(device, non_blocking=True) for part in (batch.slices, batch.step, batch.zero)
+    slices, scale, zero_point = (
+        part.to(device, non_blocking=True) for part in (batch.slices, batch.scale, batch.zero_point)
     )
-    images = decode(slices, step, zero).unsqueeze(1)
+    images = decode(slices, scale, zero_point).unsqueeze(1)
     if level == "scan":
         features = encoder(images, batch.modalities).float()
     elif level == "slice":

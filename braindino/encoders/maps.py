@@ -68,7 +68,7 @@ def scan_maps(
     }  # fmt: skip
     patches = tokens["patch"].reshape(len(tokens["patch"]), rows, columns, encoder.embed_dim)
     sidecar = store.sidecar(key)
-    slices = decode(np.array(store.slices(key)), sidecar["step"], sidecar["zero"])
+    slices = decode(np.array(store.slices(key)), sidecar["scale"], sidecar["zero_point"])
     side = encoder.patch_size or 1
     held = held_patches(slices, store.contract, (rows, columns))
     if not held.any():

@@ -41,7 +41,7 @@ SEEN = ("loss", "dino", "ibot", "koleo", "gram")  # told when a step is not fini
 class DINOModule(pl.LightningModule):
     """Student and EMA teacher, trained as BrainDINO (arXiv 2604.27277) by its closest published recipe.
 
-    Batches are those of `SliceDataModule`: "slices" (B, H, W) raw, "step" (B,), "zero" (B,). The data
+    Batches are those of `SliceDataModule`: "slices" (B, H, W) raw, "scale" (B,), "zero_point" (B,). The data
     module's `contract` is stored with the checkpoint, as the encoder's input contract. All lengths are
     optimiser steps. What is random in a batch is a function of (seed, batch number, process), so a resumed
     run repeats what an uninterrupted one would have done.

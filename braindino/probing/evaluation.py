@@ -18,14 +18,19 @@ from braindino.scans.geometry import Geometry, restore_regions
 
 
 def case_masks(
-    module: FrozenProbeModule, slices: Tensor, step: Tensor, zero: Tensor, present: Tensor, geometry: Geometry
+    module: FrozenProbeModule,
+    slices: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    present: Tensor,
+    geometry: Geometry,
 ) -> dict[str, np.ndarray]:
     """The masks that a trained probe draws on one prepared case, in the scan's own space.
 
     Args:
         module: with a `SegmentationHead`, in evaluation mode, its encoder and itself on one device.
         slices: (M, D, H, W) as the store holds them, in the order of the modalities the probe was trained on.
-        step, zero, present: (M,) how to decode them, and which are there.
+        scale, zero_point, present: (M,) how to decode them, and which are there.
         geometry: the way back of the scan whose space is wanted.
 
     Returns:
@@ -40,8 +45,8 @@ def case_masks(
     drawn = []
     with torch.inference_mode():
         for chunk in planes.split(module.step_size(len(planes))):
-            batch = {"slices": chunk, "step": step, "zero": zero, "present": present}
-            batch |= {name: batch[name].expand(len(chunk), -1) for name in ("step", "zero", "present")}
+            batch = {"slices": chunk, "scale": scale, "zero_point": zero_point, "present": present}
+            batch |= {name: batch[name].expand(len(chunk), -1) for name in ("scale", "zero_point", "present")}
             output = module.answer({name: value.to(module.device) for name, value in batch.items()})
             if not output.isfinite().all():
                 raise NotFiniteError("what the probe makes of it is not finite")

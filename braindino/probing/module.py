@@ -248,7 +248,7 @@ class FrozenProbeModule(LightningModule):
 
     @staticmethod
     def _with_images(batch: Batch) -> Batch:
-        return {**batch, "images": decode(batch["slices"], batch["step"], batch["zero"])}
+        return {**batch, "images": decode(batch["slices"], batch["scale"], batch["zero_point"])}
 
     def _tokens(self, batch: Batch) -> Tensor:
         """(B, levels x D, h, w) of slices."""

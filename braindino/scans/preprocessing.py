@@ -19,8 +19,8 @@ class Prepared:
     """A scan prepared by a contract."""
 
     slices: np.ndarray  # (D, H, W) of the contract's dtype, C-contiguous
-    step: float  # value of one grey level; decode: (slices - zero) * step
-    zero: float  # grey level of the value 0
+    scale: float  # value of one grey level; decode: (slices - zero_point) * scale
+    zero_point: float  # grey level of the value 0
     first: int  # first and last slice that hold foreground
     last: int
     geometry: "Geometry"
@@ -59,18 +59,18 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
     volume = resample(values, geometry.stored_grid[::-1], geometry.stored_windows[::-1]).T
     if background:
         volume += np.float32(background)
-    step, zero = 1.0, 0.0
+    scale, zero_point = 1.0, 0.0
     if contract.dtype == "uint8":
-        step = (high - low) / 254
-        zero = float(round(-low / step))
-        volume /= np.float32(step)
+        scale = (high - low) / 254
+        zero_point = float(round(-low / scale))
+        volume /= np.float32(scale)
         np.rint(volume, out=volume)
-        volume += np.float32(zero)
+        volume += np.float32(zero_point)
         np.clip(volume, 0, 255, out=volume)
     return Prepared(
         slices=np.ascontiguousarray(geometry.to_slices(volume.astype(contract.dtype))),
-        step=step,
-        zero=zero,
+        scale=scale,
+        zero_point=zero_point,
         first=int(held[0]),
         last=int(held[-1]),
         geometry=geometry,
@@ -81,18 +81,23 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
 Slices = TypeVar("Slices", np.ndarray, "torch.Tensor")
 
 
-def decode(slices: Slices, step: Any, zero: Any) -> Slices:
-    """The float32 values that stored slices stand for: (slices - zero) * step.
+def decode(slices: Slices, scale: Any, zero_point: Any) -> Slices:
+    """Return the float32 values of stored slices: (slices - zero_point) * scale.
 
-    slices: (...) uint8 or float16, an array or a tensor. step, zero: numbers, or arrays (tensors) whose shape
-    is a leading part of that of `slices`: (B,) for slices (B, H, W), (B, M) for (B, M, D, H, W).
+    Args:
+        slices: (...) uint8 or float16, an array or a tensor.
+        scale: value of one grey level; a number, or an array (tensor) whose shape is a leading part of that
+            of `slices`: (B,) for slices (B, H, W), (B, M) for (B, M, D, H, W).
+        zero_point: grey level of the value 0; of the same shape as `scale`.
     """
     if isinstance(slices, np.ndarray):
-        step, zero = (np.asarray(value, np.float32) for value in (step, zero))
-        step, zero = (v.reshape(v.shape + (1,) * (slices.ndim - v.ndim)) for v in (step, zero))
-        return (slices.astype(np.float32) - zero) * step
+        scale, zero_point = (np.asarray(value, np.float32) for value in (scale, zero_point))
+        scale, zero_point = (v.reshape(v.shape + (1,) * (slices.ndim - v.ndim)) for v in (scale, zero_point))
+        return (slices.astype(np.float32) - zero_point) * scale
     import torch
 
-    step, zero = (torch.as_tensor(v, dtype=torch.float32, device=slices.device) for v in (step, zero))
-    step, zero = (v.reshape(*v.shape, *(1,) * (slices.ndim - v.ndim)) for v in (step, zero))
-    return (slices.float() - zero) * step
+    scale, zero_point = (
+        torch.as_tensor(v, dtype=torch.float32, device=slices.device) for v in (scale, zero_point)
+    )
+    scale, zero_point = (v.reshape(*v.shape, *(1,) * (slices.ndim - v.ndim)) for v in (scale, zero_point))
+    return (slices.float() - zero_point) * scale

@@ -29,7 +29,7 @@ def measure(store: Store, key: str) -> dict[str, Any]:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     nonzero = float(sidecar["stats"]["nonzero"])
     slices = np.asarray(store.slices(key))
-    level = round(sidecar["zero"]) if store.contract.zero_background else slices.min()
+    level = round(sidecar["zero_point"]) if store.contract.zero_background else slices.min()
     found: dict[str, Any] = {
         "foreground": nonzero,
         "volume": nonzero * float(np.prod(geometry.shape) * abs(np.linalg.det(affine[:3, :3]))) / 1000,
@@ -44,7 +44,7 @@ def measure(store: Store, key: str) -> dict[str, Any]:
         found[f"shape/{name}"] = geometry.shape[geometry.axes[k]]
         found[f"extent/{name}"] = _extent(held, k, geometry) * float(steps[k])
     thin = slices[(slice(None, None, THINNING if len(slices) > 8 else 1), *[slice(None, None, THINNING)] * 2)]
-    values = (thin[thin != level].astype(np.float32) - sidecar["zero"]) * sidecar["step"]
+    values = (thin[thin != level].astype(np.float32) - sidecar["zero_point"]) * sidecar["scale"]
     quantiles = np.percentile(values, QUANTILES) if values.size else np.zeros(len(QUANTILES))
     found |= {f"intensity/{q}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)}
     return found

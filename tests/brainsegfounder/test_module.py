@@ -65,7 +65,7 @@ def test_each_task_falls_on_four_fixed_volumes(volumes: Path, tmp_path: Path) ->
     with torch.no_grad():
         found = [module.losses(batch, 1000 + i) for i in range(6)]
     mean = {name: float(torch.stack([values[name] for values in found]).mean()) for name in found[0]}
-    crops = decode(batch["volumes"], batch["step"], batch["zero"])
+    crops = decode(batch["volumes"], batch["scale"], batch["zero_point"])
     assert mean["rotation_accuracy"] > 0.8  # chance: a quarter
     assert mean["rotation"] < 0.7 * math.log(4)
     assert mean["contrast"] < 0.85 * math.log(2 * 4 - 1)  # a constant network: ln 7
@@ -138,7 +138,7 @@ def test_the_encoder_of_a_run_is_read_again(volumes: Path, tmp_path: Path) -> No
     assert not encoder.shape.legacy_merging
     assert encoder.preprocessing == data.contract
     batch = next(iter(data.train_dataloader()))
-    crops = decode(batch["volumes"], batch["step"], batch["zero"])
+    crops = decode(batch["volumes"], batch["scale"], batch["zero_point"])
     module.eval()
     with torch.no_grad():
         expected = module.encoder(crops)[-1].mean(dim=(2, 3, 4))

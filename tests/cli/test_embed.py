@@ -30,7 +30,9 @@ def tokens(cohort: Path, encoder: Path, path: str) -> tuple[np.ndarray, np.ndarr
     key = store.key_of(path)
     assert key is not None
     sidecar = store.sidecar(key)
-    slices = decode(torch.from_numpy(np.array(store.slices(key))), sidecar["step"], sidecar["zero"])[:, None]
+    slices = decode(torch.from_numpy(np.array(store.slices(key))), sidecar["scale"], sidecar["zero_point"])[
+        :, None
+    ]
     with torch.inference_mode():
         return network(slices).numpy(), network.patch_maps(slices, [-1])[0].numpy()
 

@@ -56,7 +56,7 @@ def test_batches_hold_whole_cases(root: Path) -> None:
     batch = next(iter(data.val_dataloader()))
     assert batch["slices"].shape == (3, 1, 8, 16, 16)
     assert batch["slices"].dtype == torch.uint8
-    assert batch["step"].shape == batch["zero"].shape == batch["present"].shape == (3, 1)
+    assert batch["scale"].shape == batch["zero_point"].shape == batch["present"].shape == (3, 1)
     assert batch["target"].dtype == torch.int64
     store = Store.open(root / "store")
     for b in range(3):
@@ -147,7 +147,7 @@ def test_cases_of_several_scans_with_masks_and_two_targets(tmp_path: Path) -> No
     batch = next(iter(data.train_dataloader()))
     assert batch["slices"].shape[1:] == (2, 11, 16, 16)
     assert batch["target"].dtype == torch.float32
-    values = (batch["slices"].float() - batch["zero"][..., None, None, None]) * batch["step"][
+    values = (batch["slices"].float() - batch["zero_point"][..., None, None, None]) * batch["scale"][
         ..., None, None, None
     ]
     for b, case in enumerate(batch["case"].tolist()):

@@ -58,7 +58,7 @@ def module(folder: Path, **options: Any) -> VolumeCases:
 def test_labels_lie_where_their_voxels_do(masked: Path) -> None:
     data = module(masked, crops_per_case=2)
     for batch in data.train_dataloader():
-        values = decode(batch["volumes"], batch["step"], batch["zero"])
+        values = decode(batch["volumes"], batch["scale"], batch["zero_point"])
         assert values.shape == (4, 2, 16, 16, 16)
         assert batch["labels"].shape == (4, 16, 16, 16)
         for b in range(4):

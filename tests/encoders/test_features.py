@@ -48,7 +48,7 @@ class TinyVolumeEncoder(TinyEncoder):
 
 
 class MemoryStore:
-    """Scans of unequal depth, each with its own step and zero."""
+    """Scans of unequal depth, each with its own scale and zero_point."""
 
     def __init__(self, depths=(5, 9, 3, 16, 7), contract=CONTRACT):
         rng = np.random.default_rng(0)
@@ -64,7 +64,7 @@ class MemoryStore:
             (key, len(array), 0.01 * (row + 1), 100 + row)
             for row, (key, array) in enumerate(self.arrays.items())
         ]
-        table = pd.DataFrame(rows, columns=["key", "depth", "step", "zero"])
+        table = pd.DataFrame(rows, columns=["key", "depth", "scale", "zero_point"])
         return table.assign(modality=["T1w", "FLAIR"] * (len(table) // 2) + ["T1w"] * (len(table) % 2))
 
     def slices(self, key):
@@ -79,7 +79,7 @@ class MemoryStore:
 @torch.no_grad()
 def directly(encoder, store, key):
     row = store.index().set_index("key").loc[key]
-    return encoder(torch.from_numpy(decode(store.arrays[key], row["step"], row["zero"])).unsqueeze(1))
+    return encoder(torch.from_numpy(decode(store.arrays[key], row["scale"], row["zero_point"])).unsqueeze(1))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 1000])
@@ -101,7 +101,7 @@ def test_a_3d_encoder_gives_one_vector_per_scan_and_is_told_its_modality(tmp_pat
     index = store.index().set_index("key")
     for key in store.keys:
         row = index.loc[key]
-        volume = torch.from_numpy(decode(store.arrays[key], row["step"], row["zero"]))[None, None]
+        volume = torch.from_numpy(decode(store.arrays[key], row["scale"], row["zero_point"]))[None, None]
         with torch.no_grad():
             expected = encoder(volume, [row["modality"]])
         torch.testing.assert_close(features[key], expected)

@@ -43,8 +43,8 @@ class _Slices(Dataset[dict[str, Tensor]]):
     def __getitem__(self, i: int) -> dict[str, Tensor]:
         return {
             "slices": self.slices[i],
-            "step": torch.tensor(0.02),
-            "zero": torch.tensor(40.0),
+            "scale": torch.tensor(0.02),
+            "zero_point": torch.tensor(40.0),
             "scan": torch.tensor(i),
             "slice": torch.tensor(0),
         }

@@ -330,7 +330,7 @@ def test_crops_with_partial_patches_are_trained_on_by_their_whole_patches() -> N
     module, recorder = tiny_module(views=views), Recorder()
     trainer(1, callbacks=[recorder]).fit(module, FakeSlices())
     assert torch.tensor(recorder.metrics[-1]["train/loss"]).isfinite()
-    batch = {"slices": FakeSlices().slices[:4], "step": torch.ones(4), "zero": torch.zeros(4)}
+    batch = {"slices": FakeSlices().slices[:4], "scale": torch.ones(4), "zero_point": torch.zeros(4)}
     seen, masks, _ = module.views_of(batch, 0)
     assert seen.global_crops.shape[-2:] == (32, 32)
     assert seen.local_crops.shape[-2:] == (16, 16)

@@ -49,7 +49,7 @@ class MemoryStore:
         self.path, self.scans = path, scans
 
     def index(self):
-        return pd.DataFrame({"key": list(self.scans), "depth": 3, "step": 0.02, "zero": 100.0})
+        return pd.DataFrame({"key": list(self.scans), "depth": 3, "scale": 0.02, "zero_point": 100.0})
 
     def slices(self, key):
         return self.scans[key]
@@ -61,7 +61,7 @@ class MemoryStore:
         return self.scans[key][i]
 
     def sidecar(self, key):
-        measured = {"step": 0.02, "zero": 100.0, "first": 0, "last": 2}
+        measured = {"scale": 0.02, "zero_point": 100.0, "first": 0, "last": 2}
         return {**measured, "stats": {"nonzero": 0.5}, "affine_source": "sform"}
 
     def geometry(self, key):

@@ -129,8 +129,8 @@ def test_a_kept_probe_draws_the_masks_that_were_measured(done, lesions, vit_enco
     masks = case_masks(
         module,
         torch.from_numpy(np.array(data.store.slices(row["key_FLAIR"])))[None],
-        torch.tensor([record["step"]]),
-        torch.tensor([record["zero"]]),
+        torch.tensor([record["scale"]]),
+        torch.tensor([record["zero_point"]]),
         torch.tensor([True]),
         data.store.geometry(row["key_FLAIR"]),
     )

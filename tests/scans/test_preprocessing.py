@@ -64,9 +64,9 @@ def test_decoded_slices_equal_a_float64_reference_within_the_quantisation(
     expected = reference(volume, contract)
     assert prepared.slices.shape == expected.shape
     assert prepared.slices.dtype == contract.dtype
-    tolerance = 0.5 * prepared.step + 1e-5 if contract.dtype == "uint8" else 2e-3
+    tolerance = 0.5 * prepared.scale + 1e-5 if contract.dtype == "uint8" else 2e-3
     np.testing.assert_allclose(
-        decode(prepared.slices, prepared.step, prepared.zero), expected, atol=tolerance
+        decode(prepared.slices, prepared.scale, prepared.zero_point), expected, atol=tolerance
     )
 
 
@@ -86,9 +86,9 @@ def test_released_code_lifts_the_background_before_it_takes_statistics(
     volume = np.repeat(np.array(values, np.float32), 16).reshape(4, 4, 4)
     contract = Preprocessing.preset("released-code", clip=(0, 100), depth=4, size=(4, 4), dtype=dtype)
     prepared = preprocess(as_scan(volume), contract)
-    decoded = decode(prepared.slices, prepared.step, prepared.zero)
+    decoded = decode(prepared.slices, prepared.scale, prepared.zero_point)
     by_hand = np.repeat(np.array(expected), 16).reshape(4, 4, 4).transpose(2, 0, 1)
-    np.testing.assert_allclose(decoded, by_hand, atol=0.5 * prepared.step if dtype == "uint8" else 4e-3)
+    np.testing.assert_allclose(decoded, by_hand, atol=0.5 * prepared.scale if dtype == "uint8" else 4e-3)
 
 
 def test_released_code_has_mean_0_and_deviation_1_over_all_voxels(
@@ -116,7 +116,7 @@ def test_background_is_exactly_zero(
     contract = Preprocessing.preset(name, depth=16, size=(24, 20), dtype=dtype)
     volume = head((20, 24, 16))  # the grid of the contract: nothing is mixed with its neighbours
     prepared = preprocess(as_scan(volume), contract)
-    values = decode(prepared.slices, prepared.step, prepared.zero)
+    values = decode(prepared.slices, prepared.scale, prepared.zero_point)
     assert (values[volume.transpose(2, 1, 0) == 0] == 0).all()
     assert np.count_nonzero(values) > 1000
 
@@ -211,10 +211,10 @@ def test_preprocess_leaves_the_scan_as_it_was(
 
 def test_decode_takes_steps_of_whole_batches_in_numpy_and_torch() -> None:
     slices = np.random.default_rng(0).integers(0, 255, (2, 3, 4, 5, 6), dtype=np.uint8)
-    step, zero = np.full((2, 3), 0.5), np.arange(6.0).reshape(2, 3)
-    expected = np.stack([[(slices[b, m] - zero[b, m]) * 0.5 for m in range(3)] for b in range(2)])
-    np.testing.assert_array_equal(decode(slices, step, zero), expected)
-    tensor = decode(torch.from_numpy(slices), torch.from_numpy(step), torch.from_numpy(zero))
+    scale, zero_point = np.full((2, 3), 0.5), np.arange(6.0).reshape(2, 3)
+    expected = np.stack([[(slices[b, m] - zero_point[b, m]) * 0.5 for m in range(3)] for b in range(2)])
+    np.testing.assert_array_equal(decode(slices, scale, zero_point), expected)
+    tensor = decode(torch.from_numpy(slices), torch.from_numpy(scale), torch.from_numpy(zero_point))
     assert tensor.dtype == torch.float32
     np.testing.assert_array_equal(tensor.numpy(), expected)
     np.testing.assert_array_equal(decode(slices[0, 0], 0.5, 1.0), (slices[0, 0] - 1.0) * 0.5)

@@ -63,7 +63,9 @@ def test_a_background_below_zero_also_fills_what_lies_outside(as_scan: Callable[
     assert (prepared.slices[9:] == background).all()
     assert (prepared.slices[3:9] != background).all()
     bytes_ = preprocess(as_scan(values), contract.replace(dtype="uint8"))
-    np.testing.assert_allclose(decode(bytes_.slices, bytes_.step, bytes_.zero)[0], background, atol=0.02)
+    np.testing.assert_allclose(
+        decode(bytes_.slices, bytes_.scale, bytes_.zero_point)[0], background, atol=0.02
+    )
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR"])

@@ -15,8 +15,8 @@ class SliceDataModule(DrawnDataModule):
 
     The slice of a scan is drawn by a truncated normal over those that hold foreground (see `draws`).
 
-    A batch: slices (B, H, W) as stored, step, zero (B,) float32, scan (B,) int64 row number in `scans`, slice
-    (B,) int64; views are made of it on the accelerator.
+    A batch: slices (B, H, W) as stored, scale, zero_point (B,) float32, scan (B,) int64 row in `scans`,
+    slice (B,) int64; views are made of it on the accelerator.
 
     After `setup`: `scans` (DataFrame of the scans in use, one per distinct content, with a column `split`).
     """
@@ -50,7 +50,10 @@ class SliceBatches(DrawnBatches):
         self.keys = scans["key"].to_numpy("S")
         self.first, self.last = scans["first"].to_numpy(np.int64), scans["last"].to_numpy(np.int64)
         self.sigma = module.slice_sigma
-        self.step, self.zero = scans["step"].to_numpy(np.float32), scans["zero"].to_numpy(np.float32)
+        self.scale, self.zero_point = (
+            scans["scale"].to_numpy(np.float32),
+            scans["zero_point"].to_numpy(np.float32),
+        )
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
         """The batch whose first sample, of all ranks, is `start`."""
@@ -62,8 +65,8 @@ class SliceBatches(DrawnBatches):
             slices[i] = self.store.slice(self.keys[k].decode(), s)
         return {
             "slices": torch.from_numpy(slices),
-            "step": torch.from_numpy(self.step[scan]),
-            "zero": torch.from_numpy(self.zero[scan]),
+            "scale": torch.from_numpy(self.scale[scan]),
+            "zero_point": torch.from_numpy(self.zero_point[scan]),
             "scan": torch.from_numpy(self.rows[scan]),
             "slice": torch.from_numpy(chosen),
         }

@@ -21,8 +21,8 @@ class VolumeDataModule(DrawnDataModule):
     `volume`), and were registered to each other by their owners. A crop is a cube drawn uniformly from
     the grid, along its first axis from the part that holds foreground.
 
-    A batch: volumes (B, M, c, c, c) as stored, step, zero (B, M) float32, present (B, M) bool, case (B,)
-    int64 row number in `scans`; B is batch_size x crops_per_case. A missing sequence decodes to 0.
+    A batch: volumes (B, M, c, c, c) as stored, scale, zero_point (B, M) float32, present (B, M) bool, case
+    (B,) int64 row number in `scans`; B is batch_size x crops_per_case. A missing sequence decodes to 0.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class VolumeDataModule(DrawnDataModule):
         self.crops_per_case, self.missing = crops_per_case, missing
 
     def drawn_from(self, scans: pd.DataFrame) -> pd.DataFrame:
-        """One row per case: its scans' keys, steps and zeros by modality, and where all have foreground."""
+        """Return one row per case: keys, scales, zero points by modality, and where all have foreground."""
         there = sorted(set(scans["modality"]))
         for name in self.modalities:
             if name not in there:
@@ -80,7 +80,7 @@ class VolumeDataModule(DrawnDataModule):
             {"group": "first", "first": "min", "last": "max"}
         )
         for name in self.modalities:
-            own = scans[scans["modality"] == name].set_index(list(IDENTITY))[["key", "step", "zero"]]
+            own = scans[scans["modality"] == name].set_index(list(IDENTITY))[["key", "scale", "zero_point"]]
             cases = cases.join(own.add_suffix(f"_{name}"))
         keys = cases[[f"key_{name}" for name in self.modalities]].fillna("")
         cases["key"] = keys.agg(" ".join, axis=1)  # what a checkpoint knows the case by
@@ -102,12 +102,13 @@ class CropBatches(DrawnBatches):
         cases = module.scans.iloc[self.rows]
         self.crop, self.crops = module.crop, module.crops_per_case
         self.first, self.last = cases["first"].to_numpy(np.int64), cases["last"].to_numpy(np.int64)
-        keys, steps, zeros = (
-            cases[[f"{column}_{name}" for name in module.modalities]] for column in ("key", "step", "zero")
+        keys, scales, zero_points = (
+            cases[[f"{column}_{name}" for name in module.modalities]]
+            for column in ("key", "scale", "zero_point")
         )
         self.keys = keys.fillna("").to_numpy(str).astype("S")
-        self.step = steps.fillna(1.0).to_numpy(np.float32)
-        self.zero = zeros.fillna(0.0).to_numpy(np.float32)
+        self.scale = scales.fillna(1.0).to_numpy(np.float32)
+        self.zero_point = zero_points.fillna(0.0).to_numpy(np.float32)
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
         """The batch whose first sample, of all ranks, is `start`."""
@@ -122,11 +123,11 @@ class CropBatches(DrawnBatches):
         volumes = np.empty((len(case), channels, *[self.crop] * 3), self.store.contract.dtype)
         for b, (k, corner) in enumerate(zip(case.tolist(), corners, strict=True)):
             for m in range(channels):
-                cut(self.store, self.keys[k, m].decode(), corner, self.zero[k, m], out=volumes[b, m])
+                cut(self.store, self.keys[k, m].decode(), corner, self.zero_point[k, m], out=volumes[b, m])
         return {
             "volumes": torch.from_numpy(volumes),
-            "step": torch.from_numpy(self.step[case]),
-            "zero": torch.from_numpy(self.zero[case]),
+            "scale": torch.from_numpy(self.scale[case]),
+            "zero_point": torch.from_numpy(self.zero_point[case]),
             "present": torch.from_numpy(self.keys[case] != b""),
             "case": torch.from_numpy(self.rows[case]),
         }
@@ -139,20 +140,20 @@ class CropBatches(DrawnBatches):
         return rng.integers(ends.min(axis=0), ends.max(axis=0), (self.crops, 3), endpoint=True)
 
 
-def cut(store: Store, key: str, corner: Sequence[int], zero: float, out: np.ndarray) -> None:
-    """Copy a box out of a prepared scan into `out` (c, c, c); what lies outside of the scan becomes `zero`.
+def cut(store: Store, key: str, corner: Sequence[int], zero_point: float, out: np.ndarray) -> None:
+    """Copy a box of a prepared scan into `out` (c, c, c); outside of the scan it becomes `zero_point`.
 
     Args:
-        key: of the scan; an empty one fills `out` with `zero`.
+        key: of the scan; an empty one fills `out` with `zero_point`.
         corner: its first voxel; moved into the grid where the box would leave a grid that is large enough.
     """
     if not key:
-        out[...] = zero
+        out[...] = zero_point
         return
     volume = store.slices(key)
     sides = zip(corner, volume.shape, out.shape, strict=True)
     taken = [min(max(at, 0), max(n - c, 0)) for at, n, c in sides]
     part = volume[tuple(slice(at, at + c) for at, c in zip(taken, out.shape, strict=True))]
     if part.shape != out.shape:
-        out[...] = zero
+        out[...] = zero_point
     out[tuple(slice(0, n) for n in part.shape)] = part

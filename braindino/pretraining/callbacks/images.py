@@ -66,7 +66,7 @@ class PatchPictures(pl.Callback):
         slices, views = [], []
         for i, row in enumerate(chosen.to_dict("records")):
             position = row["first"] + (row["last"] - row["first"]) * (0.5, 0.35, 0.65)[i % 3]
-            slices.append(stored_slice(store, row["key"], round(position), row["step"], row["zero"]))
+            slices.append(stored_slice(store, row["key"], round(position), row["scale"], row["zero_point"]))
             views.append(slice_view(store, row["key"]))
         return torch.stack(slices), views
 
@@ -95,7 +95,7 @@ class ViewPictures(pl.Callback):
         self._drawn = step
         assert isinstance(pl_module, DINOModule)
         views, masks, _ = pl_module.views_of(batch, pl_module.batches)
-        plain = decode(batch["slices"], batch["step"], batch["zero"]).float().cpu().numpy()
+        plain = decode(batch["slices"], batch["scale"], batch["zero_point"]).float().cpu().numpy()
         grid = pl_module.student.grid(views.global_crops)
         mask = masks.mask.cpu().unflatten(1, grid).unflatten(0, views.global_crops.shape[:2]).numpy()
         rows = []

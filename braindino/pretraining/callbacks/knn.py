@@ -148,4 +148,4 @@ class KNNMonitor(pl.Callback):
     def _every_slice(self, store: Store, index: pd.DataFrame) -> Iterator[torch.Tensor]:
         for key, row in index.iterrows():
             for i in np.linspace(row["first"], row["last"], self.slices).round().astype(int):
-                yield stored_slice(store, str(key), int(i), float(row["step"]), float(row["zero"]))
+                yield stored_slice(store, str(key), int(i), float(row["scale"]), float(row["zero_point"]))

@@ -42,7 +42,7 @@ def must_ask(trainer: pl.Trainer) -> bool:
     return trainer.is_global_zero or isinstance(trainer.strategy, Sharded)
 
 
-def stored_slice(store: Store, key: str, i: int, step: float, zero: float) -> Tensor:
-    """Slice `i` of a scan, z-scored: (H, W) float32. `step` and `zero` are in `Store.index`."""
+def stored_slice(store: Store, key: str, i: int, scale: float, zero_point: float) -> Tensor:
+    """Slice `i` of a scan, z-scored: (H, W) float32. `scale` and `zero_point` are in `Store.index`."""
     raw = torch.from_numpy(store.slice(key, i).copy())
-    return decode(raw, step, zero)
+    return decode(raw, scale, zero_point)

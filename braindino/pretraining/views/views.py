@@ -171,13 +171,13 @@ def make_views(batch: Mapping[str, Tensor], config: ViewsConfig, randomness: Ran
     """Views of a batch of raw slices, on the device they are on.
 
     Args:
-        batch: "slices" (B, H, W) as the store holds them, "step" (B,) and "zero" (B,) to decode them.
+        batch: "slices" (B, H, W) as the store holds them, "scale" (B,) and "zero_point" (B,) to decode them.
         randomness: decides everything; equal generators give equal views.
     """
     raw = batch["slices"]
     sizes = config.draw_resolution(randomness.shared)
     with torch.autocast(raw.device.type, enabled=False):
-        unchanged = decode(raw, batch["step"], batch["zero"])
+        unchanged = decode(raw, batch["scale"], batch["zero_point"])
 
         def change(pixels: Tensor) -> Tensor:
             return change_intensity(pixels, config.intensity, randomness.host, randomness.device)

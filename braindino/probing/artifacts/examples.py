@@ -86,14 +86,14 @@ def _truth(data: CaseSlices, number: int) -> np.ndarray:
     return np.moveaxis(data.masked.membership.numpy()[labels], -1, 0)
 
 
-def _grey(image: np.ndarray, zero: float) -> np.ndarray:
+def _grey(image: np.ndarray, zero_point: float) -> np.ndarray:
     """Return (H, W) uint8: the background black; all else by its own range, never quite black.
 
     Args:
         image: (H, W) as stored.
-        zero: what the background is stored as, and voxels of the mean intensity, too.
+        zero_point: what the background is stored as, and voxels of the mean intensity, too.
     """
-    values, shown = image.astype(np.float32), foreground(image, zero)
+    values, shown = image.astype(np.float32), foreground(image, zero_point)
     if not shown.any():
         return np.zeros(image.shape, np.uint8)
     low, high = np.percentile(values[shown], (0.5, 99.5))

@@ -40,7 +40,7 @@ def keep_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store:
         known = store.sidecar(key)
         numbers.append((known["first"] + known["last"]) // 2)
         views.append(slice_view(store, key))
-        images.append(decode(store.slice(key, numbers[-1]).copy(), known["step"], known["zero"]))
+        images.append(decode(store.slice(key, numbers[-1]).copy(), known["scale"], known["zero_point"]))
     slices = np.stack(images)
     device = next(encoder.parameters()).device
     with torch.inference_mode():

@@ -19,8 +19,8 @@ from braindino.scans.store.store import Store
 class CaseScans:
     """N cases as batches of the slices of all their scans, read from the store when they are asked for.
 
-    Batches hold "slices" (B, M, D, H, W) as stored, "step" and "zero" (B, M), "mask" (B, M, D) of the slices
-    that are there, "target", "case".
+    Batches hold "slices" (B, M, D, H, W) as stored, "scale" and "zero_point" (B, M), "mask" (B, M, D) of the
+    slices that are there, "target", "case".
 
     Args:
         encoder: on the device where it is to work.

@@ -50,7 +50,7 @@ class MaskedCases:
         self.keys = cases.table[[f"key_{name}" for name in cases.modalities]].to_numpy(str)
         index = datamodule.store.index().drop_duplicates("key").set_index("key")
         needed = index.loc[sorted({key for key in self.keys.ravel() if key})]
-        self.scales = {str(key): (row["step"], row["zero"]) for key, row in needed.iterrows()}
+        self.scales = {str(key): (row["scale"], row["zero_point"]) for key, row in needed.iterrows()}
         spans = []
         for name, keys in zip(cases.table["case"], self.keys, strict=True):
             there = needed.loc[[key for key in keys if key]]
@@ -71,8 +71,8 @@ class MaskedCases:
 class CaseSlices:
     """Batches of slices with masks for a probe whose head is dense; see `CaseData`.
 
-    Batches hold "slices" (B, M, H, W) as stored, "step", "zero" and "present" (B, M), "target" (B, H, W)
-    uint8 labels, "case" and "slice" (B,).
+    Batches hold "slices" (B, M, H, W) as stored, "scale", "zero_point" and "present" (B, M), "target"
+    (B, H, W) uint8 labels, "case" and "slice" (B,).
 
     Args:
         masked: the cases. encoder: on the device where it is to work. head: says what an epoch draws.
@@ -203,8 +203,8 @@ class _Slices(Dataset[dict[str, Any]]):
         scales = np.array([self.scales.get(key, (1.0, 0.0)) for key in keys], np.float32)
         return {
             "slices": np.stack([self.store.slice(key, number) if key else empty for key in keys]),
-            "step": scales[:, 0],
-            "zero": scales[:, 1],
+            "scale": scales[:, 0],
+            "zero_point": scales[:, 1],
             "present": keys != "",
             "target": labels.copy(),
             "case": case,

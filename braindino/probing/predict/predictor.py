@@ -119,7 +119,7 @@ def _kept(keys: list[str], features: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _sliced(keys: list[str], store: Store) -> dict[str, Tensor]:
     """A case's slices (1, M, D, H, W) as stored, how to decode them, which are there."""
     scans = [torch.from_numpy(np.array(store.slices(key))) if key else None for key in keys]
-    facts = [store.sidecar(key) if key else {"step": 1.0, "zero": 0.0} for key in keys]
+    facts = [store.sidecar(key) if key else {"scale": 1.0, "zero_point": 0.0} for key in keys]
     first = next(scan for scan in scans if scan is not None)
     depth = max(len(scan) for scan in scans if scan is not None)
     slices = torch.zeros(len(keys), depth, *first.shape[1:], dtype=first.dtype)
@@ -127,9 +127,14 @@ def _sliced(keys: list[str], store: Store) -> dict[str, Tensor]:
     for m, scan in enumerate(scans):
         if scan is not None:
             slices[m, : len(scan)], mask[m, : len(scan)] = scan, True
-            slices[m, len(scan) :] = facts[m]["zero"]
-    step, zero = (torch.tensor([[fact[name] for fact in facts]]) for name in ("step", "zero"))
-    return {"slices": slices[None], "step": step.float(), "zero": zero.float(), "mask": mask[None]}
+            slices[m, len(scan) :] = facts[m]["zero_point"]
+    scale, zero_point = (torch.tensor([[fact[name] for fact in facts]]) for name in ("scale", "zero_point"))
+    return {
+        "slices": slices[None],
+        "scale": scale.float(),
+        "zero_point": zero_point.float(),
+        "mask": mask[None],
+    }
 
 
 def _masked(modules: Mapping[Cell, FrozenProbeModule], keys: list[str], store: Store) -> Answer:
@@ -140,7 +145,7 @@ def _masked(modules: Mapping[Cell, FrozenProbeModule], keys: list[str], store: S
     geometry = store.geometry(next(key for key in keys if key))
     votes: dict[str, np.ndarray] = {}
     for module in modules.values():
-        drawn = case_masks(module, batch["slices"], batch["step"], batch["zero"], present, geometry)
+        drawn = case_masks(module, batch["slices"], batch["scale"], batch["zero_point"], present, geometry)
         for region, mask in drawn.items():
             votes[region] = votes.get(region, 0) + mask.astype(np.uint8)
     masks = {region: count * 2 >= len(modules) for region, count in votes.items()}

@@ -12,11 +12,12 @@ from typing import Any, TypedDict
 import numpy as np
 
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write, portable_path, read_json, write_json
+from braindino.files import atomic_write, check_shape, portable_path, read_json, write_json
 from braindino.scans.contract import Preprocessing
 from braindino.scans.preprocessing import Prepared
 from braindino.scans.reading import Scan
 from braindino.scans.seen import slices_digest
+from braindino.scans.store.ledger import with_current_names
 
 _Row = tuple[float, float, float, float]
 _Window = tuple[float, float]
@@ -42,8 +43,8 @@ class _Sidecar(TypedDict):
     width: int
     first: int
     last: int
-    step: float
-    zero: float
+    scale: float
+    zero_point: float
     spacing: tuple[float, float, float]
     affine_source: str
     geometry: _Geometry
@@ -123,8 +124,8 @@ class StoreLayout:
             "width": width,
             "first": prepared.first,
             "last": prepared.last,
-            "step": prepared.step,
-            "zero": prepared.zero,
+            "scale": prepared.scale,
+            "zero_point": prepared.zero_point,
             "spacing": list(scan.spacing),
             "affine_source": scan.affine_source,
             "geometry": prepared.geometry.to_dict(),
@@ -151,7 +152,8 @@ class StoreLayout:
         """The sidecar of a key."""
         file = self.sidecar(key)
         try:
-            sidecar: dict[str, Any] = read_json(file, _Sidecar)
+            sidecar = with_current_names(read_json(file, dict[str, Any]))
+            check_shape(sidecar, _Sidecar, file)
         except FileNotFoundError:
             raise BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it.") from None
         except BraindinoError as error:

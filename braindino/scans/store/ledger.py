@@ -13,6 +13,8 @@ from typing import Any
 # path, time, the fields of a `Signature`, identity columns, and one of: key ..., reason ..., attempts.
 Record = dict[str, Any]
 
+_FORMER_NAMES = {"step": "scale", "zero": "zero_point"}  # spelled so up to version 0.1
+
 
 class LedgerWriter:
     """Appends records to a file of its own, so that no two processes ever write to one file.
@@ -67,6 +69,18 @@ def read_ledger(folder: Path) -> dict[str, Record]:
             if known is None or record["time"] >= known["time"]:
                 latest[record["path"]] = record
     return latest
+
+
+def with_current_names(record: Record) -> Record:
+    """Return a ledger record or a sidecar with the names that are written today.
+
+    Stores up to version 0.1 name the quantisation `step` and `zero` instead of `scale` and `zero_point`.
+    """
+    former = _FORMER_NAMES.keys() & record.keys()
+    if not former:
+        return record
+    unchanged = {name: value for name, value in record.items() if name not in former}
+    return {_FORMER_NAMES[name]: record[name] for name in former} | unchanged
 
 
 def clock_lag(records: Mapping[str, Record]) -> int:

@@ -6,13 +6,13 @@ from typing import Any
 from braindino.errors import ScanError
 from braindino.scans.reading import Signature, content_digest, signature
 from braindino.scans.store.layout import StoreLayout
-from braindino.scans.store.ledger import Record, clock_lag, read_ledger
+from braindino.scans.store.ledger import Record, clock_lag, read_ledger, with_current_names
 
 _KEY = re.compile(r"[0-9a-f]{40}")
 _IDENTITY = ("dataset", "subject", "session", "modality", "group")
 _MEASURES = {
     **dict.fromkeys(("depth", "height", "width", "first", "last"), int),
-    **dict.fromkeys(("step", "zero"), (int, float)),
+    **dict.fromkeys(("scale", "zero_point"), (int, float)),
 }
 
 
@@ -35,6 +35,7 @@ class StoreRecords:
         """The latest record of each file: a `key` if prepared, a `reason` if rejected, neither for a mask."""
         if self._by_path is None:
             records = read_ledger(self._layout.ledger)
+            records = {path: with_current_names(record) for path, record in records.items()}
             records = {p: r for p, r in records.items() if _is_whole(r)}
             self._lag = clock_lag(records)
             self._attempts = {p: r for p, r in records.items() if "attempts" in r}

@@ -47,7 +47,7 @@ class Store:
 
     store/contract.json            the contract, and the skull-stripping command if there is one
     store/scans/ab/<key>.npy       slices (D, H, W); the key is a digest of content, contract and command
-    store/scans/ab/<key>.json      geometry, step, zero, statistics: how to decode, and the way back
+    store/scans/ab/<key>.json      geometry, scale, zero_point, statistics: how to decode, and the way back
     store/ledger/*.jsonl           what was done with which file: what the tables are made from
     store/index.csv, rejects.csv   for people, written at the end of every fill
     store/stripped/                cached results of the skull-stripping command
@@ -171,7 +171,7 @@ class Store:
     def index(self) -> pd.DataFrame:
         """One row per prepared file, by path, with INDEX_COLUMNS. Copies of a scan share a key."""
         return _table(self.records, "key", INDEX_COLUMNS).astype(
-            {name: "float64" if name in ("step", "zero") else "int64" for name in MEASURES}
+            {name: "float64" if name in ("scale", "zero_point") else "int64" for name in MEASURES}
         )
 
     def rejects(self) -> pd.DataFrame:
@@ -235,7 +235,7 @@ class Store:
         return np.frombuffer(content, self._dtype).reshape(self._layout.contract.size)
 
     def sidecar(self, key: str) -> dict[str, Any]:
-        """Geometry, spacing, statistics, step, zero, first, last, sha256 and source of a scan.
+        """Geometry, spacing, statistics, scale, zero_point, first, last, sha256 and source of a scan.
 
         The source is the path of the file, relative to the store; in older stores it is absolute.
         """

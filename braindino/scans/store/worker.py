@@ -16,7 +16,7 @@ from braindino.scans.store.layout import StoreLayout
 from braindino.scans.store.ledger import LedgerWriter, Record
 
 DIGESTS = ("sha256", "slices_digest")  # of the file, and of its slices; older stores lack the second
-MEASURES = ("depth", "height", "width", "first", "last", "step", "zero")
+MEASURES = ("depth", "height", "width", "first", "last", "scale", "zero_point")
 DIED = "the process that read it died (out of memory?)"
 
 

@@ -32,8 +32,8 @@ def test_a_batch_holds_what_the_store_holds(store: Path) -> None:
     batch = next(iter(data.train_dataloader()))
     assert {name: (tuple(t.shape), t.dtype) for name, t in batch.items()} == {
         "slices": ((5, 16, 16), torch.uint8),
-        "step": ((5,), torch.float32),
-        "zero": ((5,), torch.float32),
+        "scale": ((5,), torch.float32),
+        "zero_point": ((5,), torch.float32),
         "scan": ((5,), torch.int64),
         "slice": ((5,), torch.int64),
     }
@@ -42,8 +42,8 @@ def test_a_batch_holds_what_the_store_holds(store: Path) -> None:
         row = data.scans.iloc[int(batch["scan"][i])]
         assert row["first"] <= batch["slice"][i] <= row["last"]
         assert torch.equal(batch["slices"][i], torch.tensor(opened.slice(row["key"], int(batch["slice"][i]))))
-        assert batch["step"][i] == pytest.approx(row["step"])
-        assert batch["zero"][i] == row["zero"]
+        assert batch["scale"][i] == pytest.approx(row["scale"])
+        assert batch["zero_point"][i] == row["zero_point"]
     assert data.contract == opened.contract
 
 

@@ -49,7 +49,7 @@ def test_the_sequences_of_a_crop_show_the_same_place(store: Path) -> None:
     seen = set()
     for batch in data.train_dataloader():
         assert batch["volumes"].shape == (4, 2, 8, 8, 8)
-        values = decode(batch["volumes"], batch["step"], batch["zero"])
+        values = decode(batch["volumes"], batch["scale"], batch["zero_point"])
         for b in range(4):
             case = data.scans.iloc[int(batch["case"][b])]
             seen.add(case["subject"])
@@ -97,7 +97,7 @@ def test_who_lacks_a_sequence_can_be_left_out_and_people_are_told(store: Path) -
 
 def test_a_crop_larger_than_the_grid_is_padded(store: Path) -> None:
     batch = next(iter(module(store, crop=16, modalities=("T1w",)).train_dataloader()))
-    values = decode(batch["volumes"], batch["step"], batch["zero"])
+    values = decode(batch["volumes"], batch["scale"], batch["zero_point"])
     assert values.shape == (4, 1, 16, 16, 16)
     assert (values[:, :, 14:] == 0).all()
     assert (values[:, :, :, :, 12:] == 0).all()

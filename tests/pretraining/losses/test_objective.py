@@ -19,8 +19,8 @@ CPU = torch.device("cpu")
 def views_and_masks() -> tuple[Views, Masks]:
     batch = {
         "slices": structured_slices(SLICES, 32),
-        "step": torch.full((SLICES,), 0.02),
-        "zero": torch.full((SLICES,), 40.0),
+        "scale": torch.full((SLICES,), 0.02),
+        "zero_point": torch.full((SLICES,), 40.0),
     }
     randomness = Randomness.of(0, 0, 0, CPU)
     views = make_views(batch, VIEWS, randomness)

@@ -29,7 +29,7 @@ STAGE_2 = replace(VIEWS, gram_size=64, flip=0.5)
 
 def raw(count: int = 4) -> dict[str, Tensor]:
     slices = structured_slices(count, 40)
-    return {"slices": slices, "step": torch.full((count,), 0.02), "zero": torch.full((count,), 40.0)}
+    return {"slices": slices, "scale": torch.full((count,), 0.02), "zero_point": torch.full((count,), 40.0)}
 
 
 @pytest.fixture(scope="module")

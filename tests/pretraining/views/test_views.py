@@ -28,7 +28,7 @@ UNCHANGED = IntensityConfig(noise=0, smoothing=0, scaling=0, low_resolution=0, g
 
 def raw_batch(count: int = 4, size: int = 40) -> dict[str, torch.Tensor]:
     slices = structured_slices(count, size)
-    return {"slices": slices, "step": torch.full((count,), 0.02), "zero": torch.full((count,), 40.0)}
+    return {"slices": slices, "scale": torch.full((count,), 0.02), "zero_point": torch.full((count,), 40.0)}
 
 
 @pytest.mark.parametrize("make", [crop, crop_by_products])
@@ -100,13 +100,13 @@ def test_whole_slices_without_changes_are_the_decoded_slices() -> None:
     batch = raw_batch(64)
     views = make_views(batch, config, Randomness.of(0, 0, 0, CPU))
     assert views.local_crops.shape == (0, 64, 1, 8, 8)
-    slices = decode(batch["slices"], batch["step"], batch["zero"])
+    slices = decode(batch["slices"], batch["scale"], batch["zero_point"])
     same = [torch.allclose(v[0], s, atol=1e-4) for v, s in zip(views.global_crops[0], slices, strict=True)]
     assert any(same)  # aspect ratio 1 within the rounding, the only one that fits an area of 1
 
 
 def test_views_of_float16_slices_need_no_quantisation() -> None:
-    batch = {"slices": torch.randn(2, 40, 40).half(), "step": torch.ones(2), "zero": torch.zeros(2)}
+    batch = {"slices": torch.randn(2, 40, 40).half(), "scale": torch.ones(2), "zero_point": torch.zeros(2)}
     views = make_views(batch, ViewsConfig(global_size=32, local_size=16), Randomness.of(0, 0, 0, CPU))
     assert views.global_crops.dtype == torch.float32
     assert views.global_crops.isfinite().all()
@@ -116,7 +116,7 @@ def test_intensity_changes_are_shared_by_all_views_of_a_slice() -> None:
     """A scaled slice is scaled in each of its crops."""
     intensity = IntensityConfig(noise=0, smoothing=0, scaling=1, low_resolution=0, gamma=0)
     config = ViewsConfig(global_size=32, local_size=16, local_crops=2, intensity=UNCHANGED)
-    batch = {"slices": torch.ones(6, 40, 40).half(), "step": torch.ones(6), "zero": torch.zeros(6)}
+    batch = {"slices": torch.ones(6, 40, 40).half(), "scale": torch.ones(6), "zero_point": torch.zeros(6)}
     scaled = ViewsConfig(global_size=32, local_size=16, local_crops=2, intensity=intensity)
     views = make_views(batch, scaled, Randomness.of(0, 0, 0, CPU))
     factors = views.global_crops[0].mean((1, 2, 3))
@@ -133,7 +133,7 @@ def test_each_view_may_be_changed_on_its_own_but_never_the_gram_teachers() -> No
     config = ViewsConfig(
         32, local_size=16, local_crops=2, gram_size=40, intensity=intensity, shared_intensity=False
     )
-    batch = {"slices": torch.ones(6, 40, 40).half(), "step": torch.ones(6), "zero": torch.zeros(6)}
+    batch = {"slices": torch.ones(6, 40, 40).half(), "scale": torch.ones(6), "zero_point": torch.zeros(6)}
     views, again = (make_views(batch, config, Randomness.of(0, 0, 0, CPU)) for _ in range(2))
     factors = torch.cat([crops.mean((2, 3, 4)) for crops in (views.global_crops, views.local_crops)])
     assert 0.75 <= factors.min() < factors.max() <= 1.25
@@ -146,7 +146,7 @@ def test_each_view_may_be_changed_on_its_own_but_never_the_gram_teachers() -> No
 
 def test_gram_teacher_sees_the_changes_of_intensity_only_on_request() -> None:
     intensity = IntensityConfig(noise=0, smoothing=0, scaling=1, low_resolution=0, gamma=0)
-    batch = {"slices": torch.ones(6, 40, 40).half(), "step": torch.ones(6), "zero": torch.zeros(6)}
+    batch = {"slices": torch.ones(6, 40, 40).half(), "scale": torch.ones(6), "zero_point": torch.zeros(6)}
     for seen in (False, True):
         config = ViewsConfig(32, local_crops=0, gram_size=40, intensity=intensity, gram_intensity=seen)
         views = make_views(batch, config, Randomness.of(0, 0, 0, CPU))

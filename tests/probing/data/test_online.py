@@ -55,7 +55,7 @@ def test_batches_hold_the_slices_and_say_which_are_there(planted, encoder, tmp_p
     assert batch["target"].tolist() == cases.target[[1, 0]].tolist()
     features = extract(encoder, data.store, cases.keys, tmp_path / "features")
     kept = CaseFeatures(cases, features, GatedAttentionPooling()).batch(torch.tensor([1, 0]))
-    images = decode(batch["slices"], batch["step"], batch["zero"])
+    images = decode(batch["slices"], batch["scale"], batch["zero_point"])
     found = encode_cases(encoder, images, batch["mask"], at_once=2)
     torch.testing.assert_close(found, kept["features"])
     orders = [[b["case"].tolist() for b in scans.loader(torch.arange(9), 4, shuffle=s)] for s in (1, 1, 2)]

@@ -35,10 +35,10 @@ def test_evaluation_gives_every_slice_with_its_mask(data):
         case, number = int(whole["case"][row]), int(whole["slice"][row])
         for m, key in enumerate(masked.keys[case]):
             assert (whole["slices"][row, m].numpy() == masked.store.slice(key, number)).all()
-            assert (whole["step"][row, m], whole["zero"][row, m]) == pytest.approx(masked.scales[key])
+            assert (whole["scale"][row, m], whole["zero_point"][row, m]) == pytest.approx(masked.scales[key])
         assert (whole["target"][row].numpy() == masked.datamodule.mask_of(masked.rows[case])[number]).all()
     # The lesion is bright in FLAIR: image and mask lie on each other.
-    flair = decode(whole["slices"], whole["step"], whole["zero"])[:, masked.modalities.index("FLAIR")]
+    flair = decode(whole["slices"], whole["scale"], whole["zero_point"])[:, masked.modalities.index("FLAIR")]
     lesion = whole["target"] > 0
     assert flair[lesion].mean() > flair[(flair != 0) & ~lesion].mean() + 1.5
 

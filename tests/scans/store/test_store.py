@@ -3,6 +3,7 @@
 import os
 import pickle
 import threading
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from braindino.scans.store.ledger import LedgerWriter
 from braindino.scans.store.store import INDEX_COLUMNS, OPEN_MAPS, REJECT_COLUMNS, Store
 
 CONTRACT = Preprocessing(depth=6, size=(12, 10))
+STORED = Path(__file__).parents[2] / "stored/braindino_0_1.zip"
 
 
 @pytest.fixture
@@ -48,18 +50,83 @@ def test_what_comes_out_is_what_preprocess_made(filled: Store) -> None:
         for i in range(6):
             np.testing.assert_array_equal(filled.slice(row.key, i), prepared.slices[i])
         assert (row.depth, row.height, row.width) == (6, 12, 10)
-        assert (row.first, row.last, row.step, row.zero) == (
+        assert (row.first, row.last, row.scale, row.zero_point) == (
             prepared.first,
             prepared.last,
-            prepared.step,
-            prepared.zero,
+            prepared.scale,
+            prepared.zero_point,
         )
         sidecar = filled.sidecar(row.key)
         assert filled.geometry(row.key) == prepared.geometry
         assert sidecar["stats"] == prepared.stats
         assert not Path(sidecar["source"]).is_absolute()
         assert os.path.normpath(filled.path / sidecar["source"]) == row.path
-        assert (decode(slices, sidecar["step"], sidecar["zero"])[:, 0, 0] == 0).all()
+        assert (decode(slices, sidecar["scale"], sidecar["zero_point"])[:, 0, 0] == 0).all()
+
+
+@pytest.fixture
+def old_filled(filled: Store) -> Store:
+    """The same store with the names of version 0.1: `step` and `zero` in ledger, sidecars and index.csv."""
+    files = [*filled.path.glob("scans/*/*.json"), *filled.layout.ledger.iterdir(), filled.path / "index.csv"]
+    for file in files:
+        text = file.read_text()
+        assert "zero_point" in text
+        file.write_text(text.replace("scale", "step").replace("zero_point", "zero"))
+    return Store.open(filled.path)
+
+
+def test_store_reads_former_names(filled: Store, old_filled: Store) -> None:
+    expected = filled.index()
+    pd.testing.assert_frame_equal(old_filled.index(), expected)
+    for row in expected.itertuples():
+        assert '"step"' in old_filled.layout.sidecar(row.key).read_text()
+        sidecar = old_filled.sidecar(row.key)
+        assert (sidecar["scale"], sidecar["zero_point"]) == (row.scale, row.zero_point)
+        assert not {"step", "zero"} & sidecar.keys()
+
+
+def test_fill_continues_store_with_former_names(
+    filled: Store, old_filled: Store, save: Callable[..., Path], head: Callable[..., np.ndarray]
+) -> None:
+    """New scans, a copy of an old scan and a corrected record get the new names; nothing is read twice."""
+    expected = filled.index().set_index("path")
+    times = {file: file.stat().st_mtime_ns for file in old_filled.path.glob("scans/*/*")}
+    new, copy = save("scans/new.nii.gz", head(seed=7)), save("scans/copy.nii.gz", head(seed=0))
+    rows = pd.DataFrame({"path": [*expected.index, new, copy], "dataset": "renamed"})
+    report = fill(old_filled, rows, progress=False)
+    assert (report.prepared, report.present, report.rejected) == (2, 3, 0)
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+    table = pd.read_csv(old_filled.path / "index.csv").set_index("path")
+    assert set(table.reset_index().columns) == set(INDEX_COLUMNS)
+    measures = ["key", "depth", "height", "width", "first", "last", "scale", "zero_point"]
+    assert table.loc[expected.index, measures].to_dict() == expected[measures].to_dict()
+    assert table["key"].nunique() == 4
+    for column in ("scale", "zero_point"):
+        assert table.loc[str(copy), column] == expected[column].iloc[0]
+    ledger = "".join(file.read_text() for file in old_filled.layout.ledger.iterdir())
+    assert '"step"' in ledger
+    assert '"scale"' in ledger  # one store with both names
+    assert all(record["dataset"] == "renamed" for record in old_filled.records.values() if "key" in record)
+    pd.testing.assert_frame_equal(Store.open(old_filled.path).index(), old_filled.index())
+
+
+def test_store_of_version_0_1_is_filled_further(tmp_path: Path) -> None:
+    """The store that version 0.1 wrote itself (tests/stored)."""
+    with zipfile.ZipFile(STORED) as archive:
+        archive.extractall(tmp_path)
+    for file in tmp_path.glob("store/**/*"):
+        if file.suffix in (".json", ".jsonl", ".csv"):
+            file.write_text(file.read_text().replace("@ROOT@", str(tmp_path)))
+    store = Store.open(tmp_path / "store")
+    old = pd.read_csv(tmp_path / "store/index.csv")
+    assert {"step", "zero"} <= set(old.columns)
+    index = store.index()
+    assert index["key"].tolist() == old["key"].tolist()
+    assert index[["scale", "zero_point"]].to_numpy().tolist() == old[["step", "zero"]].to_numpy().tolist()
+    report = fill(store, pd.DataFrame({"path": index["path"]}), progress=False)
+    keys = store.index()["key"].tolist()
+    assert report.prepared + report.present == len(old)
+    assert keys == old["key"].tolist()
 
 
 def test_tables_are_written_for_people(filled: Store) -> None:
