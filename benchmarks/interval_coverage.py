@@ -20,9 +20,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from braindino.analysis.metrics.classification import Floats, classification_metrics, regression_metrics
-from braindino.analysis.metrics.estimates import resample_people
+from braindino.analysis.metrics.bootstrap import resample_people
+from braindino.analysis.metrics.classification import classification_metrics
+from braindino.analysis.metrics.regression import regression_metrics
 from braindino.analysis.metrics.survival import survival_metrics
+from braindino.analysis.metrics.weighting import Floats
 
 Sample = tuple[np.ndarray, ...]
 Metric = Callable[[Sample, Floats | None], Floats]

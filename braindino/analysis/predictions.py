@@ -113,7 +113,7 @@ def task_of(table: pd.DataFrame) -> str:
     return "survival" if "risk" in table else "regression"
 
 
-def one_scale(table: pd.DataFrame) -> pd.DataFrame:
+def align_risks(table: pd.DataFrame) -> pd.DataFrame:
     """Predictions of several folds made comparable, so that their test parts can be taken together.
 
     Risks have no zero in common between models: of every cell the median of its training cases is subtracted.

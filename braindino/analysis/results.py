@@ -5,11 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.metrics.estimates import compare, confusion_of, estimate
+from braindino.analysis.metrics.age_bias import without_age_bias
+from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.headlines import HEADLINES, LOWER_IS_BETTER, headlines
 from braindino.analysis.metrics.segmentation import count_empty
-from braindino.analysis.metrics.subgroups import subgroups, without_age_bias
+from braindino.analysis.metrics.subgroups import subgroups
 from braindino.analysis.metrics.survival import kaplan_meier_by_risk
+from braindino.analysis.metrics.task_metrics import confusion_of
 from braindino.analysis.predictions import FOLD, cell_columns, class_names, task_of
 
 
@@ -133,7 +135,7 @@ def advantage(
         for table in (predictions, baseline):
             test = table[(table["fraction"] == fraction) & (table["split"] == "test")]
             sides.append([rows for _, rows in test.groupby("seed", sort=False)])
-        numbers = compare(sides[0], sides[1], resamples)[metric]
+        numbers = compare_estimates(sides[0], sides[1], resamples)[metric]
         low, high = numbers["low"], numbers["high"]
         beaten = None
         if low is not None and high is not None:

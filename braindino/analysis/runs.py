@@ -1,6 +1,6 @@
-"""Run folders of finished probes: what is in them, and which of them belong to one model."""
+"""Read the run folders of finished probes, and group them into models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,33 +8,49 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.predictions import one_scale, read_predictions
-from braindino.analysis.shapes import BenchOrder, Environment, Leakage, Results, check_results
+from braindino.analysis.predictions import align_risks, read_predictions
+from braindino.analysis.schemas.bench import BenchOrder
+from braindino.analysis.schemas.consistency import check_results
+from braindino.analysis.schemas.environment import Environment
+from braindino.analysis.schemas.leakage import Leakage
+from braindino.analysis.schemas.results import Results
 from braindino.documents import check, read_json, read_yaml
 
 PREDICTIONS = "predictions.csv"
 BENCH = "bench.json"
 LEAKAGE = "leakage.json"
-NEEDED = ("task", "classes", "cases", "audit", "cells", "summary", "baselines", "folds", "asked", "dropped")
-WITHIN = ("cells", "baselines")  # parts of a run that hold predictions of their own
+REQUIRED = ("task", "classes", "cases", "audit", "cells", "summary", "baselines", "folds", "asked", "dropped")
+SUBFOLDERS = ("cells", "baselines")  # of a run; they hold predictions.csv files that are not runs
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder that `braindino probe` wrote, `runs/<task>/<encoder>/<id>`; files are read when asked for."""
+    """A folder that `braindino probe` wrote, `runs/<task>/<encoder>/<id>`; files are read on first use.
+
+    Attributes:
+        path: the run folder.
+    """
 
     path: Path
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """All rows of predictions.csv, checked, on `one_scale`."""
-        return one_scale(read_predictions(self.file(PREDICTIONS)))
+        """Return all rows of predictions.csv, checked, with risks on one scale (`align_risks`).
+
+        Raises:
+            ValueError: the file is damaged or is a link out of the run folder.
+        """
+        return align_risks(read_predictions(self.file(PREDICTIONS)))
 
     @cached_property
     def results(self) -> dict[str, Any]:
-        """results.json; ValueError if it is not there, damaged, or of an earlier version."""
+        """Return the content of results.json.
+
+        Raises:
+            ValueError: it does not exist, is damaged, or was written by an earlier version.
+        """
         results: dict[str, Any] = self._json("results.json", dict[str, Any])
-        absent = [key for key in NEEDED if key not in results]
+        absent = [key for key in REQUIRED if key not in results]
         if absent:
             raise ValueError(
                 f"{self.path}: results.json has no {absent[0]!r}, it is of an earlier version; the same "
@@ -45,9 +61,14 @@ class Run:
         check_results(results, file)
         return results
 
+    @property
+    def has_results(self) -> bool:
+        """Return whether the folder contains results.json; runs of `knn` have none."""
+        return (self.path / "results.json").is_file()
+
     @cached_property
     def audit(self) -> dict[str, Any] | None:
-        """The leakage audit of results.json, or of `knn`'s leakage.json; None without either."""
+        """Return the leakage audit of results.json, or of `knn`'s leakage.json; None without either."""
         for name in ("results.json", LEAKAGE):
             if self.file(name).is_file():
                 audit: dict[str, Any] | None = self._json(name, Leakage).get("audit")
@@ -56,31 +77,38 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.yaml, or nothing where there is none."""
+        """Return the content of config.yaml, or an empty dict if there is none."""
         path = self.file("config.yaml")
         return read_yaml(path) if path.is_file() else {}
 
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
-        """What environment.json tells of every start of the run, the last one last."""
+        """Return the entries of environment.json, one per start of the run, the latest last."""
         if not self.file("environment.json").is_file():
             return []
         return list(self._json("environment.json", Environment)["starts"])
 
     @property
     def task(self) -> str:
-        """The name that the run was given (`run.name`), else that of the folder two above."""
+        """Return the run's name (`run.name` of config.yaml), or that of the folder two levels up."""
         run = self.config.get("run")
         name = run.get("name") if isinstance(run, dict) else None
         return str(name or self.path.resolve().parent.parent.name)
 
     @property
     def encoder(self) -> str:
-        """The encoder's name: that of the folder above."""
+        """Return the encoder's name, that of the parent folder."""
         return self.path.resolve().parent.name
 
     def file(self, name: str) -> Path:
-        """The path of a file in the run folder; ValueError if it is a link that leads out of the folder."""
+        """Return the path of a file in the run folder.
+
+        Args:
+            name: path relative to the run folder.
+
+        Raises:
+            ValueError: the file is a link that leads out of the run folder.
+        """
         path = self.path / name
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise ValueError(
@@ -96,22 +124,31 @@ class Run:
             raise ValueError(f"{self.path}: no {name}; the run is not finished") from None
 
 
+TaskRuns = Mapping[str, Run]  # name of a model -> its run of one task
+ModelRuns = Mapping[str, Mapping[str, Run]]  # name of a model -> task -> run
+
+
 def find_runs(path: Path) -> list[Run]:
-    """The run that a folder is, or all finished ones below it: in the order of a bench's plan, then by path.
+    """Return the run in a folder, or all finished runs below it.
+
+    Runs below a folder are in the order of a bench's plan if there is one, and sorted by path.
+
+    Args:
+        path: a run folder, or a folder of them.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the folder does not exist or contains no finished run.
     """
     if (path / PREDICTIONS).is_file():
         return [Run(path)]
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder")
-    planned = _planned(path)
-    found = sorted(
+    planned = _planned_folders(path)
+    folders = sorted(
         (file.parent for file in path.rglob(PREDICTIONS)),
         key=lambda folder: (planned.get(folder, len(planned)), folder),
     )
-    runs = [Run(folder) for folder in found if not set(WITHIN) & set(folder.relative_to(path).parts)]
+    runs = [Run(folder) for folder in folders if not set(SUBFOLDERS) & set(folder.relative_to(path).parts)]
     if not runs:
         raise ValueError(
             f"{path}: no finished probe in it (no {PREDICTIONS}); `braindino status` shows what is done"
@@ -119,58 +156,84 @@ def find_runs(path: Path) -> list[Run]:
     return runs
 
 
-def _planned(path: Path) -> dict[Path, int]:
-    """Run folder -> its place in the `bench.json` of a bench; empty where there is none."""
+def _planned_folders(path: Path) -> dict[Path, int]:
+    """Return run folder -> its position in a bench's plan, bench.json; empty without one."""
     if not (path / BENCH).is_file():
         return {}
     studies = read_json(path / BENCH, BenchOrder)["studies"]
-    return {path / study["folder"]: place for place, study in enumerate(studies)}
+    return {path / study["folder"]: position for position, study in enumerate(studies)}
 
 
-def sides_of(paths: Sequence[Path]) -> dict[str, dict[str, Run]]:
-    """Group runs into models, a run per task each: name of the model -> task -> run.
+def runs_by_model(paths: Sequence[Path]) -> dict[str, dict[str, Run]]:
+    """Group runs into models with one run per task: name of the model -> task -> run.
 
-    Runs of one encoder are one model, if it has one run per task. Otherwise each argument is a model, by the
-    end of its path that tells it from the others.
+    Runs of one encoder are one model, if each encoder has at most one run per task. If not, each path is one
+    model, named by the shortest end of its path that differs from the others.
 
     Args:
         paths: run folders, or folders of runs.
 
     Raises:
-        ValueError: a path without runs; neither way gives a model one run per task.
+        ValueError: a path contains no runs, or neither grouping gives every model one run per task.
     """
-    groups = {path: find_runs(path) for path in dict.fromkeys(paths)}
+    by_path = {path: find_runs(path) for path in dict.fromkeys(paths)}
     by_encoder: dict[str, list[Run]] = {}
-    for run in dict.fromkeys(run for runs in groups.values() for run in runs):
+    for run in dict.fromkeys(run for runs in by_path.values() for run in runs):
         by_encoder.setdefault(run.encoder, []).append(run)
-    if _once_per_task(by_encoder) is None:
+    if _repeated_task(by_encoder) is None:
         return {name: {run.task: run for run in runs} for name, runs in by_encoder.items()}
-    named = dict(zip(short_names(list(groups)), groups.values(), strict=True))
-    twice = _once_per_task(named)
-    if twice is not None:
+    by_name = dict(zip(short_names(list(by_path)), by_path.values(), strict=True))
+    repeated = _repeated_task(by_name)
+    if repeated is not None:
+        model, first, second = repeated
         raise ValueError(
-            f"{twice[0]} has two runs of {twice[1][0].task}: {twice[1][0].path} and {twice[1][1].path}; "
-            "name the runs that are meant one by one"
+            f"{model} has two runs of {first.task}: {first.path} and {second.path}; "
+            "give the run folders to use one by one"
         )
-    return {name: {run.task: run for run in runs} for name, runs in named.items()}
+    return {name: {run.task: run for run in runs} for name, runs in by_name.items()}
 
 
-def _once_per_task(sides: dict[str, list[Run]]) -> tuple[str, tuple[Run, Run]] | None:
-    """The first model with two runs of a task, and these; None if there is none."""
-    for name, runs in sides.items():
-        seen: dict[str, Run] = {}
+def _repeated_task(models: dict[str, list[Run]]) -> tuple[str, Run, Run] | None:
+    """Return the first model with two runs of a task, and these runs; None if there is none."""
+    for model, runs in models.items():
+        by_task: dict[str, Run] = {}
         for run in runs:
-            if run.task in seen:
-                return name, (seen[run.task], run)
-            seen[run.task] = run
+            if run.task in by_task:
+                return model, by_task[run.task], run
+            by_task[run.task] = run
     return None
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that differ from each other, equally long."""
+    """Return the ends of the paths, all of the same length and as short as they can be to differ.
+
+    Args:
+        paths: at least one.
+    """
     parts = [path.resolve().parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-length:]) for each in parts]
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]
+
+
+def largest_fraction_summary(run: Run) -> dict[str, Any]:
+    """Return the line of the summary in results.json that belongs to the largest label fraction.
+
+    Args:
+        run: a run with results.json.
+    """
+    return dict(max(run.results["summary"], key=lambda line: line["fraction"]))
+
+
+def first_test_results(run: Run) -> dict[str, Any]:
+    """Return the test results of the first seed at the largest label fraction, over all folds if any.
+
+    Args:
+        run: a run with results.json.
+    """
+    line = largest_fraction_summary(run)
+    if "pooled" in line:
+        return dict(line["pooled"][0])
+    return dict(next(cell for cell in run.results["cells"] if cell["fraction"] == line["fraction"]))

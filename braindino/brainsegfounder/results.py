@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.metrics.masks import row_of
+from braindino.analysis.metrics.mask_metrics import segmentation_row
 from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION
-from braindino.analysis.predictions import TRAITS, format_predictions, one_scale
+from braindino.analysis.predictions import TRAITS, align_risks, format_predictions
 from braindino.analysis.results import add_details, summarise
 from braindino.csv_text import csv_text
 from braindino.datasets.checks.leakage import audit, contents_of
@@ -44,7 +44,7 @@ class CaseRows:
         known = {"case": row["case"], "group": row["group"], "split": row["split"], "seed": self.seed}
         traits = {name: row[name] for name in TRAITS if name in row}
         for (name, labels), mask in zip(cases.regions.items(), restored, strict=True):
-            numbers = row_of(mask, np.isin(drawn.data, labels), drawn.affine)
+            numbers = segmentation_row(mask, np.isin(drawn.data, labels), drawn.affine)
             self.rows.append(
                 {**known, "fraction": self.data.fraction, REGION: name}
                 | dict(zip((*MEASURED, *LESIONS), numbers, strict=True))
@@ -91,7 +91,7 @@ def write_results(
         "seed": rows.seed, "fraction": data.fraction, "train_cases": len(train),
         "train_people": int(train["group"].nunique()), "step": step,
     }  # fmt: skip
-    predictions = one_scale(predictions)
+    predictions = align_risks(predictions)
     results: dict[str, Any] = {
         "task": "segmentation",
         "target": ["mask"],

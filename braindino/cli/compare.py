@@ -44,23 +44,23 @@ def compare(
     Returns:
         0.
     """
-    from braindino.analysis.comparison.models import compare_sides
-    from braindino.analysis.comparison.twins import results_of, twin_rows, twin_text
-    from braindino.analysis.report.notes import leakage_of
-    from braindino.analysis.runs import sides_of
+    from braindino.analysis.comparison.compare_models import compare_models
+    from braindino.analysis.comparison.untrained import results_by_task, untrained_rows, untrained_text
+    from braindino.analysis.report.leakage_notes import leakage_notes
+    from braindino.analysis.runs import runs_by_model
     from braindino.parallel import parallel_map
 
     for name, value in (("resamples", resamples), ("jobs", jobs)):
         if value < 1:
             raise BraindinoError(f"--{name} {value}: expected 1 or more.")
     try:
-        sides = sides_of(runs)
+        sides = runs_by_model(runs)
         if len(sides) < 2:
             raise ValueError(f"one model only ({next(iter(sides))}); give the runs of two at least")
         tables = {
             name: {task: run.predictions for task, run in found.items()} for name, found in sides.items()
         }
-        table, said = compare_sides(
+        table, said = compare_models(
             tables,
             pairs == "all",
             resamples=resamples,
@@ -68,13 +68,13 @@ def compare(
             divide=partial(parallel_map, jobs=jobs, unit="comparison"),
             stand_ins=True,
         )
-        twins, results = twin_rows(sides), results_of(sides)
+        twins, results = untrained_rows(sides), results_by_task(sides)
         if table.empty:
             raise ValueError("; ".join(line.rstrip(".") for line in said[:MOST_REASONS]))
-        leaks = leakage_of(sides)
+        leaks = leakage_notes(sides)
     except ValueError as error:
         raise BraindinoError(f"compare: {error}.") from None
-    print("\n".join([*text(table, said, results), *leaks, *twin_text(twins)]))
+    print("\n".join([*text(table, said, results), *leaks, *untrained_text(twins)]))
     if out is not None:
         paths = {name: {task: str(run.path) for task, run in found.items()} for name, found in sides.items()}
         about: dict[str, object] = {"models": paths, "resamples": resamples, "seed": seed}
@@ -92,8 +92,8 @@ def text(
         said: sentences about what was left out.
         results: task -> a run's results, whose unit belongs to the metrics.
     """
+    from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
     from braindino.analysis.metrics.headlines import heading
-    from braindino.analysis.report.text import aligned, interval, number, p_value
 
     lines: list[str] = []
     for pair, rows in table.groupby(["first", "second"], sort=False):
@@ -109,11 +109,15 @@ def text(
                 [
                     *(str(row["task"]), f"{row['fraction']:.0%}", who),
                     heading(str(row["metric"]), (results or {}).get(str(row["task"]), {})),
-                    *(number(row["value_first"]), number(row["value_second"]), interval(numbers)),
-                    *(str(row["test"]), p_value(row["p"]), p_value(row["p_holm"])),
+                    *(
+                        format_number(row["value_first"]),
+                        format_number(row["value_second"]),
+                        format_interval(numbers),
+                    ),
+                    *(str(row["test"]), format_p_value(row["p"]), format_p_value(row["p_holm"])),
                 ]
             )
-        lines += [*aligned(cells), ""]
+        lines += [*align_columns(cells), ""]
     seeds, people = table["seeds"].max(), (table["people"] < table["cases"]).any()
     lines.append(
         ("Means over seeds; intervals" if seeds > 1 else "Intervals")

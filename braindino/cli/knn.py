@@ -64,7 +64,7 @@ def knn(
 
     from braindino.analysis.neighbours import NEIGHBOURS
     from braindino.analysis.predictions import format_predictions
-    from braindino.analysis.report.notes import leakage
+    from braindino.analysis.report.leakage_notes import pretraining_notes
     from braindino.analysis.runs import LEAKAGE
     from braindino.csv_text import csv_text
     from braindino.datasets.manifest import Manifest
@@ -128,7 +128,7 @@ def knn(
             f"{row['only_second']}, McNemar p {row['p']:.3g}, Holm {row['p_holm']:.3g}"
         )
     for name, seen in leaks.items():
-        for line in leakage(seen, name):
+        for line in pretraining_notes(seen, name):
             print(line)
     if lost:
         print(f"{lost} scans could not be prepared; see rejects.csv in the store.")

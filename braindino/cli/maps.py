@@ -150,8 +150,8 @@ def _draw(
     """Write the picture and the volumes of one prepared scan."""
     import numpy as np
 
-    from braindino.analysis.figures.components import as_colours
-    from braindino.analysis.figures.maps import map_montage
+    from braindino.analysis.figures.patch_maps import map_montage
+    from braindino.analysis.principal_components import as_colours
     from braindino.encoders.maps import scan_maps, slice_view
     from braindino.files import atomic_write
     from braindino.scans.geometry import restore_values

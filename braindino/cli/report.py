@@ -36,7 +36,7 @@ def report(
         0.
     """
     from braindino.analysis.report.page import build, render, table_files
-    from braindino.analysis.runs import sides_of
+    from braindino.analysis.runs import runs_by_model
     from braindino.files import atomic_write
     from braindino.parallel import parallel_map
 
@@ -46,7 +46,7 @@ def report(
     if out.is_dir():
         raise BraindinoError(f"--out {out}: is a folder, expected the name of an HTML file.")
     try:
-        page = build(sides_of(runs), resamples, title, partial(parallel_map, jobs=jobs), identify)
+        page = build(runs_by_model(runs), resamples, title, partial(parallel_map, jobs=jobs), identify)
     except ValueError as error:
         raise BraindinoError(f"report: {error}.") from None
     with atomic_write(out) as file:

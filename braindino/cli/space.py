@@ -56,8 +56,8 @@ def space(
         raise BraindinoError("one file is drawn at a time; with --cka several are compared.")
     import numpy as np
 
-    from braindino.analysis.figures.space import space_figure
-    from braindino.analysis.space import project
+    from braindino.analysis.figures.feature_space import space_figure
+    from braindino.analysis.projection import project
 
     ids, features = read_embedding(embeddings[0])
     if color_by is not None and color_by not in ids:
@@ -93,7 +93,7 @@ def _compare(embeddings: tuple[Path, ...], out: Path, sample: int, seed: int) ->
     import numpy as np
     import pandas as pd
 
-    from braindino.analysis.figures.space import cka_figure
+    from braindino.analysis.figures.feature_space import cka_figure
     from braindino.analysis.similarity import linear_cka
     from braindino.encoders.embedding_files import read_embedding
     from braindino.progress import track

@@ -18,7 +18,7 @@ def status(*folders: Path) -> int:
     Returns:
         0; 1 when something failed.
     """
-    from braindino.analysis.report.text import aligned
+    from braindino.analysis.formatting import align_columns
 
     found: list[Progress] = []
     for folder in folders:
@@ -27,7 +27,7 @@ def status(*folders: Path) -> int:
     for part in found:
         where = part.reason.splitlines()[0] if part.reason else str(part.folder)
         lines.append([part.name, f"{part.done}/{part.cells}", _state(part), where])
-    print("\n".join(aligned(lines)))
+    print("\n".join(align_columns(lines)))
     done, cells = (sum(getattr(part, name) for part in found) for name in ("done", "cells"))
     states = [_state(part) for part in found]
     counts = {name: states.count(name) for name in dict.fromkeys(states)}

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from braindino.analysis.figures.components import principal_components
-from braindino.analysis.figures.slices import SliceView
+from braindino.analysis.figures.slice_view import SliceView
+from braindino.analysis.principal_components import principal_components
 from braindino.analysis.similarity import cosine_to
 from braindino.encoders.base import Encoder
 from braindino.encoders.cache import patch_grid

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braindino.analysis.metrics.masks import row_of
+from braindino.analysis.metrics.mask_metrics import segmentation_row
 from braindino.errors import NotFiniteError
 from braindino.probing.data.slices import CaseSlices, MaskedCases
 from braindino.probing.heads.segmentation import SegmentationHead
@@ -96,4 +96,6 @@ def _measure_case(masked: MaskedCases, case: int, masks: np.ndarray, exclusive: 
     drawn = masked.datamodule.labels_of(masked.rows[case])
     truth = masked.membership.numpy()[drawn.data.astype(np.uint8)]
     predicted = restore_regions(masks, geometry, exclusive)
-    return np.array([row_of(mask, truth[..., region], drawn.affine) for region, mask in enumerate(predicted)])
+    return np.array(
+        [segmentation_row(mask, truth[..., region], drawn.affine) for region, mask in enumerate(predicted)]
+    )

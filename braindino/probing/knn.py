@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.comparison.models import Divide, one_by_one
-from braindino.analysis.comparison.paired import holm, mcnemar
+from braindino.analysis.comparison.paired_tests import holm, mcnemar
+from braindino.analysis.mapping import Mapper, serial_map
 from braindino.analysis.metrics.estimates import estimate
 from braindino.analysis.neighbours import nearest
 from braindino.analysis.predictions import PROBABILITY, TRAITS
@@ -132,7 +132,7 @@ def neighbour_predictions(
 
 
 def neighbour_results(
-    found: Mapping[str, Mapping[int, pd.DataFrame]], resamples: int, divide: Divide = one_by_one
+    found: Mapping[str, Mapping[int, pd.DataFrame]], resamples: int, divide: Mapper = serial_map
 ) -> pd.DataFrame:
     """A row per encoder, k and metric: value with its 95 % interval from resampling people.
 

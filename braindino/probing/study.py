@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from braindino.analysis.metrics.headlines import unit_of
-from braindino.analysis.predictions import format_predictions, one_scale
+from braindino.analysis.predictions import align_risks, format_predictions
 from braindino.analysis.results import add_details, advantage, metrics_table, summarise
 from braindino.csv_text import csv_text
 from braindino.datasets.checks.leakage import audit, contents_of
@@ -224,7 +224,7 @@ def _run_those_that_can(
     predictions = pd.concat([table for table, _ in finished], ignore_index=True)
     with atomic_write(folder / "predictions.csv") as file:
         file.write(format_predictions(predictions))
-    return one_scale(predictions), [facts for _, facts in finished], failed
+    return align_risks(predictions), [facts for _, facts in finished], failed
 
 
 def _told(failed: Sequence[CellError]) -> str:

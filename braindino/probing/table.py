@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from braindino.analysis.formatting import align_columns, format_interval, format_number
 from braindino.analysis.metrics.headlines import heading, headlines
-from braindino.analysis.report.notes import details, notes
-from braindino.analysis.report.text import aligned, interval, number
+from braindino.analysis.report.notes import detail_notes, result_notes
 from braindino.analysis.results import models
 
 
@@ -24,7 +24,7 @@ def results_table(results: dict[str, Any]) -> str:
         for model, part in models(results).items():
             shown = part["summary"][place]
             metrics = shown["test"]["metrics"]
-            line = [f"{summary['fraction']:.0%}", model, *(interval(metrics[name]) for name in names)]
+            line = [f"{summary['fraction']:.0%}", model, *(format_interval(metrics[name]) for name in names)]
             spread = (shown["folds"] if over == "folds" else metrics)[names[0]]["sd"]
-            lines.append([*line, number(spread)] if repeated else line)
-    return "\n".join(aligned(lines) + details(results) + notes(results))
+            lines.append([*line, format_number(spread)] if repeated else line)
+    return "\n".join(align_columns(lines) + detail_notes(results) + result_notes(results))

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from braindino.analysis.shapes import Environment
+from braindino.analysis.schemas.environment import Environment
 from braindino.errors import BraindinoError
 from braindino.files import folder_name, read_json, remove_leftovers, write_json
 from braindino.locks import locked

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from braindino.analysis.runs import Run, find_runs, short_names, sides_of
+from braindino.analysis.runs import Run, find_runs, runs_by_model, short_names
 
 
 def folder(path, name=None):
@@ -40,7 +40,7 @@ def test_a_bench_has_the_order_of_its_plan(tmp_path):
     (tmp_path / "bench.json").write_text(json.dumps({"studies": studies}))
     other = folder(tmp_path / "abide" / "alpha" / "1")
     assert [run.path for run in find_runs(tmp_path)] == [*runs, other]
-    assert list(sides_of([tmp_path])) == names
+    assert list(runs_by_model([tmp_path])) == names
     (tmp_path / "bench.json").write_text("{")
     with pytest.raises(ValueError, match=r"bench\.json: not valid JSON .* damaged or edited"):
         find_runs(tmp_path)
@@ -49,20 +49,20 @@ def test_a_bench_has_the_order_of_its_plan(tmp_path):
 def test_runs_of_one_encoder_are_one_model(tmp_path):
     runs = {(t, e): folder(tmp_path / t / e / "1") for t in ("adni", "oasis") for e in ("a", "b")}
     expected = {e: {t: runs[t, e] for t in ("adni", "oasis")} for e in ("a", "b")}
-    assert layout(sides_of([tmp_path])) == expected
+    assert layout(runs_by_model([tmp_path])) == expected
     one_by_one = [runs[key] for key in (("oasis", "b"), ("adni", "a"), ("adni", "b"), ("oasis", "a"))]
-    found = layout(sides_of(one_by_one))
+    found = layout(runs_by_model(one_by_one))
     assert found == expected
     assert list(found) == ["b", "a"]  # the first one named is compared with the others
 
 
 def test_arguments_are_the_models_where_encoders_are_not(tmp_path):
     first, second = (folder(tmp_path / "adni" / "enc" / name) for name in ("1", "2"))
-    assert layout(sides_of([first, second])) == {"1": {"adni": first}, "2": {"adni": second}}
-    with pytest.raises(ValueError, match=r"two runs of adni: .*1 and .*2; name the runs"):
-        sides_of([tmp_path])
+    assert layout(runs_by_model([first, second])) == {"1": {"adni": first}, "2": {"adni": second}}
+    with pytest.raises(ValueError, match=r"two runs of adni: .*1 and .*2; give the run folders"):
+        runs_by_model([tmp_path])
     mine, yours = (folder(tmp_path / who / "x" / "encoder" / "1", "ixi") for who in ("mine", "yours"))
-    found = layout(sides_of([tmp_path / "mine", tmp_path / "yours"]))
+    found = layout(runs_by_model([tmp_path / "mine", tmp_path / "yours"]))
     assert found == {"mine": {"ixi": mine}, "yours": {"ixi": yours}}
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from braindino.analysis.metrics.estimates import estimate
-from braindino.analysis.predictions import one_scale, read_predictions
+from braindino.analysis.predictions import align_risks, read_predictions
 from braindino.datasets.pretraining.exclude import excluded
 from braindino.errors import BraindinoError
 from braindino.files import read_json
@@ -127,10 +127,10 @@ def test_folds_of_survival_are_on_one_scale(tmp_path, planted_survival, encoder,
     assert results["baselines"]["age_sex_site"]["advantage"][0]["beaten"]
     raw = read_predictions(run / "predictions.csv")
     shifted = raw.assign(risk=raw["risk"] + 10.0 * raw["fold"])
-    for table in (one_scale(raw), one_scale(shifted)):
+    for table in (align_risks(raw), align_risks(shifted)):
         medians = table[table["split"] == "train"].groupby("fold")["risk"].median()
         np.testing.assert_allclose(medians, 0, atol=1e-9)
-    test = one_scale(shifted).query("split == 'test'")
+    test = align_risks(shifted).query("split == 'test'")
     assert estimate([test], 0)["metrics"]["c_index"]["value"] == line["test"]["metrics"]["c_index"]["value"]
 
 

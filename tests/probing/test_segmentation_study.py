@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from braindino.analysis.metrics.masks import measure
+from braindino.analysis.metrics.mask_metrics import measure_masks
 from braindino.analysis.predictions import read_predictions
 from braindino.errors import BraindinoError
 from braindino.files import read_json
@@ -136,7 +136,7 @@ def test_a_kept_probe_draws_the_masks_that_were_measured(done, lesions, vit_enco
     )
     image = nibabel.load(row["mask"])
     assert masks["lesion"].shape == image.shape
-    found = measure(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
+    found = measure_masks(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
     assert found[0] == pytest.approx(table.iloc[0]["dice"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 
-from braindino.analysis.metrics.classification import Floats
+from braindino.analysis.metrics.weighting import Floats
 
 
 class DeLong(NamedTuple):
@@ -41,10 +41,10 @@ def delong(target: ArrayLike, first: ArrayLike, second: ArrayLike, people: Array
     """
     owners = np.arange(len(np.asarray(target))) if people is None else np.asarray(people)
     values, parts = zip(*(auroc_parts(target, scores, owners) for scores in (first, second)), strict=True)
-    return tested(values[0], values[1], parts[0] - parts[1], owners)
+    return delong_from_parts(values[0], values[1], parts[0] - parts[1], owners)
 
 
-def tested(first: float, second: float, parts: Floats, people: NDArray[np.generic]) -> DeLong:
+def delong_from_parts(first: float, second: float, parts: Floats, people: NDArray[np.generic]) -> DeLong:
     """The test, of what each case (N,) adds to the error of the difference."""
     whose = np.unique(people, return_inverse=True)[1]
     difference = first - second

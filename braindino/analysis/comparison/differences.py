@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from braindino.analysis.comparison.delong import delong
-from braindino.analysis.comparison.paired import mcnemar, permutation, wilcoxon
-from braindino.analysis.comparison.pairing import Pairing, keys_of
-from braindino.analysis.metrics.classification import Floats
-from braindino.analysis.metrics.estimates import compare, estimate
+from braindino.analysis.comparison.paired_tests import mcnemar, permutation, wilcoxon
+from braindino.analysis.comparison.pairing import Pairing, row_keys
+from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.headlines import COMPARED_TOO, headlines
 from braindino.analysis.metrics.segmentation import REGION, measures_of, regions_of
-from braindino.analysis.metrics.subgroups import FEWEST, UNKNOWN, labels_of
+from braindino.analysis.metrics.subgroups import MIN_PEOPLE, UNKNOWN, group_labels
+from braindino.analysis.metrics.weighting import Floats
 from braindino.analysis.predictions import class_names, probability_columns, task_of
 
 EVERYBODY = "all"
@@ -27,7 +27,7 @@ MAIN_TESTS = {
 Row = dict[str, Any]
 
 
-def differences(pairings: Sequence[Pairing], resamples: int, seed: int = 0) -> list[Row]:
+def compare_pairings(pairings: Sequence[Pairing], resamples: int, seed: int = 0) -> list[Row]:
     """All tests of two models, at every label fraction: of everybody, and the main metric by age band.
 
     Differences are `first - second`, of the mean over seeds, with an interval from resampling people. The
@@ -45,10 +45,10 @@ def differences(pairings: Sequence[Pairing], resamples: int, seed: int = 0) -> l
         table = pairing.first[0]
         if "age" not in table:
             continue
-        bands = pd.Series(labels_of(table["age"], "age"))
+        bands = pd.Series(group_labels(table["age"], "age"))
         for band in sorted(set(bands) - {UNKNOWN}, key=lambda name: int(name.split("-")[0])):
             part = pairing.part(bands == band)
-            if part.first[0]["group"].nunique() >= FEWEST:
+            if part.first[0]["group"].nunique() >= MIN_PEOPLE:
                 rows += _rows(part, f"age {band}", resamples, seed)
     return rows
 
@@ -56,7 +56,7 @@ def differences(pairings: Sequence[Pairing], resamples: int, seed: int = 0) -> l
 def _rows(pairing: Pairing, stratum: str, resamples: int, seed: int) -> Iterator[Row]:
     table = pairing.first[0]
     kind = task_of(table)
-    compared = compare(pairing.first, pairing.second, resamples, seed)
+    compared = compare_estimates(pairing.first, pairing.second, resamples, seed)
     values = [estimate(side, resamples=0)["metrics"] for side in (pairing.first, pairing.second)]
     shown: tuple[str, ...] = headlines(kind, regions_of(table) if kind == "segmentation" else ())
     shown += COMPARED_TOO.get(kind, ())
@@ -132,7 +132,7 @@ def _per_case(pairing: Pairing, metric: str) -> tuple[Floats, np.ndarray] | None
         chosen = [table if not region else table[table[REGION] == region] for table in side]
         values = [
             pd.Series(
-                measures_of(table)[measure], pd.MultiIndex.from_frame(table[[*keys_of(table), "group"]])
+                measures_of(table)[measure], pd.MultiIndex.from_frame(table[[*row_keys(table), "group"]])
             )
             for table in chosen
         ]

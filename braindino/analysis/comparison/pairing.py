@@ -31,7 +31,7 @@ class Pairing:
         return Pairing(self.fraction, self.seeds, sides[0], sides[1], self.only_first, self.only_second)
 
 
-def pair(first: pd.DataFrame, second: pd.DataFrame) -> list[Pairing]:
+def pair_predictions(first: pd.DataFrame, second: pd.DataFrame) -> list[Pairing]:
     """Put the test rows of two models beside each other, at every label fraction and of every seed both have.
 
     Args:
@@ -66,7 +66,7 @@ def _pair_at(fraction: float, first: pd.DataFrame, second: pd.DataFrame) -> Pair
         rows = []
         for side in (first, second):
             kept = side[(side["seed"] == seed) & side["case"].isin(shared)]
-            rows.append(kept.set_index(keys_of(kept)).sort_index())
+            rows.append(kept.set_index(row_keys(kept)).sort_index())
         if not rows[0].index.equals(rows[1].index):
             raise ValueError(f"seed {seed} was tested on other cases than the other seeds")
         _agree(rows[0], rows[1], TRUTHS.get(task_of(first), ("target",)))
@@ -92,12 +92,12 @@ def _agree(first: pd.DataFrame, second: pd.DataFrame, truths: Sequence[str]) -> 
             )
 
 
-def keys_of(table: pd.DataFrame) -> list[str]:
+def row_keys(table: pd.DataFrame) -> list[str]:
     """The columns that name a row of one trained probe: the case, and the region of a segmentation."""
     return ["case", REGION] if REGION in table else ["case"]
 
 
-def listed(values: set[Any]) -> str:
+def list_values(values: set[Any]) -> str:
     """Numbers in their order."""
     return ", ".join(f"{value:g}" for value in sorted(values))
 
@@ -107,7 +107,8 @@ def _common(columns: Sequence["pd.Series[Any]"], what: str) -> list[Any]:
     shared = sorted(values[0] & values[1])
     if not shared:
         raise NothingSharedError(
-            f"no {what} in common: {listed(values[0])} in the first, {listed(values[1])} in the second"
+            f"no {what} in common: {list_values(values[0])} in the first, "
+            f"{list_values(values[1])} in the second"
         )
     return shared
 

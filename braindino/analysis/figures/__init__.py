@@ -1,1 +1,1 @@
-"""Figures of predictions, slices, patch maps and feature spaces."""
+"""Matplotlib figures of results, of slices and of feature spaces."""

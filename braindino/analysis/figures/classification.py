@@ -1,48 +1,44 @@
-"""Figures of a classification: ROC curves, calibration, confusion matrix."""
+"""Draw ROC curves, calibration and confusion matrices of a classification."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from braindino.analysis.figures.style import GREY, colour, dashes, legend, literal, panels, square, svg
-from braindino.analysis.metrics.classification import Floats, auroc
+from braindino.analysis.figures.data_uris import svg
+from braindino.analysis.figures.style import GREY, INK, colour, dashes, legend, literal, panels, square
+from braindino.analysis.formatting import format_number
+from braindino.analysis.metrics.classification import auroc
+from braindino.analysis.metrics.weighting import Floats
 from braindino.analysis.predictions import class_names, probability_columns
-from braindino.analysis.report.text import number
 
 GRID = np.linspace(0, 1, 201)
 BINS = 10
-FEWEST = 5  # answers in a bin of the calibration, below which it is not drawn
+MIN_PREDICTIONS = 5  # in a bin of the calibration; smaller bins are not drawn
 
 
 def roc_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
-    """ROC curves of several models: a panel per class against the rest (one panel of two classes).
+    """Draw ROC curves: a panel per class against the rest, or a single panel for two classes.
 
     A curve is the mean over seeds of the sensitivity at each false-positive rate. The number beside a model
-    is the mean over seeds of the AUROC, computed as the tables do.
+    is the mean over seeds of the AUROC, as in the tables.
 
     Args:
-        models: name -> test rows of predictions.csv, a table per seed.
+        models: name -> test rows of predictions.csv, one table per seed.
+
+    Returns:
+        An SVG as a data URI.
     """
     names = class_names(next(iter(models.values()))[0])
     shown = [(1, names[1])] if len(names) == 2 else list(enumerate(names))
     with panels(len(shown)) as (figure, axes):
-        for axis, (index, name) in zip(axes, shown, strict=True):
+        for axis, (class_index, name) in zip(axes, shown, strict=True):
             axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
-            for place, (model, tables) in enumerate(models.items()):
-                answers = [_positives(table, name, index) for table in tables]
-                curves = [curve for each in answers if (curve := roc(*each)) is not None]
-                if not curves:
-                    continue
-                mean = np.mean(curves, axis=0)
-                area = number(mean_auroc(answers))
-                for curve in curves if len(curves) > 1 else []:
-                    axis.plot(GRID, curve, color=colour(place), linewidth=0.5, alpha=0.25)
-                axis.plot(
-                    GRID, mean, color=colour(place), linestyle=dashes(place), linewidth=1.6,
-                    label=f"{literal(model)}  {area}",
-                )  # fmt: skip
+            for index, (model, tables) in enumerate(models.items()):
+                _draw_roc(axis, model, index, [_scores(table, name, class_index) for table in tables])
             square(axis, 0, 1, 0.01)
             axis.set_xlabel("1 - specificity")
             axis.set_ylabel("sensitivity")
@@ -51,69 +47,95 @@ def roc_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
         return svg(figure)
 
 
-def mean_auroc(answers: Sequence[tuple[NDArray[np.bool_], Floats]]) -> float:
-    """Return the mean over seeds of the AUROC, over those in which it is defined.
+def _draw_roc(axis: Axes, model: str, index: int, scores: Sequence[tuple[NDArray[np.bool_], Floats]]) -> None:
+    """Draw the curve of each seed, thin, and their mean."""
+    curves = [curve for truth, score in scores if (curve := roc(truth, score)) is not None]
+    if not curves:
+        return
+    for curve in curves if len(curves) > 1 else []:
+        axis.plot(GRID, curve, color=colour(index), linewidth=0.5, alpha=0.25)
+    label = f"{literal(model)}  {format_number(mean_auroc(scores))}"
+    line: dict[str, Any] = {"color": colour(index), "linestyle": dashes(index), "linewidth": 1.6}
+    axis.plot(GRID, np.mean(curves, axis=0), label=label, **line)
+
+
+def mean_auroc(scores: Sequence[tuple[NDArray[np.bool_], Floats]]) -> float:
+    """Return the mean AUROC of the seeds in which it is defined.
 
     Args:
-        answers: (N,) whether a case is of the class, and (N,) its score; one pair per seed.
+        scores: (N,) whether a case is of the class, and (N,) its score; one pair per seed.
     """
-    areas = [float(auroc(true.astype(float), score, np.ones((1, len(true))))[0]) for true, score in answers]
+    areas = [float(auroc(true.astype(float), score, np.ones((1, len(true))))[0]) for true, score in scores]
     return float(np.nanmean(areas))
 
 
-def _positives(table: pd.DataFrame, name: str, index: int) -> tuple[NDArray[np.bool_], Floats]:
+def _scores(table: pd.DataFrame, name: str, index: int) -> tuple[NDArray[np.bool_], Floats]:
+    """Return whether each case is of a class, and its probability of that class."""
     true = (table["target"].astype(str) == name).to_numpy()
     return true, table[probability_columns(table)[index]].to_numpy(dtype=np.float64)
 
 
 def roc(positive: NDArray[np.bool_], score: Floats) -> Floats | None:
-    """Sensitivity at each false-positive rate of `GRID`, ties joined by a line; None without both classes."""
+    """Return the sensitivity at each false-positive rate of `GRID`, or None without both classes.
+
+    Args:
+        positive: (N,) whether a case is of the class.
+        score: (N,) ties are joined by a straight line.
+    """
     if positive.all() or not positive.any():
         return None
     order = np.argsort(-score, kind="stable")
     last = np.r_[np.flatnonzero(np.diff(score[order])), len(score) - 1]
     hits = np.r_[0, np.cumsum(positive[order])[last]] / positive.sum()
     misses = np.r_[0, np.cumsum(~positive[order])[last]] / (~positive).sum()
-    # Of a vertical step the upper end counts, but the curve begins at 0.
+    # The upper end of a vertical step counts, except at its start at rate 0, so that the curve begins at 0.
     return np.asarray(np.interp(GRID, misses + 1e-12 * np.arange(len(misses)), hits))
 
 
 def calibration_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
-    """How often an answer is right (two classes: how often the second is true) by its probability.
+    """Draw how often the predicted class is right by its probability; for two classes the second class.
 
-    Ten equal bins over the answers of all seeds; bins of fewer than five answers are left out.
+    Predictions of all seeds are put into ten equal bins; bins with fewer than five are not drawn.
 
     Args:
-        models: name -> test rows of predictions.csv, a table per seed.
+        models: name -> test rows of predictions.csv, one table per seed.
+
+    Returns:
+        An SVG as a data URI.
     """
     names = class_names(next(iter(models.values()))[0])
     with panels() as (figure, axes):
         axis = axes[0]
         axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
-        for place, (model, tables) in enumerate(models.items()):
-            told, true = _answers(pd.concat(tables), names)
-            bins = np.clip((told * BINS).astype(int), 0, BINS - 1)
+        for index, (model, tables) in enumerate(models.items()):
+            confidence, correct = _confidence(pd.concat(tables), names)
+            bins = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
             counts = np.bincount(bins, minlength=BINS)
-            kept = counts >= FEWEST
+            large = counts >= MIN_PREDICTIONS
             mean, share = (
-                np.bincount(bins, weights=values, minlength=BINS)[kept] / counts[kept]
-                for values in (told, true)
+                np.bincount(bins, weights=values, minlength=BINS)[large] / counts[large]
+                for values in (confidence, correct)
             )
-            axis.plot(mean, share, color=colour(place), linewidth=1.2, label=literal(model))
-            axis.scatter(mean, share, s=120 * counts[kept] / counts.max() + 8, color=colour(place), alpha=0.7)
+            axis.plot(mean, share, color=colour(index), linewidth=1.2, label=literal(model))
+            sizes = 120 * counts[large] / counts.max() + 8
+            axis.scatter(mean, share, s=sizes, color=colour(index), alpha=0.7)
         square(axis, 0, 1, 0.02)
         two = len(names) == 2
-        axis.set_xlabel(f"probability of {literal(names[1])}" if two else "probability of the answer")
-        axis.set_ylabel(f"share of {literal(names[1])}" if two else "share of right answers")
+        axis.set_xlabel(f"probability of {literal(names[1])}" if two else "probability of the prediction")
+        axis.set_ylabel(f"share of {literal(names[1])}" if two else "share of correct predictions")
         legend(axis, loc="upper left")
         return svg(figure)
 
 
 def confusion_figure(counts: Mapping[str, NDArray[np.float64]], classes: Sequence[str]) -> str:
-    """A confusion matrix per model: shares of the true class, and below them cases (mean over seeds).
+    """Draw a confusion matrix per model: shares of the true class and numbers of cases.
 
     Args:
-        counts: name -> (C, C) cases, true class in rows.
+        counts: name -> (C, C) cases (mean over seeds), true class in rows.
+        classes: C names.
+
+    Returns:
+        An SVG as a data URI.
     """
     side = min(5.2, max(2.6, 0.55 * len(classes) + 1.7))
     with panels(len(counts), size=(side, side * 0.92)) as (figure, axes):
@@ -122,16 +144,20 @@ def confusion_figure(counts: Mapping[str, NDArray[np.float64]], classes: Sequenc
             share = np.divide(cases, total, out=np.zeros_like(cases), where=total > 0)
             axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
             for row, column in np.ndindex(*cases.shape):
-                dark = share[row, column] > 0.55
                 axis.text(
-                    column, row, f"{share[row, column]:.0%}\n{cases[row, column]:.3g}",
-                    ha="center", va="center", fontsize=8, color="white" if dark else "#22262c",
-                )  # fmt: skip
+                    column,
+                    row,
+                    f"{share[row, column]:.0%}\n{cases[row, column]:.3g}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if share[row, column] > 0.55 else INK,
+                )
             ticks = [literal(name, 14) for name in classes]
             turned = 35 if max(map(len, ticks)) > 6 else 0
             axis.set_xticks(range(len(classes)), ticks, rotation=turned, ha="right" if turned else "center")
             axis.set_yticks(range(len(classes)), ticks)
-            axis.set_xlabel("answer")
+            axis.set_xlabel("prediction")
             axis.set_ylabel("truth")
             axis.spines[:].set_visible(False)
             axis.tick_params(length=0)
@@ -139,7 +165,8 @@ def confusion_figure(counts: Mapping[str, NDArray[np.float64]], classes: Sequenc
         return svg(figure)
 
 
-def _answers(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Floats]:
+def _confidence(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Floats]:
+    """Return the probability of the predicted class and whether it is right (two classes: of the second)."""
     probability = table[probability_columns(table)].to_numpy(dtype=np.float64)
     target = pd.Index(names).get_indexer(pd.Index(table["target"].astype(str)))
     if len(names) == 2:

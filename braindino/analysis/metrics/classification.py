@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from braindino.analysis.metrics.weighting import Floats, nanmean, ratio, weights_of
 
 CALIBRATION_BINS = 15
 
@@ -70,37 +70,6 @@ def classification_metrics(
     return metrics
 
 
-def regression_metrics(
-    target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None
-) -> dict[str, Floats]:
-    """`mae`, `rmse`, `r2` and `pearson` of each of R weightings of the same N cases.
-
-    Args:
-        target, prediction: (N,), in the unit of the target.
-        weights: (R, N), how often each case counts; one row of ones if not given.
-
-    Returns:
-        name -> (R,); NaN where undefined (`r2` and `pearson` of a constant).
-    """
-    truth, guess = np.asarray(target, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
-    if truth.shape != guess.shape or truth.ndim != 1:
-        raise ValueError(f"target is {truth.shape}, prediction is {guess.shape}; expected two equal vectors")
-    weight = weights_of(weights, len(truth))
-    total = weight.sum(axis=1)
-    error = guess - truth
-    squared = weight @ error**2
-    # Centring on the plain means first keeps the moments of a resample from cancelling.
-    x, y = truth - truth.mean(), guess - guess.mean()
-    spread_x = _moment(weight, x, x, total)
-    spread_y = _moment(weight, y, y, total)
-    return {
-        "mae": ratio(weight @ np.abs(error), total),
-        "rmse": np.sqrt(ratio(squared, total)),
-        "r2": 1 - ratio(squared, spread_x),
-        "pearson": ratio(_moment(weight, x, y, total), np.sqrt(spread_x * spread_y)),
-    }
-
-
 def confusion_matrix(
     target: ArrayLike, prediction: ArrayLike, classes: int, weights: ArrayLike | None = None
 ) -> Floats:
@@ -136,35 +105,3 @@ def _calibration_error(correct: NDArray[np.bool_], confidence: Floats, weight: F
     bins = np.eye(CALIBRATION_BINS)[np.searchsorted(edges, confidence, side="left")]
     gaps = weight @ (bins * (correct - confidence)[:, None])
     return ratio(np.abs(gaps).sum(axis=1), weight.sum(axis=1))
-
-
-def _moment(weight: Floats, x: Floats, y: Floats, total: Floats) -> Floats:
-    """Weighted sum of products about the weighted means; exactly 0 where rounding is all that is left."""
-    raw = weight @ (x * y)
-    moment = raw - ratio((weight @ x) * (weight @ y), total)
-    size = np.sqrt((weight @ x**2) * (weight @ y**2))
-    return np.where(np.abs(moment) <= 1e-12 * size, 0.0, moment)
-
-
-def weights_of(weights: ArrayLike | None, cases: int) -> Floats:
-    """(R, cases): the weights, checked; one row of ones if there are none."""
-    if cases == 0:
-        raise ValueError("there are no cases to evaluate")
-    if weights is None:
-        return np.ones((1, cases))
-    weight = np.asarray(weights, dtype=np.float64)
-    if weight.ndim != 2 or weight.shape[1] != cases:
-        raise ValueError(f"weights are {weight.shape}, expected (resamples, {cases})")
-    return weight
-
-
-def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """The quotient; NaN where the denominator is 0."""
-    result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    return np.divide(numerator, denominator, out=result, where=denominator != 0)
-
-
-def nanmean(values: Floats) -> Floats:
-    """Mean of each row over the entries that are defined."""
-    defined = ~np.isnan(values)
-    return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

@@ -7,83 +7,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from braindino.analysis.metrics.classification import (
-    Floats,
-    classification_metrics,
-    confusion_matrix,
-    regression_metrics,
-)
-from braindino.analysis.metrics.intervals import interval, level_at_zero
-from braindino.analysis.metrics.segmentation import segmentation_metrics
-from braindino.analysis.metrics.survival import survival_metrics
-from braindino.analysis.metrics.undefined import reasons
-from braindino.analysis.predictions import class_names, probability_columns, task_of
+from braindino.analysis.metrics.bootstrap import resample_people
+from braindino.analysis.metrics.intervals import bca_interval, level_at_zero
+from braindino.analysis.metrics.task_metrics import class_indices, task_metrics
+from braindino.analysis.metrics.undefined import undefined_reasons
+from braindino.analysis.metrics.weighting import Floats
+from braindino.analysis.predictions import class_names, task_of
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-MOST_REDRAWS = 50  # rounds; a class that one person of many carries is in 63 % of the resamples
-MOST_REDRAWN = (
+MAX_REDRAWN = (
     0.1  # of all draws; above it, a class has one or two carriers and the rest says little of chance
 )
-MOST_LEFT_OUT = 200  # groups of people; each alone where there are no more
+MAX_JACKKNIFE_GROUPS = 200  # groups of people; each alone where there are no more
 BLOCK = 4_000_000  # entries of the weights that are worked on at a time: 32 MB
-
-
-class Resamples(NamedTuple):
-    """`weights`: (R, people) how often each person was drawn; `redrawn`: how many draws lacked a class."""
-
-    weights: NDArray[np.uint16]
-    redrawn: int
-
-
-def resample_people(
-    people: int, resamples: int, seed: int, carries: NDArray[np.bool_] | None = None
-) -> Resamples:
-    """Draw `people` people with replacement, `resamples` times.
-
-    A draw in which nobody carries one of the classes has no AUROC. It is thrown away and drawn again, and
-    counted; so the interval is conditional on every class being present, as it is in the sample itself.
-
-    Args:
-        carries: (people, classes), who has a case of which class; classes that nobody has are ignored.
-
-    Returns:
-        Fewer than `resamples` rows only where 50 rounds of drawing did not suffice.
-    """
-    rng = np.random.default_rng(seed)
-    kept: list[NDArray[np.uint16]] = []
-    found = redrawn = 0
-    needed = None if carries is None else carries[:, carries.any(axis=0)].astype(np.float64)
-    for _ in range(MOST_REDRAWS):
-        drawn = rng.multinomial(people, np.full(people, 1 / people), size=resamples - found).astype(np.uint16)
-        if needed is not None:
-            drawn = drawn[((drawn @ needed) > 0).all(axis=1)]
-        redrawn += resamples - found - len(drawn)
-        found += len(drawn)
-        kept.append(drawn)
-        if found == resamples:
-            break
-    return Resamples(np.concatenate(kept), redrawn)
-
-
-def metrics_of(
-    table: pd.DataFrame, weights: Floats | None = None, train: pd.DataFrame | None = None
-) -> dict[str, Floats]:
-    """Every metric of the task that `table` (rows of predictions.csv) belongs to: name -> (R,).
-
-    Args:
-        train: rows of the training cases; survival has its `c_index` only without them.
-    """
-    names = class_names(table)
-    if task_of(table) == "survival":
-        return survival_metrics(table, train, weights)
-    if task_of(table) == "segmentation":
-        return segmentation_metrics(table, weights)
-    if not names:
-        return regression_metrics(table["target"].astype(float), table["prediction"].astype(float), weights)
-    target, prediction = (_indices(table[column], names) for column in ("target", "prediction"))
-    probabilities = table[probability_columns(table)].to_numpy(dtype=np.float64)
-    return classification_metrics(target, probabilities, names, prediction, weights)
 
 
 def estimate(
@@ -122,11 +59,11 @@ def estimate(
             name: _summary(value, found.spread[name], found.left_out[name], resamples, found.people)
             for name, value in found.point.items()
         },
-        "undefined": reasons(undefined, tables, [None] * len(tables) if train is None else train),
+        "undefined": undefined_reasons(undefined, tables, [None] * len(tables) if train is None else train),
     }
 
 
-def compare(
+def compare_estimates(
     tables: Sequence[pd.DataFrame],
     others: Sequence[pd.DataFrame],
     resamples: int = RESAMPLES,
@@ -167,14 +104,6 @@ def compare(
     return compared
 
 
-def confusion_of(table: pd.DataFrame) -> list[list[int]]:
-    """Counts of a classification: true class in rows, predicted class in columns."""
-    names = class_names(table)
-    target, prediction = (_indices(table[column], names) for column in ("target", "prediction"))
-    counts = confusion_matrix(target, prediction, len(names))[0]
-    return [[int(value) for value in row] for row in counts]
-
-
 class _Evaluated(NamedTuple):
     """Per metric: of each table (S,), their mean in each resample (R,), and with somebody left out (G,)."""
 
@@ -196,14 +125,14 @@ def _evaluate(
     people, codes = np.unique(groups, return_inverse=True)
     owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
     known = [None] * len(tables) if train is None else train
-    values = [metrics_of(table, train=rows) for table, rows in zip(tables, known, strict=True)]
+    values = [task_metrics(table, train=rows) for table, rows in zip(tables, known, strict=True)]
     point = {name: np.array([float(each[name][0]) for each in values]) for name in values[0]}
     if not resamples:
         nothing = {name: np.empty(0) for name in point}
         return _Evaluated(point, nothing, nothing, 0, len(people))
     drawn = resample_people(len(people), resamples, seed, _carriers(tables, owners, len(people)))
     spread = _resampled(tables, owners, drawn.weights, known)
-    member = np.arange(len(people)) % min(len(people), MOST_LEFT_OUT)
+    member = np.arange(len(people)) % min(len(people), MAX_JACKKNIFE_GROUPS)
     without = (np.unique(member)[:, None] != member).astype(np.uint16)
     left_out = _resampled(tables, owners, without, known)
     return _Evaluated(
@@ -226,7 +155,7 @@ def _resampled(
     for start in range(0, len(weights), rows):
         block = weights[start : start + rows].astype(np.float64)
         each = [
-            metrics_of(table, block[:, owner], rows)
+            task_metrics(table, block[:, owner], rows)
             for table, owner, rows in zip(tables, owners, train, strict=True)
         ]
         blocks.append({name: np.mean([one[name] for one in each], axis=0) for name in each[0]})
@@ -235,7 +164,7 @@ def _resampled(
 
 def _if_enough_carry_each_class(spread: dict[str, Floats], resamples: int, redrawn: int) -> dict[str, Floats]:
     """The resampled metrics, undefined where too many draws were thrown away to trust the rest."""
-    if redrawn <= MOST_REDRAWN * (resamples + redrawn):
+    if redrawn <= MAX_REDRAWN * (resamples + redrawn):
         return spread
     return {name: np.full_like(values, np.nan) for name, values in spread.items()}
 
@@ -246,7 +175,7 @@ def _summary(
     defined = _finite(spread)
     low = high = float("nan")
     if resamples and 2 * len(defined) >= resamples:
-        low, high = interval(float(point.mean()), defined, _finite(left_out), people, CONFIDENCE)
+        low, high = bca_interval(float(point.mean()), defined, _finite(left_out), people, CONFIDENCE)
     sd = float(np.std(point, ddof=1)) if len(point) > 1 else float("nan")
     numbers = {"value": float(point.mean()), "low": float(low), "high": float(high), "sd": sd}
     return {name: number if np.isfinite(number) else None for name, number in numbers.items()}
@@ -271,10 +200,6 @@ def _carriers(
         if not names:
             return None
         carries = np.zeros((people, len(names)), dtype=bool)
-        carries[owner, _indices(table["target"], names)] = True
+        carries[owner, class_indices(table["target"], names)] = True
         columns.append(carries)
     return np.concatenate(columns, axis=1)
-
-
-def _indices(column: "pd.Series[Any]", names: Sequence[str]) -> NDArray[np.int64]:
-    return pd.Index(names).get_indexer(pd.Index(column.astype(str))).astype(np.int64)

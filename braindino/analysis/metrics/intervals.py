@@ -7,7 +7,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 Floats = NDArray[np.float64]
 
 
-def interval(
+def bca_interval(
     value: float, draws: Floats, left_out: Floats, people: int, confidence: float = 0.95
 ) -> tuple[float, float]:
     """The BCa interval (Efron 1987, "Better bootstrap confidence intervals") at expanded levels.

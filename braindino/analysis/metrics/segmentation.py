@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from braindino.analysis.metrics.classification import Floats, nanmean, ratio, weights_of
+from braindino.analysis.metrics.weighting import Floats, nanmean, ratio, weights_of
 
 REGION = "region"
 MEASURED = ("dice", "hd95", "true_ml", "predicted_ml")

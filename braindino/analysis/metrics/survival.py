@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from braindino.analysis.metrics.classification import Floats, auroc, ratio, weights_of
+from braindino.analysis.metrics.classification import auroc
+from braindino.analysis.metrics.weighting import Floats, ratio, weights_of
 
 HORIZONS = 9  # deciles of the training part's event times, at which Brier score and AUC are taken
 TICKS = 6  # of the numbers at risk

@@ -11,7 +11,7 @@ from braindino.analysis.predictions import task_of
 NO_PAIR = "no two cases can be compared: the earlier of two times must be an event"
 
 
-def reasons(
+def undefined_reasons(
     names: Iterable[str], tables: Sequence[pd.DataFrame], train: Sequence[pd.DataFrame | None]
 ) -> dict[str, str]:
     """Return why metrics are undefined.

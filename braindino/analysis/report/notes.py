@@ -1,21 +1,20 @@
 """What a reader of a study's results must know besides the numbers, a sentence each."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from braindino.analysis.metrics.estimates import MOST_REDRAWN
+from braindino.analysis.formatting import UNDEFINED, format_interval, format_number, format_p_value
+from braindino.analysis.metrics.estimates import MAX_REDRAWN
 from braindino.analysis.metrics.headlines import heading, headlines
-from braindino.analysis.metrics.subgroups import FEWEST
-from braindino.analysis.report.text import UNDEFINED, interval, number, p_value
-from braindino.analysis.runs import Run
+from braindino.analysis.metrics.subgroups import MIN_PEOPLE
+from braindino.analysis.report.leakage_notes import pretraining_notes
 
-MOST_GROUPS = 6
+MAX_GROUPS = 6
 
 
-def notes(results: dict[str, Any]) -> list[str]:
+def result_notes(results: dict[str, Any]) -> list[str]:
     """The sentences about results.json that stand below its table."""
     test, seeds = results["summary"][0]["test"], results["summary"][0]["seeds"]
-    enough = test["redrawn"] <= MOST_REDRAWN * (test["resamples"] + test["redrawn"])
+    enough = test["redrawn"] <= MAX_REDRAWN * (test["resamples"] + test["redrawn"])
     said = [
         f"{test['cases']} test cases of {test['people']} people"
         + (f", each tested in one of {results['folds']} folds" if results["folds"] else "")
@@ -29,7 +28,7 @@ def notes(results: dict[str, Any]) -> list[str]:
     said += _repeats(results) + _dropped(results["dropped"])
     if copies := results["audit"]["shared_scans_across_parts"]:
         said.append(f"WARNING: {copies} scans occur in several parts of the split; results.json lists them.")
-    said += leakage(results["audit"]["pretraining"])
+    said += pretraining_notes(results["audit"]["pretraining"])
     said += _empty(results["summary"][0]) + _undefined(results)
     said += [f"No baseline {name}: {why}" for name, why in results.get("baselines_failed", {}).items()]
     said += [f"WARNING: not trained: {error}" for error in results.get("failed", [])]
@@ -38,66 +37,12 @@ def notes(results: dict[str, Any]) -> list[str]:
             if line["beaten"] is False:
                 said.append(
                     f"At {line['fraction']:.0%} of the labels the probe does not beat {name}: "
-                    f"difference in test/{heading(line['metric'], results)} {interval(line)}."
+                    f"difference in test/{heading(line['metric'], results)} {format_interval(line)}."
                 )
     return said
 
 
-def leakage(seen: dict[str, Any] | None, encoder: str = "the encoder") -> list[str]:
-    """The sentences about people whom an encoder has seen in pretraining.
-
-    Args:
-        seen: `pretraining` of an audit; None where the encoder does not record whom it has seen.
-        encoder: what the sentences call it.
-    """
-    name = encoder[0].upper() + encoder[1:] if encoder.startswith("the ") else encoder
-    if seen is None:
-        return [f"{name} does not record whom it was pretrained on."]
-    lines = []
-    if seen["people"]:
-        line = f"{name} was pretrained on {seen['people']} of these people, none of them in test"
-        if seen["test"]:
-            line = (
-                f"WARNING: {encoder} was pretrained on {seen['people']} of these people, "
-                f"{seen['test']} in test"
-            )
-        if alone := seen.get("by_name_only", 0):
-            line += f" ({alone} by dataset and id only, with other scans)"
-        lines.append(f"{line}.")
-    if gaps := seen.get("gaps"):
-        lines.append(
-            f"The list of whom {encoder} was pretrained on is INCOMPLETE ({'; '.join(gaps)}): further people "
-            "may have been seen."
-        )
-    return lines
-
-
-def leakage_of(sides: Mapping[str, Mapping[str, Run]]) -> list[str]:
-    """The sentences about people whom the models of a comparison have seen in pretraining.
-
-    A sentence that is the same of several tasks comes once, after their names.
-
-    Args:
-        sides: name of the model -> task -> run.
-    """
-    tasks: dict[str, list[str]] = {}
-    for model, runs in sides.items():
-        for task, run in runs.items():
-            for line in _leakage_of_run(model, run):
-                tasks.setdefault(line, []).append(task)
-    return [f"{', '.join(names)}: {line}" for line, names in tasks.items()]
-
-
-def _leakage_of_run(model: str, run: Run) -> list[str]:
-    if run.audit is None:
-        return [f"{model}: no leakage audit beside its predictions."]
-    lines = leakage(run.audit.get("pretraining"), model)
-    if copies := run.audit.get("shared_scans_across_parts"):
-        lines.append(f"WARNING: {model}: {copies} scans occur in several parts of the split.")
-    return lines
-
-
-def details(results: dict[str, Any]) -> list[str]:
+def detail_notes(results: dict[str, Any]) -> list[str]:
     """The first headline by sex, age band, site and dataset at the most labels; what belongs to the task."""
     line = results["summary"][-1]
     name = heading(headlines(results["task"], results["classes"])[0], results)
@@ -110,7 +55,7 @@ def details(results: dict[str, Any]) -> list[str]:
     if corrected := line.get("without_age_bias"):
         value = f"blank ({corrected.get('undefined')})"
         if corrected["metrics"] is not None:
-            value = f"{interval(corrected['metrics']['mae'])}{unit}"
+            value = f"{format_interval(corrected['metrics']['mae'])}{unit}"
         said.append(f"Without the bias towards the mean age, as fitted on validation: test/mae {value}.")
     curves = [
         cell["kaplan_meier"]
@@ -119,7 +64,7 @@ def details(results: dict[str, Any]) -> list[str]:
     ]
     if curves:
         values = ", ".join(
-            p_value(curve["logrank"]["p"])
+            format_p_value(curve["logrank"]["p"])
             if curve["logrank"]
             else " ".join(
                 [UNDEFINED, *(f"({why})" for key, why in curve.items() if key == "logrank_undefined")]
@@ -142,7 +87,7 @@ def _tried(cells: list[dict[str, Any]]) -> list[str]:
     for metric, options in found.items():
         (name,) = (key for key in chosen[0] if not key.startswith("val/"))
         values = ", ".join(
-            f"{option} {number(sum(each) / len(each)) if each else UNDEFINED}"
+            f"{option} {format_number(sum(each) / len(each)) if each else UNDEFINED}"
             for option, each in sorted(options.items(), key=lambda item: float(item[0]))
         )
         taken = ", ".join(f"{each[name]:g}" for each in chosen)
@@ -153,16 +98,16 @@ def _tried(cells: list[dict[str, Any]]) -> list[str]:
 def _groups(metric: str, trait: str, groups: list[dict[str, Any]]) -> str:
     """One line for a trait, or nothing where all cases are alike or no group has people enough."""
     told = [
-        f"{group['group']} {interval(next(iter(group['metrics'].values())))} of {group['people']}"
+        f"{group['group']} {format_interval(next(iter(group['metrics'].values())))} of {group['people']}"
         for group in groups
         if group["metrics"] is not None
     ]
     if len(groups) < 2 or not told:
         return ""
     small = sum(group["too_small"] for group in groups)
-    told, more = told[:MOST_GROUPS], len(told) - MOST_GROUPS
+    told, more = told[:MAX_GROUPS], len(told) - MAX_GROUPS
     rest = [f"{more} more in results.json"] if more > 0 else []
-    rest += [f"{small} groups of fewer than {FEWEST} people"] if small else []
+    rest += [f"{small} groups of fewer than {MIN_PEOPLE} people"] if small else []
     return f"{metric} by {trait}: {'; '.join([*told, *rest])}."
 
 

@@ -12,7 +12,7 @@ _ABSOLUTE = re.compile(rf"(?<![\w.~/:\\])(?:~[\w.-]*|[A-Za-z]:)?[/\\](?:{_PART}[
 _LONGEST_KEPT = 2  # characters of an id that is too short to be looked for inside of a sentence
 
 
-class Disguise:
+class Pseudonymiser:
     """Pseudonyms and shortened paths for one page.
 
     A pseudonym is a digest under a random key that is never written: the same id has the same pseudonym

@@ -1,20 +1,19 @@
 """Tables of a report: the cells that a reader sees, and beside them the numbers, as CSV and LaTeX."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from braindino.analysis.formatting import format_interval, format_number, format_p_value
 from braindino.analysis.metrics.headlines import heading, headlines
-from braindino.analysis.report.text import interval, number, p_value
-from braindino.analysis.runs import Run
+from braindino.analysis.runs import TaskRuns, first_test_results, largest_fraction_summary
 from braindino.csv_text import csv_text
 
 LONG = 20  # rows, above which a table of details is folded
 
-Runs = Mapping[str, Run]  # name of the model -> its run of one task
 Line = dict[str, Any]
 
 
@@ -58,7 +57,7 @@ class Collected:
         return Table(title, list(columns), self.rows, pd.DataFrame(self.numbers), words, note, folded)
 
 
-def results_tables(runs: Runs) -> list[Table]:
+def results_tables(runs: TaskRuns) -> list[Table]:
     """The headline metrics of every model and label fraction on the test part."""
     found = Collected()
     first = next(iter(runs.values())).results
@@ -73,8 +72,8 @@ def results_tables(runs: Runs) -> list[Table]:
             found.rows.append(
                 [
                     *(model, f"{line['fraction']:.0%}", trained, f"{line['test']['cases']}"),
-                    *(interval(metrics[name]) for name in names),
-                    number(spread),
+                    *(format_interval(metrics[name]) for name in names),
+                    format_number(spread),
                 ]
             )
             found.numbers += [{**known, "metric": name, **numbers} for name, numbers in metrics.items()]
@@ -87,7 +86,7 @@ def results_tables(runs: Runs) -> list[Table]:
     return [found.table("Results on the test part", columns, 1, note)]
 
 
-def baseline_tables(runs: Runs) -> list[Table]:
+def baseline_tables(runs: TaskRuns) -> list[Table]:
     """The first headline of every probe against its baselines."""
     found = Collected()
     for model, run in runs.items():
@@ -99,8 +98,8 @@ def baseline_tables(runs: Runs) -> list[Table]:
                 found.rows.append(
                     [
                         *(model, name, f"{line['fraction']:.0%}", heading(line["metric"], run.results)),
-                        interval(value),
-                        *(interval(line), p_value(line.get("p")), verdict),
+                        format_interval(value),
+                        *(format_interval(line), format_p_value(line.get("p")), verdict),
                     ]
                 )
                 known = {"model": model, "baseline": name, "baseline_value": value["value"]}
@@ -110,12 +109,12 @@ def baseline_tables(runs: Runs) -> list[Table]:
     return [found.table("Against baselines", columns, 4, note)] if found.rows else []
 
 
-def subgroup_tables(runs: Runs) -> list[Table]:
+def subgroup_tables(runs: TaskRuns) -> list[Table]:
     """The headlines by sex, age band, site and dataset, at the largest label fraction."""
     found = Collected()
     names: tuple[str, ...] = ()
     for model, run in runs.items():
-        line = last_line(run)
+        line = largest_fraction_summary(run)
         names = headlines(run.results["task"], run.results["classes"])
         for trait, groups in line["subgroups"].items():
             for group in groups:
@@ -123,7 +122,7 @@ def subgroup_tables(runs: Runs) -> list[Table]:
                 cells = ["too few"] * len(names)
                 if metrics is not None:
                     why = group.get("undefined", {})
-                    cells = [why.get(name) or interval(metrics[name]) for name in names]
+                    cells = [why.get(name) or format_interval(metrics[name]) for name in names]
                 who = [f"{group['cases']}", f"{group['people']}"]
                 found.rows.append([model, trait, group["group"], *who, *cells])
                 known = {"model": model, "trait": trait, "group": group["group"], "people": group["people"]}
@@ -135,20 +134,27 @@ def subgroup_tables(runs: Runs) -> list[Table]:
     return [found.table("Subgroups", columns, 3, note, len(found.rows) > LONG)] if found.rows else []
 
 
-def age_bias_tables(runs: Runs) -> list[Table]:
+def age_bias_tables(runs: TaskRuns) -> list[Table]:
     """Brain age after the bias towards the mean was taken out."""
     found = Collected()
     names = headlines("regression", ())
     for model, run in runs.items():
-        corrected = last_line(run).get("without_age_bias")
+        corrected = largest_fraction_summary(run).get("without_age_bias")
         if corrected is not None:
             slope, start = (_mean(corrected[key]) for key in ("slope", "intercept"))
             metrics = corrected["metrics"]
             if metrics is None:
                 blank = [f"blank: {corrected['undefined']}", *[""] * (len(names) - 1)]
-                found.rows.append([model, number(slope), number(start), *blank])
+                found.rows.append([model, format_number(slope), format_number(start), *blank])
                 continue
-            found.rows.append([model, number(slope), number(start), *(interval(metrics[n]) for n in names)])
+            found.rows.append(
+                [
+                    model,
+                    format_number(slope),
+                    format_number(start),
+                    *(format_interval(metrics[n]) for n in names),
+                ]
+            )
             found.numbers += [{"model": model, "metric": n, **numbers} for n, numbers in metrics.items()]
     first = next(iter(runs.values())).results
     columns = ["model", "slope", "intercept", *(heading(name, first) for name in names)]
@@ -162,11 +168,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def empty_tables(runs: Runs) -> list[Table]:
+def empty_tables(runs: TaskRuns) -> list[Table]:
     """Of a segmentation: how often there was nothing to find, or nothing was found."""
     found = Collected()
     for model, run in runs.items():
-        for region, counts in (tested(run).get("empty") or {}).items():
+        for region, counts in (first_test_results(run).get("empty") or {}).items():
             found.rows.append([model, region, *(str(count) for count in counts.values())])
             found.numbers.append({"model": model, "region": region, **counts})
     columns = ["model", "region", "cases", "truth empty", "answer empty", "both empty"]
@@ -191,26 +197,13 @@ def comparison_tables(table: pd.DataFrame) -> list[Table]:
             found.rows.append(
                 [
                     *(f"{row['first']} less {row['second']}", f"{row['fraction']:.0%}", row["stratum"]),
-                    *(f"{row['cases']}", row["metric"], row["test"], interval(numbers)),
-                    *(p_value(row["p"]), p_value(row["p_holm"])),
+                    *(f"{row['cases']}", row["metric"], row["test"], format_interval(numbers)),
+                    *(format_p_value(row["p"]), format_p_value(row["p_holm"])),
                 ]
             )
         if found.rows:
             tables.append(found.table(title, columns, 6, note, title != "Models against each other"))
     return tables
-
-
-def last_line(run: Run) -> Line:
-    """The summary at the largest label fraction."""
-    return dict(max(run.results["summary"], key=lambda line: line["fraction"]))
-
-
-def tested(run: Run) -> Line:
-    """What the first seed's test part gave at the largest label fraction (of cross-validation: all folds)."""
-    line = last_line(run)
-    if "pooled" in line:
-        return dict(line["pooled"][0])
-    return dict(next(cell for cell in run.results["cells"] if cell["fraction"] == line["fraction"]))
 
 
 def slug(text: str) -> str:

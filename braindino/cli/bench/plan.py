@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from braindino.analysis.shapes import BenchRecord
+from braindino.analysis.schemas.bench import BenchRecord
 from braindino.cli.config.files import find_config
 from braindino.cli.config.keys import unknown_key
 from braindino.errors import BraindinoError

@@ -4,10 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.comparison.models import Divide, compare_sides
+from braindino.analysis.comparison.compare_models import compare_models
+from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
+from braindino.analysis.mapping import Mapper
 from braindino.analysis.metrics.headlines import headlines
-from braindino.analysis.report.notes import leakage_of
-from braindino.analysis.report.text import aligned, interval, number, p_value
+from braindino.analysis.report.leakage_notes import leakage_notes
 from braindino.analysis.runs import Run
 from braindino.cli.bench.plan import Study
 
@@ -19,7 +20,7 @@ COLUMNS = (
 
 
 def bench_table(
-    studies: list[Study], resamples: int, divide: Divide
+    studies: list[Study], resamples: int, divide: Mapper
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """The main metric of every finished study at every label fraction, and how the first encoder differs.
 
@@ -44,11 +45,11 @@ def bench_table(
     compared = pd.DataFrame()
     said: list[str] = []
     if others:
-        compared, said = compare_sides(
+        compared, said = compare_models(
             {name: predictions[name] for name in (first, *others)}, resamples=resamples, divide=divide
         )
     rows = [row for study in finished for row in _rows(study, compared)]
-    said = [*said, *leakage_of({name: runs for name, runs in sides.items() if runs})]
+    said = [*said, *leakage_notes({name: runs for name, runs in sides.items() if runs})]
     return pd.DataFrame(rows, columns=list(COLUMNS)), compared, said
 
 
@@ -64,12 +65,12 @@ def text(table: pd.DataFrame, first: str) -> list[str]:
         lines.append(
             [
                 *(str(row["task"]), f"{row['fraction']:.0%}", str(row["encoder"]), str(row["metric"])),
-                *(interval({str(key): value for key, value in row.items()}), number(row["sd"])),
-                "" if row["encoder"] == first or pd.isna(row["difference"]) else interval(difference),
-                p_value(row["p_holm"]),
+                *(format_interval({str(key): value for key, value in row.items()}), format_number(row["sd"])),
+                "" if row["encoder"] == first or pd.isna(row["difference"]) else format_interval(difference),
+                format_p_value(row["p_holm"]),
             ]
         )
-    return aligned(lines)
+    return align_columns(lines)
 
 
 def _rows(study: Study, compared: pd.DataFrame) -> list[dict[str, Any]]:

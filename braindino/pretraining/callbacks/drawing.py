@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from braindino.analysis.figures.slices import SliceView, foreground, mark_sides
+from braindino.analysis.figures.slice_view import SliceView, foreground, mark_sides
 from braindino.files import atomic_write
 
 Array = npt.NDArray[np.float32]

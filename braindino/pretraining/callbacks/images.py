@@ -6,8 +6,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from braindino.analysis.figures.components import principal_colours
-from braindino.analysis.figures.slices import SliceView
+from braindino.analysis.figures.slice_view import SliceView
+from braindino.analysis.principal_components import principal_colours
 from braindino.encoders.maps import slice_view
 from braindino.errors import BraindinoError
 from braindino.pretraining.callbacks.drawing import draw_patches, draw_views, grey, window, with_mask

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from braindino.analysis.figures.slices import foreground, views_to_arrays
+from braindino.analysis.figures.slice_view import foreground, views_to_arrays
 from braindino.encoders.maps import slice_view
 from braindino.files import atomic_write
 from braindino.probing.data.slices import CaseSlices

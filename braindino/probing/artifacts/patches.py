@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from braindino.analysis.figures.components import principal_colours
-from braindino.analysis.figures.slices import views_to_arrays
+from braindino.analysis.figures.slice_view import views_to_arrays
+from braindino.analysis.principal_components import principal_colours
 from braindino.encoders.base import Encoder
 from braindino.encoders.maps import held_patches, slice_view
 from braindino.files import atomic_write

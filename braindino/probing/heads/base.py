@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braindino.analysis.metrics.classification import classification_metrics, regression_metrics
+from braindino.analysis.metrics.classification import classification_metrics
+from braindino.analysis.metrics.regression import regression_metrics
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
 

@@ -15,8 +15,9 @@ from braindino.analysis.figures.classification import (
     roc,
     roc_figure,
 )
-from braindino.analysis.figures.outcomes import kaplan_meier_figure, scatter_figure
+from braindino.analysis.figures.regression import scatter_figure
 from braindino.analysis.figures.style import baseline_style, literal
+from braindino.analysis.figures.survival import kaplan_meier_figure
 from braindino.analysis.metrics.survival import kaplan_meier_by_risk
 from braindino.analysis.predictions import class_names
 from tests.helpers.predictions import classification, regression, survival

@@ -5,11 +5,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from braindino.analysis.metrics.classification import (
-    classification_metrics,
-    confusion_matrix,
-    regression_metrics,
-)
+from braindino.analysis.metrics.classification import classification_metrics, confusion_matrix
+from braindino.analysis.metrics.regression import regression_metrics
 
 NAMES = ("CN", "MCI", "AD")
 

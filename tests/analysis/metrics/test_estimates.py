@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.metrics.estimates import compare, confusion_of, estimate, resample_people
+from braindino.analysis.metrics.bootstrap import resample_people
+from braindino.analysis.metrics.estimates import compare_estimates, estimate
+from braindino.analysis.metrics.task_metrics import confusion_of
 
 
 def predictions(cases=120, people=None, signal=1.0, seed=0, classes=("CN", "MCI", "AD")):
@@ -86,7 +88,7 @@ def test_a_class_of_one_or_two_people_has_no_interval(carriers, told):
     result = estimate([table])
     assert result["redrawn"] > 0
     assert (result["metrics"]["auroc"]["low"] is not None) == told
-    assert (compare([table], [table])["auroc"]["low"] is not None) == told
+    assert (compare_estimates([table], [table])["auroc"]["low"] is not None) == told
 
 
 def test_the_mean_over_seeds_uses_the_same_draws_of_people():
@@ -145,21 +147,21 @@ def test_a_thousand_resamples_of_500_cases_take_two_seconds_at_most():
 
 def test_a_comparison_is_paired():
     better, worse = predictions(signal=2.0), predictions(signal=1.0)
-    difference = compare([better], [worse])["auroc"]
+    difference = compare_estimates([better], [worse])["auroc"]
     one, two = (estimate([table])["metrics"]["auroc"] for table in (better, worse))
     assert difference["value"] == pytest.approx(one["value"] - two["value"])
     # Same noise in both tables: the difference is known better than either.
     assert difference["high"] - difference["low"] < two["high"] - two["low"]
-    equal = compare([better], [better])["auroc"]
+    equal = compare_estimates([better], [better])["auroc"]
     assert (equal["high"], equal["p"]) == (0, 1)
     with pytest.raises(ValueError, match="same cases"):
-        compare([better], [worse[:-1]])
+        compare_estimates([better], [worse[:-1]])
 
 
 def test_the_p_value_of_a_difference_agrees_with_its_interval():
     tables = [predictions(signal=signal, cases=200) for signal in (1.0, 1.2, 2.0)]
-    near, far = (compare([tables[0]], [table])["auroc"] for table in tables[1:])
+    near, far = (compare_estimates([tables[0]], [table])["auroc"] for table in tables[1:])
     for numbers in (near, far):
         assert (numbers["p"] < 0.05) == (not numbers["low"] < 0 < numbers["high"])
     assert far["p"] == pytest.approx(2 / 1001)
-    assert compare([tables[0]], [tables[1]], resamples=0)["auroc"]["p"] is None
+    assert compare_estimates([tables[0]], [tables[1]], resamples=0)["auroc"]["p"] is None

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.special import ndtri, stdtr
 
-from braindino.analysis.metrics.intervals import interval, level_at_zero
+from braindino.analysis.metrics.intervals import bca_interval, level_at_zero
 
 
 def sample(people=30, seed=0, shift=0.0):
@@ -30,9 +30,9 @@ def test_agrees_with_scipy_on_the_same_draws(people):
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=0, method="BCa", bootstrap_result=before
     ).confidence_interval
-    ours = interval(value, draws, left_out, people, plain(people))
+    ours = bca_interval(value, draws, left_out, people, plain(people))
     np.testing.assert_allclose(ours, theirs, atol=2e-3)  # scipy interpolates between draws otherwise
-    wider = interval(value, draws, left_out, people)
+    wider = bca_interval(value, draws, left_out, people)
     assert wider[0] <= ours[0]
     assert ours[1] <= wider[1]
     assert (wider[1] - wider[0]) / (ours[1] - ours[0]) > (1.05 if people == 12 else 1.0)
@@ -44,23 +44,23 @@ def test_a_p_value_is_the_level_at_which_the_interval_touches_zero(shift):
     p = level_at_zero(value, draws, left_out, 30)
     if p < 0.002:
         assert p == pytest.approx(2 / 2001)
-        low, high = interval(value, draws, left_out, 30, 0.99)
+        low, high = bca_interval(value, draws, left_out, 30, 0.99)
         assert low > 0 or high < 0
         return
-    low, high = interval(value, draws, left_out, 30, 1 - p)
+    low, high = bca_interval(value, draws, left_out, 30, 1 - p)
     assert min(abs(low), abs(high)) < 0.01
     for level, holds in ((p * 0.8, True), (min(1.0, p * 1.2), False)):
-        low, high = interval(value, draws, left_out, 30, 1 - level)
+        low, high = bca_interval(value, draws, left_out, 30, 1 - level)
         assert (low <= 0 <= high) is holds
 
 
 def test_draws_that_do_not_differ():
     one = np.ones(100)
-    assert interval(1.0, one, np.ones(10), 10) == (1.0, 1.0)
+    assert bca_interval(1.0, one, np.ones(10), 10) == (1.0, 1.0)
     assert level_at_zero(1.0, one, np.ones(10), 10) == pytest.approx(2 / 101)
     assert level_at_zero(0.0, 0 * one, np.zeros(10), 10) == 1.0
 
 
 def test_what_is_undefined_has_no_interval():
-    assert np.isnan(interval(float("nan"), np.ones(5), np.ones(5), 5)).all()
-    assert np.isnan(interval(1.0, np.ones(5), np.ones(1), 1)).all()
+    assert np.isnan(bca_interval(float("nan"), np.ones(5), np.ones(5), 5)).all()
+    assert np.isnan(bca_interval(1.0, np.ones(5), np.ones(1), 1)).all()

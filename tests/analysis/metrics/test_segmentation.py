@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.metrics.estimates import compare, estimate
+from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.headlines import headlines
 from braindino.analysis.metrics.segmentation import count_empty, segmentation_metrics
 from braindino.analysis.metrics.subgroups import subgroups
@@ -122,7 +122,7 @@ def test_people_are_drawn_with_all_their_regions():
     half = 1.96 * np.std([row["WT"][0] for row in many.values()]) / np.sqrt(40)
     assert dice["high"] - dice["low"] == pytest.approx(2 * half, rel=0.15)
     worse = {c: {r: (m[0] - 0.1, *m[1:]) for r, m in regions.items()} for c, regions in many.items()}
-    gain = compare([table(many)], [table(worse)], 200)["dice"]
+    gain = compare_estimates([table(many)], [table(worse)], 200)["dice"]
     assert gain["low"] == pytest.approx(0.1)
     groups = subgroups([table(many)], ("dice",), 100)["sex"]
     assert groups[0]["cases"] == 40

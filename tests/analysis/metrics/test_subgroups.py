@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.metrics.subgroups import subgroups, without_age_bias
+from braindino.analysis.metrics.age_bias import without_age_bias
+from braindino.analysis.metrics.subgroups import subgroups
 
 
 def predictions(count=60, seed=0):

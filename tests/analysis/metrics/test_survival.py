@@ -13,7 +13,7 @@ from sksurv.metrics import (
 )
 from sksurv.util import Surv
 
-from braindino.analysis.metrics.estimates import compare, estimate
+from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.survival import kaplan_meier_by_risk, logrank, survival_metrics
 
 
@@ -124,7 +124,7 @@ def test_intervals_are_about_people():
         numbers = found["metrics"][name]
         assert numbers["low"] < numbers["value"] < numbers["high"]
     noise = test.assign(risk=np.random.default_rng(1).normal(size=100))
-    assert compare([test], [noise], 300)["c_index"]["low"] > 0
+    assert compare_estimates([test], [noise], 300)["c_index"]["low"] > 0
 
 
 def test_draws_without_an_event_are_drawn_again():

@@ -8,7 +8,7 @@ import pytest
 
 from braindino.analysis.report.page import build, render, table_files
 from braindino.analysis.results import metrics_table
-from braindino.analysis.runs import sides_of
+from braindino.analysis.runs import runs_by_model
 from braindino.probing.table import results_table
 from tests.helpers.predictions import cells, classification, regression, segmentation, survival, write_run
 
@@ -110,6 +110,6 @@ def test_results_of_degenerate_predictions_are_blank_with_a_reason(tmp_path, nam
     if any(metric in text for metric in undefined):
         assert "Undefined: " in text
     assert len(metrics_table(results))
-    page = build(sides_of([tmp_path]), 20, "Degenerate")
+    page = build(runs_by_model([tmp_path]), 20, "Degenerate")
     assert ">nan<" not in render(page).lower()
     assert table_files(page)

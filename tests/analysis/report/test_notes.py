@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from braindino.analysis.report.notes import leakage_of
+from braindino.analysis.report.leakage_notes import leakage_notes
 from braindino.analysis.runs import LEAKAGE, Run
 from braindino.files import write_json
 
@@ -20,7 +20,7 @@ def test_leakage_of_names_all_tasks_of_one_sentence_once(tmp_path: Path) -> None
         "sex": run(tmp_path / "b" / "sex", {"people": 0, "test": 0, "listed": []}),
         "site": Run(tmp_path / "b" / "site"),
     }
-    assert leakage_of({"a": unknown, "b": seen}) == [
+    assert leakage_notes({"a": unknown, "b": seen}) == [
         "age, sex, site: a does not record whom it was pretrained on.",
         "age: WARNING: b was pretrained on 5 of these people, 2 in test.",
         "site: b: no leakage audit beside its predictions.",

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from braindino.analysis.figures.selection import _joined
+from braindino.analysis.report.figures import joined_runs
 from braindino.analysis.report.page import build, render, table_files
-from braindino.analysis.runs import Run, sides_of
+from braindino.analysis.runs import Run, runs_by_model
 from tests.helpers.browser import find_browser
 from tests.helpers.predictions import cells, classification, regression, segmentation, survival, write_run
 
@@ -78,7 +78,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(runs):
-    return build(sides_of([runs]), 50, f"Report {EVIL}")
+    return build(runs_by_model([runs]), 50, f"Report {EVIL}")
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_everything_is_on_the_page(page, html):
     assert "Without the age bias" in titles["age"]
     figures = {section.name: [figure.title for figure in section.figures] for section in page.sections}
     assert figures == {
-        "adni_cls": ["What labels are worth", "Calibration", "ROC curves", "Confusion"],
+        "adni_cls": ["Metric by number of labels", "Calibration", "ROC curves", "Confusion matrix"],
         "age": ["Prediction by truth", "PCA maps, braindino"],
         "cox": ["Kaplan-Meier curves"],
         "seg": ["Dice of every case", "Best, median and worst case, braindino", "Examples, scratch & co"],
@@ -105,7 +105,7 @@ def test_everything_is_on_the_page(page, html):
     text = html.read_text()
     for wanted in (
         *(
-            "The run keeps no slices of test cases to show.",
+            "The run has no saved slices of test cases.",
             "95 % interval",
             "Leakage audit",
             "empty file",
@@ -123,7 +123,7 @@ def test_everything_is_on_the_page(page, html):
 def test_ids_and_paths_are_shown_only_when_asked_for(runs, html):
     shared = html.read_text()
     drawn = [base64.b64decode(each).decode() for each in re.findall(r"svg\+xml;base64,([\w+/=]+)", shared)]
-    own = render(build(sides_of([runs]), 20, "Mine", identify=True))
+    own = render(build(runs_by_model([runs]), 20, "Mine", identify=True))
     for name in ("cd /home/somebody", "maps.png", str(runs)):
         assert name in own
         assert name not in shared
@@ -142,11 +142,11 @@ def test_sentences_hide_people_who_were_trained_on_or_dropped(runs, tmp_path):
     results = json.loads((run / "results.json").read_text())
     results["failed"] = ["seed 1: TRAIN-77, in /data/secret/TRAIN-77.csv"]
     (run / "results.json").write_text(json.dumps(results))
-    shown = render(build(sides_of([tmp_path]), 5, "x"))
+    shown = render(build(runs_by_model([tmp_path]), 5, "x"))
     assert "WARNING: not trained: seed 1: id-" in shown
     for secret in ("TRAIN-77", "GONE-12", "/data/secret"):
         assert secret not in shown
-    assert "TRAIN-77" in render(build(sides_of([tmp_path]), 5, "x", identify=True))
+    assert "TRAIN-77" in render(build(runs_by_model([tmp_path]), 5, "x", identify=True))
 
 
 def test_a_report_carries_no_file_that_a_run_folder_points_to(runs, tmp_path):
@@ -158,8 +158,8 @@ def test_a_report_carries_no_file_that_a_run_folder_points_to(runs, tmp_path):
     (run / "linked").symlink_to(tmp_path)
     (run / "text.png").write_text("root:x:0:0")
     (run / "half.png").write_bytes((run / "maps.png").read_bytes()[:40])
-    figures = build(sides_of([run]), 5, "x", identify=True).sections[0].runs[0].pictures
-    assert {figure.title: (bool(figure.source), figure.told) for figure in figures} == {
+    figures = build(runs_by_model([run]), 5, "x", identify=True).sections[0].runs[0].pictures
+    assert {figure.title: (bool(figure.source), figure.caption) for figure in figures} == {
         "maps.png": (True, ""),
         "half.png": (False, "Not shown: not a PNG."),
         "link.png": (False, "Not shown: a link, which is not followed."),
@@ -175,7 +175,7 @@ def test_a_report_follows_no_link_out_of_a_run_folder(name, runs, tmp_path):
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to("/etc/passwd")
     with pytest.raises(ValueError, match=rf"{name}: a link that leads out of the run folder"):
-        build(sides_of([run]), 5, "x")
+        build(runs_by_model([run]), 5, "x")
 
 
 def test_nothing_is_loaded_and_nothing_can_run(html):
@@ -206,7 +206,7 @@ def test_tables_for_a_paper(page):
 
 
 def test_a_run_alone_has_nothing_to_compare(runs):
-    (section,) = build(sides_of([runs / "age" / "braindino"]), 50, "One").sections
+    (section,) = build(runs_by_model([runs / "age" / "braindino"]), 50, "One").sections
     assert [table.title for table in section.tables] == [
         "Results on the test part",
         "Without the age bias",
@@ -226,7 +226,7 @@ def test_runs_of_one_label_fraction_each_are_a_curve(tmp_path):
         config = {"run": {"name": "brats"}, "model": model, "data": data}
         (run / "config.yaml").write_text(yaml.safe_dump(config))
         runs.append(run)
-    page = build(sides_of(runs), 50, "Few-shot")
+    page = build(runs_by_model(runs), 50, "Few-shot")
     (section,) = page.sections
     results, compared, *_ = section.tables
     assert [row[:2] for row in results.rows] == [
@@ -239,16 +239,16 @@ def test_runs_of_one_label_fraction_each_are_a_curve(tmp_path):
     ]
     assert page.said[1].endswith("; random_quarter is compared with ours_quarter.")
     assert "lesion_f1" in set(section.tables[2].numbers["metric"])
-    assert section.figures[0].title == "What labels are worth"
-    names = _joined({run.name: found for run, found in zip(runs, map(Run, runs), strict=True)})
+    assert section.figures[0].title == "Metric by number of labels"
+    names = joined_runs({run.name: found for run, found in zip(runs, map(Run, runs), strict=True)})
     assert names == [["ours_all", "ours_quarter"], ["random_quarter"]]
     assert page.said[0].replace("&", "") in render(page)
-    alone = build(sides_of(runs[:2]), 50, "Nothing to compare")
+    alone = build(runs_by_model(runs[:2]), 50, "Nothing to compare")
     assert [table.title for table in alone.sections[0].tables][:2] == [
         *("Results on the test part", "Empty masks")
     ]
     assert len(alone.said) == 1
-    assert alone.sections[0].figures[0].title == "What labels are worth"
+    assert alone.sections[0].figures[0].title == "Metric by number of labels"
 
 
 def test_runs_of_other_data_are_points_beside_each_other(tmp_path):
@@ -259,17 +259,17 @@ def test_runs_of_other_data_are_points_beside_each_other(tmp_path):
         data = {"init_args": {"cases": {"init_args": {"modalities": modalities}}}}
         (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
         found[name] = Run(run)
-    assert _joined(found) == [["all"], ["t1"]]
-    (section,) = build(sides_of([run.path for run in found.values()]), 50, "Points").sections
-    assert section.figures[0].title == "What labels are worth"
-    assert section.figures[0].told.endswith("differ in more than the label fraction are not joined.")
+    assert joined_runs(found) == [["all"], ["t1"]]
+    (section,) = build(runs_by_model([run.path for run in found.values()]), 50, "Points").sections
+    assert section.figures[0].title == "Metric by number of labels"
+    assert section.figures[0].caption.endswith("differ in more than the label fraction are not joined.")
 
 
 def test_in_a_browser(html, tmp_path):
     browser = find_browser(tmp_path)
     text = browser.text(html)
     assert "<title>Report &lt;script&gt;" in text  # still what it was: no script has changed it
-    assert "What labels are worth" in text
+    assert "Metric by number of labels" in text
     picture = tmp_path / "page.png"
     browser.picture(html, picture, (1200, 3000))
     with Image.open(picture) as opened:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from braindino.analysis.report.pseudonyms import Disguise
+from braindino.analysis.report.pseudonyms import Pseudonymiser
 
 
 def test_a_pseudonym_is_stable_on_a_page_and_new_on_the_next() -> None:
-    first, second = Disguise(), Disguise()
+    first, second = Pseudonymiser(), Pseudonymiser()
     assert first.person("sub-01") == first.person("sub-01") != first.person("sub-02")
     assert first.person("sub-01") != second.person("sub-01")
     assert first.person("") == ""
@@ -24,12 +24,12 @@ def test_a_pseudonym_is_stable_on_a_page_and_new_on_the_next() -> None:
     ],
 )
 def test_absolute_paths_are_cut(text: str, shown: str) -> None:
-    assert Disguise().text(text) == shown
-    assert Disguise(identify=True).text(text) == text
+    assert Pseudonymiser().text(text) == shown
+    assert Pseudonymiser(identify=True).text(text) == text
 
 
 def test_known_ids_are_replaced_inside_of_sentences() -> None:
-    disguise = Disguise(["sub-01", "1"])
+    disguise = Pseudonymiser(["sub-01", "1"])
     assert disguise.text("same as sub-01, not sub-011; 1 of 1") == (
         f"same as {disguise.person('sub-01')}, not sub-011; 1 of 1"
     )

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from braindino.analysis.figures.slices import (
+from braindino.analysis.figures.slice_view import (
     SliceView,
     foreground,
     mark_sides,
-    views_of_arrays,
+    views_from_arrays,
     views_to_arrays,
 )
 
@@ -54,9 +54,9 @@ def test_slice_view_covers_the_slice_either_way_up():
 
 def test_views_go_through_arrays_and_older_files_are_read():
     views = [SliceView(1.5, "LRPA", True), SliceView(1.0, "????", False)]
-    assert views_of_arrays(views_to_arrays(views), 2) == views
-    assert views_of_arrays({"upright": np.array(True)}, 2) == [SliceView()] * 2
-    assert views_of_arrays({}, 1) == [SliceView()]
+    assert views_from_arrays(views_to_arrays(views), 2) == views
+    assert views_from_arrays({"upright": np.array(True)}, 2) == [SliceView()] * 2
+    assert views_from_arrays({}, 1) == [SliceView()]
 
 
 def test_foreground_has_no_holes_where_the_intensity_is_the_mean():

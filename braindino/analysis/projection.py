@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from braindino.analysis.figures.components import principal_components
+from braindino.analysis.principal_components import principal_components
 
 Method = Literal["tsne", "umap", "pca"]
 BEFORE = 50  # principal components that t-SNE and UMAP are given (van der Maaten and Hinton 2008, section 4)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from braindino.analysis.metrics.classification import Floats
+from braindino.analysis.metrics.weighting import Floats
 
 PERMUTATIONS = 9999
 

@@ -1,20 +1,19 @@
 """Models against each other over tasks: every difference in one table, its p values adjusted by Holm."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.comparison.differences import EVERYBODY, MAIN_TESTS, Row, differences
-from braindino.analysis.comparison.paired import holm
-from braindino.analysis.comparison.pairing import Pairing, listed, pair
+from braindino.analysis.comparison.differences import EVERYBODY, MAIN_TESTS, Row, compare_pairings
+from braindino.analysis.comparison.paired_tests import holm
+from braindino.analysis.comparison.pairing import Pairing, list_values, pair_predictions
+from braindino.analysis.mapping import Mapper, serial_map
 from braindino.analysis.metrics.estimates import RESAMPLES
 from braindino.analysis.predictions import task_of
 from braindino.errors import NothingSharedError
 
-# A function, what it is called with one by one, a word for what it does -> its results in the same order.
-Divide = Callable[[Callable[[Any], Any], Sequence[Any], str], Iterable[Any]]
 COLUMNS = (
     *("task", "fraction", "stratum", "first", "second", "metric", "cases", "people", "seeds"),
     *("value_first", "value_second", "difference", "low", "high", "sd"),
@@ -31,17 +30,12 @@ class _Part(NamedTuple):
     seed: int
 
 
-def one_by_one(function: Callable[[Any], Any], items: Sequence[Any], label: str) -> Iterable[Any]:
-    """The simplest way to divide work: not at all."""
-    return map(function, items)
-
-
-def compare_sides(
+def compare_models(
     sides: Mapping[str, Mapping[str, pd.DataFrame]],
     all_pairs: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    divide: Divide = one_by_one,
+    divide: Mapper = serial_map,
     stand_ins: bool = False,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Every other model against the first (or all pairs) on every task that both have.
@@ -100,7 +94,7 @@ def _partner(
         if task not in sides[name]:
             continue
         try:
-            return name, pair(sides[name][task], sides[second][task]), reason
+            return name, pair_predictions(sides[name][task], sides[second][task]), reason
         except NothingSharedError as error:
             reason = reason or str(error)
         except ValueError as error:
@@ -110,7 +104,7 @@ def _partner(
 
 def _rows(part: _Part) -> list[Row]:
     try:
-        found = differences([part.pairing], part.resamples, part.seed)
+        found = compare_pairings([part.pairing], part.resamples, part.seed)
     except ValueError as error:
         known = part.known
         raise ValueError(f"{known['task']}, {known['first']} and {known['second']}: {error}") from error
@@ -131,7 +125,10 @@ def _left_out(
     for column, kept in (("seed", set(told.seeds)), ("fraction", {each.fraction for each in pairings})):
         others = set(tables[0][column]) ^ set(tables[1][column])
         if others:
-            yield f"{task}: {first} and {second} share {column} {listed(kept)}; left out: {listed(others)}."
+            yield (
+                f"{task}: {first} and {second} share {column} {list_values(kept)}; "
+                f"left out: {list_values(others)}."
+            )
 
 
 def adjust(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.figures.space import cka_figure, space_figure
-from braindino.analysis.space import project
+from braindino.analysis.figures.feature_space import cka_figure, space_figure
+from braindino.analysis.projection import project
 
 
 def groups() -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def test_umap_keeps_groups_together() -> None:
 
 def test_umap_without_its_package_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
-    monkeypatch.setattr("braindino.analysis.space.find_spec", lambda name: None)
+    monkeypatch.setattr("braindino.analysis.projection.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'braindino\[umap\]'"):
         project(groups()[0], "umap")
     with pytest.raises(ValueError, match="five at least"):

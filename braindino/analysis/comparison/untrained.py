@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
 from braindino.analysis.metrics.headlines import heading
-from braindino.analysis.report.text import aligned, interval, number, p_value
 from braindino.analysis.runs import Run
 
-TWIN = "untrained_encoder"
+UNTRAINED = "untrained_encoder"
 
 
-def twin_rows(sides: Mapping[str, Mapping[str, Run]]) -> list[dict[str, Any]]:
+def untrained_rows(sides: Mapping[str, Mapping[str, Run]]) -> list[dict[str, Any]]:
     """Return a row per model, task and label fraction whose run has an untrained twin beside it.
 
     Args:
@@ -26,7 +26,7 @@ def twin_rows(sides: Mapping[str, Mapping[str, Run]]) -> list[dict[str, Any]]:
             if not (run.path / "results.json").is_file():
                 continue
             results = run.results
-            twin = results["baselines"].get(TWIN)
+            twin = results["baselines"].get(UNTRAINED)
             for line in twin["advantage"] if twin else ():
                 metric, fraction = line["metric"], line["fraction"]
                 own, other = (_value(part["summary"], fraction, metric) for part in (results, twin))
@@ -43,7 +43,7 @@ def _value(summary: Sequence[Mapping[str, Any]], fraction: float, metric: str) -
     return value
 
 
-def results_of(sides: Mapping[str, Mapping[str, Run]]) -> dict[str, Mapping[str, Any]]:
+def results_by_task(sides: Mapping[str, Mapping[str, Run]]) -> dict[str, Mapping[str, Any]]:
     """Return task -> results.json of the first model that has one."""
     found: dict[str, Mapping[str, Any]] = {}
     for runs in sides.values():
@@ -53,17 +53,27 @@ def results_of(sides: Mapping[str, Mapping[str, Run]]) -> dict[str, Mapping[str,
     return found
 
 
-def twin_text(rows: list[dict[str, Any]]) -> list[str]:
+def untrained_text(rows: list[dict[str, Any]]) -> list[str]:
     """Return the rows as lines of a table for a terminal; nothing without rows."""
     if not rows:
         return []
     cells = [["model", "task", "labels", "metric", "trained", "untrained", "difference", "p"]]
     for row in rows:
-        difference = interval({"value": row["difference"], "low": row["low"], "high": row["high"]})
+        difference = format_interval({"value": row["difference"], "low": row["low"], "high": row["high"]})
         cells.append(
             [
                 *(str(row["model"]), str(row["task"]), f"{row['fraction']:.0%}", row["heading"]),
-                *(number(row["value"]), number(row["untrained"]), difference, p_value(row["p"])),
+                *(
+                    format_number(row["value"]),
+                    format_number(row["untrained"]),
+                    difference,
+                    format_p_value(row["p"]),
+                ),
             ]
         )
-    return ["Each against the same network untrained, as its own probe measured it:", "", *aligned(cells), ""]
+    return [
+        "Each against the same network untrained, as its own probe measured it:",
+        "",
+        *align_columns(cells),
+        "",
+    ]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
-from braindino.analysis.metrics.masks import Lesions, hausdorff_95, lesions, measure
+from braindino.analysis.metrics.mask_metrics import Lesions, count_lesions, hausdorff_95, measure_masks
 
 AFFINE = np.array([[0, -1.0, 0, 5], [0.9, 0, 0, 2], [0, 0, 2.5, -7], [0, 0, 0, 1]])
 SPACING = (0.9, 1.0, 2.5)
@@ -26,7 +26,7 @@ def blobs(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_measures_are_those_of_monai(seed):
     one, other = blobs(seed)
-    dice, distance, true_ml, predicted_ml = measure(one, other, AFFINE)
+    dice, distance, true_ml, predicted_ml = measure_masks(one, other, AFFINE)
     predicted, truth = (torch.from_numpy(mask)[None, None].float() for mask in (one, other))
     assert dice == pytest.approx(float(compute_dice(predicted, truth)), rel=1e-6)
     with warnings.catch_warnings():
@@ -50,7 +50,7 @@ def test_measure_of_an_empty_truth_is_blank_as_monai_has_it():
     nothing, something = np.zeros((2, 5, 5, 5), dtype=bool)
     something[1:3, 1:3, 1:3] = True
     for predicted, truth in ((nothing, nothing), (nothing, something), (something, nothing)):
-        dice, distance, true_ml, predicted_ml = measure(predicted, truth, np.eye(4))
+        dice, distance, true_ml, predicted_ml = measure_masks(predicted, truth, np.eye(4))
         tensors = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, truth)]
         assert dice == pytest.approx(float(compute_dice(*tensors)), nan_ok=True)
         assert np.isnan(dice) == (truth is nothing)
@@ -66,7 +66,7 @@ def test_lesions_are_counted_and_matched_by_one_voxel():
     predicted[3:6, 3, 3] = True
     predicted[6, 6, 6] = True
     predicted[0, 11, 11] = True  # invented
-    counted = lesions(predicted, truth)
+    counted = count_lesions(predicted, truth)
     assert counted == Lesions(true=3, predicted=3, found=2, right=2)
     assert counted.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
     assert counted.count_error == 0
@@ -76,7 +76,7 @@ def test_one_prediction_over_two_lesions_finds_both():
     truth, predicted = np.zeros((2, 9, 3, 3), dtype=bool)
     truth[1], truth[5] = True, True
     predicted[1:6] = True
-    counted = lesions(predicted, truth)
+    counted = count_lesions(predicted, truth)
     assert counted == Lesions(true=2, predicted=1, found=2, right=1)
     assert counted.f1 == 1
     assert counted.count_error == 1
@@ -85,6 +85,6 @@ def test_one_prediction_over_two_lesions_finds_both():
 def test_without_lesions():
     nothing, something = np.zeros((2, 4, 4, 4), dtype=bool)
     something[1, 1, 1] = True
-    assert np.isnan(lesions(nothing, nothing).f1)
-    assert np.isnan(lesions(something, nothing).f1)
-    assert lesions(nothing, something).f1 == 0
+    assert np.isnan(count_lesions(nothing, nothing).f1)
+    assert np.isnan(count_lesions(something, nothing).f1)
+    assert count_lesions(nothing, something).f1 == 0

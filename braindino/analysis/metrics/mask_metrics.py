@@ -8,7 +8,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binar
 PERCENTILE = 95
 
 
-def measure(
+def measure_masks(
     predicted: np.ndarray, truth: np.ndarray, affine: np.ndarray
 ) -> tuple[float, float, float, float]:
     """Dice, HD95 (mm), true and predicted volume (ml) of two masks (X, Y, Z) bool in one space.
@@ -26,15 +26,20 @@ def measure(
     return dice, distance, volumes[0] * millilitre, volumes[1] * millilitre
 
 
-def row_of(predicted: np.ndarray, truth: np.ndarray, affine: np.ndarray) -> tuple[float, ...]:
+def segmentation_row(predicted: np.ndarray, truth: np.ndarray, affine: np.ndarray) -> tuple[float, ...]:
     """The numbers of one row of predictions.csv, in the order of `segmentation.MEASURED` and `LESIONS`.
 
     Args:
         predicted, truth: (X, Y, Z) bool in one space.
         affine: (4, 4) voxel -> mm.
     """
-    counted = lesions(predicted, truth)
-    return (*measure(predicted, truth, affine), float(counted.true), float(counted.predicted), counted.f1)
+    counted = count_lesions(predicted, truth)
+    return (
+        *measure_masks(predicted, truth, affine),
+        float(counted.true),
+        float(counted.predicted),
+        counted.f1,
+    )
 
 
 def hausdorff_95(one: np.ndarray, other: np.ndarray, spacing: np.ndarray) -> float:
@@ -83,7 +88,7 @@ class Lesions:
         return abs(self.predicted - self.true)
 
 
-def lesions(predicted: np.ndarray, truth: np.ndarray) -> Lesions:
+def count_lesions(predicted: np.ndarray, truth: np.ndarray) -> Lesions:
     """Count the lesions of two masks (X, Y, Z) bool: voxels that touch, by a corner too, are one lesion.
 
     A lesion is found when one voxel overlaps (ATLAS R2.0's rule, as BrainSegFounder evaluates).

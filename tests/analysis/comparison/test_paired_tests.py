@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from braindino.analysis.comparison.paired import holm, mcnemar, permutation, wilcoxon
+from braindino.analysis.comparison.paired_tests import holm, mcnemar, permutation, wilcoxon
 
 
 def test_mcnemar_is_the_binomial_of_the_discordant_cases():

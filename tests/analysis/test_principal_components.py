@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from braindino.analysis.figures.components import principal_colours, principal_components
+from braindino.analysis.principal_components import principal_colours, principal_components
 
 
 @pytest.mark.parametrize("shape", [(200, 12), (10, 30)])

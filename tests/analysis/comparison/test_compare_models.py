@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.comparison.differences import differences
-from braindino.analysis.comparison.models import COLUMNS, adjust, compare_sides
-from braindino.analysis.comparison.pairing import pair
+from braindino.analysis.comparison.compare_models import COLUMNS, adjust, compare_models
+from braindino.analysis.comparison.differences import compare_pairings
+from braindino.analysis.comparison.pairing import pair_predictions
 from braindino.analysis.metrics.estimates import estimate
 from tests.helpers.predictions import cells, classification, regression, segmentation, survival
 
@@ -14,7 +14,7 @@ FEW = 200  # resamples
 
 
 def rows_of(first, second, **options):
-    return pd.DataFrame(differences(pair(first, second), FEW, **options))
+    return pd.DataFrame(compare_pairings(pair_predictions(first, second), FEW, **options))
 
 
 def test_classification_has_its_tests():
@@ -104,7 +104,7 @@ def test_only_what_both_have_is_compared_and_the_rest_told():
     second = cells(classification, seeds=(1, 2, 3), signal=0.5)
     moved = second["group"].isin(sorted(second.loc[second["split"] == "test", "group"])[:5])
     second.loc[moved, "split"] = "val"
-    table, said = compare_sides({"a": {"adni": first}, "b": {"adni": second}}, resamples=FEW)
+    table, said = compare_models({"a": {"adni": first}, "b": {"adni": second}}, resamples=FEW)
     assert set(table["seeds"]) == {2}
     assert set(table["fraction"]) == {1.0}
     assert table.loc[table["stratum"] == "all", "cases"].eq(76).all()
@@ -135,7 +135,7 @@ def other_labels(table):
 def test_what_contradicts_each_other_is_refused(change, told):
     table = cells(classification)
     with pytest.raises(ValueError, match=f"adni, a and b: .*{told}"):
-        compare_sides({"a": {"adni": table}, "b": {"adni": change(table.copy())}}, resamples=FEW)
+        compare_models({"a": {"adni": table}, "b": {"adni": change(table.copy())}}, resamples=FEW)
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_what_contradicts_each_other_is_refused(change, told):
 def test_a_pair_that_shares_nothing_is_left_out_and_named(change, told):
     table = cells(classification)
     sides = {"a": {"adni": table}, "b": {"adni": change(table.copy())}}
-    found, said = compare_sides(sides, resamples=FEW)
+    found, said = compare_models(sides, resamples=FEW)
     assert found.empty
     assert list(found.columns) == list(COLUMNS)
     assert said == [f"adni: a and b are not compared, {told}."]
-    found, also_said = compare_sides({**sides, "c": {"adni": table}}, resamples=FEW)
+    found, also_said = compare_models({**sides, "c": {"adni": table}}, resamples=FEW)
     assert set(found["second"]) == {"c"}
     assert also_said == said
 
@@ -173,10 +173,10 @@ def test_runs_of_one_fraction_each_are_compared_with_those_of_the_same():
         for name, signal in (("ours", 1.0), ("random", 0.5))
         for fraction in (1.0, 0.25)
     }
-    without, said = compare_sides(sides, resamples=FEW)
+    without, said = compare_models(sides, resamples=FEW)
     assert set(zip(without["first"], without["second"], strict=True)) == {("ours_100%", "random_100%")}
     assert len(said) == 2
-    found, said = compare_sides(sides, resamples=FEW, stand_ins=True)
+    found, said = compare_models(sides, resamples=FEW, stand_ins=True)
     pairs = {("ours_100%", "random_100%"), ("ours_25%", "random_25%")}
     assert set(zip(found["first"], found["second"], strict=True)) == pairs
     assert said == [
@@ -185,7 +185,7 @@ def test_runs_of_one_fraction_each_are_compared_with_those_of_the_same():
         "adni: ours_100% and random_25% are not compared, no label fraction in common: 1 in the first, 0.25 "
         "in the second; random_25% is compared with ours_25%.",
     ]
-    every, said = compare_sides(sides, True, FEW)
+    every, said = compare_models(sides, True, FEW)
     assert set(zip(every["first"], every["second"], strict=True)) == pairs
     assert len(said) == 4
 
@@ -199,7 +199,7 @@ def test_holm_is_over_tasks_for_the_main_test_of_each():
         }
         for name, signal in (("a", 1.0), ("b", 0.9), ("c", 0.5))
     }
-    table, said = compare_sides(sides, resamples=50)
+    table, said = compare_models(sides, resamples=50)
     assert said == []
     assert list(table.columns) == list(COLUMNS)
     assert set(zip(table["first"], table["second"], strict=True)) == {("a", "b"), ("a", "c")}
@@ -209,7 +209,7 @@ def test_holm_is_over_tasks_for_the_main_test_of_each():
     smallest = main.sort_values("p").iloc[0]
     assert smallest["p_holm"] == pytest.approx(min(1, 6 * smallest["p"]))
     assert (main["p_holm"] >= main["p"]).all()
-    every, _ = compare_sides({name: {"age": side["age"]} for name, side in sides.items()}, True, 50)
+    every, _ = compare_models({name: {"age": side["age"]} for name, side in sides.items()}, True, 50)
     assert len(every[every["family"] == "main test"]) == 3
 
 
@@ -242,4 +242,4 @@ def test_undefined_p_values_stay_undefined():
 
 def test_nothing_in_common_is_told():
     with pytest.raises(ValueError, match="a and b have no task in common"):
-        compare_sides({"a": {"x": cells(classification)}, "b": {"y": cells(classification)}})
+        compare_models({"a": {"x": cells(classification)}, "b": {"y": cells(classification)}})
