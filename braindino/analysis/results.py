@@ -21,7 +21,7 @@ def summarise(
     """Estimates of every cell, and over the seeds of every fraction.
 
     Args:
-        predictions: rows of predictions.csv of all cells, on `one_scale`.
+        predictions: rows of predictions.csv of all cells, on `align_risks`.
         facts: what each cell tells of its training; in the order in which cells are to be listed.
         resamples: draws of people for the intervals.
 

@@ -248,7 +248,7 @@ def run_cells(
         label: what stderr shows how many of are done; None shows nothing.
 
     Returns:
-        The predictions (`one_scale`) and the facts of every finished cell in `folder`, asked for or not.
+        The predictions (`align_risks`) and the facts of every finished cell in `folder`, asked for or not.
 
     Raises:
         BraindinoError: some cells cannot be trained; told when all others are done.

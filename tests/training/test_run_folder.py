@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from braindino.analysis.shapes import Environment
+from braindino.analysis.schemas.environment import Environment
 from braindino.cli.main import main
 from braindino.files import read_json
 from braindino.locks import locked

@@ -48,7 +48,7 @@ def build(
     """Put a report together.
 
     Args:
-        sides: name of the model -> task -> its run (`sides_of`).
+        sides: name of the model -> task -> its run (`runs_by_model`).
         resamples: draws of people for the comparison of models.
         divide: how comparisons, then tasks, are gone through; see `compare_sides`.
         identify: show subject ids, file names and absolute paths; by default pseudonyms and ends of paths.
