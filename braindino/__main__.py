@@ -1,4 +1,4 @@
-"""`python -m braindino` is the command."""
+"""Run the command with `python -m braindino`."""
 
 import sys
 

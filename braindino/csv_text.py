@@ -1,8 +1,8 @@
-"""Write CSV and TSV whose text cells no spreadsheet takes for a formula, and read them back exactly.
+"""Write CSV and TSV without cells that a spreadsheet runs as formulas, and read them back exactly.
 
 Spreadsheet programs run a cell as a formula that begins with `=`, `+`, `-` or `@` (or a tab, a line break,
-or such a sign after spaces), and cells come from file names, headers and tables of strangers. An apostrophe
-in front makes text of it; `restore` takes it off again. Numbers, also in columns of text, stay as they are.
+or such a sign after spaces), and cells come from file names, headers and tables of unknown origin. An
+apostrophe in front makes it text; `restore` removes it. Numbers, also in columns of text, do not change.
 """
 
 import re
@@ -24,13 +24,13 @@ def neutralise(value: Any) -> Any:
 
 
 def restore(value: Any) -> Any:
-    """Return what `neutralise` was given."""
+    """Return the value that `neutralise` was called with."""
     marked = isinstance(value, str) and value[:1] == "'" and _is_formula(value[1:])
     return value[1:] if marked else value
 
 
 def _is_formula(text: str) -> bool:
-    """Whether text, apostrophes in front of it aside, begins like a formula and is no number."""
+    """Return whether text begins like a formula, apostrophes in front aside, and is no number."""
     if text[:1] not in _FIRST:
         return False
     bare = text.lstrip("'")
@@ -48,7 +48,7 @@ def neutralise_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def restore_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table that was read from a CSV of `csv_text` as it was before it was written."""
+    """Return the table that `csv_text` wrote, given the table that was read from its CSV."""
     return _mapped(table, restore)
 
 

@@ -1,7 +1,7 @@
 """Read JSON, YAML and text from disk within bounds, and check that their content has a declared shape.
 
-Such files come from colleagues and strangers, are edited by hand and damaged by full disks. Whatever is wrong
-with one is a `DocumentError` that names the file and the key.
+Such files may come from untrusted sources, be edited by hand, or be truncated by a full disk. Every problem
+is raised as a `DocumentError` that names the file and the key.
 """
 
 import json
@@ -50,7 +50,7 @@ def read_text(path: Path | str, limit: int = MAX_TEXT) -> str:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a FIFO without a writer would be waited for."""
+    """Open a file without blocking on a FIFO that has no writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -62,7 +62,7 @@ def read_json(path: Path | str, shape: Any = Any) -> Any:
         shape: a type that `check` understands, usually a `TypedDict`.
 
     Raises:
-        DocumentError: not JSON (NaN, infinities and repeated keys are refused as well), or of another shape.
+        DocumentError: not JSON (NaN, infinities and repeated keys are rejected too), or of a different shape.
         OSError: it does not exist or may not be read.
     """
     try:
@@ -119,9 +119,9 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def refuse_bomb(content: Any, source: str) -> None:
-    """Raise DocumentError for text that is YAML itself and whose aliases stand for too many values.
+    """Raise DocumentError for YAML text whose aliases expand to too many values.
 
-    A value on the command line, or text inside of a config, is parsed once more. What is no YAML passes.
+    Values on the command line and text in a config are parsed again as YAML. Text that is not YAML passes.
 
     Args:
         content: text, or lists and mappings that hold some.
@@ -162,7 +162,7 @@ def check(value: Any, shape: Any, source: str, key: str = "") -> None:
 
 
 def _problem(value: Any, shape: Any, key: str) -> str | None:
-    """What is wrong with `value`, or None."""
+    """Return a description of what is wrong with `value`, or None."""
     if shape is Any or shape is object:
         return None
     origin = get_origin(shape)
@@ -181,7 +181,7 @@ def _problem_of_union(value: Any, shape: Any, key: str) -> str | None:
     problems = [_problem(value, option, key) for option in get_args(shape)]
     if None in problems:
         return None
-    # The most specific one: that of an option whose outer form is right.
+    # Report the most specific problem: that of an option whose outer type matches.
     deeper = [each for each in problems if each is not None and not each.startswith(f"key {key!r}:")]
     return deeper[0] if deeper and key else _expected(key, shape, value)
 
@@ -223,7 +223,7 @@ _CONTAINERS: dict[Any, Callable[[Any, Any, str], str | None]] = {
 
 
 def _problem_of_mapping(value: Any, shape: Any, key: str) -> str | None:
-    """Of a TypedDict."""
+    """Return the problem of a mapping that a TypedDict describes, or None."""
     if not isinstance(value, dict):
         return _expected(key, dict, value)
     for name in sorted(shape.__required_keys__):
@@ -255,7 +255,7 @@ def _is_a(value: Any, shape: Any) -> bool:
 
 
 def _fits(value: float) -> bool:
-    """Whether an int or float is a finite float."""
+    """Return whether an int or float can be converted to a finite float."""
     try:
         return math.isfinite(float(value))
     except OverflowError:
@@ -298,7 +298,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value for a message: as JSON has it, cut, and without what a terminal acts on."""
+    """Return a value for a message, as in JSON: shortened, with control characters escaped."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -312,7 +312,7 @@ def _dotted(key: str, name: Any) -> str:
 
 
 def _finite(text: str) -> float:
-    """Of JSON: NaN and infinities, which it has none of, and numbers that are too large to be one."""
+    """Return a number of JSON as a float; NaN, infinities and overflows raise ValueError."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is no finite number")
@@ -320,7 +320,7 @@ def _finite(text: str) -> float:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; a key that comes twice would hide a value."""
+    """Return an object of JSON; a repeated key, which would hide a value, raises ValueError."""
     content = dict(pairs)
     if len(content) < len(pairs):
         seen: set[str] = set()
@@ -340,7 +340,7 @@ class _Loader(yaml.SafeLoader):
         """Compose one node."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's stub
             raise yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} levels deep", problem_mark=mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -348,17 +348,17 @@ class _Loader(yaml.SafeLoader):
 
 
 def _examine(node: yaml.Node | None, sizes: dict[int, int], source: str) -> int:
-    """Return the number of nodes below and including `node`, with aliases counted wherever they stand.
+    """Return the number of nodes of `node` and below, with every use of an alias counted.
 
     Raises:
-        DocumentError: too many of them, an alias inside of its own anchor, or a key twice in one mapping.
+        DocumentError: too many nodes, an alias inside its own anchor, or a repeated key in one mapping.
     """
     if node is None or isinstance(node, yaml.ScalarNode):
         return 1
     where = f"{source}, line {node.start_mark.line + 1}"
     if id(node) in sizes:
         if sizes[id(node)] == 0:
-            raise DocumentError(f"{where}: an alias stands inside of its own anchor")
+            raise DocumentError(f"{where}: an alias is used inside its own anchor")
         return sizes[id(node)]
     sizes[id(node)] = 0
     if isinstance(node, yaml.MappingNode):
@@ -368,7 +368,7 @@ def _examine(node: yaml.Node | None, sizes: dict[int, int], source: str) -> int:
         for each in part if isinstance(part, tuple) else (part,):
             size += _examine(each, sizes, source)
             if size > MAX_NODES:
-                raise DocumentError(f"{where}: its aliases stand for more than {MAX_NODES} values")
+                raise DocumentError(f"{where}: its aliases expand to more than {MAX_NODES} values")
     sizes[id(node)] = size
     return size
 

@@ -1,22 +1,26 @@
-"""All error classes: what is wrong, where, what was expected, the remedy."""
+"""Define all error classes of the package."""
 
 from pathlib import Path
 from typing import Any
 
 
 class BraindinoError(Exception):
-    """A mistake in the input, told in one to three lines: where it is, what was expected, the remedy.
+    """Signal a mistake in the input.
 
-    The command prints the message without a traceback and exits with code 2. Everything else that is
-    raised is a defect of the program and keeps its traceback.
+    The message has one to three lines: what is wrong, where, what was expected, the remedy. The command
+    prints it without a traceback and exits with code 2. Any other exception is a defect of the program and is
+    shown with its traceback.
     """
 
 
 class ScanError(BraindinoError):
-    """A file that cannot be used as a scan: `path`, and `reason` in one short sentence.
+    """Signal a file that cannot be used as a scan.
 
-    `lasting` is False when the file itself may be sound (missing, not permitted, an error of the disk): the
-    next run should look again, although neither size nor time of the file will tell it to.
+    Attributes:
+        path: the file.
+        reason: why it cannot be used, in one short sentence.
+        lasting: False when the file itself may be sound (missing, no permission, a disk error), so that the
+            next run should read it again although its size and time are unchanged.
     """
 
     def __init__(self, path: Path, reason: str, lasting: bool = True) -> None:
@@ -26,57 +30,61 @@ class ScanError(BraindinoError):
         self.lasting = lasting
 
     def __reduce__(self) -> Any:
-        """Exceptions are pickled by their arguments; these are not the message."""
+        """Return how to unpickle the error: its arguments are not the message."""
         return type(self), (self.path, self.reason, self.lasting)
 
 
 class TooLargeError(ScanError):
-    """A scan of more voxels than are read; `voxels` says how many, so that a higher limit can try again."""
+    """Signal a scan with more voxels than the limit.
+
+    Attributes:
+        voxels: number of voxels of the scan, so that a run with a higher limit reads it again.
+    """
 
     def __init__(self, path: Path, reason: str, voxels: int) -> None:
         super().__init__(path, reason)
         self.voxels = voxels
 
     def __reduce__(self) -> Any:
-        """Exceptions are pickled by their arguments; these are not the message."""
+        """Return how to unpickle the error: its arguments are not the message."""
         return type(self), (self.path, self.reason, self.voxels)
 
 
 class HeaderError(BraindinoError):
-    """What is wrong with a header, in a few words."""
+    """Signal a header that cannot be used; the message has a few words."""
 
 
 class TableError(BraindinoError):
-    """A table that cannot be used; the message names the file, the column and what was found."""
+    """Signal a table that cannot be used; the message names the file, the column and the value."""
 
 
 class LayoutError(BraindinoError):
-    """A folder that is not the dataset it is said to be."""
+    """Signal a folder that does not contain the dataset that was named."""
 
 
 class SplitError(BraindinoError):
-    """A split that cannot be made, or a split file that cannot be used."""
+    """Signal a split that cannot be made, or a split file that cannot be used."""
 
 
 class ManifestError(BraindinoError):
-    """A manifest that cannot be used; the message names file, row and column."""
+    """Signal a manifest that cannot be used; the message names file, row and column."""
 
 
 class DatasetError(BraindinoError):
-    """A dataset that cannot be used as it was asked to be."""
+    """Signal a dataset that cannot be used with the given settings."""
 
 
 class NotFiniteError(BraindinoError):
-    """What an encoder or a probe makes of a scan is not finite."""
+    """Signal that the output of an encoder or a probe for a scan is not finite."""
 
 
 class CellError(BraindinoError):
-    """One cell cannot be trained; the others may."""
+    """Signal that one cell of a study cannot be trained; the remaining cells may."""
 
 
 class DocumentError(ValueError):
-    """A file is unreadable, or its content does not have the expected shape. Names the file and the key."""
+    """Signal a file that is unreadable or of the wrong shape; the message names the file and the key."""
 
 
 class NothingSharedError(ValueError):
-    """Two models have no label fraction, seed or test case in common: nothing to compare them on."""
+    """Signal that two models share no label fraction, seed or test case to compare them on."""

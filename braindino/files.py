@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and naming them by their content."""
+"""Write files atomically, read them checked, and compute digests of their content."""
 
 import errno
 import hashlib
@@ -22,14 +22,14 @@ ABANDONED = 86400.0  # seconds after which a temporary file of another machine c
 
 
 def folder_name(name: str, key: str) -> str:
-    """Return `name` if it is the name of one folder, which leads to no other place.
+    """Return `name` if it is the name of a single folder, without any path in it.
 
     Args:
         name: given by a user, a file or the environment.
         key: where it was given, for the message.
 
     Raises:
-        BraindinoError: it is empty, has a path in it, starts with a dot, or holds unprintable characters.
+        BraindinoError: it is empty, has a path in it, starts with a dot, or has unprintable characters.
     """
     usable = name.strip() == name and not name.startswith((".", "-", "~")) and name.isprintable()
     if not name or not usable or set(name) & set("/\\") or len(name.encode()) > LONGEST_NAME:
@@ -41,7 +41,7 @@ def folder_name(name: str, key: str) -> str:
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path`; it takes the name `path` when the block ends without an error.
+    """Open a temporary file that is renamed to `path` when the block ends without an error.
 
     The temporary name is unique to the call, so several processes may write the same `path`: the last one
     wins and every reader sees a complete file. The data is flushed to disk before it is renamed.
@@ -59,7 +59,10 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # a full disk names no file; the user knows this name
+        if error.filename in (
+            None,
+            str(temporary),
+        ):  # a full disk names no file, and the temporary name means nothing to a user
             error.filename, error.filename2 = str(path), None
         raise
     finally:
@@ -67,21 +70,21 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def is_read_only(error: OSError) -> bool:
-    """Return whether an error means that a place cannot be written to, whatever is written."""
+    """Return whether an error means that a path is not writable at all."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def can_write(folder: Path) -> bool:
-    """Return whether files can be made in a folder; of one that does not exist, in the nearest that does."""
+    """Return whether files can be created in a folder, or in its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK | os.X_OK)
 
 
 def describe_special_file(path: Path) -> str:
-    """Return what is at `path` when it is no regular file (reading it could wait for ever), else "".
+    """Return what is at `path` if it is not a regular file (reading it could block), else "".
 
-    Nothing at `path` is "" as well: opening it gives the better message.
+    A path that does not exist gives "" too: opening it raises the better message.
     """
     try:
         mode = path.stat().st_mode
@@ -96,7 +99,7 @@ def describe_special_file(path: Path) -> str:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a new hidden name beside `path`, which `remove_leftovers` knows."""
+    """Return a new hidden name beside `path` that `remove_leftovers` recognises."""
     return path.with_name(f".{path.name}.{_of_this_machine()}{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
@@ -121,25 +124,25 @@ def _of_this_machine() -> str:
 
 
 def write_if_changed(path: Path, content: bytes) -> None:
-    """Write a file atomically unless it holds exactly this: a read-only folder is not touched in vain."""
+    """Write a file atomically unless it already has this content, so that read-only folders work."""
     try:
         if path.read_bytes() == content:
             return
     except OSError:
-        pass  # writing says better what is wrong
+        pass  # writing raises the better message
     with atomic_write(path, "wb") as file:
         file.write(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN and infinities are refused: JSON has none."""
+    """Write `value` as indented JSON, atomically; NaN and infinities raise ValueError."""
     with atomic_write(path) as file:
         json.dump(value, file, indent=2, allow_nan=False)
         file.write("\n")
 
 
 def write_json_once(path: Path, value: Any) -> None:
-    """Write JSON unless `path` is there: of several processes that do so at once, the first one wins."""
+    """Write JSON unless `path` exists; of several processes that write at once, the first wins."""
     first = temporary_beside(path)
     write_json(first, value)
     try:
@@ -160,7 +163,7 @@ def read_json(path: Path, shape: Any = Any) -> Any:
         shape: what it must contain, usually a `TypedDict`; see `documents.check`.
 
     Raises:
-        BraindinoError: not JSON, or of another shape; the message names the file and the key.
+        BraindinoError: not JSON, or of a different shape; the message names the file and the key.
     """
     try:
         return documents.read_json(path, shape)
@@ -177,7 +180,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def refuse_bomb(content: Any, source: str) -> None:
-    """Raise BraindinoError for text that unfolds into too many values; see `documents`."""
+    """Raise BraindinoError for YAML text that expands to too many values; see `documents`."""
     try:
         documents.refuse_bomb(content, source)
     except DocumentError as error:
@@ -201,11 +204,11 @@ def check_shape(value: Any, shape: Any, source: Path | str) -> None:
 
 
 def portable_path(path: Path | str, base: Path | str) -> str:
-    """Return a path without what it tells of this machine, for a file that may be given away.
+    """Return a path without the folders of this machine, for a file that may be shared.
 
     Args:
-        path: of a file that was read.
-        base: folder that the file which names it lies in.
+        path: a file that was read.
+        base: folder of the file that will contain the path.
 
     Returns:
         The path relative to `base`; if they have no folder in common but the root, its last two parts.
@@ -217,6 +220,6 @@ def portable_path(path: Path | str, base: Path | str) -> str:
 
 
 def digest_of_json(value: Any) -> str:
-    """Hex SHA-256 of the canonical JSON of `value`: equal values give equal digests on every machine."""
+    """Return the hex SHA-256 of the canonical JSON of `value`, equal on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

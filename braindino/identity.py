@@ -1,4 +1,4 @@
-"""Literal ids of classes and functions, so that digests and files on disk outlive a rename or a move."""
+"""Give classes and functions literal ids, so that digests and files survive a rename or a move."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ def stable_id(name: str) -> Callable[[T], T]:
     """Decorate a class or function with the id that stands for it in digests and files.
 
     Args:
-        name: the id. It must never change: cached features, cached masks and finished probes hold it.
+        name: the id. It must never change: cached features, cached masks and finished probes contain it.
     """
 
     def decorate(thing: T) -> T:
@@ -22,8 +22,8 @@ def stable_id(name: str) -> Callable[[T], T]:
 
 
 def id_of(thing: Callable[..., Any]) -> str:
-    """Return the id of a class or function: its literal one, else its name.
+    """Return the literal id of a class or function, else its name.
 
-    A subclass does not inherit the id of its parent, as it computes something else.
+    A subclass does not inherit the id of its parent, because it computes something different.
     """
     return str(vars(thing).get("stable_id", thing.__name__))

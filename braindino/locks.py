@@ -22,7 +22,7 @@ from braindino.errors import BraindinoError
 LOCK = ".lock"
 BEAT = 20.0  # seconds between two touches of a lock file
 SILENT = 180.0  # after so many seconds without one, a process on another machine counts as dead
-RETRIES = 10  # a reader that looks at a lock holds it for an instant
+RETRIES = 10  # a process that only checks a lock takes it for an instant
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 _open_locks: set[int] = set()
 
@@ -40,7 +40,7 @@ def lock_file(descriptor: int, exclusive: bool = True) -> bool | None:
     """Try to lock an open file.
 
     Returns:
-        True if the lock was taken, False if another process has it, None if the file system has no locks.
+        True if the lock was acquired, False if another process has it, None if the file system has no locks.
     """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -70,14 +70,15 @@ def is_locked(folder: Path) -> bool:
 def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
     """Lock `folder` while the block runs.
 
-    The kernel frees the lock when the process ends, however it ends, so that a killed one is in nobody's way.
-    Where the file system has no locks, or keeps them on one machine only, the process that holds the lock
-    touches the file every `BEAT` seconds, and one on another machine waits until it has been silent for
-    `SILENT` seconds. The job of a scheduler that was put back into its queue waits for nothing.
+    The kernel releases the lock when the process ends in any way, so that a killed process blocks no other.
+    Where the file system has no locks, or only within one machine, the process with the lock touches the
+    file every `BEAT` seconds, and a process on another machine waits until there was no touch for `SILENT`
+    seconds.
+    A job that its scheduler requeued does not wait for its own earlier start.
 
     Args:
-        folder: made if it does not exist.
-        what: what the folder holds, for the message: "run folder".
+        folder: created if it does not exist.
+        what: kind of folder, for the message: "run folder".
         remedy: what to do besides waiting.
 
     Raises:
@@ -106,14 +107,14 @@ def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
 
 
 def _open_and_lock(path: Path) -> tuple[int, bool | None]:
-    """Return the open lock file, and what `lock_file` returned after some retries."""
+    """Return the descriptor of the open lock file, and the result of `lock_file` after some retries."""
     for attempt in range(RETRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         _open_locks.add(descriptor)
         _share(descriptor, path.parent)
         taken = lock_file(descriptor)
-        # the process before may have removed the file between the two calls
+        # The previous process may have removed the file between the two calls.
         if taken is not False and path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
             return descriptor, taken
         if attempt == RETRIES - 1:
@@ -125,7 +126,7 @@ def _open_and_lock(path: Path) -> tuple[int, bool | None]:
 
 
 def _share(descriptor: int, folder: Path) -> None:
-    """Let whoever may write into the folder open the lock file too, as a group's shared folder needs it."""
+    """Give the lock file the write permissions of its folder, as a group's shared folder needs."""
     with suppress(OSError):  # the file of another user
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         wanted = mode | folder.stat().st_mode & 0o066
@@ -134,21 +135,22 @@ def _share(descriptor: int, folder: Path) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove a folder in which nothing but the lock was written, by a run that was refused."""
+    """Remove a folder that contains only the lock: its run was rejected before it wrote anything."""
     if [path.name for path in folder.iterdir()] == [LOCK]:
         (folder / LOCK).unlink()
         folder.rmdir()
 
 
 def _is_alive(path: Path, locked: bool | None) -> bool:
-    """Return whether the process in a lock file lives, by what its file shows now.
+    """Return whether the process that a lock file names is alive, judged by the file now.
 
-    On this machine the kernel's lock is the answer. From another one it is not: it may be unknown here, or be
-    left over from a node that lost its power. There, as in another container on a file system without locks,
-    only touches of the file show a process.
+    For a process of this machine the kernel's lock decides. For one of another machine it does not: the lock
+    may be invisible here, or be left over from a node that lost its power. There, and in another container on
+    a file system without locks, only touches of the file show that the process is alive.
 
     Args:
-        locked: what `lock_file` returned.
+        path: the lock file.
+        locked: result of `lock_file`.
     """
     record = _record(path)
     if not _shows_by_touch(record, locked):
@@ -159,7 +161,7 @@ def _is_alive(path: Path, locked: bool | None) -> bool:
 
 
 def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
-    """Wait until a process that is not visible here has been silent long enough, or shows that it lives."""
+    """Wait until an invisible process touches its lock file or has not done so for `SILENT` seconds."""
     if not _is_alive(path, locked):
         return False
     record = _record(path)
@@ -181,7 +183,7 @@ def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
 
 
 def _shows_by_touch(record: dict[str, Any], locked: bool | None) -> bool:
-    """Return whether only touches of the lock file show that the process of a record lives."""
+    """Return whether only touches of the lock file show that the process of a record is alive."""
     if not record:
         return False
     hidden = locked is None and record.get("namespace") != _namespace()  # in another container
@@ -189,12 +191,12 @@ def _shows_by_touch(record: dict[str, Any], locked: bool | None) -> bool:
 
 
 def _is_running(record: dict[str, Any]) -> bool:
-    """Return whether the process of a record runs, where no lock shows it; starts tell equal ids apart."""
+    """Return whether the process of a record runs, compared by its id and its start time."""
     return bool(record) and _start_of(record.get("pid")) == record.get("start")
 
 
 def _is_our_job(record: dict[str, Any]) -> bool:
-    """Return whether a record is of an earlier start of this very job, which the scheduler has ended."""
+    """Return whether a record is of an earlier start of this same job, ended by the scheduler."""
     job = _job()
     return job is not None and record.get("job") == job and record.get("restarts") != _restarts()
 
@@ -228,7 +230,7 @@ def _namespace() -> str:
 
 
 def _start_of(pid: object) -> str:
-    """Return when a process started, in ticks since the boot; empty if it does not run."""
+    """Return the start time of a process in ticks since boot, or "" if it does not run."""
     try:
         words = (
             Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
@@ -239,7 +241,7 @@ def _start_of(pid: object) -> str:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """Return what the process that holds a lock wrote into its file; empty if it released it."""
+    """Return the record in a lock file, or an empty one if the lock was released."""
     try:
         record: dict[str, Any] = read_json(path, dict[str, Any])
     except (OSError, ValueError):
@@ -263,7 +265,7 @@ def _beat(path: Path, released: threading.Event) -> None:
 
 
 def _close_in_child() -> None:
-    """Keep forked workers, which may outlive a killed parent for seconds, from holding its locks."""
+    """Close the lock files in a forked worker, which may outlive a killed parent for seconds."""
     for descriptor in _open_locks:
         with suppress(OSError):
             os.close(descriptor)

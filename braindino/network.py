@@ -1,4 +1,4 @@
-"""The one question before anything is fetched or sent: has the user forbidden it?"""
+"""Enforce `--offline`: refuse downloads and uploads, and keep wandb from being imported."""
 
 import os
 import sys
@@ -11,26 +11,30 @@ OFFLINE = "BRAINDINO_OFFLINE"  # set by `--offline`, for this process and those 
 
 
 def forbid_network() -> None:
-    """Refuse from now on what asks for a network."""
+    """Refuse network access from now on, in this process and those it starts."""
     os.environ[OFFLINE] = "1"
 
 
 def check_network(what: str) -> None:
-    """Raises BraindinoError when `what`, which asks for a network, must not have it."""
+    """Raise BraindinoError if network access was forbidden.
+
+    Args:
+        what: the operation that needs the network, for the message.
+    """
     if os.environ.get(OFFLINE):
-        raise BraindinoError(f"{what} asks for a network, and --offline forbids it.")
+        raise BraindinoError(f"{what} needs network access, and --offline forbids it.")
 
 
 @contextmanager
 def without_wandb() -> Iterator[None]:
-    """Let nothing import wandb while the block runs, until `allow_wandb`.
+    """Block imports of wandb while the block runs, or until `allow_wandb`.
 
-    timm imports it where it is installed, which takes seconds and writes into the temporary folder.
+    timm imports wandb where it is installed, which takes seconds and writes into the temporary folder.
     """
     if "wandb" in sys.modules:
         yield
         return
-    sys.modules["wandb"] = None  # type: ignore[assignment]  # Python's way to forbid an import
+    sys.modules["wandb"] = None  # type: ignore[assignment]  # an entry of None makes the import fail
     try:
         yield
     finally:
@@ -38,6 +42,6 @@ def without_wandb() -> Iterator[None]:
 
 
 def allow_wandb() -> None:
-    """Let wandb be imported again: the user asked for it."""
+    """Allow imports of wandb again, because the user enabled it."""
     if "wandb" in sys.modules and sys.modules["wandb"] is None:
         del sys.modules["wandb"]

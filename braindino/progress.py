@@ -1,4 +1,4 @@
-"""Show how far a long task is: a bar on a terminal, a line now and then when output goes to a file."""
+"""Show the progress of a long task: a bar on a terminal, occasional lines in a file."""
 
 import os
 import sys
@@ -12,27 +12,29 @@ from typing import Any, Self, TextIO, TypeVar
 
 Item = TypeVar("Item")
 
-SILENCE = 60.0  # seconds after which a line is printed although no further tenth is done
+SILENCE = 60.0  # seconds after which a line is printed even if no further tenth is done
 PLAIN_WIDTH = 80  # columns of a terminal that does not report its width
-SHORT = 5.0  # seconds left that no line mentions
+SHORT = 5.0  # remaining seconds below which a line omits the time left
 _hidden = ContextVar("_hidden", default=False)
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # of parts that are not whole
+_BAR = (
+    "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # for items that advance in fractions
+)
 
 
 class ProgressReport:
-    """A bar on a terminal; elsewhere a line at every tenth of the way, and after a minute without one.
+    """Show a bar on a terminal; in a file, a line at every tenth and after a minute without one.
 
-    Both have the time left. Nested bars are drawn below each other; only the outermost one stays. Items that
-    are advanced by in parts have no line at every tenth, only every minute.
+    Both include the time left. Nested bars are drawn below each other; only the outermost one stays. Items
+    that advance in fractions get a line every minute, not at every tenth.
 
     Args:
         total: number of items; 0 shows nothing.
-        label: what is being done.
-        unit: what is counted.
+        label: name of the task.
+        unit: name of an item.
         show: False shows nothing.
         done: items that an earlier call has finished.
-        whole: False where items are advanced by in parts, as epochs by batches.
-        pause: least seconds between two lines, and before the first.
+        whole: False if items advance in fractions, as epochs do by batches.
+        pause: minimum seconds between two lines, and before the first.
         file: where to write; stderr if omitted.
     """
 
@@ -82,11 +84,11 @@ class ProgressReport:
         self.close()
 
     def advance(self, count: float = 1) -> None:
-        """Count `count` items as done."""
+        """Count `count` more items as done."""
         self.reach(self.position + count)
 
     def reach(self, position: float) -> None:
-        """Count items as done up to `position` in all."""
+        """Set the number of items that are done to `position`."""
         step, self.position = position - self.position, position
         if self._bar is not None:
             self._bar.update(step)
@@ -100,7 +102,7 @@ class ProgressReport:
             self._bar.set_postfix_str(text, refresh=False)
 
     def close(self) -> None:
-        """Leave or remove the bar; nothing else is drawn."""
+        """Leave or remove the bar and draw nothing more."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -125,7 +127,7 @@ class ProgressReport:
 
 
 def announce(line: str, show: bool = True) -> None:
-    """Print a line about a long task on stdout, at once.
+    """Print a line about a long task on stdout and flush it.
 
     Args:
         line: the text.
@@ -136,7 +138,7 @@ def announce(line: str, show: bool = True) -> None:
 
 
 def width_of(file: TextIO) -> dict[str, Any]:
-    """Return tqdm's arguments of a bar's width; a container's terminal may report 0 columns."""
+    """Return the arguments of tqdm for the width of a bar; some terminals report 0 columns."""
     try:
         known = os.get_terminal_size(file.fileno()).columns > 0
     except (OSError, ValueError):  # no terminal behind it
@@ -152,15 +154,15 @@ def track(
     unit: str = "scan",
     pause: float = 0.0,
 ) -> Iterator[Item]:
-    """Pass `items` on and show on stderr how many of `total` are done; see `ProgressReport`.
+    """Yield `items` and show on stderr how many of `total` are done; see `ProgressReport`.
 
     Args:
-        items: what is gone through.
-        total: how many there are; 0 shows nothing.
-        label: what is being done.
+        items: to iterate over.
+        total: number of items; 0 shows nothing.
+        label: name of the task.
         show: False shows nothing.
-        unit: what an item is.
-        pause: least seconds between two lines, and before the first.
+        unit: name of an item.
+        pause: minimum seconds between two lines, and before the first.
     """
     with ProgressReport(total, label, unit, show, pause=pause) as progress:
         for item in items:
@@ -169,7 +171,7 @@ def track(
 
 
 def clock(seconds: float) -> str:
-    """Seconds as `1:41` or `2:03:09`."""
+    """Return seconds as `1:41` or `2:03:09`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -177,7 +179,7 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def show_elapsed(label: str, show: bool = True) -> Iterator[None]:
-    """Show on a terminal how long the block has been running, for work whose steps cannot be counted.
+    """Show on a terminal how long the block has been running, for work without countable steps.
 
     Args:
         label: text before the time.

@@ -1,8 +1,8 @@
-"""The version of the package, which releases change here, and its folder."""
+"""Define the version of the package, which releases change here, and its folder."""
 
 from pathlib import Path
 
 __version__ = "0.1.0"
 
-# Folder of the package; beside it lies the checkout, where there is one.
+# Folder of the package, inside the checkout if there is one.
 PACKAGE = Path(__file__).parent

@@ -1,6 +1,6 @@
-"""Settings of every test: one thread, as tensors are tiny and threads on a busy machine wait in turn; no job.
+"""Set up every test: one thread, no SLURM job, no network, because tensors are tiny and cores are shared.
 
-Inside a SLURM job or under torchrun Lightning would take each test for a part of that job.
+Inside a SLURM job or under torchrun Lightning would treat each test as a part of that job.
 """
 
 import os
@@ -25,7 +25,7 @@ HERE = {None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0", socket.gethostname
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test, and so no command that one runs in its own process, may speak to another machine."""
+    """Block network access in every test and in the commands that it runs in its process."""
     look_up, connect = socket.getaddrinfo, socket.socket.connect
 
     def only_here(host: Any, *arguments: Any, **options: Any) -> Any:

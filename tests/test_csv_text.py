@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet would run, on the way out and back."""
+"""Neutralise cells that a spreadsheet would run as formulas, and restore them."""
 
 import random
 from io import StringIO
@@ -30,7 +30,7 @@ from tests.helpers.predictions import cells, classification
         "'=1",
     ],
 )
-def test_neutralise_marks_what_would_run(text: str) -> None:
+def test_neutralise_marks_formulas(text: str) -> None:
     assert neutralise(text) == f"'{text}"
     assert restore(neutralise(text)) == text
 
@@ -43,7 +43,7 @@ def test_neutralise_leaves_numbers_and_plain_text(value: object) -> None:
     assert restore(value) == value
 
 
-def test_a_table_reads_back_exactly() -> None:
+def test_restore_table_inverts_csv_text() -> None:
     letters = "=+-@'\t\r\n \uff1d0aé,;\""
     source = random.Random(0)
     words = ["".join(source.choices(letters, k=source.randint(0, 5))) for _ in range(2000)]
@@ -58,7 +58,7 @@ def test_a_table_reads_back_exactly() -> None:
     assert not any(str(cell)[:1] in "=@" for cell in back["'=a"] if cell)
 
 
-def test_manifests_and_predictions_read_back_exactly(tmp_path: Path) -> None:
+def test_csv_text_of_manifests_and_predictions_reads_back_exactly(tmp_path: Path) -> None:
     rows = ManifestBuilder("=x")
     for subject in ("=1+1", "-a", "+b", "@c", "'=d", "plain"):
         rows.keep(tmp_path / f"{subject}.nii.gz", subject, "T1w", label=subject)

@@ -1,4 +1,4 @@
-"""JSON and YAML from disk: bounded, of a declared shape, and every fault named by file and key."""
+"""Read JSON and YAML within bounds and of a declared shape; errors name file and key."""
 
 import os
 from pathlib import Path
@@ -86,8 +86,8 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (BOMB, "aliases stand for more than"),
-        ("a: &a [*a]\n", "inside of its own anchor"),
+        (BOMB, "aliases expand to more than"),
+        ("a: &a [*a]\n", "inside its own anchor"),
         ("[" * 5_000, "levels deep"),
         ("a: 1\na: 2\n", "line 2: key 'a' occurs twice"),
         ("a: {b: 1, b: 2}\n", "key 'b' occurs twice"),
@@ -129,7 +129,7 @@ def test_read_text_does_not_wait_for_a_fifo(tmp_path: Path) -> None:
             read_text(path)
 
 
-def test_refuse_bomb_finds_one_in_text_inside_of_a_config() -> None:
-    with pytest.raises(DocumentError, match=r"^f: model: 1, line \d+: its aliases stand for more than"):
+def test_refuse_bomb_checks_text_inside_config() -> None:
+    with pytest.raises(DocumentError, match=r"^f: model: 1, line \d+: its aliases expand to more than"):
         refuse_bomb({"model": ["x", BOMB]}, "f")
     refuse_bomb({"model": ["a & b * c", "&: *", "{a: &a 1, b: *a}", 3, None]}, "f")

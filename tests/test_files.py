@@ -1,4 +1,4 @@
-"""Names of folders, and temporary files that a kill left behind."""
+"""Check names of folders, atomic writes and the removal of temporary files."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from braindino.files import atomic_write, folder_name, portable_path, remove_lef
 
 
 @pytest.mark.parametrize("name", ["first", "slurm-77", "2026-01-02", "a b", "lr=0.1", "größe", "x.y"])
-def test_folder_name_takes_names(name: str) -> None:
+def test_folder_name_accepts_plain_names(name: str) -> None:
     assert folder_name(name, "run.id") == name
 
 
@@ -34,7 +34,7 @@ def test_folder_name_takes_names(name: str) -> None:
         "x" * 300,
     ],
 )
-def test_folder_name_refuses_what_leads_elsewhere(name: str) -> None:
+def test_folder_name_rejects_paths(name: str) -> None:
     with pytest.raises(BraindinoError, match=r"run\.id .*expected the name of one folder"):
         folder_name(name, "run.id")
 
@@ -66,7 +66,7 @@ def test_atomic_write_names_the_file_when_the_disk_is_full(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_portable_path_tells_nothing_of_the_machine() -> None:
+def test_portable_path_omits_folders_of_the_machine() -> None:
     assert portable_path("/data/adni/a.nii", "/data/store") == "../adni/a.nii"
     assert portable_path("/home/ann/scans/a.nii", "/scratch/store") == "scans/a.nii"
     assert portable_path("scans/a.nii", Path.cwd() / "store") == "../scans/a.nii"

@@ -1,4 +1,4 @@
-"""Locks of folders: one process at a time, free after a kill, on other machines by signs of life."""
+"""Lock folders: one process at a time, released by a kill, across machines by touches of the file."""
 
 import json
 import os
@@ -29,7 +29,7 @@ with locked(Path(sys.argv[1]), "run folder"):
 
 @contextmanager
 def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that has `folder` locked."""
+    """Start a process that locks `folder`."""
     command = [sys.executable, "-c", HOLD, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -44,7 +44,7 @@ def record(**changes: Any) -> str:
     return json.dumps({**locks._this_process(), **changes})
 
 
-def test_locked_refuses_a_second_process_and_a_kill_frees_it(tmp_path: Path) -> None:
+def test_locked_rejects_second_process_until_the_first_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with another_process(folder) as process:
         assert is_locked(folder)
@@ -60,7 +60,7 @@ def test_locked_refuses_a_second_process_and_a_kill_frees_it(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("folder", "file"), [(0o775, 0o664), (0o755, 0o644), (0o700, 0o644)])
 def test_locked_lets_a_group_lock_its_shared_folder(tmp_path: Path, folder: int, file: int) -> None:
-    before = os.umask(0o022)  # the usual one, which takes the right to write from the group
+    before = os.umask(0o022)  # the usual one, without write permission for the group
     try:
         tmp_path.chmod(folder)
         with locked(tmp_path, "run folder"):
@@ -78,8 +78,8 @@ def test_locked_is_free_where_host_and_process_number_are_those_of_a_dead_proces
         pass
 
 
-def test_locked_is_no_matter_for_forked_workers(tmp_path: Path) -> None:
-    """A worker that outlives a killed run must not hold its lock."""
+def test_locked_is_not_inherited_by_forked_workers(tmp_path: Path) -> None:
+    """A worker that outlives a killed run must not keep its lock."""
     ready, begun = os.pipe()
     with locked(tmp_path, "run folder"):
         child = os.fork()
@@ -100,7 +100,7 @@ def test_locked_is_no_matter_for_forked_workers(tmp_path: Path) -> None:
         os.close(begun)
 
 
-def test_locked_leaves_no_folder_in_which_nothing_was_written(tmp_path: Path) -> None:
+def test_locked_removes_new_folder_that_stays_empty(tmp_path: Path) -> None:
     with locked(tmp_path / "empty", "run folder"):
         pass
     assert not (tmp_path / "empty").exists()
@@ -109,7 +109,7 @@ def test_locked_leaves_no_folder_in_which_nothing_was_written(tmp_path: Path) ->
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == [LOCK, "x"]
 
 
-def test_locked_waits_for_the_silence_of_another_machine(
+def test_locked_waits_until_another_machine_is_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(locks, "SILENT", 0.3)
@@ -126,7 +126,7 @@ def test_locked_waits_for_the_silence_of_another_machine(
     assert capsys.readouterr().err == ""
 
 
-def test_locked_refuses_another_machine_that_gives_a_sign_of_life(
+def test_locked_rejects_while_another_machine_touches_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "SILENT", 5.0)
@@ -136,7 +136,7 @@ def test_locked_refuses_another_machine_that_gives_a_sign_of_life(
         pass
 
 
-def test_locked_waits_for_no_earlier_start_of_the_same_job(
+def test_locked_does_not_wait_for_earlier_start_of_same_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SLURM puts a job back only after its processes have ended."""
@@ -158,10 +158,10 @@ def test_locked_waits_for_no_earlier_start_of_the_same_job(
         ({"namespace": "pid:[1]"}, True),
     ],
 )
-def test_is_locked_without_locks_of_the_kernel(
+def test_is_locked_without_kernel_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], alive: bool
 ) -> None:
-    """By process number, its start and its container."""
+    """The process number, its start time and its container decide."""
     monkeypatch.setattr(locks, "lock_file", lambda *_, **__: None)
     (tmp_path / LOCK).write_text(record(**changes))
     assert is_locked(tmp_path) == alive
@@ -169,10 +169,10 @@ def test_is_locked_without_locks_of_the_kernel(
     assert not is_locked(tmp_path)
 
 
-def test_locked_takes_the_lock_of_a_silent_container_without_locks_of_the_kernel(
+def test_locked_takes_over_from_silent_container_without_kernel_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its processes are not visible here: a killed one was in the way for ever."""
+    """Processes of another container are invisible here: a killed one must not block for ever."""
     monkeypatch.setattr(locks, "lock_file", lambda *_, **__: None)
     monkeypatch.setattr(locks, "SILENT", 0.3)
     (tmp_path / LOCK).write_text(record(namespace="pid:[1]"))
@@ -181,6 +181,6 @@ def test_locked_takes_the_lock_of_a_silent_container_without_locks_of_the_kernel
         pass
 
 
-def test_machine_is_the_same_for_all_processes() -> None:
+def test_machine_is_equal_in_all_processes() -> None:
     command = [sys.executable, "-c", "from braindino.locks import machine; print(machine())"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == machine()

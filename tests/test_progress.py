@@ -1,4 +1,4 @@
-"""Bars on a terminal, lines elsewhere."""
+"""Show bars on a terminal and lines in files."""
 
 import io
 
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, in a list whose only entry a test may change."""
+    """Return the time as a list whose only entry a test may change."""
     time = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: time[0])
     return time
@@ -33,7 +33,7 @@ def test_progress_report_prints_tenths_with_the_time_left(now: list[float]) -> N
     assert len(lines) == 10
 
 
-def test_progress_report_is_never_silent_for_longer_than_a_minute(now: list[float]) -> None:
+def test_progress_report_prints_at_least_every_minute(now: list[float]) -> None:
     file = io.StringIO()
     with ProgressReport(10, "epochs", whole=False, file=file) as report:
         report.note("val/auroc 0.700")
@@ -46,7 +46,7 @@ def test_progress_report_is_never_silent_for_longer_than_a_minute(now: list[floa
     ]
 
 
-def test_progress_report_prints_nothing_of_what_is_quick(now: list[float]) -> None:
+def test_progress_report_prints_nothing_for_quick_tasks(now: list[float]) -> None:
     file = io.StringIO()
     with ProgressReport(5, "cells", "cell", pause=15, file=file) as report:
         for _ in range(5):
@@ -55,7 +55,7 @@ def test_progress_report_prints_nothing_of_what_is_quick(now: list[float]) -> No
     assert file.getvalue() == ""
 
 
-def test_progress_report_prints_the_end_of_what_took_long(now: list[float]) -> None:
+def test_progress_report_prints_the_end_of_long_tasks(now: list[float]) -> None:
     file = io.StringIO()
     with ProgressReport(2, "cells", "cell", pause=15, file=file) as report:
         now[0] += 14
@@ -86,7 +86,7 @@ def test_progress_report_draws_a_bar_on_a_terminal() -> None:
     assert "epochs:   0%" in shown
 
 
-def test_track_shows_nothing_when_it_must_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_track_shows_nothing_when_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(track(iter("abc"), 3, "x", show=False)) == ["a", "b", "c"]
     assert list(track(iter(""), 0, "x")) == []
     assert capsys.readouterr().err == ""

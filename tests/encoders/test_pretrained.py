@@ -52,7 +52,7 @@ def test_hub_asks_and_offline_forbids(asked, monkeypatch):
     assert asked == [NAME]
     asked.clear()
     monkeypatch.setenv(OFFLINE, "1")
-    with pytest.raises(BraindinoError, match=f"hub:{NAME} asks for a network, and --offline forbids it"):
+    with pytest.raises(BraindinoError, match=f"hub:{NAME} needs network access, and --offline forbids it"):
         load_encoder(f"hub:{NAME}")
     assert asked == []
 

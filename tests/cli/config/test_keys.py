@@ -128,7 +128,7 @@ def test_dotted_arguments_refuses_a_value_that_unfolds_into_too_many() -> None:
     for i in range(12):
         inner = ", ".join(f"k{k}: *a{i}" for k in range(9))
         levels.append(f"a{i + 1}: &a{i + 1} {{{inner}}}")
-    with pytest.raises(BraindinoError, match=r"--model.head, line 1: its aliases stand for more than"):
+    with pytest.raises(BraindinoError, match=r"--model.head, line 1: its aliases expand to more than"):
         dotted_arguments(["--model.head", f"{{{', '.join(levels)}}}"])
     assert dotted_arguments(["--a.b", "{c: &c 1, d: *c}", "--e=R&D*"]) == [
         ("a.b", {"c": 1, "d": 1}),
