@@ -340,7 +340,8 @@ class _Loader(yaml.SafeLoader):
         """Compose one node."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's stub
+            peek_event: Callable[[], Any] = self.peek_event  # untyped in PyYAML's stubs
+            mark = peek_event().start_mark
             raise yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} levels deep", problem_mark=mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
