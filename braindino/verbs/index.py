@@ -69,13 +69,15 @@ def index(
         manifest = module.manifest
     if out is not None:
         manifest.write(out)
+    # A dataset whose scans are all dropped has a table without the column of the label.
+    has_labels = set(module.target) <= set(manifest.table.columns)
     return IndexedManifest(
         manifest.table,
         manifest.dropped,
         manifest.passed_over,
         dataset=dataset,
         target=tuple(module.target),
-        label_counts=module.label_counts(manifest),
+        label_counts=module.label_counts(manifest) if has_labels else {},
     )
 
 
