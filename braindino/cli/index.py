@@ -1,4 +1,4 @@
-"""The verb `index`: write a dataset's manifest and print how many scans it has, and what was dropped."""
+"""The verb `index`: write a dataset's manifest and print its counts."""
 
 from collections import Counter
 from pathlib import Path
@@ -41,7 +41,7 @@ def index(
 
 
 def _parse_options(root: Path, dataset: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the types of the dataset's arguments, as a config would parse them."""
+    """Return the options, converted to the types of the dataset's arguments."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     from braindino.cli.config.messages import readable
@@ -85,7 +85,7 @@ def _summary(manifest: "IndexedManifest") -> list[str]:
 
 
 def _blanks(manifest: "IndexedManifest") -> list[str]:
-    """Return lines with the reasons of cells that are blank although the dataset's tables have a value."""
+    """Return lines with the reasons why cells are blank although a table has a value."""
     from braindino.datasets.manifest import NOTE
 
     if NOTE not in manifest.table:

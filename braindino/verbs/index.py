@@ -82,7 +82,7 @@ def index(
 
 
 def _refuse_to_overwrite(out: Path) -> None:
-    """Raise BraindinoError where a file exists that is not a manifest: it may be the user's own table."""
+    """Raise BraindinoError where a file exists that is not a manifest, such as a user's table."""
     if not out.exists():
         return
     if describe_special_file(out) or (out.stat().st_size and not is_manifest(out)):

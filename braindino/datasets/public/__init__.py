@@ -1,1 +1,1 @@
-"""Public datasets in the layouts in which their owners publish them."""
+"""Public datasets, read in the layouts in which their owners publish them."""

@@ -1,4 +1,4 @@
-"""ABIDE I and II: autism spectrum disorder or typical control, over two dozen sites."""
+"""ABIDE I and II: autism spectrum disorder or typical control, at over two dozen sites."""
 
 import re
 from pathlib import Path
@@ -16,8 +16,16 @@ _OPTIONAL = {"age": ("AGE_AT_SCAN",), "sex": ("SEX",)}
 _FOLDER = re.compile(r"^(?:sub-)?(?:00)?(\d{5})$")
 _SCAN = re.compile(r"(^|_)(T1w|mprage|anat)$")
 _SESSION = re.compile(r"^ses(?:sion)?[-_](\w+)$")
-# The same people in both releases under two ids: ABIDE II -> ABIDE I.
-SAME = {29355: 50810, 29357: 50811, 29358: 50783, 29353: 50780, 29352: 50779, 29364: 50790, 29506: 50509}
+# People who are in both releases under two ids: ABIDE II -> ABIDE I.
+SAME_PERSON = {
+    29355: 50810,
+    29357: 50811,
+    29358: 50783,
+    29353: 50780,
+    29352: 50779,
+    29364: 50790,
+    29506: 50509,
+}
 
 
 class ABIDE(ScanDataModule):
@@ -25,8 +33,8 @@ class ABIDE(ScanDataModule):
 
     The label is `DX_GROUP` (1 autism, 2 control) of the phenotypic tables. The person is the number SUB_ID
     over both releases (the `_Long` sites of II follow up people of I); seven people are known to have two.
-    Each session gives its first scan. Of several rows of a person the one of the scan's site folder counts,
-    else the first. Sites stratify the split.
+    The first scan of each session is taken. If a person has several rows, the one of the scan's site folder
+    counts, else the first. Splits are stratified by site.
 
     Args:
         root: folder that holds either release or both, in any of their layouts, with their tables, or a
@@ -41,7 +49,7 @@ class ABIDE(ScanDataModule):
     stratify: ClassVar[tuple[str, ...]] = ("site",)
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of all sites under `root`."""
+        """Return the manifest of all sites under `root`."""
         rows = ManifestBuilder(self.name)
         scans = []
         for path in find_scans(root, rows):
@@ -60,10 +68,9 @@ class ABIDE(ScanDataModule):
         people = _people(pd.concat(tables, ignore_index=True))
         taken = set()
         for path, number, session, site_names in scans:
-            known = people.get(number, [])
-            row = next(
-                (row for row in known if row["site"].lower() in site_names), known[0] if known else None
-            )
+            candidates = people.get(number, [])
+            of_site = [row for row in candidates if row["site"].lower() in site_names]
+            row = next(iter(of_site or candidates), None)
             site = "" if row is None else row["site"]
             if row is None:
                 rows.drop(path, str(number), "not in a phenotypic table")
@@ -74,15 +81,21 @@ class ABIDE(ScanDataModule):
             else:
                 taken.add((number, site, session))
                 rows.keep(
-                    path, str(number), "T1w", session=f"{site}-{session}", site=site, sex=row["sex"],
-                    group=f"abide:{SAME.get(number, number)}", age=row["age"],
+                    path,
+                    str(number),
+                    "T1w",
+                    group=f"abide:{SAME_PERSON.get(number, number)}",
+                    session=f"{site}-{session}",
+                    site=site,
+                    sex=row["sex"],
+                    age=row["age"],
                     diagnosis="autism" if row["dx"] == "1" else "control",
-                )  # fmt: skip
+                )
         return rows.build()
 
 
 def _people(table: pd.DataFrame) -> dict[int, list[dict[str, str]]]:
-    """Rows of each person; `1.0` becomes 1, what is missing (-9999, a stray backtick) blank."""
+    """Return number of the person -> rows; missing cells (-9999, a stray backtick) are blank."""
     people: dict[int, list[dict[str, str]]] = {}
     for record in table.to_dict("records"):
         row = {str(column): _clean(str(cell)) for column, cell in record.items() if isinstance(cell, str)}
@@ -92,5 +105,6 @@ def _people(table: pd.DataFrame) -> dict[int, list[dict[str, str]]]:
 
 
 def _clean(cell: str) -> str:
+    """Return a cell as text: `1.0` becomes `1`, a stray backtick is removed, -9999 is blank."""
     cell = cell.strip("` ").removesuffix(".0")
     return "" if cell == "-9999" else cell

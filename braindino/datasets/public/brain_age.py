@@ -1,4 +1,4 @@
-"""Brain age over the life span: IXI, LONG579 and Pixar as one dataset, each under its own name."""
+"""Brain age over the life span: IXI, LONG579 and Pixar combined into one dataset."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from braindino.datasets.splits import bins
 from braindino.errors import DatasetError, LayoutError
 
 PARTS: dict[str, type[ScanDataModule]] = {"ixi": IXI, "long579": LONG579, "pixar": Pixar}
-_MARKS = {
+_PATTERNS = {
     "ixi": "IXI[0-9][0-9][0-9]-*-T1.nii*",
     "long579": "sub-5[0-9][0-9][0-9]",
     "pixar": "sub-pixar[0-9]*",
@@ -24,17 +24,18 @@ _MARKS = {
 class BrainAge(ScanDataModule):
     """Age in years from T1w: adults of IXI, children of LONG579, both in Pixar.
 
-    Rows keep their dataset's name, for age is nearly a dataset's label: splits and label fractions are
-    balanced over the dataset and, within it, the quintile of age, and results can be told per dataset.
+    Each row has the name of its dataset. As age differs strongly between the datasets, splits and label
+    fractions are balanced over the dataset and the quintile of age within it, and results can be reported
+    per dataset.
 
     Args:
-        root: folder with a folder for each of the three, which are known by the names in them
+        root: folder with a folder for each of the three, which are recognised by the names in them
             (`IXI002-Guys-0828-T1.nii.gz`, `sub-5007`, `sub-pixar001`), or a manifest.
         store: folder of prepared scans.
         datasets: which of the three to take.
-        ixi: folder of IXI, if it does not lie under `root`.
-        long579: folder of LONG579, if it does not lie under `root`.
-        pixar: folder of Pixar, if it does not lie under `root`.
+        ixi: folder of IXI, if it is not under `root`.
+        long579: folder of LONG579, if it is not under `root`.
+        pixar: folder of Pixar, if it is not under `root`.
         **options: see `ScanDataModule`.
     """
 
@@ -61,7 +62,7 @@ class BrainAge(ScanDataModule):
         self.roots = {"ixi": ixi, "long579": long579, "pixar": pixar}
 
     def index(self, root: Path) -> Manifest:
-        """Manifests of the parts, one below the other."""
+        """Return the manifests of the parts, concatenated."""
         tables, dropped = [], []
         for name in self.datasets:
             given = self.roots[name]
@@ -71,22 +72,23 @@ class BrainAge(ScanDataModule):
         return Manifest(pd.concat(tables, ignore_index=True), pd.concat(dropped, ignore_index=True))
 
     def strata(self, cases: pd.DataFrame) -> pd.Series:
-        """The quintile of age within each dataset: `ixi/0` ... `pixar/4`."""
+        """Return the quintile of age within each dataset: `ixi/0` ... `pixar/4`."""
         quintile = cases.groupby("dataset")["target"].transform(bins)
         return cases["dataset"] + "/" + quintile.fillna(0).astype(int).astype(str)
 
     @staticmethod
     def _find(root: Path, name: str) -> Path:
-        """The folder of one dataset: at most two levels below `root`, or `root` itself."""
+        """Return the folder of one dataset: at most two levels below `root`, or `root` itself."""
         if not root.is_dir():
             raise LayoutError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}.")
         for depth in ("", "*/", "*/*/"):
-            found = sorted(root.glob(depth + _MARKS[name]))
-            if found and name == "ixi" and depth:  # its table may lie beside the folder of its scans
-                return root / found[0].relative_to(root).parts[0]
-            if found:
-                return found[0].parent
+            entries = sorted(root.glob(depth + _PATTERNS[name]))
+            # The table of IXI may be beside the folder of its scans.
+            if entries and name == "ixi" and depth:
+                return root / entries[0].relative_to(root).parts[0]
+            if entries:
+                return entries[0].parent
         raise LayoutError(
-            f"{root}: no folder of {name} (with {_MARKS[name]}) here or two levels below.\n"
+            f"{root}: no folder of {name} (with {_PATTERNS[name]}) here or two levels below.\n"
             f"Give data.{name}, or list in data.datasets those that you have."
         )

@@ -1,4 +1,4 @@
-"""BraTS challenges 2021, 2023 and 2024 (GoAT): tumour regions as masks, or which sequence a volume is."""
+"""BraTS 2021, 2023 and 2024 (GoAT): masks of tumour regions, or the sequence of a volume."""
 
 import re
 from pathlib import Path
@@ -24,17 +24,21 @@ VOLUME = "volume"
 
 
 class BraTS(ScanDataModule):
-    """What the editions share: four co-registered, skull-stripped sequences of a tumour, and its mask.
+    """Base of the BraTS editions: four registered, skull-stripped sequences and a tumour mask.
 
-    Labels are 1 necrotic core, 2 oedema, 3 enhancing tumour; regions WT, TC, ET overlap. Cases are found by
-    their names at any depth.
+    Labels are 1 necrotic core, 2 oedema, 3 enhancing tumour; the regions WT, TC, ET overlap. Cases are
+    recognised by their names at any depth.
+
+    Attributes:
+        suffixes: ending of a file's name -> modality.
+        looked_for: example of the names of files, for messages.
 
     Args:
         root: folder that holds the cases at any depth, or a manifest.
         store: folder of prepared scans.
         target: "mask" drops cases without one; "sequence" makes each volume a case of its own, to be
             recognised as T1c, T1n, FLAIR or T2w.
-        modalities: of T1w, T1c, T2w, FLAIR; with target "sequence" those that are to be told apart.
+        modalities: from T1w, T1c, T2w, FLAIR; with target "sequence" the classes.
         **options: see `ScanDataModule`.
     """
 
@@ -63,24 +67,23 @@ class BraTS(ScanDataModule):
             self.modalities = (VOLUME,)  # type: ignore[misc]
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of all cases."""
+        """Return the manifest of all cases."""
         rows = ManifestBuilder(self.name)
-        found = False
+        has_cases = False
         for path in find_scans(root, rows):
-            named = _SUFFIX.search(stem(path))
-            suffix = named.group(1) if named else ""
-            case = stem(path)[: named.start()] if named else ""
-            known = self.case(case)
-            if known is None or suffix not in self.suffixes:
+            match = _SUFFIX.search(stem(path))
+            suffix = match.group(1) if match else ""
+            case = self.case(stem(path)[: match.start()] if match else "")
+            if case is None or suffix not in self.suffixes:
                 rows.drop(path, "", f"not named as {self.name} does ({self.looked_for})")
                 continue
-            subject, session, site, group = known
-            found = True
-            if reason := self.unwanted(site):
+            subject, session, site, group = case
+            has_cases = True
+            if reason := self.cohort_exclusion_reason(site):
                 rows.drop(path, subject, reason)
             else:
                 rows.keep(path, subject, self.suffixes[suffix], group=group, session=session, site=site)
-        if not found:
+        if not has_cases:
             raise no_scan_error(root, self.name, self.looked_for)
         return rows.build()
 
@@ -89,32 +92,34 @@ class BraTS(ScanDataModule):
         """Return the ids that a case's name contains, or None for a name of another form."""
         raise NotImplementedError
 
-    def unwanted(self, cohort: str) -> str:
-        """Why a cohort is left out, or nothing."""
+    def cohort_exclusion_reason(self, cohort: str) -> str:
+        """Return why a cohort is excluded, or `""`."""
         return ""
 
     def choose(self, manifest: Manifest) -> Manifest:
-        """See `ScanDataModule.choose`; a volume whose sequence is the label becomes a case of its own.
+        """See `ScanDataModule.choose`; with target "sequence" each volume becomes a case of its own.
 
-        A mask is no volume to be recognised: it is not in the table then, and no scan that was dropped.
+        Masks are then neither in the table nor in what was dropped.
         """
         if self.target != ("sequence",) or "sequence" in manifest.table:
             return super().choose(manifest)
         volumes = manifest.table[manifest.table["modality"] != MASK].reset_index(drop=True)
-        kept = Manifest(volumes, manifest.dropped).without(
+        chosen = Manifest(volumes, manifest.dropped).without(
             [
                 "" if name in self.sequences else f"{name}: is not one of {', '.join(self.sequences)}"
                 for name in volumes["modality"]
             ]
         )
-        label = kept.table["modality"].map(self.sequences)
-        session = (kept.table["session"].astype(str) + "-" + label).str.removeprefix("-")
-        table = kept.table.assign(modality=VOLUME, session=session, sequence=label)
-        return super().choose(Manifest(table, kept.dropped))
+        label = chosen.table["modality"].map(self.sequences)
+        session = (chosen.table["session"].astype(str) + "-" + label).str.removeprefix("-")
+        table = chosen.table.assign(modality=VOLUME, session=session, sequence=label)
+        return super().choose(Manifest(table, chosen.dropped))
 
 
 class BraTS2021(BraTS):
-    """BraTS 2021, glioma. Enhancing tumour is written 4; two pairs of cases are known to be one patient."""
+    """BraTS 2021, glioma; enhancing tumour has label 4 in its files.
+
+    Two pairs of cases are known to be one patient each."""
 
     name = "brats2021"
     suffixes = _OLD
@@ -128,14 +133,15 @@ class BraTS2021(BraTS):
 
 
 class BraTS2023(BraTS):
-    """BraTS 2023: glioma (GLI), meningioma (MEN), metastases (MET); also PED and SSA. Cohorts are sites.
+    """BraTS 2023: glioma (GLI), meningioma (MEN), metastases (MET); also PED and SSA.
 
-    The person is cohort and number: some people of GLI have two timepoints.
+    The cohort is the site. The person is identified by cohort and number: some people of GLI have two
+    timepoints.
 
     Args:
         root: see `BraTS`.
         store: see `BraTS`.
-        cohorts: which to take.
+        cohorts: from GLI, MEN, MET, PED, SSA; by default the first three.
         **options: see `BraTS`.
     """
 
@@ -162,13 +168,13 @@ class BraTS2023(BraTS):
         """See `braindino.datasets.brats_names.parse_brats2023`."""
         return parse_brats2023(name)
 
-    def unwanted(self, cohort: str) -> str:
-        """See `BraTS.unwanted`."""
+    def cohort_exclusion_reason(self, cohort: str) -> str:
+        """See `BraTS.cohort_exclusion_reason`."""
         return "" if cohort in self.cohorts else f"cohort {cohort} is not asked for"
 
 
 class BraTS2024GoAT(BraTS):
-    """BraTS 2024, generalizability across tumours: the cohorts of 2023 under new numbers, no timepoints."""
+    """BraTS 2024, generalizability across tumours: cohorts of 2023 under new numbers."""
 
     name = "brats2024_goat"
     looked_for = "BraTS-GoAT-00000-{t1n,t1c,t2w,t2f,seg}.nii.gz"

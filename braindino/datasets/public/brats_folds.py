@@ -1,4 +1,4 @@
-"""BraTS cases as a fold file lists them: the JSON that SwinUNETR's and BrainSegFounder's fine-tuning read."""
+"""BraTS cases of a fold file, as fine-tuning of SwinUNETR and BrainSegFounder reads it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,26 +13,27 @@ from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
 from braindino.documents import read_json
 from braindino.errors import DatasetError
 
-ORDER = ("FLAIR", "T1c", "T1w", "T2w")  # of a case's images
+IMAGE_ORDER = ("FLAIR", "T1c", "T1w", "T2w")
 
 
 class BraTSFolds(ScanDataModule):
     """Cases of `{"training": [{"fold": 0, "image": [flair, t1ce, t1, t2], "label": ...}, ...]}`.
 
-    The file's folds are used as they are: the one that `fold` names is tested, the next one chooses the
-    weights. (The authors report the fold that chose them.) The person is that of the case's name, or the name
-    itself where it is none of BraTS's; of a person who has cases in several folds those of the tested fold
-    are kept.
+    The file's folds are used as they are: `fold` is the test part, and the weights are chosen on the next
+    fold. (The authors report results of the fold on which they chose.) The person follows from the case's
+    name, and is the name itself if it is not one of BraTS. If a person has cases in several folds, only those
+    of the tested fold, or else of the next one, are used.
 
     Args:
         root: the JSON file; its paths are relative to `images`.
         store: folder of prepared scans.
         images: folder of the scans; that of the JSON file if omitted.
+        fold: the fold to test, from 0.
         **options: see `ScanDataModule`; `folds` follows from the file.
     """
 
     name = "brats_folds"
-    modalities: ClassVar[tuple[str, ...]] = ORDER
+    modalities: ClassVar[tuple[str, ...]] = IMAGE_ORDER
     regions: ClassVar[Mapping[str, tuple[int, ...]]] = TUMOUR_REGIONS
     mask_rule = staticmethod(enhancing_four)
 
@@ -56,24 +57,24 @@ class BraTSFolds(ScanDataModule):
 
     @property
     def manifest(self) -> Manifest:
-        """Of the file, read once."""
+        """The file's manifest, read once."""
         if self._manifest is None:
             self._manifest = self.choose(self.index(self.root))
         return self._manifest
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the file's cases with their fold."""
+        """Return the manifest of the file's cases, with their fold."""
         rows = ManifestBuilder(self.name)
-        folds: dict[str, tuple[int, str]] = {}  # person -> the first fold, and the case there
+        folds: dict[str, tuple[int, str]] = {}  # person -> fold that is used, and a case in it
         count = self.folds or 1
-        # of a person's cases those of the tested fold stay, else those of the next one
+        # The tested fold comes first, then the next one: the first fold of a person counts.
         order = sorted(_entries(root), key=lambda entry: (entry["fold"] - (self.fold or 0)) % count)
         for entry in order:
             paths = [*entry["image"], entry["label"]]
             subject = Path(paths[0]).parent.name or Path(paths[0]).name.split(".")[0]
             group = person_of_brats(subject) or f"{self.name}:{subject}"
             first, case = folds.setdefault(group, (entry["fold"], subject))
-            for modality, path in zip((*ORDER, MASK), paths, strict=True):
+            for modality, path in zip((*IMAGE_ORDER, MASK), paths, strict=True):
                 if entry["fold"] != first:
                     rows.drop(self.images / path, subject, f"the same person as {case} in fold {first}")
                 elif (self.images / path).is_file():
@@ -83,12 +84,16 @@ class BraTSFolds(ScanDataModule):
         return rows.build()
 
     def _fold(self, cases: pd.DataFrame, folds: int) -> pd.Series:
-        """As the file has it, instead of one drawn."""
+        """Return the fold of each case as the file has it."""
         return cases["fold"].astype(int)
 
 
 def _entries(file: Path) -> list[dict[str, Any]]:
-    """The cases that a fold file lists, each checked."""
+    """Return the cases that a fold file lists.
+
+    Raises:
+        DatasetError: the file cannot be read, or a case lacks its images, label or fold.
+    """
     try:
         content = read_json(file)
     except FileNotFoundError:
@@ -100,9 +105,10 @@ def _entries(file: Path) -> list[dict[str, Any]]:
         raise DatasetError(f'{file}: expected {{"training": [...]}} with one entry per case.')
     for number, entry in enumerate(entries):
         images = entry.get("image") if isinstance(entry, dict) else None
-        if not isinstance(images, list) or len(images) != len(ORDER):
+        if not isinstance(images, list) or len(images) != len(IMAGE_ORDER):
             raise DatasetError(
-                f"{file}, case {number}: `image` must list {len(ORDER)} files: {', '.join(ORDER)}."
+                f"{file}, case {number}: `image` must list {len(IMAGE_ORDER)} files: "
+                f"{', '.join(IMAGE_ORDER)}."
             )
         if not isinstance(entry.get("label"), str) or not isinstance(entry.get("fold"), int):
             raise DatasetError(f"{file}, case {number}: needs `label` (a file) and `fold` (a number from 0).")

@@ -1,4 +1,4 @@
-"""IXI: healthy adults from three hospitals in London; age in years from one of five sequences."""
+"""IXI: healthy adults from three hospitals in London; age in years from one sequence."""
 
 import re
 from pathlib import Path
@@ -22,9 +22,9 @@ _SEX = {"sex": ("SEX_ID (1=m, 2=f)", "SEX_ID", "Sex")}
 class IXI(ScanDataModule):
     """Information eXtraction from Images: age in years at the scan, grouped by person.
 
-    The table (`IXI.xls`, or the same as a CSV) has people twice, mostly a full row and one zeroed: the row
-    with most filled cells counts. People whose rows contradict each other in sex, or in age by more than a
-    year, are dropped, and so are those without an age.
+    The table (`IXI.xls`, or the same as a CSV) lists some people twice, mostly with one complete row and one
+    of zeros: the row with most filled cells is taken. People whose rows contradict each other in sex, or in
+    age by more than a year, are dropped, and so are those without an age.
 
     Args:
         root: folder that holds the scans (`IXI002-Guys-0828-T1.nii.gz`) and the table, or a manifest.
@@ -51,7 +51,7 @@ class IXI(ScanDataModule):
         self.modalities = (sequence,)  # type: ignore[misc]
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the folder."""
+        """Return the manifest of the folder."""
         rows = ManifestBuilder(self.name)
         scans = []
         for path in find_scans(root, rows):
@@ -76,7 +76,7 @@ class IXI(ScanDataModule):
 
 
 def _people(table: pd.DataFrame) -> dict[int, tuple[str, str, str]]:
-    """Age, sex and what is wrong, by the number of the person."""
+    """Return number of the person -> age, sex, and the reason to drop the person or `""`."""
     table = table.assign(number=table["id"].str.extract(r"(\d{1,3})", expand=False)).dropna(subset=["number"])
     if "sex" not in table:
         table["sex"] = ""

@@ -17,11 +17,11 @@ _OPTIONAL = {"sex": ("M/F",), "age": ("Age",)}
 
 
 class OASIS(ScanDataModule):
-    """OASIS-1, cross-sectional: non-demented (CDR 0) or demented (CDR above 0), grouped by person.
+    """OASIS-1, cross-sectional: non-demented (CDR 0) or demented (CDR above 0).
 
-    Only `*_mpr_n*_anon_111_t88_masked_gfc` is taken: RAW and SUBJ_111 have wrong headers. Sessions without a
-    CDR (the young, and the `_MR2` rescans) are dropped, unless `blank_is_control`, which makes most controls
-    young and so the label an age.
+    Sessions are grouped by person. Only `*_mpr_n*_anon_111_t88_masked_gfc` is taken: RAW and SUBJ_111 have
+    wrong headers. Sessions without a CDR (of young people, and the `_MR2` rescans) are dropped unless
+    `blank_is_control`; most controls are then young, so that the label can be predicted from age.
 
     Args:
         root: folder that holds the discs and `oasis_cross-sectional.csv` (or .xlsx), or a manifest.
@@ -41,7 +41,7 @@ class OASIS(ScanDataModule):
         self.blank_is_control = blank_is_control
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the discs."""
+        """Return the manifest of the discs."""
         rows = ManifestBuilder(self.name)
         scans = []
         for path in find_scans(root, rows):
@@ -69,7 +69,13 @@ class OASIS(ScanDataModule):
                 rows.drop(path, subject, f"CDR is no number: {cdr}")
             else:
                 rows.keep(
-                    path, subject, "T1w", session=f"MR{session}", sex=row.get("sex", ""),
-                    age=row.get("age", ""), dementia=self.classes[float(cdr or 0) > 0], cdr=cdr,
-                )  # fmt: skip
+                    path,
+                    subject,
+                    "T1w",
+                    session=f"MR{session}",
+                    sex=row.get("sex", ""),
+                    age=row.get("age", ""),
+                    dementia=self.classes[int(float(cdr or 0) > 0)],
+                    cdr=cdr,
+                )
         return rows.build()

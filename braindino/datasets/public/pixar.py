@@ -1,4 +1,4 @@
-"""Pixar (OpenNeuro ds000228): children and adults of 3 to 39 years who watched a film; age from T1w."""
+"""Pixar (OpenNeuro ds000228): people of 3 to 39 years who watched a film; age from T1w."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ _SUBJECT = re.compile(r"^pixar\d+$")
 
 
 class Pixar(ScanDataModule):
-    """Age in years (`Age (years)` of `participants.tsv`), one T1w per person.
+    """Age in years (`Age (years)` of `participants.tsv`) from one T1w scan per person.
 
     People without an age are dropped.
 
@@ -28,7 +28,7 @@ class Pixar(ScanDataModule):
     target: ClassVar[tuple[str, ...]] = ("age",)
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the BIDS folder."""
+        """Return the manifest of the BIDS folder."""
         rows = ManifestBuilder(self.name)
         scans: dict[str, Path] = {}
         for path in find_scans(root, rows):

@@ -1,4 +1,4 @@
-"""UCSF-PDGM, diffuse glioma before surgery: IDH, MGMT or 1p/19q from two to four sequences."""
+"""UCSF-PDGM, diffuse glioma before surgery: IDH, MGMT or 1p/19q from up to four sequences."""
 
 import re
 from pathlib import Path
@@ -27,8 +27,15 @@ CLASSES = {
     "mgmt": ("negative", "positive"),
     "codeletion": ("intact", "co-deletion"),
 }
-# Follow-ups that the second version of the table names by numbers of their own.
-OLD = {315: (433, 7), 278: (431, 1), 175: (396, 175), 138: (429, 3), 181: (409, 1), 289: (391, 16)}
+# Follow-ups that have a patient number of their own in the second version of the table.
+RENUMBERED_EXAMS = {
+    315: (433, 7),
+    278: (431, 1),
+    175: (396, 175),
+    138: (429, 3),
+    181: (409, 1),
+    289: (391, 16),
+}
 
 
 class UCSFPDGM(ScanDataModule):
@@ -36,16 +43,16 @@ class UCSFPDGM(ScanDataModule):
 
     `idh`: wildtype, or mutant for any other entry. `mgmt`: negative or positive; indeterminate is dropped.
     `codeletion` (1p/19q): intact or co-deletion; a relative co-deletion is dropped unless
-    `relative_is_codeleted`. Exams join the table by number (three digits there, four in folders) and
-    follow-up. Of several versions of the table the last counts. Column `brats21`: the case of BraTS 2021
-    that an exam also is, if any.
+    `relative_is_codeleted`. Exams are matched with the table by the patient's number (three digits there,
+    four in folders) and follow-up. If there are several versions of the table, the last is used. The column
+    `brats21` contains the case of BraTS 2021 that is the same exam, if any.
 
     Args:
         root: folder that holds `UCSF-PDGM-0004_nifti/` at any depth, the table in it or one level below, or a
             manifest.
         store: folder of prepared scans.
         target: idh, mgmt or codeletion.
-        modalities: of T1w, T1c, T2w, FLAIR.
+        modalities: from T1w, T1c, T2w, FLAIR; T1c and FLAIR by default.
         follow_ups: whether exams after the first one are taken.
         relative_is_codeleted: whether a relative co-deletion counts as one.
         **options: see `ScanDataModule`.
@@ -77,7 +84,7 @@ class UCSFPDGM(ScanDataModule):
         self.follow_ups, self.relative_is_codeleted = follow_ups, relative_is_codeleted
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of all exams."""
+        """Return the manifest of all exams."""
         rows = ManifestBuilder(self.name)
         scans: list[tuple[Path, Exam, str]] = []
         for path in find_scans(root, rows):
@@ -105,13 +112,19 @@ class UCSFPDGM(ScanDataModule):
                 rows.drop(path, subject, "not in the table")
             else:
                 rows.keep(
-                    path, subject, modality, session=f"FU{exam[1]:03d}d" if exam[1] else "",
-                    sex=clinical.get("sex", ""), age=clinical.get("age", ""), **self._labels(clinical),
+                    path,
+                    subject,
+                    modality,
+                    session=f"FU{exam[1]:03d}d" if exam[1] else "",
+                    sex=clinical.get("sex", ""),
+                    age=clinical.get("age", ""),
+                    **self._labels(clinical),
                     brats21=clinical.get("brats21", ""),
-                )  # fmt: skip
+                )
         return rows.build()
 
     def _labels(self, clinical: dict[str, str]) -> dict[str, str]:
+        """Return the class of each marker, `""` where there is none."""
         idh, mgmt = clinical["idh"].lower(), clinical.get("mgmt", "").lower()
         deletion = clinical.get("codeletion", "").lower()
         if deletion == "relative co-deletion" and self.relative_is_codeleted:
@@ -124,8 +137,9 @@ class UCSFPDGM(ScanDataModule):
 
 
 def _exam(match: re.Match[str]) -> Exam:
+    """Return the exam that a match of `_EXAM` names."""
     number, days = int(match.group(1)), int(match.group(2) or 0)
-    return OLD.get(number, (number, days)) if not days else (number, days)
+    return RENUMBERED_EXAMS.get(number, (number, days)) if not days else (number, days)
 
 
 def _subject(exam: Exam) -> str:

@@ -1,4 +1,4 @@
-"""UPENN-GBM, glioblastoma before surgery: survival in days with censoring, or death within a year."""
+"""UPENN-GBM, glioblastoma before surgery: censored survival in days, or death in a year."""
 
 import re
 from pathlib import Path
@@ -28,27 +28,30 @@ _OPTIONAL = {
     "idh1": ("IDH1",),
     "mgmt": ("MGMT",),
 }
+_OTHER_FILE = "neither T1, T1GD, T2, FLAIR nor a mask by its name (UPENN-GBM-00001_11_T1GD.nii.gz)"
 _UNCERTAIN = "Deceased - uncertain date of death"
 
 
 class UPENNGBM(ScanDataModule):
-    """University of Pennsylvania glioblastoma: `time` (days from surgery) and `event` (1 death, 0 censored).
+    """University of Pennsylvania glioblastoma: survival `time` and `event`, or `one_year`.
 
-    Deceased: an event at `Survival_from_surgery_days_UPDATED`. Alive, lost to follow-up, or deceased at an
-    uncertain date: censored at `Survival_Censor`, and kept. The first version of the table has no status:
-    its days are those of the deceased. Of several versions the last counts. The mask is the corrected one,
-    else the automated one. Only exams before surgery (`_11`) have labels, which count from it.
+    `time` is in days from surgery; `event` is 1 for death, 0 for censoring. Deceased patients have an event
+    at `Survival_from_surgery_days_UPDATED`. Patients who are alive, lost to follow-up, or deceased at an
+    uncertain date are censored at `Survival_Censor`. The first version of the table has no status: all its
+    days are times of death. If there are several versions of the table, the last is used. The mask is the
+    corrected one, else the automated one. Only exams before surgery (`_11`) have labels, as times count from
+    surgery.
 
-    `one_year`: died when the event came within 365 days; survived when more than 365 days are known;
-    patients censored earlier are dropped, for nobody knows.
+    `one_year` is `died` if the event is within 365 days, and `survived` if the time is longer; patients
+    censored within the year are dropped.
 
     Args:
         root: folder that holds `UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz` at any depth, the
             clinical table in it or one level below, or a manifest.
         store: folder of prepared scans.
         target: "survival" (time and event) or "one_year" (survived, died).
-        modalities: of T1w, T1c, T2w, FLAIR.
-        uncertain: whether somebody deceased at an uncertain date is "censored" or left out ("drop").
+        modalities: from T1w, T1c, T2w, FLAIR; all by default.
+        uncertain: whether patients deceased at an uncertain date count as "censored" or are dropped ("drop").
         follow_ups: whether exams after surgery (`_21`) are taken, as sessions without labels.
         **options: see `ScanDataModule`.
     """
@@ -82,8 +85,42 @@ class UPENNGBM(ScanDataModule):
         self.uncertain, self.follow_ups = uncertain, follow_ups
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the exams before surgery, and of later ones if they are wanted."""
+        """Return the manifest of the exams before surgery, and of later ones if `follow_ups`."""
         rows = ManifestBuilder(self.name)
+        scans, masks = self._scans_and_masks(root, rows)
+        if not scans:
+            raise no_scan_error(root, self.name, "UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz")
+        scans += _best_masks(masks, rows)
+        exams = _read_exams(root)
+        for path, (subject, number), modality in scans:
+            clinical = exams.get((subject, number))
+            if clinical is None:
+                rows.drop(path, subject, "not in the table")
+                continue
+            columns: dict[str, Any] = {
+                "sex": clinical.get("sex", ""),
+                "age": clinical.get("age", ""),
+                "time": "",
+                "event": "",
+                "one_year": "",
+                "idh1": clinical.get("idh1", ""),
+                "mgmt": clinical.get("mgmt", ""),
+            }
+            if number != BEFORE_SURGERY:
+                rows.keep(path, subject, modality, session=number, **columns)
+                continue
+            time, event, reason = self._survival(clinical)
+            if reason:
+                rows.drop(path, subject, reason)
+            else:
+                columns |= {"time": time, "event": event, "one_year": one_year(time, event)}
+                rows.keep(path, subject, modality, **columns)
+        return rows.build()
+
+    def _scans_and_masks(
+        self, root: Path, rows: ManifestBuilder
+    ) -> tuple[list[tuple[Path, Exam, str]], dict[Exam, dict[str, Path]]]:
+        """Return scans with exam and modality, and masks by exam and kind; drop other files."""
         scans: list[tuple[Path, Exam, str]] = []
         masks: dict[Exam, dict[str, Path]] = {}
         for path in find_scans(root, rows):
@@ -91,59 +128,25 @@ class UPENNGBM(ScanDataModule):
             if "old" in path.relative_to(root).parts:
                 rows.drop(path, "", "in a folder called old")
             elif not match:
-                rows.drop(
-                    path,
-                    "",
-                    "neither T1, T1GD, T2, FLAIR nor a mask by its name (UPENN-GBM-00001_11_T1GD.nii.gz)",
-                )
+                rows.drop(path, "", _OTHER_FILE)
             elif match.group(2) != BEFORE_SURGERY and not self.follow_ups:
                 rows.drop(path, match.group(1), "not the exam before surgery (_11)")
             elif match.group(3) in _MODALITY:
                 scans.append((path, (match.group(1), match.group(2)), _MODALITY[match.group(3)]))
             else:
                 masks.setdefault((match.group(1), match.group(2)), {})[match.group(3)] = path
-        if not scans:
-            raise no_scan_error(root, self.name, "UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz")
-        for exam, drawn in masks.items():
-            best = drawn.pop("segm", None) or drawn.pop("automated_approx_segm")
-            scans.append((best, exam, MASK))
-            for path in drawn.values():
-                rows.drop(path, exam[0], "a corrected mask is there")
-        tables = find_tables(root, ["UPENN-GBM_clinical_info*"], _COLUMNS, _OPTIONAL)
-        exams: dict[Exam, dict[str, str]] = {}
-        for row in tables[-1].to_dict("records"):
-            subject, _, number = str(row["id"]).partition("_")
-            exams[subject, number or BEFORE_SURGERY] = {str(name): str(cell) for name, cell in row.items()}
-        for path, (subject, number), modality in scans:
-            clinical = exams.get((subject, number))
-            if clinical is None:
-                rows.drop(path, subject, "not in the table")
-                continue
-            if number != BEFORE_SURGERY:
-                rows.keep(
-                    path, subject, modality, session=number, sex=clinical.get("sex", ""),
-                    age=clinical.get("age", ""), time="", event="", one_year="",
-                    idh1=clinical.get("idh1", ""), mgmt=clinical.get("mgmt", ""),
-                )  # fmt: skip
-                continue
-            time, event, problem = self._survival(clinical)
-            if problem:
-                rows.drop(path, subject, problem)
-                continue
-            rows.keep(
-                path, subject, modality, sex=clinical.get("sex", ""), age=clinical.get("age", ""), time=time,
-                event=event, one_year=one_year(time, event), idh1=clinical.get("idh1", ""),
-                mgmt=clinical.get("mgmt", ""),
-            )  # fmt: skip
-        return rows.build()
+        return scans, masks
 
     def exclusion_reason(self, scan: dict[str, Any]) -> str:
-        """See `ScanDataModule.exclusion_reason`."""
+        """See `ScanDataModule.exclusion_reason`; a missing `one_year` is a censored time."""
         reason = super().exclusion_reason(scan)
         return "censored within a year" if reason == "no one_year" else reason
 
     def _survival(self, clinical: dict[str, str]) -> tuple[float, int, str]:
-        """Time, event, and what is wrong. The status is compared as a whole: one begins like another."""
+        """Return time [days], event, and the reason to drop the patient or `""`.
+
+        The status is compared as a whole, as "Deceased - uncertain date of death" begins like another one.
+        """
         status = clinical.get("status", "Deceased")
         if status == _UNCERTAIN and self.uncertain == "drop":
             return 0.0, 0, "uncertain date of death"
@@ -155,8 +158,34 @@ class UPENNGBM(ScanDataModule):
         return (time, event, "") if time >= 0 else (0.0, 0, "survival time below 0")
 
 
+def _best_masks(masks: dict[Exam, dict[str, Path]], rows: ManifestBuilder) -> list[tuple[Path, Exam, str]]:
+    """Return the corrected mask of each exam, else the automated one; other masks are dropped."""
+    best = []
+    for exam, by_kind in masks.items():
+        kind = "segm" if "segm" in by_kind else "automated_approx_segm"
+        best.append((by_kind.pop(kind), exam, MASK))
+        for path in by_kind.values():
+            rows.drop(path, exam[0], "a corrected mask is there")
+    return best
+
+
+def _read_exams(root: Path) -> dict[Exam, dict[str, str]]:
+    """Return exam -> cells of the clinical table; an id without a number is that before surgery."""
+    table = find_tables(root, ["UPENN-GBM_clinical_info*"], _COLUMNS, _OPTIONAL)[-1]
+    exams: dict[Exam, dict[str, str]] = {}
+    for row in table.to_dict("records"):
+        subject, _, number = str(row["id"]).partition("_")
+        exams[subject, number or BEFORE_SURGERY] = {str(name): str(cell) for name, cell in row.items()}
+    return exams
+
+
 def one_year(time: float, event: int) -> str:
-    """Class at one year after surgery, or nothing when observation ended before."""
+    """Return the class at one year after surgery, or `""` if the observation ended before.
+
+    Args:
+        time: days from surgery to death or to the end of observation.
+        event: 1 for death, 0 for censoring.
+    """
     if time > YEAR:
         return "survived"
     return "died" if event else ""

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from braindino.datasets.manifest import Manifest
-from braindino.datasets.public.adni import ADNI, unwanted
+from braindino.datasets.public.adni import ADNI, series_exclusion_reason
 from braindino.errors import ManifestError, TableError
 from braindino.synthetic.adni import write_adni
 from braindino.synthetic.files import Planted
@@ -144,7 +144,7 @@ def test_conversions_of_older_tables_count_by_their_end(tmp_path: Path) -> None:
     ],
 )
 def test_series_are_told_by_their_description(description: str, reason: str) -> None:
-    assert unwanted(description) == reason
+    assert series_exclusion_reason(description) == reason
 
 
 def test_an_age_that_is_no_number_is_told_by_person(tmp_path: Path) -> None:
