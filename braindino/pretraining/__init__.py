@@ -1,8 +1,18 @@
-"""Self-distillation: views, masks, heads, losses, schedules, the module that trains, its monitors."""
+"""Self-distillation of a ViT on slices: views, losses, the module that trains, and its callbacks."""
 
 from braindino.pretraining.callbacks.images import PatchPictures, ViewPictures
 from braindino.pretraining.callbacks.knn import KNNMonitor
+from braindino.pretraining.callbacks.online_probe import OnlineProbe
+from braindino.pretraining.callbacks.online_segmentation_probe import OnlineSegmentationProbe
 from braindino.pretraining.module import DINOModule
 from braindino.pretraining.sharding import Sharded
 
-__all__ = ["DINOModule", "KNNMonitor", "PatchPictures", "Sharded", "ViewPictures"]
+__all__ = [
+    "DINOModule",
+    "KNNMonitor",
+    "OnlineProbe",
+    "OnlineSegmentationProbe",
+    "PatchPictures",
+    "Sharded",
+    "ViewPictures",
+]

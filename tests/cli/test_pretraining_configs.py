@@ -12,6 +12,7 @@ from braindino.cli.main import main
 from braindino.encoders.weight_files import read_file
 from braindino.pretraining.optimiser import OptimiserConfig
 from braindino.pretraining.views.views import ViewsConfig
+from tests.helpers.documents import blocks
 
 CONF = Path(__file__).parent.parent / "conf"
 STAGE_1 = sorted(name for name in shipped_configs() if name.startswith("pretrain") and "highres" not in name)
@@ -94,6 +95,48 @@ def test_monitors_are_named_in_the_config(
         "views_step0000000.png",
         "views_step0000001.png",
     }
+
+
+def documented(title: str) -> str:
+    """Return a config that docs/pretraining.md shows, measuring at every step."""
+    (text,) = (block.text for block in blocks("docs/pretraining.md") if block.title == title)
+    assert "5000" in text
+    return text.replace("5000", "1")
+
+
+def logged(run: Path, metric: str) -> dict[str, float]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return {row["step"]: float(row[metric]) for row in csv.DictReader(file) if row.get(metric)}
+
+
+def test_watch_config_of_the_docs_logs_neighbours_and_online_auroc(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "watch.yaml").write_text(documented("watch.yaml"))
+    monkeypatch.chdir(cohort)  # where the manifest is
+    run = fit(cohort, tmp_path, "pretrain.yaml", "--config", str(tmp_path / "watch.yaml"))
+    for metric in ("knn/accuracy", "val/online_auroc"):
+        values = logged(run, metric)
+        assert list(values) == ["0", "1"]
+        assert all(0 <= value <= 1 for value in values.values())
+    assert (run / "pictures" / "patches_step0000001.png").is_file()
+
+
+def test_watch_lesions_config_of_the_docs_logs_online_dice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        "synth lesions --dataset atlas --people 14 --shape 32 32 16",
+        "index lesions --dataset atlas --out atlas.csv",
+        "prepare atlas.csv --store store --depth 16 --size 64",
+    ):
+        assert main(command.split()) == 0
+    (tmp_path / "watch_lesions.yaml").write_text(documented("watch_lesions.yaml"))
+    run = fit(tmp_path, tmp_path, "pretrain.yaml", "--config", "watch_lesions.yaml")
+    values = logged(run, "val/online_dice")
+    assert list(values) == ["0", "1"]
+    assert all(0 <= value <= 1 for value in values.values())
 
 
 def test_stage_2_starts_by_one_line(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,12 +16,12 @@ from torch.distributed.tensor import DTensor
 from braindino.datasets.pretraining.slices import SliceDataModule
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
-from braindino.pretraining import KNNMonitor, PatchPictures, Sharded
+from braindino.pretraining import KNNMonitor, OnlineProbe, PatchPictures, Sharded
+from tests.helpers.loggers import RowsLogger
 from tests.helpers.processes import run_processes
 from tests.helpers.slices import FakeSlices
 from tests.helpers.stores import make_store
 from tests.helpers.tiny import tiny_module, trainer
-from tests.pretraining.callbacks.test_knn import Logged
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*", "ignore:.*returned a view tensor.*"
@@ -71,7 +71,7 @@ def assert_close(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         torch.testing.assert_close(value, second[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_it_equals_ddp_continues_and_leaves_one_file_that_export_reads(tmp_path: Path) -> None:
+def test_sharded_equals_ddp_continues_and_saves_one_file_that_export_reads(tmp_path: Path) -> None:
     """Losses, clipped steps, moving average; the checkpoint goes on with either strategy."""
     plain, half, more, again = (tmp_path / f"{name}.ckpt" for name in ("plain", "half", "more", "again"))
     expected = run_processes(_train, 2, False, 4, None, str(plain))
@@ -90,7 +90,7 @@ def test_it_equals_ddp_continues_and_leaves_one_file_that_export_reads(tmp_path:
         )
 
 
-def test_strategies_that_do_not_know_the_blocks_are_refused() -> None:
+def test_check_trainer_refuses_a_strategy_that_cannot_split_the_blocks() -> None:
     from lightning.pytorch.strategies import ModelParallelStrategy
 
     t = trainer(1, strategy=ModelParallelStrategy(1, 1), devices=1)
@@ -101,35 +101,43 @@ def test_strategies_that_do_not_know_the_blocks_are_refused() -> None:
         module.setup("fit")
 
 
-def _watch(rank: int, world: int, sharded: bool, folder: str) -> tuple[list[float], list[float]]:
-    """kNN accuracies that this process logged, and the losses beside the monitors."""
+def _watch(rank: int, world: int, sharded: bool, folder: str) -> tuple[list[float], list[float], list[float]]:
+    """Return kNN accuracies and online AUROCs that this process logged, and the losses."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     os.environ |= {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    logged, parts = Logged(), Parts("")
-    monitors = [KNNMonitor(Path(folder, "all.csv"), "shape", every=2, slices=2), PatchPictures(every=3)]
+    logger, parts = RowsLogger(), Parts("")
+    manifest = Path(folder, "all.csv")
+    monitors = [
+        KNNMonitor(manifest, "shape", every=2, slices=2),
+        OnlineProbe(manifest, "shape", every_n_steps=2, scans=15, slices=2),
+        PatchPictures(every=3),
+    ]
     t = trainer(
         5,
         devices=world,
         strategy=Sharded() if sharded else "ddp",
         plugins=[TorchElasticEnvironment()],
         callbacks=[*monitors, parts],
-        logger=logged,
+        logger=logger,
         default_root_dir=str(Path(folder, "sharded" if sharded else "ddp")),
     )
     t.fit(tiny_module(drop_path=0.0), SliceDataModule(Path(folder, "store"), batch_size=4, num_workers=0))
-    return [row["knn/accuracy"] for _, row in logged.rows if "knn/accuracy" in row], parts.losses
+    accuracies, scores = (list(logger.values(name).values()) for name in ("knn/accuracy", "val/online_auroc"))
+    return accuracies, scores, parts.losses
 
 
-def test_monitors_see_the_whole_teacher(tmp_path: Path) -> None:
+def test_sharded_monitors_see_the_whole_teacher(tmp_path: Path) -> None:
     """The first process logs and draws what it does without sharding, and the training goes on as before."""
     folder = make_store(tmp_path, 20)
     plain = run_processes(_watch, 2, False, str(folder))
     spread = run_processes(_watch, 2, True, str(folder))
-    for (seen, losses), (expected, expected_losses) in zip(spread, plain, strict=True):
-        assert seen == expected
-        assert losses == pytest.approx(expected_losses, rel=1e-4)
-    assert len(plain[0][0]) == 2
+    for (accuracies, scores, losses), expected in zip(spread, plain, strict=True):
+        assert accuracies == expected[0]
+        assert scores == pytest.approx(expected[1])
+        assert losses == pytest.approx(expected[2], rel=1e-4)
+    assert len(plain[0][0]) == len(plain[0][1]) == 2
     assert not plain[1][0]
+    assert not plain[1][1]
     first, second = (
         imread(folder / name / "pictures" / "patches_step0000003.png") for name in ("ddp", "sharded")
     )

@@ -38,7 +38,7 @@ class PatchPictures(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Raises BraindinoError, before any step, if there is no store to take slices from."""
-        store_of(trainer)
+        store_of(trainer, type(self).__name__)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Draw, on the first process."""
@@ -47,7 +47,7 @@ class PatchPictures(pl.Callback):
             return
         self._drawn = step
         assert isinstance(pl_module, DINOModule)
-        slices, views = self._fixed_slices(store_of(trainer))
+        slices, views = self._fixed_slices(store_of(trainer, type(self).__name__))
         rows, columns = grid = pl_module.teacher.grid(slices)
         tokens = teacher_tokens(trainer, pl_module, slices[:, None])[1].unflatten(1, grid)
         if not trainer.is_global_zero:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -11,9 +11,8 @@ import pandas as pd
 import torch
 
 from braindino.analysis.neighbours import neighbour_mean
-from braindino.datasets.manifest import Manifest, is_missing
-from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
+from braindino.pretraining.callbacks.labelled_scans import LabelledScans, Task
 from braindino.pretraining.callbacks.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
 from braindino.pretraining.module import DINOModule
 from braindino.scans.store.store import Store
@@ -45,7 +44,7 @@ class KNNMonitor(pl.Callback):
         self,
         manifest: Path,
         target: str,
-        task: Literal["classification", "regression"] = "classification",
+        task: Task = "classification",
         every: int = 1000,
         scans: int = 200,
         slices: int = 8,
@@ -54,9 +53,8 @@ class KNNMonitor(pl.Callback):
     ) -> None:
         if min(every, scans, slices, neighbours) < 1:
             raise BraindinoError("KNNMonitor: every, scans, slices and neighbours must be at least 1.")
-        self.manifest, self.target, self.task = Path(manifest), target, task
-        self.every, self.scans, self.slices, self.neighbours = every, scans, slices, neighbours
-        self.seed = seed
+        self.labelled = LabelledScans(Path(manifest), target, task, scans, seed, type(self).__name__)
+        self.every, self.slices, self.neighbours = every, slices, neighbours
         self.cases = pd.DataFrame()
         self._measured = 0
 
@@ -66,7 +64,11 @@ class KNNMonitor(pl.Callback):
         Raises:
             BraindinoError: no store, no such column, or too few labelled scans in the store.
         """
-        self.cases = self._choose(Manifest.read(self.manifest).table, store_of(trainer))
+        self.cases = self.labelled.choose(store_of(trainer, type(self).__name__))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the step that the run starts from as measured: a continued run has its value already."""
+        self._measured = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Measure, on the first process."""
@@ -85,9 +87,9 @@ class KNNMonitor(pl.Callback):
     def score(self, features: npt.NDArray[np.float32]) -> tuple[str, float]:
         """Name and value of the measure, for (scans, D) in the order of `cases`."""
         train = (self.cases["split"] == "train").to_numpy()
-        target = self.cases[self.target].to_numpy()
+        target = self.cases[self.labelled.target].to_numpy()
         k = max(1, min(self.neighbours, int(train.sum()) // 3))
-        if self.task == "regression":
+        if self.labelled.task == "regression":
             known = target.astype(np.float64)
             found = neighbour_mean(features[train], known[train], features[~train], k)
             total = np.square(known[~train] - known[~train].mean()).sum()
@@ -98,45 +100,9 @@ class KNNMonitor(pl.Callback):
         shares = neighbour_mean(features[train], np.eye(len(classes))[numbers[train]], features[~train], k)
         return "accuracy", float((shares.argmax(axis=1) == numbers[~train]).mean())
 
-    def _choose(self, table: pd.DataFrame, store: Store) -> pd.DataFrame:
-        if self.target not in table.columns:
-            raise BraindinoError(
-                f"{self.manifest}: no column {self.target!r} (KNNMonitor.target); there are "
-                f"{', '.join(table.columns)}."
-            )
-        table = table[~table[self.target].map(is_missing)]
-        if "split" in table.columns:
-            table = table[table["split"].isin(["train", "val"])]
-        table = table.assign(key=[store.key_of(path) or "" for path in table["path"]])
-        table = table[table["key"] != ""]
-        table = table.sample(min(self.scans, len(table)), random_state=self.seed).reset_index(drop=True)
-        if self.task == "regression":
-            table[self.target] = self._numbers(table[self.target])
-        else:
-            table[self.target] = table[self.target].astype(str)
-        if "split" not in table.columns and len(set(table["group"])) > 1:
-            stratum = None if self.task == "regression" else self.target
-            table["split"] = split_people(table, (0.7, 0.3, 0.0), stratum, self.seed, complete=False)
-        if "split" not in table.columns or set(table["split"]) != {"train", "val"}:
-            raise BraindinoError(
-                f"{self.manifest}: of its scans with a {self.target!r}, {len(table)} are in "
-                f"{store.path}; neighbours need some people to search and others to judge.\n"
-                "Prepare the manifest's scans into the store, or leave the KNNMonitor out."
-            )
-        return table
-
-    def _numbers(self, values: pd.Series) -> pd.Series:
-        try:
-            return values.astype(float)
-        except ValueError as error:
-            raise BraindinoError(
-                f"{self.manifest}: column {self.target!r} is not numeric ({error}); "
-                "set KNNMonitor's task: classification."
-            ) from None
-
     def _features(self, trainer: pl.Trainer, module: DINOModule) -> npt.NDArray[np.float32]:
         """(scans, D): the mean CLS token of each scan."""
-        store = store_of(trainer)
+        store = store_of(trainer, type(self).__name__)
         index = store.index().drop_duplicates("key").set_index("key").loc[self.cases["key"]]
         every = list(self._every_slice(store, index))
         cls = []

@@ -11,8 +11,12 @@ from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
 
 
-def store_of(trainer: pl.Trainer) -> Store:
-    """The store that is trained on.
+def store_of(trainer: pl.Trainer, callback: str) -> Store:
+    """Return the store that is trained on.
+
+    Args:
+        trainer: of the run.
+        callback: name of the class that needs the store, for the message.
 
     Raises:
         BraindinoError: the data module has none.
@@ -20,8 +24,8 @@ def store_of(trainer: pl.Trainer) -> Store:
     path = getattr(getattr(trainer, "datamodule", None), "store_path", None)
     if path is None:
         raise BraindinoError(
-            "trainer.callbacks: KNNMonitor and PatchPictures need the store of a SliceDataModule; "
-            "with another data module leave them out."
+            f"trainer.callbacks: {callback} needs the store of a SliceDataModule; with another data module "
+            "remove it."
         )
     return Store.open(path)
 
