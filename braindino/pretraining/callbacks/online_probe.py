@@ -80,7 +80,9 @@ class OnlineProbe(OnlineCallback):
             self._classes = sorted(train & val)
             table = table[table[self.labelled.target].isin(self._classes)]
         index = store.index().drop_duplicates("key").set_index("key")
-        self._table = table.join(index[["first", "last", "step", "zero"]], on="key").reset_index(drop=True)
+        self._table = table.join(index[["first", "last", "scale", "zero_point"]], on="key").reset_index(
+            drop=True
+        )
         reason = self._undefined()
         self.undefined = bool(reason)
         if reason:
@@ -107,7 +109,9 @@ class OnlineProbe(OnlineCallback):
         def images_of(i: int) -> Tensor:
             row = rows[i]
             positions = np.linspace(row["first"], row["last"], self.slices).round().astype(int)
-            slices = [stored_slice(store, row["key"], int(p), row["step"], row["zero"]) for p in positions]
+            slices = [
+                stored_slice(store, row["key"], int(p), row["scale"], row["zero_point"]) for p in positions
+            ]
             return torch.stack(slices)
 
         features = gather_features(trainer, module, len(rows), images_of, _pool)

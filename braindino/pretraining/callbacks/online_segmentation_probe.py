@@ -141,7 +141,7 @@ class OnlineSegmentationProbe(OnlineCallback):
                 f"Prepare the manifest's scans into the store, or remove the {type(self).__name__}."
             )
         index = store.index().drop_duplicates("key").set_index("key")
-        columns = index[["first", "last", "step", "zero"]]
+        columns = index[["first", "last", "scale", "zero_point"]]
         self._cases = cases[[key, "split"]].set_axis(["key", "split"], axis=1).join(columns, on="key")
         return [masks[int(row)] for row in cases.index]
 
@@ -181,7 +181,8 @@ class OnlineSegmentationProbe(OnlineCallback):
         def images_of(i: int) -> Tensor:
             row = rows[i]
             slices = [
-                stored_slice(store, row["key"], p, row["step"], row["zero"]) for p in self._positions[i]
+                stored_slice(store, row["key"], p, row["scale"], row["zero_point"])
+                for p in self._positions[i]
             ]
             return torch.stack(slices)
 
