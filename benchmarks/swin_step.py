@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from braindino.brainsegfounder import SwinSSLModule
-from braindino.brainsegfounder.heads import SSLHeads
-from braindino.brainsegfounder.optimiser import Clipping, SwinOptimiser
+from braindino.brainsegfounder.optimiser import GradientClipping, SwinOptimiserConfig
+from braindino.brainsegfounder.ssl_heads import SSLHeads
 from braindino.encoders.volumes.swin import SwinShape, swin
 
 ABOUT = """# A step of BrainSegFounder's pretraining
@@ -86,9 +86,9 @@ def made(args: argparse.Namespace) -> tuple[dict[str, Callable[[int], None]], di
     shape = SwinShape(channels=("t1", "flair"), width=args.width, legacy_merging=False)
     module = SwinSSLModule(width=args.width)
     module.shape, module.encoder, module.heads = shape, swin(shape), SSLHeads(16 * args.width, 2)
-    config = SwinOptimiser()
+    config = SwinOptimiserConfig()
     optimiser = config.adamw(module)
-    clip = Clipping()
+    clip = GradientClipping()
     raw = torch.randint(0, 255, (args.crops, 2, *[args.crop] * 3), dtype=torch.uint8)
     ones = torch.ones(args.crops, 2)
     batch = {"volumes": raw, "scale": ones * 0.02, "zero_point": ones * 100}

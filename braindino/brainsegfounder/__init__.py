@@ -1,6 +1,7 @@
 """BrainSegFounder: self-supervised 3-D Swin transformers, and segmentation by SwinUNETR."""
 
-from braindino.brainsegfounder.module import SwinSSLModule
+from braindino.brainsegfounder.base import SwinModule
 from braindino.brainsegfounder.segmentation import SwinUNETRModule
+from braindino.brainsegfounder.ssl_module import SwinSSLModule
 
-__all__ = ["SwinSSLModule", "SwinUNETRModule"]
+__all__ = ["SwinModule", "SwinSSLModule", "SwinUNETRModule"]

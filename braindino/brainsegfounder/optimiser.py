@@ -1,4 +1,4 @@
-"""AdamW with a linear warm-up and a cosine to zero, as both stages and the fine-tuning use it."""
+"""AdamW with a linear warm-up and a cosine to zero, for pretraining and fine-tuning."""
 
 import math
 from dataclasses import dataclass
@@ -6,20 +6,24 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 from braindino.errors import BraindinoError
 
 
 @dataclass(frozen=True)
-class SwinOptimiser:
-    """Length and strength of the steps.
+class SwinOptimiserConfig:
+    """Learning rate, weight decay and clipping of AdamW.
 
-    Args:
-        lr: after the warm-up.
+    Attributes:
+        lr: learning rate after the warm-up.
         weight_decay: decoupled.
         warmup_steps: optimiser steps from 0 to `lr`.
         clip: largest norm of the gradient.
+
+    Raises:
+        BraindinoError: a number outside of its range.
     """
 
     lr: float = 5e-4
@@ -28,7 +32,7 @@ class SwinOptimiser:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Raise BraindinoError for a number outside of its range."""
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise BraindinoError(f"model.optimiser.{name} {getattr(self, name)}: expected more than 0.")
@@ -36,8 +40,13 @@ class SwinOptimiser:
             if not getattr(self, name) >= 0:
                 raise BraindinoError(f"model.optimiser.{name} {getattr(self, name)}: expected 0 or more.")
 
-    def share(self, step: int, total: float) -> float:
-        """The part of `lr` at step `step` (from 0) of `total`; without an end it stays after the warm-up."""
+    def lr_factor(self, step: int, total: float) -> float:
+        """Return the factor of `lr` at an optimiser step.
+
+        Args:
+            step: from 0.
+            total: steps of the run; without an end (infinity) the factor stays 1 after the warm-up.
+        """
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         if math.isinf(total):
@@ -45,15 +54,15 @@ class SwinOptimiser:
         done = (step - self.warmup_steps) / max(total - self.warmup_steps, 1)
         return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
-    def configure(self, module: LightningModule) -> Any:
-        """What `configure_optimizers` returns."""
+    def configure(self, module: LightningModule) -> OptimizerLRScheduler:
+        """Return optimiser and schedule as `LightningModule.configure_optimizers` returns them."""
         optimiser = self.adamw(module)
         total = float(module.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.share(step, total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.lr_factor(step, total))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def adamw(self, module: nn.Module) -> torch.optim.AdamW:
-        """For the parameters that are trained; no decay on biases, norms and position tables.
+        """Return AdamW for the trainable parameters; biases, norms and position tables do not decay.
 
         Fused: one pass over the weights instead of ten, and on the CPU on all threads.
         """
@@ -64,8 +73,8 @@ class SwinOptimiser:
         return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
 
-class Clipping:
-    """Clips, leaves out steps that are not finite, and ends the run after three of them in a row."""
+class GradientClipping:
+    """Clip gradients, skip steps that are not finite, and end the run after three in a row."""
 
     PATIENCE = 3
 
@@ -73,7 +82,12 @@ class Clipping:
         self.in_a_row = 0
 
     def __call__(self, module: nn.Module, limit: float, step: int) -> torch.Tensor:
-        """The norm of the gradient before clipping.
+        """Clip the gradients of `module` and return their norm before clipping.
+
+        Args:
+            module: its parameters have gradients; of a step that is not finite they are dropped.
+            limit: largest norm.
+            step: optimiser steps done, for the message.
 
         Raises:
             BraindinoError: the third step in a row that is not finite.

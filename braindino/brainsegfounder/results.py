@@ -1,4 +1,4 @@
-"""The test of a 3-D segmentation as files: the same predictions.csv and results.json that a probe writes."""
+"""Write the test of a 3-D segmentation as the same files that a probe writes."""
 
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ class CaseRows:
     Args:
         data: the cases.
         seed: of the run, for the column of that name.
+
+    Attributes:
+        rows: one per case and region.
     """
 
     def __init__(self, data: VolumeCases, seed: int) -> None:
@@ -34,17 +37,22 @@ class CaseRows:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, case: int, masks: np.ndarray) -> None:
-        """Compare the masks (R, D, H, W) bool of a case on the store's grid with those that were drawn."""
+        """Compare the predicted masks of a case with the reference masks, in native space.
+
+        Args:
+            case: row label of the dataset's `cases`.
+            masks: predicted, on the store's grid (R, D, H, W) bool.
+        """
         cases = self.data.cases
         row = cases.cases.loc[case]
         key = next(key for name in cases.modalities if (key := row[f"key_{name}"]))
-        # Regions overlap, or are thresholded each by itself: none competes with another.
+        # Regions overlap, or are thresholded each by itself: they do not compete for voxels.
         restored = restore_regions(masks, self.data.store.geometry(key), exclusive=False)
-        drawn = cases.labels_of(case)
+        reference = cases.labels_of(case)
         known = {"case": row["case"], "group": row["group"], "split": row["split"], "seed": self.seed}
         traits = {name: row[name] for name in TRAITS if name in row}
         for (name, labels), mask in zip(cases.regions.items(), restored, strict=True):
-            numbers = segmentation_row(mask, np.isin(drawn.data, labels), drawn.affine)
+            numbers = segmentation_row(mask, np.isin(reference.data, labels), reference.affine)
             self.rows.append(
                 {**known, "fraction": self.data.fraction, REGION: name}
                 | dict(zip((*MEASURED, *LESIONS), numbers, strict=True))
@@ -66,31 +74,25 @@ def write_results(
 
     Args:
         folder: of the run.
-        encoder: `name`, what it started from, and `digest` of the weights.
         rows: the cases' rows of predictions.csv.
+        encoder: `name`, which it started from, and `digest` of the weights.
         seen: people and scans seen in pretraining, or None if that is not recorded.
         step: optimiser step of the weights.
         resamples: draws of people for the intervals.
 
     Returns:
-        What is in results.json.
+        The content of results.json.
     """
     data = rows.data
+    table = data.cases.cases.loc[data.scans["case"]].assign(split=data.scans["split"].to_numpy())
+    dropped = pd.concat([data.cases.dropped, data.excluded], ignore_index=True).fillna("")
     predictions = pd.DataFrame(rows.rows)
     with atomic_write(folder / "predictions.csv") as file:
         file.write(format_predictions(predictions))
-    names = data.cases.cases.loc[data.scans["case"]]
-    table = names.assign(split=data.scans["split"].to_numpy())
     with atomic_write(folder / "cases.csv") as file:
         file.write(csv_text(table[["case", "group", "split"]]))
-    dropped = pd.concat([data.cases.dropped, data.excluded], ignore_index=True).fillna("")
     with atomic_write(folder / "dropped.csv") as file:
         file.write(csv_text(dropped))
-    train = table[table["split"] == "train"]
-    fact = {
-        "seed": rows.seed, "fraction": data.fraction, "train_cases": len(train),
-        "train_people": int(train["group"].nunique()), "step": step,
-    }  # fmt: skip
     predictions = align_risks(predictions)
     results: dict[str, Any] = {
         "task": "segmentation",
@@ -107,12 +109,24 @@ def write_results(
             "reasons": {str(reason): int(n) for reason, n in dropped["reason"].value_counts().items()},
         },
         "audit": audit(table, data.modalities, seen, contents_of(table, data.modalities, data.store)),
-        **summarise(predictions, [fact], resamples),
+        **summarise(predictions, [_training_facts(rows, table, step)], resamples),
         "baselines": {},
     }
     add_details(results, predictions, resamples)
     write_json(folder / "results.json", results)
     return results
+
+
+def _training_facts(rows: CaseRows, table: pd.DataFrame, step: int) -> dict[str, Any]:
+    """Return what was trained on, and the optimiser step of the evaluated weights."""
+    train = table[table["split"] == "train"]
+    return {
+        "seed": rows.seed,
+        "fraction": rows.data.fraction,
+        "train_cases": len(train),
+        "train_people": int(train["group"].nunique()),
+        "step": step,
+    }
 
 
 def _counts(cases: pd.DataFrame) -> dict[str, int]:

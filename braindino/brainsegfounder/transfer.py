@@ -1,11 +1,10 @@
-"""Weights from one Swin encoder to another: all keys must fit, channels are matched by sequence."""
+"""Load the weights of one Swin encoder into another; channels match by sequence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from braindino.encoders.modalities import sequence_of
@@ -16,15 +15,19 @@ from braindino.errors import BraindinoError
 from braindino.scans.seen import Seen
 
 PATCHES = "patch_embed.proj.weight"
-PREFIXES = ("encoder.", "swinViT.", "network.swinViT.")  # own pretraining, published, own segmentation
+# Of a pretraining run of this project, a published file, a segmentation run of this project.
+PREFIXES = ("encoder.", "swinViT.", "network.swinViT.")
 
 
 @dataclass(frozen=True)
 class Source:
     """A Swin encoder in a file.
 
-    channels: what its input channels show, `t1`, `t1ce`, `t2`, `flair` or a name nobody knows.
-    seen: people and scans seen in training, or None if the file does not record them.
+    Attributes:
+        path: of the file.
+        weights: of the encoder, by the names of `swin`.
+        shape: its sizes. Its channels are `t1`, `t1ce`, `t2`, `flair`, or a modality's name as it is.
+        seen: people and scans seen in training, or None if the file does not record them.
     """
 
     path: Path
@@ -34,8 +37,15 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """What became of the keys."""
+class TransferReport:
+    """Names of weights, by what `transfer` did with them.
+
+    Attributes:
+        loaded: taken from the source.
+        inflated: taken, and spread over other channels.
+        missing: of the encoder, not in the source.
+        unexpected: of the source, without a place in the encoder.
+    """
 
     loaded: tuple[str, ...]
     inflated: tuple[str, ...]
@@ -43,19 +53,19 @@ class Transfer:
     unexpected: tuple[str, ...]
 
     def __str__(self) -> str:
-        """One line."""
-        parts = [
-            f"{len(names)} {what}" + (f" ({', '.join(names[:3])})" if names and what != "loaded" else "")
-            for what, names in (
-                ("loaded", self.loaded), ("inflated", self.inflated), ("missing", self.missing),
-                ("unexpected", self.unexpected),
-            )
-        ]  # fmt: skip
-        return ", ".join(parts)
+        """Return the four counts and some of the names as one line."""
+        counts = [f"{len(self.loaded)} loaded"]
+        for kind in ("inflated", "missing", "unexpected"):
+            names: tuple[str, ...] = getattr(self, kind)
+            counts.append(f"{len(names)} {kind}" + (f" ({', '.join(names[:3])})" if names else ""))
+        return ", ".join(counts)
 
 
 def read_source(spec: str) -> Source:
-    """The Swin encoder of a run folder, a `.ckpt` of this project, or a published BrainSegFounder file.
+    """Read the Swin encoder of a run folder, a `.ckpt` or a published BrainSegFounder file.
+
+    Args:
+        spec: path, as `model.init_from` gives it.
 
     Raises:
         BraindinoError: no such file, or one without a Swin encoder.
@@ -73,30 +83,37 @@ def read_source(spec: str) -> Source:
     return Source(path, weights, shape, Seen.of_checkpoint(content))
 
 
-def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> Transfer:
-    """Load `source` into a Swin encoder whose input channels show `channels`; nothing is left to chance.
+def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> TransferReport:
+    """Load all weights of `source` into a Swin encoder.
 
     The kernels of the patch embedding go to the channel of the same sequence; where the source has none, T1
-    serves T1 with contrast, and the mean of all kernels everything else. (BrainSegFounder's code leaves this
-    layer untrained, and where a prefix differs loads nothing without a word.)
+    serves T1 with contrast, and the mean of all kernels serves every other channel. (BrainSegFounder's code
+    leaves this layer untrained, and loads nothing, without a message, where a prefix differs.)
+
+    Args:
+        encoder: as `swin` builds it.
+        channels: sequence of each input channel of `encoder`; see `channel_names`.
+        source: see `read_source`.
 
     Raises:
-        BraindinoError: a key is missing or of another shape; the message lists what was found.
+        BraindinoError: a key is missing or of another shape; the message lists them.
     """
-    own = encoder.state_dict()
-    given = dict(source.weights)
+    state = encoder.state_dict()
+    weights = dict(source.weights)
     inflated: tuple[str, ...] = ()
-    if PATCHES in given and tuple(channels) != source.shape.channels:
-        kernels = given[PATCHES]
+    if PATCHES in weights and tuple(channels) != source.shape.channels:
+        kernels = weights[PATCHES]
         shares = torch.tensor([channel_shares(name, source.shape.channels) for name in channels])
-        given[PATCHES] = torch.einsum("cs,os...->oc...", shares.to(kernels.dtype), kernels)
+        weights[PATCHES] = torch.einsum("cs,os...->oc...", shares.to(kernels.dtype), kernels)
         inflated = (PATCHES,)
-    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    report = Transfer(
+    fitting = {
+        name: value for name, value in weights.items() if name in state and state[name].shape == value.shape
+    }
+    report = TransferReport(
         loaded=tuple(sorted(fitting)),
         inflated=inflated,
-        missing=tuple(sorted(own.keys() - fitting.keys())),
-        unexpected=tuple(sorted(given.keys() - fitting.keys())),
+        missing=tuple(sorted(state.keys() - fitting.keys())),
+        unexpected=tuple(sorted(weights.keys() - fitting.keys())),
     )
     if report.missing or report.unexpected:
         raise BraindinoError(
@@ -108,12 +125,6 @@ def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> Tra
     return report
 
 
-@rank_zero_only
-def tell(text: str) -> None:
-    """Say something to whoever runs the command; Lightning's own messages are silenced there."""
-    print(text, flush=True)
-
-
 def channel_names(modalities: Sequence[str]) -> tuple[str, ...]:
-    """What a manifest's modalities show: `t1`, ... where the sequence is known, else the name itself."""
+    """Return the sequence of each modality (`t1`, ...), or its name if that is unknown."""
     return tuple(sequence_of(name) or name for name in modalities)

@@ -1,13 +1,13 @@
 """3-D cases with masks, of any labelled dataset: random crops to train on, whole cases to evaluate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import GridMask, grid_masks
@@ -148,9 +148,9 @@ class VolumeCases(DrawnDataModule):
 
     def _whole(self, splits: Sequence[str]) -> DataLoader[Any]:
         rank, world = self._world()
-        chosen = self.scans[self.scans["split"].isin(splits)].iloc[rank::world]
+        chosen = self.scans[self.scans["split"].isin(splits)]
         options = {**self._options(), **worker_options(min(self.num_workers, 2))}
-        return Loader(WholeCases(self, chosen), shuffle=False, **options)
+        return Loader(WholeCases(self, chosen), sampler=ProcessShare(len(chosen), rank, world), **options)
 
 
 class MaskedCrops(DrawnBatches):
@@ -203,6 +203,27 @@ class MaskedCrops(DrawnBatches):
             at = int(share[1] * len(rows))
             corner = np.clip(np.array([plane, rows[at], columns[at]]) - self.crop // 2, 0, room)
         return int(corner[0]), int(corner[1]), int(corner[2])
+
+
+class ProcessShare(DistributedSampler[Any]):
+    """Every `world`-th case from `rank` on: each case is evaluated by one process, once.
+
+    Lightning leaves a DistributedSampler in its place; any other sampler it would replace by one that divides
+    the cases again and repeats some of them.
+    """
+
+    def __init__(self, count: int, rank: int, world: int) -> None:
+        """The share of process `rank` of `world` in `count` cases."""
+        super().__init__(range(count), world, rank, shuffle=False)  # type: ignore[arg-type]
+        self.cases = range(rank, count, world)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield positions of cases."""
+        return iter(self.cases)
+
+    def __len__(self) -> int:
+        """Number of cases of this process."""
+        return len(self.cases)
 
 
 class WholeCases(Dataset[dict[str, torch.Tensor]]):

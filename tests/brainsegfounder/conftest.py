@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {"depth": (1, 1, 1, 1), "width": 12, "heads": (1, 2, 4, 8
 
 @pytest.fixture(scope="session")
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four people: shading that tells how a crop was turned, stripes that tell whose it is."""
+    """Store of four people; shading shows how a crop is turned, stripes differ by person."""
     folder = tmp_path_factory.mktemp("volumes")
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 32)] * 3, indexing="ij"))
     rows = []

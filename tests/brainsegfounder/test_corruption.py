@@ -1,4 +1,4 @@
-"""Turns are what their labels say; cuts cover what was asked, keep the rest, and follow their seed."""
+"""Corruption: turns match their labels; blocks cover the drawn part and follow the seed."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def crops(count: int = 6, side: int = 16) -> torch.Tensor:
     return torch.randn(count, 2, side, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_turn_undone_by_its_label_is_the_crop() -> None:
+def test_turn_is_undone_by_its_label() -> None:
     given = crops(32, 4)
     turned, quarters = turn(given, CropGenerators.of(0, 0, 0, CPU))
     assert set(quarters.tolist()) == {0, 1, 2, 3}
@@ -22,7 +22,7 @@ def test_a_turn_undone_by_its_label_is_the_crop() -> None:
         assert torch.equal(back.rot90(-int(k), (-2, -1)), crop)
 
 
-def test_a_quarter_turn_moves_rows_to_columns() -> None:
+def test_turn_by_a_quarter_moves_rows_to_columns() -> None:
     crop = torch.zeros(1, 1, 2, 3, 3)
     crop[..., 0, 2] = 1
     seed = next(s for s in range(99) if CropGenerators.of(s, 0, 0, CPU).host.integers(0, 4, 1)[0] == 1)
@@ -32,7 +32,7 @@ def test_a_quarter_turn_moves_rows_to_columns() -> None:
 
 
 @pytest.mark.parametrize("swapped", [0.0, 1.0])
-def test_cuts_cover_what_was_drawn_and_nothing_else_changes(swapped: float) -> None:
+def test_corrupt_in_one_round_covers_the_drawn_part_only(swapped: float) -> None:
     given = crops()
     config = CorruptionConfig(covered=0.3, swapped=swapped)
     cut = corrupt(given, config, CropGenerators.of(3, 0, 0, CPU))
@@ -44,15 +44,15 @@ def test_cuts_cover_what_was_drawn_and_nothing_else_changes(swapped: float) -> N
         assert target - 1e-3 <= share <= target + largest_block
     if swapped:
         for b, crop in enumerate(cut):
-            own = (given == crop).all(dim=1)
-            assert own[[i for i in range(len(given)) if i != b]].any(dim=0)[changed[b]].all()
+            copied = (given == crop).all(dim=1)
+            assert copied[[i for i in range(len(given)) if i != b]].any(dim=0)[changed[b]].all()
     else:
         noise = cut[changed[:, None].expand_as(cut)]
         assert abs(float(noise.mean())) < 0.05
         assert abs(float(noise.std()) - 1) < 0.05
 
 
-def test_two_rounds_cover_as_much_as_the_authors_code() -> None:
+def test_corrupt_in_two_rounds_covers_as_much_as_the_authors_code() -> None:
     """23 % of the voxels in a batch of 4, by noise and by other crops; 16 % in one round."""
 
     def covered(config: CorruptionConfig) -> tuple[float, float]:
@@ -71,7 +71,7 @@ def test_two_rounds_cover_as_much_as_the_authors_code() -> None:
     assert once == pytest.approx(0.16, abs=0.015)
 
 
-def test_nothing_is_cut_where_nothing_was_asked_and_the_input_stays() -> None:
+def test_corrupt_without_blocks_returns_the_crops_and_leaves_the_input() -> None:
     given = crops()
     before = given.clone()
     assert torch.equal(corrupt(given, CorruptionConfig(covered=0.0), CropGenerators.of(0, 0, 0, CPU)), given)
@@ -79,7 +79,7 @@ def test_nothing_is_cut_where_nothing_was_asked_and_the_input_stays() -> None:
     assert torch.equal(given, before)
 
 
-def test_what_is_random_is_a_function_of_seed_batch_and_process() -> None:
+def test_crop_randomness_is_a_function_of_seed_batch_and_process() -> None:
     def made(*numbers: int) -> torch.Tensor:
         randomness = CropGenerators.of(*numbers, CPU)
         return corrupt(turn(crops(), randomness)[0], CorruptionConfig(), randomness)
@@ -89,7 +89,7 @@ def test_what_is_random_is_a_function_of_seed_batch_and_process() -> None:
         assert not torch.equal(made(1, 2, 0), made(*other))
 
 
-def test_one_crop_alone_is_filled_with_noise() -> None:
+def test_corrupt_fills_a_single_crop_with_noise() -> None:
     cut = corrupt(crops(1), CorruptionConfig(swapped=1.0), CropGenerators.of(0, 0, 0, CPU))
     assert np.isfinite(cut.numpy()).all()
     assert not torch.equal(cut, crops(1))
@@ -103,6 +103,6 @@ def test_one_crop_alone_is_filled_with_noise() -> None:
         ({"swapped": 2.0}, "swapped 2.0: expected 0 to 1, or null"),
     ],
 )
-def test_refused(options: dict[str, float], message: str) -> None:
+def test_corruption_config_rejects_parts_out_of_range(options: dict[str, float], message: str) -> None:
     with pytest.raises(BraindinoError, match=message):
         CorruptionConfig(**options)

@@ -1,5 +1,6 @@
-"""SwinUNETR: it finds what there is to find, a perfect mask scores 1, and its test is a probe's."""
+"""SwinUNETRModule: segments lesions, logs Dice, and writes the files of a probe."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,20 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from braindino.analysis.predictions import read_predictions
 from braindino.analysis.runs import Run
 from braindino.brainsegfounder import SwinSSLModule, SwinUNETRModule
-from braindino.brainsegfounder.optimiser import SwinOptimiser
-from braindino.brainsegfounder.segmentation import BestWeights, grid_dice
-from braindino.datasets import VolumeCases
+from braindino.brainsegfounder.best_weights import BestWeights
+from braindino.brainsegfounder.optimiser import SwinOptimiserConfig
+from braindino.datasets import Cohort, VolumeCases
 from braindino.encoders.volumes.swin import DEPTHS, SwinShape
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
 from tests.brainsegfounder.conftest import TINY
-from tests.brainsegfounder.test_module import data_of, train
+from tests.brainsegfounder.test_ssl_module import data_of, train
 from tests.datasets.test_volume_cases import cohort, masked
 
 __all__ = ["masked"]  # the fixture
@@ -38,10 +39,13 @@ def trainer_of(folder: Path, steps: int, **options: Any) -> Trainer:
     )  # fmt: skip
 
 
-def test_lesions_are_found_and_the_test_reads_as_a_probes(masked: Path, tmp_path: Path) -> None:
+def test_swin_unetr_module_segments_lesions_and_writes_files_of_a_probe(masked: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = SwinUNETRModule(
-        **TINY, norm="group", resamples=50, optimiser=SwinOptimiser(lr=5e-3, weight_decay=0.0, warmup_steps=3)
+        **TINY,
+        norm="group",
+        resamples=50,
+        optimiser=SwinOptimiserConfig(lr=5e-3, weight_decay=0.0, warmup_steps=3),
     )
     data = cases(masked)
     trainer = trainer_of(tmp_path, 45, check_val_every_n_epoch=5)
@@ -62,7 +66,7 @@ def test_lesions_are_found_and_the_test_reads_as_a_probes(masked: Path, tmp_path
     )
 
 
-def test_a_perfect_mask_scores_one_and_a_missing_one_nothing(masked: Path, tmp_path: Path) -> None:
+def test_swin_unetr_module_scores_perfect_and_empty_masks(masked: Path, tmp_path: Path) -> None:
     module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
     truth = {}
 
@@ -82,18 +86,62 @@ def test_a_perfect_mask_scores_one_and_a_missing_one_nothing(masked: Path, tmp_p
     assert scores["test/dice_ball"] < 0.5
 
 
-def test_dice_on_the_grid() -> None:
-    truth = torch.zeros(1, 3, 2, 2, 2, dtype=torch.bool)
-    guess = truth.clone()
-    truth[0, 0, 0], guess[0, 0, 0, 0] = True, True  # four voxels, two of them found
-    truth[0, 1] = True  # missed
-    torch.testing.assert_close(
-        grid_dice(guess, truth), torch.tensor([[2 * 2 / 6, 0.0, torch.nan]]), equal_nan=True
-    )
+class ShiftedMasks(SwinUNETRModule):
+    """Predicts the reference masks, shifted by a voxel, in place of the network's."""
+
+    def masks(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return (batch["labels"][:, None] == 1).roll(1, dims=-1)
 
 
-def test_stages_flow_into_the_segmentation(masked: Path, volumes: Path, tmp_path: Path) -> None:
-    first = SwinSSLModule(**TINY, optimiser=SwinOptimiser(warmup_steps=0))
+class Scores(Callback):
+    """Writes the logged values of every process to a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        torch.save(values, self.folder / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.filterwarnings("ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*")
+def test_swin_unetr_module_logs_the_same_dice_from_any_number_of_processes(
+    masked: Path, tmp_path: Path
+) -> None:
+    data = cases(masked)
+    data.prepare_data()
+    data.setup()
+    truths = [batch["labels"][:, None] == 1 for batch in data.val_dataloader()]
+    assert len(truths) == 4  # three processes have two, one and one of them
+    expected = [float((truth & truth.roll(1, dims=-1)).sum() / truth.sum()) for truth in truths]
+    for devices in (1, 2, 3):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        trainer = trainer_of(
+            folder, 1, devices=devices, strategy="ddp_fork" if devices > 1 else "auto",
+            callbacks=[Scores(folder)],
+        )  # fmt: skip
+        trainer.validate(ShiftedMasks(**TINY, norm="group"), cases(masked), verbose=False)
+        for rank in range(devices):
+            scores = torch.load(folder / f"{rank}.pt", weights_only=True)
+            assert scores["val/dice"] == pytest.approx(np.mean(expected), abs=1e-6)
+            assert scores["val/dice_ball"] == scores["val/dice"]
+
+
+def test_swin_unetr_module_logs_nan_for_a_region_without_cases(masked: Path, tmp_path: Path) -> None:
+    labelled = Cohort(
+        masked / "cases.csv", masked / "store", task="segmentation", regions={"ball": [1], "never": [2]},
+        dataset="balls", path={"T1w": "t1", "FLAIR": "flair", "mask": "mask"}, prepare=True,
+    )  # fmt: skip
+    data = VolumeCases(labelled, crop=32, num_workers=0)
+    module = SwinUNETRModule(**TINY, norm="group")
+    (scores,) = trainer_of(tmp_path, 1).validate(module, data, verbose=False)
+    assert np.isnan(scores["val/dice_never"])
+    assert scores["val/dice"] == scores["val/dice_ball"] < 0.5
+
+
+def test_swin_unetr_module_starts_from_stage_2(masked: Path, volumes: Path, tmp_path: Path) -> None:
+    first = SwinSSLModule(**TINY, optimiser=SwinOptimiserConfig(warmup_steps=0))
     train(first, data_of(volumes, modalities=("T1w",)), 1, tmp_path).save_checkpoint(tmp_path / "one.ckpt")
     second = SwinSSLModule(**TINY, init_from=str(tmp_path / "one.ckpt"))
     trainer = train(second, data_of(volumes, modalities=("FLAIR", "T1w")), 1, tmp_path)
@@ -111,14 +159,14 @@ def test_stages_flow_into_the_segmentation(masked: Path, volumes: Path, tmp_path
 
 
 @pytest.mark.parametrize(("name", "millions"), [("tiny", 62), ("small", 64), ("big", 70)])
-def test_networks_are_as_large_as_the_published_ones(name: str, millions: int) -> None:
+def test_swin_unetr_module_has_the_published_number_of_parameters(name: str, millions: int) -> None:
     module = SwinUNETRModule(depth=name)  # type: ignore[arg-type]
     module.shape = SwinShape(channels=("flair", "t1ce", "t1", "t2"), depths=DEPTHS[name])
     module.regions = ("WT", "TC", "ET")
-    assert round(sum(p.numel() for p in module._swin_unetr(4).parameters()) / 1e6) == millions
+    assert round(sum(p.numel() for p in module._swin_unetr().parameters()) / 1e6) == millions
 
 
-def test_a_fraction_is_of_the_same_people_as_a_probes(masked: Path) -> None:
+def test_volume_cases_fraction_has_the_people_of_a_probe(masked: Path) -> None:
     data = cases(masked, fraction=0.5, fraction_seed=2)
     data.prepare_data()
     data.setup()
@@ -127,14 +175,14 @@ def test_a_fraction_is_of_the_same_people_as_a_probes(masked: Path) -> None:
     assert set(probe.labelled(0.5, 2)["case"]) == set(data.cases.cases.loc[trained, "case"])
 
 
-def test_a_test_leaves_the_curve_of_the_training(masked: Path, tmp_path: Path) -> None:
+def test_swin_unetr_module_test_leaves_metrics_csv(masked: Path, tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.9\n")
     module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
     trainer_of(tmp_path, 1).test(module, data, verbose=False)
     assert (tmp_path / "metrics.csv").read_text() == "step,train/loss\n0,0.9\n"
 
 
-def test_what_cannot_be_segmented(masked: Path, volumes: Path, tmp_path: Path) -> None:
+def test_swin_unetr_module_rejects_other_crops_and_data(masked: Path, volumes: Path, tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="crop 16: the network halves crops five times"):
         trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), cases(masked, crop=16))
     with pytest.raises(BraindinoError, match="needs cases with masks: data of VolumeCases"):
@@ -142,10 +190,10 @@ def test_what_cannot_be_segmented(masked: Path, volumes: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("dice", "steps", "expected"), [(0.8, 5, 0.8), (0.5, 5, 0.6), (0.8, 0, 0.6)])
-def test_best_weights_of_a_continued_run_are_those_to_beat(
+def test_best_weights_reads_the_score_to_beat_of_a_continued_run(
     tmp_path: Path, dice: float, steps: int, expected: float
 ) -> None:
-    """A run killed after a validation continues from a checkpoint that does not know of it."""
+    """A run killed after a validation continues from a checkpoint saved before it."""
     torch.save({"segmentation": {"dice": dice}}, tmp_path / "best.ckpt")
     best = BestWeights(str(tmp_path))
     best.best_model_score = torch.tensor(0.6)

@@ -1,4 +1,4 @@
-"""Weights from stage to stage: every key, channels by name, and nothing silently left out."""
+"""Transfer of Swin weights: all keys, channels by sequence, errors for what does not fit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ BRATS = ("flair", "t1ce", "t1", "t2")
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as BrainSegFounder's stage 1 saves it."""
+    """Write a file as BrainSegFounder's stage 1 saves it."""
     torch.manual_seed(0)
     weights = {f"module.swinViT.{key}": value for key, value in swin(SHAPE).state_dict().items()}
     path = tmp_path_factory.mktemp("stage1") / "model_bestValRMSE.pt"
@@ -24,7 +24,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_126_of_126_keys_go_over_and_the_patches_by_name(published: Path) -> None:
+def test_transfer_loads_126_of_126_keys_and_patches_by_sequence(published: Path) -> None:
     source = read_source(str(published))
     assert source.shape.channels == ("t1", "flair")
     assert source.shape.legacy_merging
@@ -43,28 +43,28 @@ def test_126_of_126_keys_go_over_and_the_patches_by_name(published: Path) -> Non
             assert torch.equal(value, source.weights[key]), key
 
 
-def test_the_same_channels_are_taken_as_they_are(published: Path) -> None:
+def test_transfer_takes_equal_channels_as_they_are(published: Path) -> None:
     report = transfer(swin(SHAPE), SHAPE.channels, read_source(str(published)))
     assert report.inflated == ()
 
 
-def test_a_wrong_prefix_raises(tmp_path: Path) -> None:
+def test_read_source_rejects_another_prefix(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
     torch.save({"state_dict": {f"model.{k}": v for k, v in swin(SHAPE).state_dict().items()}}, path)
     with pytest.raises(BraindinoError, match=r"no Swin encoder inside: no key begins with .*\(found model\."):
         read_source(str(path))
 
 
-def test_another_depth_raises_with_what_was_found(published: Path) -> None:
+def test_transfer_rejects_another_depth_with_counts(published: Path) -> None:
     deeper = swin(replace(SHAPE, depths=(2, 2, 6, 2)))
     with pytest.raises(BraindinoError, match=r"depths \(2, 2, 2, 2\)(.|\n)*126 loaded.*56 missing \(layers3"):
         transfer(deeper, SHAPE.channels, read_source(str(published)))
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_read_source_rejects_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="no run folder and no file of weights"):
         read_source(str(tmp_path / "nowhere"))
 
 
-def test_channels_are_called_by_what_they_show() -> None:
+def test_channel_names_are_sequences() -> None:
     assert channel_names(["FLAIR", "T1c", "T1w", "DWI"]) == ("flair", "t1ce", "t1", "DWI")

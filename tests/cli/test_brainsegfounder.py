@@ -1,4 +1,4 @@
-"""BrainSegFounder through the command: its stages, fine-tuning, test, and its encoder behind a probe."""
+"""BrainSegFounder through the command: both stages, fine-tuning, test, and probing."""
 
 import json
 from collections.abc import Callable
@@ -46,15 +46,15 @@ def fit(brats: Path, tmp_path: Path) -> Callable[..., Path]:
     return run
 
 
-def test_stages_flow_through_the_command(
+def test_fit_runs_both_stages_and_fine_tuning(
     brats: Path, fit: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = ["--data.store", str(brats / "store_3d")]
     one = fit("brainsegfounder_stage1", *store)
     assert "next: braindino probe" in capsys.readouterr().out
     two = fit("brainsegfounder_stage2", *store, "--model.init_from", str(one))
-    told = "1 inflated (patch_embed.proj.weight), 0 missing, 0 unexpected"
-    assert told in capsys.readouterr().out
+    report = "1 inflated (patch_embed.proj.weight), 0 missing, 0 unexpected"
+    assert report in capsys.readouterr().out
     cases = ["--data.cases.root", str(brats / "m.csv"), "--data.cases.store", str(brats / "store_3d")]
     three = fit(
         "brats_swinunetr", *cases, "--model.init_from", str(two), "--model.norm", "group",
@@ -80,7 +80,7 @@ def under_former_name(config: Path, target: Path) -> Path:
 
 
 def test_fit_and_test_accept_the_former_module_name(brats: Path, tmp_path: Path) -> None:
-    """Configs written before `braindino.volumetric` became `braindino.brainsegfounder` stay valid."""
+    """Configs that name `braindino.volumetric` stay valid."""
     config = under_former_name(find_config("brats_swinunetr_tiny"), tmp_path / "mine.yaml")
     arguments = [
         "--data.cases.root", str(brats / "m.csv"), "--data.cases.store", str(brats / "store_3d"),
@@ -110,7 +110,7 @@ def test_fit_continues_a_run_of_the_former_module_name(
     assert "braindino.brainsegfounder.SwinSSLModule" in (run / "config.yaml").read_text()
 
 
-def test_the_folds_of_a_file_are_fine_tuned_on(brats: Path, fit: Callable[..., Path]) -> None:
+def test_fit_fine_tunes_on_the_folds_of_a_file(brats: Path, fit: Callable[..., Path]) -> None:
     entries = []
     for mask in sorted((brats / "data").rglob("*_seg.nii.gz")):
         stem = str(mask).removesuffix("_seg.nii.gz")
@@ -130,7 +130,7 @@ def test_the_folds_of_a_file_are_fine_tuned_on(brats: Path, fit: Callable[..., P
 
 
 @pytest.mark.parametrize(
-    ("config", "wrong", "told"),
+    ("config", "wrong", "error"),
     [
         (
             "brats_swinunetr_tiny",
@@ -150,8 +150,13 @@ def test_the_folds_of_a_file_are_fine_tuned_on(brats: Path, fit: Callable[..., P
         ),
     ],
 )
-def test_what_cannot_be_started_from(
-    brats: Path, tmp_path: Path, config: str, wrong: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_fit_rejects_a_start_that_does_not_fit(
+    brats: Path,
+    tmp_path: Path,
+    config: str,
+    wrong: list[str],
+    error: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shape = SwinShape(width=24, depths=(1, 1, 1, 1), heads=(1, 2, 4, 8), window=2)
     for name, prefix in (("prefix", "model."), ("narrow", "module.swinViT.")):
@@ -163,12 +168,10 @@ def test_what_cannot_be_started_from(
     given = [word.format(folder=tmp_path) for word in wrong]
     runs = ["--run.root", str(tmp_path), "--run.id", "x", *SMALL]
     assert main(["fit", "--config", f"{config}.yaml", *data, *runs, *given]) == 2
-    assert told in capsys.readouterr().err
+    assert error in capsys.readouterr().err
 
 
-def test_the_encoder_of_a_run_goes_behind_a_probe(
-    brats: Path, fit: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_probe_takes_the_encoder_of_a_run(brats: Path, fit: Callable[..., Path], tmp_path: Path) -> None:
     one = fit("brainsegfounder_stage1_tiny", "--data.store", str(brats / "store_3d"))
     arguments = [
         "--data", "BraTS2021", "--data.root", str(brats / "m.csv"), "--data.store", str(brats / "store_3d"),
@@ -178,6 +181,6 @@ def test_the_encoder_of_a_run_goes_behind_a_probe(
     ]  # fmt: skip
     assert main(["probe", "--config", "brats_sequence_cls.yaml", *arguments]) == 0
     (results,) = (tmp_path / "probes").rglob("results.json")
-    found = read_json(results)
-    assert found["encoder"]["name"].startswith("brainsegfounder:")
-    assert "untrained_encoder" in found["baselines"]
+    content = read_json(results)
+    assert content["encoder"]["name"].startswith("brainsegfounder:")
+    assert "untrained_encoder" in content["baselines"]

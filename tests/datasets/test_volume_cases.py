@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from braindino.datasets import Cohort, VolumeCases
+from braindino.datasets.volume_cases import ProcessShare
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
 from braindino.scans.preprocessing import decode
@@ -132,3 +133,10 @@ def test_refused(masked: Path) -> None:
         flat.setup()
     with pytest.raises(BraindinoError, match=r"foreground 2: expected 0 to 1"):
         VolumeCases(cohort(masked), foreground=2)
+
+
+@pytest.mark.parametrize(("count", "world"), [(4, 1), (4, 2), (5, 3)])
+def test_process_share_gives_each_case_to_one_process(count: int, world: int) -> None:
+    shares = [list(ProcessShare(count, rank, world)) for rank in range(world)]
+    assert sorted(case for share in shares for case in share) == list(range(count))
+    assert [len(ProcessShare(count, rank, world)) for rank in range(world)] == [len(s) for s in shares]

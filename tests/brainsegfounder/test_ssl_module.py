@@ -1,4 +1,4 @@
-"""BrainSegFounder's pretraining: each task falls on four fixed volumes, and a resumed run goes on exactly."""
+"""SwinSSLModule: losses fall on four fixed volumes, and a resumed run repeats the whole one."""
 
 import math
 from pathlib import Path
@@ -10,8 +10,8 @@ from lightning.pytorch import Callback, Trainer
 from torch.nn import functional
 
 from braindino.brainsegfounder import SwinSSLModule
-from braindino.brainsegfounder.module import nt_xent
-from braindino.brainsegfounder.optimiser import Clipping, SwinOptimiser
+from braindino.brainsegfounder.optimiser import GradientClipping, SwinOptimiserConfig
+from braindino.brainsegfounder.ssl_module import nt_xent
 from braindino.datasets import VolumeDataModule
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.volumes.swin import SwinEncoder
@@ -54,17 +54,17 @@ class StopAt(Callback):
             trainer.should_stop = True
 
 
-def test_each_task_falls_on_four_fixed_volumes(volumes: Path, tmp_path: Path) -> None:
+def test_ssl_module_learns_each_task_on_four_fixed_volumes(volumes: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    optimiser = SwinOptimiser(lr=1e-3, warmup_steps=0)
+    optimiser = SwinOptimiserConfig(lr=1e-3, warmup_steps=0)
     module = SwinSSLModule(**TINY, optimiser=optimiser)
     data = data_of(volumes)
     train(module, data, 24, tmp_path)
     batch = next(iter(data.train_dataloader()))
     module.eval()
     with torch.no_grad():
-        found = [module.losses(batch, 1000 + i) for i in range(6)]
-    mean = {name: float(torch.stack([values[name] for values in found]).mean()) for name in found[0]}
+        values = [module.losses(batch, 1000 + i) for i in range(6)]
+    mean = {name: float(torch.stack([each[name] for each in values]).mean()) for name in values[0]}
     crops = decode(batch["volumes"], batch["scale"], batch["zero_point"])
     assert mean["rotation_accuracy"] > 0.8  # chance: a quarter
     assert mean["rotation"] < 0.7 * math.log(4)
@@ -72,10 +72,10 @@ def test_each_task_falls_on_four_fixed_volumes(volumes: Path, tmp_path: Path) ->
     assert mean["reconstruction"] < 0.9 * float(crops.abs().mean())  # an empty answer
 
 
-def test_a_resumed_run_goes_on_bit_for_bit(volumes: Path, tmp_path: Path) -> None:
+def test_ssl_module_resumes_bit_for_bit(volumes: Path, tmp_path: Path) -> None:
     def fresh() -> SwinSSLModule:
         torch.manual_seed(0)
-        return SwinSSLModule(**TINY, optimiser=SwinOptimiser(warmup_steps=2))
+        return SwinSSLModule(**TINY, optimiser=SwinOptimiserConfig(warmup_steps=2))
 
     whole = fresh()
     train(whole, data_of(volumes, modalities=("T1w", "FLAIR")), 4, tmp_path)
@@ -85,7 +85,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(volumes: Path, tmp_path: Path) -> Non
     )
     assert stopped.global_step == 2
     torch.manual_seed(99)
-    rest = SwinSSLModule(**TINY, optimiser=SwinOptimiser(warmup_steps=2))
+    rest = SwinSSLModule(**TINY, optimiser=SwinOptimiserConfig(warmup_steps=2))
     train(
         rest, data_of(volumes, modalities=("T1w", "FLAIR")), 4, tmp_path,
         ckpt_path=half, weights_only=True,
@@ -95,7 +95,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(volumes: Path, tmp_path: Path) -> Non
         assert torch.equal(one, two), name
 
 
-def test_nt_xent_is_simclrs() -> None:
+def test_nt_xent_equals_simclr() -> None:
     one, other = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0)).double()
     z = functional.normalize(torch.cat([one, other]), dim=1)
     total = 0.0
@@ -108,17 +108,17 @@ def test_nt_xent_is_simclrs() -> None:
     assert float(nt_xent(same, same, 0.5)) == pytest.approx(math.log(7))
 
 
-def test_the_schedule_warms_up_and_ends_at_zero() -> None:
-    optimiser = SwinOptimiser(warmup_steps=4)
-    assert [optimiser.share(step, 12) for step in (0, 3)] == [0.25, 1.0]
-    assert optimiser.share(4, 12) == 1.0
-    assert optimiser.share(8, 12) == pytest.approx(0.5)
-    assert optimiser.share(12, 12) == pytest.approx(0)
-    assert optimiser.share(100, math.inf) == 1.0
+def test_lr_factor_warms_up_and_ends_at_zero() -> None:
+    optimiser = SwinOptimiserConfig(warmup_steps=4)
+    assert [optimiser.lr_factor(step, 12) for step in (0, 3)] == [0.25, 1.0]
+    assert optimiser.lr_factor(4, 12) == 1.0
+    assert optimiser.lr_factor(8, 12) == pytest.approx(0.5)
+    assert optimiser.lr_factor(12, 12) == pytest.approx(0)
+    assert optimiser.lr_factor(100, math.inf) == 1.0
 
 
-def test_three_steps_that_are_not_finite_end_the_run() -> None:
-    layer, clip = torch.nn.Linear(2, 1), Clipping()
+def test_gradient_clipping_ends_the_run_after_three_steps_that_are_not_finite() -> None:
+    layer, clip = torch.nn.Linear(2, 1), GradientClipping()
     for step in range(3):
         layer(torch.full((1, 2), math.nan)).sum().backward()
         if step < 2:
@@ -128,7 +128,7 @@ def test_three_steps_that_are_not_finite_end_the_run() -> None:
         clip(layer, 1.0, 2)
 
 
-def test_the_encoder_of_a_run_is_read_again(volumes: Path, tmp_path: Path) -> None:
+def test_load_encoder_reads_the_checkpoint_of_ssl_module(volumes: Path, tmp_path: Path) -> None:
     module = SwinSSLModule(**TINY)
     data = data_of(volumes)
     trainer = train(module, data, 1, tmp_path)
@@ -155,14 +155,14 @@ def test_the_encoder_of_a_run_is_read_again(volumes: Path, tmp_path: Path) -> No
         ({"heads": (5, 2, 4, 8)}, {}, "do not divide among them"),
     ],
 )
-def test_refused(
+def test_ssl_module_rejects_crops_and_sizes_that_do_not_fit(
     model: dict[str, Any], data: dict[str, Any], message: str, volumes: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(BraindinoError, match=message):
         train(SwinSSLModule(**{**TINY, **model}), data_of(volumes, **data), 1, tmp_path)
 
 
-def test_checkpoints_record_people_and_scans_of_both_stages(volumes: Path, tmp_path: Path) -> None:
+def test_ssl_module_records_people_and_scans_of_both_stages(volumes: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a:0\na:1\n")
     first = data_of(volumes, exclude=tmp_path / "out", batch_size=2)
     one = train(SwinSSLModule(**TINY), first, 1, tmp_path)

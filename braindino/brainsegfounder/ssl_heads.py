@@ -1,4 +1,4 @@
-"""The three heads of BrainSegFounder's pretraining, on the deepest map of the Swin encoder."""
+"""Heads of BrainSegFounder's pretraining, on the deepest map of the Swin encoder."""
 
 import math
 
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 from braindino.brainsegfounder.corruption import TURNS
 
-CONTRASTIVE = 512  # features that are compared (the authors' code)
+CONTRASTIVE = 512  # features that the contrast compares (the authors' code)
 
 
 class SSLHeads(nn.Module):
-    """Rotation, contrast, reconstruction.
+    """Predict rotation, contrastive features and reconstructed crops from the deepest map.
 
-    The first two see the mean of the map; the authors' code gives them its first and second voxel. The
-    decoder halves its channels four times and doubles the sides five times, as theirs does, with group norm
-    in place of instance norm, which has nothing to normalise in a map of one voxel.
+    Rotation and contrast see the mean of the map; the authors' code gives them its first and second voxel.
+    The decoder halves its channels four times and doubles the sides five times, as theirs does, with group
+    norm in place of instance norm, which has nothing to normalise in a map of one voxel.
 
     Args:
         width: channels of the deepest map.
@@ -37,6 +37,13 @@ class SSLHeads(nn.Module):
         self.reconstruction = nn.Sequential(*layers, nn.Conv3d(out, channels, kernel_size=1))
 
     def forward(self, deepest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, width, d, h, w) -> logits (N, 4), features (N, 512), crops (N, channels, 32 d, 32 h, 32 w)."""
+        """Return logits of the turn, contrastive features, and reconstructed crops.
+
+        Args:
+            deepest: map (N, width, d, h, w).
+
+        Returns:
+            Logits (N, 4), features (N, 512), crops (N, channels, 32 d, 32 h, 32 w).
+        """
         mean = deepest.mean(dim=(2, 3, 4))
         return self.rotation(mean), self.contrast(mean), self.reconstruction(deepest)

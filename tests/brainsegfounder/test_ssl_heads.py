@@ -2,10 +2,10 @@
 
 import torch
 
-from braindino.brainsegfounder.heads import SSLHeads
+from braindino.brainsegfounder.ssl_heads import SSLHeads
 
 
-def test_the_decoder_gives_crops_back_from_a_map_of_one_voxel_on() -> None:
+def test_ssl_heads_decode_crops_from_a_map_of_one_voxel() -> None:
     heads = SSLHeads(192, 2)
     for side in (1, 2):
         turns, features, crops = heads(torch.randn(3, 192, side, side, side))
@@ -15,7 +15,7 @@ def test_the_decoder_gives_crops_back_from_a_map_of_one_voxel_on() -> None:
         assert crops.std() > 0
 
 
-def test_every_head_reaches_the_map() -> None:
+def test_ssl_heads_all_have_a_gradient_to_the_map() -> None:
     heads = SSLHeads(48, 1)
     deepest = torch.randn(2, 48, 1, 1, 1, requires_grad=True)
     for output in heads(deepest):
