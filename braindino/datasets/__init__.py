@@ -1,4 +1,4 @@
-"""Datasets as their owners lay them out: manifests, splits by person, and data modules."""
+"""Data modules for public datasets and for the user's own, with manifests and splits by person."""
 
 from difflib import get_close_matches
 from importlib import import_module
@@ -54,7 +54,7 @@ __all__ = [
     "dataset_class",
 ]
 
-# Name on the command line -> "module:Class", imported when it is asked for.
+# Name on the command line -> "module:Class", imported on first use.
 DATASETS = {
     "abide": "public.abide:ABIDE",
     "adni": "public.adni:ADNI",
@@ -83,10 +83,13 @@ _CLASSES = {
 
 
 def dataset_class(name: str) -> "type[ScanDataModule]":
-    """The data module that is called `name` on the command line, or lies at a dotted path, `my_file.MyStudy`.
+    """Return the data module class of a registered name, or at a dotted path such as `my_file.MyStudy`.
+
+    Args:
+        name: a key of `DATASETS`, or `module.Class`.
 
     Raises:
-        BraindinoError: neither; the nearest names are told.
+        BraindinoError: no such dataset; the message lists the registered names.
     """
     if "." in name:
         return _class_at(name)
@@ -95,8 +98,8 @@ def dataset_class(name: str) -> "type[ScanDataModule]":
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise BraindinoError(f"no dataset {name!r}.{hint} There are: {', '.join(sorted(DATASETS))}.")
     module, _, attribute = DATASETS[name].partition(":")
-    found: type[ScanDataModule] = getattr(import_module(f"{__name__}.{module}"), attribute)
-    return found
+    dataset: type[ScanDataModule] = getattr(import_module(f"{__name__}.{module}"), attribute)
+    return dataset
 
 
 def _class_at(path: str) -> "type[ScanDataModule]":
@@ -104,19 +107,19 @@ def _class_at(path: str) -> "type[ScanDataModule]":
 
     module, _, attribute = path.rpartition(".")
     try:
-        found = getattr(import_module(module), attribute, None)
+        dataset = getattr(import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         raise BraindinoError(
             f"dataset {path!r}: {error}.\n"
             "Put the folder of its file on the PYTHONPATH, such as PYTHONPATH=. before braindino."
         ) from None
-    if not (isinstance(found, type) and issubclass(found, ScanDataModule)):
+    if not (isinstance(dataset, type) and issubclass(dataset, ScanDataModule)):
         raise BraindinoError(f"dataset {path!r}: expected a class that derives from ScanDataModule.")
-    return found
+    return dataset
 
 
 def __getattr__(attribute: str) -> Any:
-    """Classes by their own names, as a config's `class_path` gives them; torch is imported only then."""
+    """Import a class on first use, so that `import braindino.datasets` does not import torch."""
     if attribute in _CLASSES:
         return getattr(import_module(f"{__name__}.{_CLASSES[attribute]}"), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

@@ -1,6 +1,6 @@
-"""The class that data modules derive from: Lightning's, except in a process that only lists files.
+"""Base class of data modules: Lightning's, or an empty class in a process that only lists files.
 
-Importing Lightning takes 4 s of processor time and 800 MB, of which `braindino index` uses nothing.
+Importing Lightning takes 4 s of processor time and 800 MB; `braindino index` needs nothing of it.
 """
 
 from typing import TYPE_CHECKING
@@ -14,4 +14,4 @@ if TYPE_CHECKING or not lists_only():
 else:
 
     class DataModule:
-        """What `index` needs of a data module."""
+        """Empty base class for `braindino index`, which uses nothing of Lightning's."""

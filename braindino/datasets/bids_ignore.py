@@ -1,4 +1,4 @@
-"""Tell which folders and files of a BIDS dataset hold no scans of its own: sourcedata, code, .bidsignore."""
+"""Exclude what BIDS datasets contain besides scans: sourcedata, code, entries of .bidsignore."""
 
 import json
 import os
@@ -13,12 +13,15 @@ from braindino.datasets.tables import decode_table
 from braindino.errors import TableError
 
 # Folders at the top of a dataset whose content BIDS leaves open (specification, schema/rules/directories).
-# `derivatives` is a choice of each reader; `rawbids` and `rawdata` hold the dataset itself.
+# `derivatives` is left to each reader; `rawbids` and `rawdata` contain the dataset itself.
 _TOP_FOLDERS = {
-    "code": "code of the dataset", "docs": "documentation of the dataset", "logs": "logs of the dataset",
-    "phenotype": "phenotypes of the dataset", "stimuli": "stimuli of the dataset",
+    "code": "code of the dataset",
+    "docs": "documentation of the dataset",
+    "logs": "logs of the dataset",
+    "phenotype": "phenotypes of the dataset",
+    "stimuli": "stimuli of the dataset",
     "tmp_dcm2bids": "working folder of dcm2bids",
-}  # fmt: skip
+}
 _SOURCES = "sourcedata"
 _DERIVATIVES = re.compile(
     r"derivatives?|fmriprep|smriprep|mriqc|qsiprep|aslprep|petprep|nibabies|xcp_(d|abcd)", re.IGNORECASE
@@ -27,16 +30,16 @@ IGNORE_FILE = ".bidsignore"
 
 
 class BidsIgnore:
-    """Reasons to pass over what lies below a folder, by the rules of the BIDS datasets in it.
+    """Reasons to pass over files below a folder, by the rules of the BIDS datasets in it.
 
     A dataset is a folder with a `dataset_description.json`, a `.bidsignore`, or `sub-<label>` folders.
     """
 
     def __init__(self, root: Path) -> None:
-        """Nothing is read yet.
+        """Store the root; files are read on demand.
 
         Args:
-            root: the folder that is walked; what it lies in does not count.
+            root: the folder that is walked; folders above it are not considered.
         """
         self.root = root
         self._of_folder = cache(self._reason_of_folder)
@@ -45,6 +48,10 @@ class BidsIgnore:
 
     def reason(self, path: Path, is_folder: bool = False) -> str:
         """Return why a file or folder below the root is passed over, or `""`.
+
+        Args:
+            path: the file or folder.
+            is_folder: `path` is a folder.
 
         Raises:
             TableError: a `.bidsignore` that cannot be read.
@@ -57,7 +64,7 @@ class BidsIgnore:
         return self._of_folder(folder.parent) or self._reason_here(folder, is_folder=True)
 
     def _reason_here(self, path: Path, is_folder: bool) -> str:
-        """Return the reason that `path` has by itself, not by a folder that it lies in."""
+        """Return the reason for `path` itself, regardless of the folders above it."""
         if is_folder and path.name == _SOURCES:
             return "sourcedata: originals, of which the dataset has its own copy"
         if is_folder and path.name in _TOP_FOLDERS and self._dataset(path.parent):
@@ -74,14 +81,14 @@ class BidsIgnore:
 
 
 def derivatives_at(folders: Sequence[str], base: Path) -> int | None:
-    """Return the place of the first of nested folders that holds derivatives, or None.
+    """Return the index of the first of nested folders that contains derivatives, or None.
 
-    Such a folder is called `derivatives` or as a pipeline that makes them, or is a dataset of derivatives by
-    its `dataset_description.json`.
+    Such a folder is named `derivatives` or after a pipeline, or its `dataset_description.json` declares a
+    dataset of derivatives.
 
     Args:
         folders: names of folders, each in the one before it.
-        base: folder that the first lies in.
+        base: folder that contains the first.
     """
     for i, name in enumerate(folders):
         if _DERIVATIVES.fullmatch(name) or _is_derivative(base.joinpath(*folders[: i + 1])):
@@ -95,14 +102,14 @@ def _is_derivative(folder: Path) -> bool:
     if not file.is_file():
         return False
     try:
-        described = json.loads(decode_table(file).lstrip("\ufeff"))
+        description = json.loads(decode_table(file).lstrip("\ufeff"))
     except (ValueError, RecursionError, TableError):
         return False
-    if not isinstance(described, dict):
+    if not isinstance(description, dict):
         return False
-    # `PipelineDescription` is what fMRIPrep before 20.2 wrote.
-    kind = str(described.get("DatasetType", "")).lower()
-    return kind == "derivative" or (not kind and "PipelineDescription" in described)
+    # fMRIPrep before 20.2 wrote `PipelineDescription` instead of `DatasetType`.
+    kind = str(description.get("DatasetType", "")).lower()
+    return kind == "derivative" or (not kind and "PipelineDescription" in description)
 
 
 def _is_dataset(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Read single cells of tables: gaps, ages in any spelling, sexes by their codes, lookalike spellings."""
+"""Parse cells of tables: missing values, ages with units, sexes and their codes, lookalike spellings."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 AGES = (0.0, 120.0)  # years
 _GAPS = {"", "n/a", "na", "nan", "none", "null", "unknown", "not available", "not applicable", "."}
-_GAPS |= {"#n/a", "#value!", "#ref!", "#div/0!", "#name?", "#num!", "#null!"}  # what Excel writes for errors
+_GAPS |= {"#n/a", "#value!", "#ref!", "#div/0!", "#name?", "#num!", "#null!"}  # errors of Excel
 _NAMES = {"na", "none", "null"}
 _FEMALE = (
     "f female females w woman women girl girls femme féminin feminin feminine weiblich mujer femenino femmina"
@@ -43,28 +43,28 @@ def is_missing(value: object) -> bool:
 
 
 def is_missing_id(value: object) -> bool:
-    """Return True for a cell that names no person; a person may be called NA, None or Null."""
+    """Return True for a cell that is no id; a person may be called NA, None or Null."""
     return is_missing(value) and str(value).strip().lower() not in _NAMES
 
 
 def is_gap(value: object, names: Iterable[str]) -> bool:
-    """Return True for a missing cell, unless it is one of `names`: a class may be called `none` or `NA`."""
+    """Return True for a missing cell that is not in `names`; a class may be called `none` or `NA`."""
     return is_missing(value) and (str(value).strip() not in names or str(value).strip() == "")
 
 
 def parse_age(cell: object, unit: str = "year") -> tuple[float, str]:
-    """Return an age in years, and the reason where there is a cell but no age in it.
+    """Return an age in years, and the reason if a cell that is not blank has no age.
 
-    Understood are numbers with a decimal point or comma and a unit: `45`, `45,5`, `45Y`, `045Y`, `18M`
-    (months, as in DICOM), `6 months`, `52w`, `45 years 3 months`, `P45Y` (ISO 8601). Bounds (`89+`, `>89`,
-    `90 or older`), ranges (`40-44`), dates and what is outside of 0 to 120 years are no ages.
+    Numbers may have a decimal point or comma and a unit: `45`, `45,5`, `45Y`, `045Y`, `18M` (months, as in
+    DICOM), `6 months`, `52w`, `45 years 3 months`, `P45Y` (ISO 8601). Bounds (`89+`, `>89`, `90 or older`),
+    ranges (`40-44`), dates and numbers outside 0 to 120 years are no ages.
 
     Args:
         cell: cell of a table.
         unit: unit of a number without one: year, month, week or day.
 
     Returns:
-        years: NaN where there is none.
+        years: NaN if there is no age.
         reason: `""` for an age and for a blank.
     """
     if is_missing(cell):
@@ -85,24 +85,24 @@ def parse_age(cell: object, unit: str = "year") -> tuple[float, str]:
 
 
 def _in_years(text: str, unit: str) -> tuple[float, str]:
-    """Return years and unit of a number with a unit, else in `unit`, or of two with units; else NaN."""
+    """Return years and unit of `45Y`, `3 years 2 months` or a plain number in `unit`; NaN if it is none."""
     text = re.sub(r"^[Pp](?=\d)", "", text)
     if two := _TWO_UNITS.fullmatch(text):
         first, second = (_UNIT.get(two[i].lower(), "") for i in (2, 4))
         if first and second and first != second:
             return float(two[1]) / _PER_YEAR[first] + float(two[3]) / _PER_YEAR[second], first
     match = _NUMBER.fullmatch(text)
-    given = match[2].strip().lower().rstrip(".") if match else ""
-    name = _UNIT.get(given, "") if given else unit
+    suffix = match[2].strip().lower().rstrip(".") if match else ""
+    name = _UNIT.get(suffix, "") if suffix else unit
     if match is None or name not in _PER_YEAR:
         return math.nan, name
     return float(match[1].replace(",", ".")) / _PER_YEAR[name], name
 
 
 def letters_of(cells: Iterable[object]) -> dict[str, str]:
-    """Return the meaning of letters for a sex that depends on the others of the column.
+    """Return the meaning of letters for sex that depends on the other letters of the column.
 
-    `H` beside `F` is homme. Beside `M` it is hombre, and `M` may be mujer.
+    `H` beside `F` is homme. `H` beside `M` is hombre, and `M` may be mujer.
     """
     letters = {str(cell).strip().upper() for cell in cells}
     if "H" not in letters or {"M", "F"} <= letters:
@@ -111,20 +111,19 @@ def letters_of(cells: Iterable[object]) -> dict[str, str]:
 
 
 def is_age(cell: object) -> bool:
-    """Return False for a cell in which no age, bound or range of ages can be read."""
+    """Return False for a cell that has no age, bound or range of ages."""
     return not parse_age(cell)[1].endswith("is no number of years")
 
 
 def age_unit(text: str) -> str:
-    """Return the unit that a header or a sidecar gives (`months`, `yr`, `d`), or `""` for another one."""
+    """Return the unit of age for a spelling such as `months`, `yr` or `d`, or `""` for any other text."""
     return _UNIT.get(re.sub(r"^in\s+", "", text.strip().lower()), "")
 
 
 def parse_sex(cell: object, levels: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Return `F`, `M` or `""`, and the reason where there is a cell but no sex in it.
+    """Return `F`, `M` or `""`, and the reason if a cell that is not blank has no sex.
 
-    Words and letters are understood. Codes (0, 1, 2) are not: studies use them in either way. They are read
-    by `levels`.
+    Words and letters are parsed. Codes (0, 1, 2) need `levels`, because studies use them in either way.
 
     Args:
         cell: cell of a table.
@@ -149,43 +148,40 @@ def parse_sex(cell: object, levels: Mapping[str, str] | None = None) -> tuple[st
         return sex, ""
     if text.lower() in _NEITHER:
         return "", f"sex {text!r} is neither F nor M"
-    return (
-        "",
-        f"sex {text!r} is {'a code without a meaning' if re.fullmatch(r'-?[0-9]+', code) else 'no sex'}",
-    )
+    problem = "a code without a meaning" if re.fullmatch(r"-?[0-9]+", code) else "no sex"
+    return "", f"sex {text!r} is {problem}"
 
 
 def is_sex(cell: object, levels: Mapping[str, str] | None = None) -> bool:
-    """Return False for a code without a meaning, and for what is no word for a sex; True for a blank."""
+    """Return False for a code without a meaning and for text that is no sex; True for a blank."""
     return not parse_sex(cell, levels)[1].endswith(("without a meaning", "is no sex"))
 
 
 def _sex_in(meaning: str) -> str:
-    """Return the one sex that a description names: `Male participant`, `female (at birth)`."""
+    """Return the sex in a description such as `Male participant` or `female (at birth)`, if there is one."""
     words = {_SEX.get(word, "") for word in re.findall(r"[^\W\d_]+", meaning.lower())} - {""}
     return words.pop() if len(words) == 1 else ""
 
 
 def visible(text: str) -> str:
-    """Return a text with characters that do not show written out: `Good<U+200B>`."""
+    """Return a text with invisible characters written out: `Good<U+200B>`."""
     return "".join(f"<U+{ord(c):04X}>" if _is_invisible(c) else c for c in text)
 
 
 def fold(text: str) -> str:
-    """Return what spellings of one word share: no case or invisible characters; one blank, dash, number."""
+    """Return a text without differences in case, blanks, dashes, number format or invisible characters."""
     plain = re.sub("[\u2010-\u2015\u2212]", "-", same_characters(text).casefold())
     return repr(float(plain)) if _NUMERIC.fullmatch(plain) and "," not in plain else plain
 
 
 def same_characters(text: str) -> str:
-    """Return a text in its compatible Unicode form, without invisible characters, with single blanks."""
+    """Return a text in Unicode form NFKC, without invisible characters and with single blanks."""
     plain = unicodedata.normalize("NFKC", "".join(c for c in text if not _is_hidden(c)))
     return " ".join(plain.split())
 
 
 def lookalikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the groups of different names that differ only in case, blanks, dashes, the form of a number
-    or invisible characters."""
+    """Return groups of names that differ only in ways that `fold` removes."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         groups.setdefault(fold(name), []).append(name)
@@ -193,19 +189,19 @@ def lookalikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def decimal_commas(cells: Iterable[str]) -> bool:
-    """Return True where commas in numbers are decimal: some number has one that no thousands mark can be."""
+    """Return True if commas in numbers are decimal: at least one cannot be a thousands separator."""
     commas = [cell.strip() for cell in cells if re.fullmatch(r"\s*[+-]?\d*,\d+\s*", cell)]
     return any(not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for cell in commas)
 
 
 def is_numeric(cells: Iterable[str]) -> bool:
-    """Return True for a column of numbers and gaps, in which no word can be a label."""
+    """Return True for a column of numbers and missing cells only."""
     filled = [cell for cell in cells if not is_missing(cell)]
     return bool(filled) and all(_NUMERIC.fullmatch(cell.strip()) for cell in filled)
 
 
 def _is_hidden(character: str) -> bool:
-    """Return True for characters without a width: zero-width space, joiners, byte-order mark, controls."""
+    """Return True for characters without width: zero-width space, joiners, byte-order mark, controls."""
     return unicodedata.category(character) in ("Cf", "Cc") and character not in "\t\n\r"
 
 

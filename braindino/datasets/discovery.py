@@ -1,4 +1,4 @@
-"""Finding scans under a folder: every file is either yielded or listed with the reason it was passed over."""
+"""Find scans under a folder; every other file is recorded with the reason it was not used."""
 
 import os
 import re
@@ -19,11 +19,11 @@ from braindino.scans.reading import files_of
 
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|hdr\.gz)$", re.IGNORECASE)
 _IMAGE = re.compile(r"\.img(\.gz)?$", re.IGNORECASE)
-# What lies beside scans and is none of them: not opened to look for DICOM.
+# Files that accompany scans; they are not opened to look for DICOM.
 _BESIDE = re.compile(
     r"\.(json|tsv|csv|txt|md|rst|xml|html?|pdf|docx?|xlsx?|ods|bvals?|bvecs?|log|ya?ml|toml|ini|inf|cfg|py|m|r|sh|js"
     r"|css|png|jpe?g|gif|svg|bmp|ico|exe|dll|so|jar|lnk|npy|npz|jsonl|bib|key"
-    # surfaces, tracts and transforms, of which FreeSurfer writes some 150 a person
+    # surfaces, tracts and transforms; FreeSurfer writes about 150 per person
     r"|annot|label|stats|lta|xfm|m3z|ctab|touch|cmd|done|env|curv|gii|trk|tck|trx|vtk|h5|mat)$"
     r"|^[lr]h\.",
     re.IGNORECASE,
@@ -37,10 +37,10 @@ _OTHER_FORMATS = {
     r"(par|rec)$": "Philips PAR/REC",
     r"(zip|tar|tgz|tar\.gz|7z|rar)$": "an archive",
 }
-# A masked scan is a scan, and `seg` is a word or the end of one: nobody called Segura is a mask.
+# A masked scan is a scan. `seg` must end a word, so that a person called Segura is no mask.
 MASK_LIKE = re.compile(r"seg(s|m|ment\w*)?(?![a-z])|mask(?!ed)|label(?!l)|lesion|parenchyma", re.IGNORECASE)
-# Folders that are no person's and no site's: of a kind of file, of a part of a split, of a visit.
-_NOBODY = re.compile(
+# Names of folders for kinds of files, parts of a split or visits: no person, no site.
+_GENERIC_FOLDER = re.compile(
     r"(images?|dicoms?|data|raw|rawdata|rawbids|train(ing)?|test(ing)?|val(idation)?|nii|nifti|scans?|mri|anat|derivatives"
     r"|t1(w|c|n)?|t2(w|f)?|pd|flair)(Tr|Ts|s)?"
     r"|ses-\w+|(ses|session|visit|wave|tp|time-?point|month|year|week|day)[-_ ]?\d+|baseline|screening"
@@ -51,7 +51,13 @@ _NOBODY = re.compile(
 
 @dataclass(frozen=True)
 class FoundVolume:
-    """A scan: its file, and where that (or the series it was made of) lies in the dataset's folder."""
+    """A scan's file and its place in the dataset.
+
+    Attributes:
+        path: the file.
+        inside: path relative to the dataset's folder, of the file or of the volume made from a series.
+        series: the DICOM series that the file was converted from, or None.
+    """
 
     path: Path
     inside: Path
@@ -59,34 +65,38 @@ class FoundVolume:
 
 
 def naming_folders(folders: Sequence[str], base: Path) -> list[str]:
-    """Return those of nested folders below `base` that may name a person, a site or a dataset.
+    """Return those of nested folders whose name may be that of a person, a site or a dataset.
 
-    Derivatives and what lies in them name none.
+    Folders of derivatives, and folders in these, are not returned.
+
+    Args:
+        folders: names of folders, each in the one before it.
+        base: folder that contains the first.
     """
     names = list(folders)[: derivatives_at(folders, base)]
-    return [name for name in names if not _NOBODY.fullmatch(name)]
+    return [name for name in names if not _GENERIC_FOLDER.fullmatch(name)]
 
 
 def stem(path: Path) -> str:
-    """File name without the suffix of a scan, `.nii.gz` included."""
+    """Return a file name without the suffix of a scan, such as `.nii.gz`."""
     return _SCAN.sub("", path.name)
 
 
 def find_scans(
     root: Path, rows: ManifestBuilder, dicom: list[Path] | None = None, skip: Path | None = None
 ) -> Iterator[Path]:
-    """Yield the scans under `root` in sorted order, following links to folders but not in circles.
+    """Yield the scans under `root` in sorted order; links to folders are followed, each folder once.
 
-    Every file that is not hidden is yielded or recorded in `rows`: dropped with its reason (what a BIDS
-    dataset has beside its scans, see `BidsIgnore`; broken links, pointer files, other formats, pipes,
-    folders that cannot be read), or passed over where nobody would take it for a scan. A folder of DICOM
-    files is dropped once, unless the list `dicom` is given: then it is put there.
+    Every other file that is not hidden is recorded in `rows`: dropped with a reason (files of a BIDS dataset
+    besides its scans, see `BidsIgnore`; broken links, pointer files, other formats, pipes, folders that
+    cannot be read), or passed over if its name is not like that of a scan. A folder of DICOM files is
+    dropped as one entry, or appended to `dicom` if that is given.
 
     Args:
         root: the folder.
-        rows: takes what is not yielded.
-        dicom: takes the folders with DICOM files.
-        skip: folder below `root` that is not looked at.
+        rows: records all other files.
+        dicom: list that receives the folders with DICOM files.
+        skip: folder below `root` to skip.
 
     Raises:
         LayoutError: `root` is not a folder.
@@ -117,7 +127,7 @@ def find_scans(
 
 
 def _folders(root: Path, rows: ManifestBuilder, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Yield every folder once, with the names of its files, sorted; drop what cannot be listed."""
+    """Yield every folder once, with the sorted names of its files; drop folders that cannot be listed."""
 
     def unreadable(error: OSError) -> None:
         rows.drop(Path(error.filename), "", f"folder cannot be read: {error.strerror}")
@@ -136,13 +146,14 @@ def _folders(root: Path, rows: ManifestBuilder, skip: Path | None) -> Iterator[t
 
 
 def _is_slice(path: Path, rows: ManifestBuilder) -> bool:
-    """Return whether a file that is not called a scan is DICOM; record every other file."""
+    """Return True for a DICOM file without the suffix of a scan; record every other file in `rows`."""
     if reason := _unusable_file(path):
         rows.drop(path, "", reason)
         return False
     if _IMAGE.search(path.name):
         if files_of(path)[0].is_file():
-            return False  # listed by its header
+            # The header is yielded as the scan.
+            return False
         if is_dicom(path):
             return True
         rows.drop(path, "", "Analyze image without its .hdr")
@@ -166,20 +177,25 @@ def find_volumes(
     dicom: Path | None,
     pass_over: Callable[[Path], str] = lambda folder: "",
 ) -> Iterator[FoundVolume]:
-    """Yield what `find_scans` does, then the series of DICOM as volumes, converted into the folder `dicom`.
+    """Yield the scans under `root`, then the volumes that its DICOM series are converted to.
 
-    Without `dicom` no series is converted; nor is one whose folder has a reason to be passed over. Those, and
-    series that give no volume, are dropped.
+    Series that are not converted, or that give no volume, are dropped with a reason.
+
+    Args:
+        root: the folder.
+        rows: records all other files; see `find_scans`.
+        dicom: folder for converted volumes; None converts no series.
+        pass_over: returns why a folder of DICOM files is not converted, or `""`.
 
     Raises:
-        LayoutError: `root` is not a folder, or holds nothing but series and none gave a volume.
-        BraindinoError: there is no dcm2niix.
+        LayoutError: `root` is not a folder, or contains DICOM series only and none gave a volume.
+        BraindinoError: dcm2niix is not installed.
     """
     folders: list[Path] = []
-    nothing = True
-    # What was converted earlier may lie in a folder inside this one.
+    is_empty = True
+    # Volumes that were converted earlier may be in a folder inside this one.
     for path in find_scans(root, rows, None if dicom is None else folders, dicom):
-        nothing = False
+        is_empty = False
         yield FoundVolume(path, path.relative_to(root))
     if dicom is None or not folders:
         return
@@ -191,11 +207,11 @@ def find_volumes(
             wanted.append(folder)
     for series in convert_series(wanted, root, dicom) if wanted else []:
         if series.output:
-            nothing = False
+            is_empty = False
             yield FoundVolume(dicom / series.output, Path(series.output), series)
         else:
             rows.drop(series.source, "", f"DICOM: {series.reason}")
-    if nothing and wanted:
+    if is_empty and wanted:
         reasons = rows.reasons("DICOM: ")
         raise LayoutError(
             f"{root}: none of {len(wanted)} folders of DICOM gave a volume: {reasons}.\nSee {dicom / TABLE}."
@@ -203,7 +219,7 @@ def find_volumes(
 
 
 def unusable(path: Path) -> str:
-    """Return why a file cannot be a scan, by a look at it from outside, or ""."""
+    """Return why a file cannot be a scan, by its name, size and first bytes, or `""`."""
     if reason := _unusable_file(path):
         return reason
     files = files_of(path)
@@ -217,12 +233,12 @@ def unusable(path: Path) -> str:
     kind = describe_content(path.read_bytes())
     if kind.startswith("a pointer"):
         return "pointer to data that was not fetched (git-annex, git-lfs)"
-    # A compressed mask may be as small as this, but is no text.
+    # A compressed mask may be this small, but is no text.
     return f"no scan, but {kind}" if kind not in ("", "gzip", "DICOM") else ""
 
 
 def _unusable_file(path: Path) -> str:
-    """Return why a path cannot be read as a file at all, or ""."""
+    """Return why a path cannot be opened as a file, or `""`."""
     try:
         path.stat()
     except OSError as error:
@@ -235,11 +251,20 @@ def _unusable_file(path: Path) -> str:
 def no_scan_error(
     root: Path, dataset: str, looked_for: str, rows: ManifestBuilder | None = None
 ) -> LayoutError:
-    """The error for a folder without a scan of the dataset: what was looked for, and what is there."""
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
-    there = ", ".join(names[:6]) + (f", ... ({len(names)} entries)" if len(names) > 6 else "")
-    return LayoutError(
+    """Return the error for a folder without a scan of the dataset.
+
+    Args:
+        root: the folder.
+        dataset: name of the dataset.
+        looked_for: pattern of its file names.
+        rows: records of the files that were excluded, for their reasons.
+    """
+    names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in root.iterdir())
+    listed = ", ".join(names[:6]) + (f", ... ({len(names)} entries)" if len(names) > 6 else "")
+    message = (
         f"{root}: no scan of the dataset {dataset!r} here.\n"
-        f"Looked for {looked_for}; found {there or 'an empty folder'}."
-        + (f"\nLeft out: {rows.reasons()}." if rows is not None and rows.reasons() else "")
+        f"Looked for {looked_for}; found {listed or 'an empty folder'}."
     )
+    if rows is not None and rows.reasons():
+        message += f"\nExcluded: {rows.reasons()}."
+    return LayoutError(message)

@@ -1,4 +1,4 @@
-"""Masks on the store's grid, made once and kept: compressed slice by slice, so that one is had in no time."""
+"""Cache masks resampled to the store grid, compressed per slice for random access."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from braindino.identity import id_of
 from braindino.progress import track
 
 MAX_LISTED = 5  # cases in a message
-PAUSE = 10.0  # seconds before a line, and between two
+PAUSE = 10.0  # seconds between progress lines
 _FORMAT = 2
 
 
@@ -28,44 +28,62 @@ _FORMAT = 2
 class GridMask:
     """Labels of one case on the grid (D, H, W) of its prepared slices.
 
-    digest: of the mask's file, the scan it was drawn on, and the rule that makes labels of its numbers.
-    holds: (D, 256) bool, which labels a slice has. values: all labels of the mask as it was drawn, some of
-    which may be too small for the grid.
+    Attributes:
+        digest: of the mask's file, of the scan it was drawn on, and of the rule that makes labels of values.
+        size: (H, W) in pixels.
+        present: (D, 256) bool, which labels a slice has.
+        starts: (D + 1,) int64, where each compressed slice begins in `packed`.
+        packed: (N,) uint8, the compressed slices one after another.
+        values: all labels of the mask as it was drawn; some may be too small to appear on the grid.
     """
 
     digest: str
     size: tuple[int, int]
-    holds: np.ndarray
+    present: np.ndarray
     starts: np.ndarray
     packed: np.ndarray
     values: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        """Number of slices."""
-        return len(self.holds)
+        """Return the number of slices."""
+        return len(self.present)
 
     def slice(self, i: int) -> np.ndarray:
-        """Labels (H, W) uint8 of one slice."""
-        packed = self.packed[self.starts[i] : self.starts[i + 1]].tobytes()
-        return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self.size)
+        """Return the labels (H, W) uint8 of slice `i`."""
+        compressed = self.packed[self.starts[i] : self.starts[i + 1]].tobytes()
+        return np.frombuffer(zlib.decompress(compressed), np.uint8).reshape(self.size)
 
     @classmethod
     def of(cls, labels: np.ndarray, digest: str, values: tuple[int, ...] = ()) -> "GridMask":
-        """Pack labels (D, H, W) uint8 of a mask whose labels are `values`."""
-        packed = [zlib.compress(np.ascontiguousarray(plane).data, 1) for plane in labels]
-        holds = np.zeros((len(labels), LABEL_COUNT), dtype=bool)
+        """Compress the labels of a mask slice by slice.
+
+        Args:
+            labels: (D, H, W) uint8 on the grid.
+            digest: see the class.
+            values: see the class.
+        """
+        compressed = [zlib.compress(np.ascontiguousarray(plane).data, 1) for plane in labels]
+        present = np.zeros((len(labels), LABEL_COUNT), dtype=bool)
         for i, plane in enumerate(labels):
-            holds[i, np.unique(plane)] = True
-        starts = np.cumsum([0, *map(len, packed)])
-        whole = np.frombuffer(b"".join(packed), np.uint8)
-        return cls(digest, (labels.shape[1], labels.shape[2]), holds, starts, whole, values)
+            present[i, np.unique(plane)] = True
+        starts = np.cumsum([0, *map(len, compressed)])
+        packed = np.frombuffer(b"".join(compressed), np.uint8)
+        return cls(digest, (labels.shape[1], labels.shape[2]), present, starts, packed, values)
 
 
 def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[int, str]]:
-    """Masks of the cases (by row label of `datamodule.cases`), and why those of others cannot be used.
+    """Return the masks of the cases on the store grid, and why those of other cases cannot be used.
 
-    They come from `masks` in the store where they are kept. An entry is named by what it is made from, so it
-    is never stale; half an entry is never read. New ones are made in `datamodule.jobs` threads.
+    Masks are cached in the store's folder `masks`. The name of an entry is a digest of everything it is made
+    from, so it is never stale; an incomplete entry is never read. New ones are made in `datamodule.jobs`
+    threads.
+
+    Args:
+        datamodule: after `setup`.
+
+    Returns:
+        masks: row label of `datamodule.cases` -> mask.
+        reasons: row label -> why the case has no usable mask.
 
     Raises:
         BraindinoError: see `check_labels`.
@@ -75,33 +93,37 @@ def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[in
     masks: dict[int, GridMask] = {}
     rows = [int(row) for row in cases.index if int(row) not in reasons]
     with ThreadPoolExecutor(datamodule.jobs) as threads:
-        made = threads.map(lambda row: _grid_mask(datamodule, row), rows)
-        shown = track(zip(rows, made, strict=True), len(rows), "masks", unit="mask", pause=PAUSE)
-        for row, found in shown:
-            if isinstance(found, GridMask):
-                masks[row] = found
+        results = threads.map(lambda row: _grid_mask(datamodule, row), rows)
+        tracked = track(zip(rows, results, strict=True), len(rows), "masks", unit="mask", pause=PAUSE)
+        for row, result in tracked:
+            if isinstance(result, GridMask):
+                masks[row] = result
             else:
-                reasons[row] = f"mask: {found.reason}"
+                reasons[row] = f"mask: {result.reason}"
     check_labels(datamodule, masks)
     return masks, reasons
 
 
 def check_labels(datamodule: ScanDataModule, masks: Mapping[int, GridMask]) -> None:
-    """Refuse masks with labels that no region names, and regions of which no mask holds anything.
+    """Check that regions list every label of the masks, and that some mask has a label of a region.
 
-    Either would be measured as if there were nothing to find. `ignore_labels` of the data module are the
-    labels that count as background on purpose.
+    A label that is not listed would be evaluated as background. `ignore_labels` of the data module lists the
+    labels that are background on purpose.
+
+    Args:
+        datamodule: after `setup`.
+        masks: row label of `datamodule.cases` -> mask.
 
     Raises:
-        BraindinoError: lists cases and labels, with the remedies.
+        BraindinoError: labels that no region lists, or no mask with a label of a region.
     """
-    named = {label for labels in datamodule.regions.values() for label in labels}
-    known = {0, *named, *datamodule.ignore_labels}
+    in_regions = {label for labels in datamodule.regions.values() for label in labels}
+    known = {0, *in_regions, *datamodule.ignore_labels}
     regions = ", ".join(f"{name} {list(labels)}" for name, labels in datamodule.regions.items())
     unknown = {row: sorted(set(mask.values) - known) for row, mask in masks.items()}
     unknown = {row: labels for row, labels in unknown.items() if labels}
     if unknown:
-        every = sorted({label for labels in unknown.values() for label in labels})
+        missing = sorted({label for labels in unknown.values() for label in labels})
         names = datamodule.cases["case"].to_dict()
         listed = [
             f"{names[row]} ({', '.join(map(str, labels))})"
@@ -109,46 +131,51 @@ def check_labels(datamodule: ScanDataModule, masks: Mapping[int, GridMask]) -> N
         ]
         more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
         raise BraindinoError(
-            f"masks: {len(unknown)} of {len(masks)} hold labels that no region names (the regions are "
+            f"masks: {len(unknown)} of {len(masks)} have labels that no region lists (the regions are "
             f"{regions}): {', '.join(listed)}{more}.\n"
-            f"Name them in a region, as data.regions: {{lesion: {every}}} of a cohort does, or count them as "
-            f"background with data.ignore_labels: {every}."
+            f"Add them to a region, such as data.regions: {{lesion: {missing}}} of a cohort, or count them "
+            f"as background with data.ignore_labels: {missing}."
         )
     present = {label for mask in masks.values() for label in mask.values}
-    if masks and not named & present:
+    if masks and not in_regions & present:
         raise BraindinoError(
-            f"masks: none of {len(masks)} holds anything of the regions ({regions}); their labels are "
-            f"{', '.join(map(str, sorted(present)))}.\nName the labels that the masks have in data.regions."
+            f"masks: none of {len(masks)} has a label of the regions ({regions}); their labels are "
+            f"{', '.join(map(str, sorted(present)))}.\nList the labels that the masks have in data.regions."
         )
 
 
 def _grid_mask(datamodule: ScanDataModule, case: int) -> GridMask | ScanError:
     digest = _digest(datamodule, case)
     file = datamodule.store.path / "masks" / digest[:2] / f"{digest}.npz"
-    kept = _read(file, digest)
-    if kept is None:
-        try:
-            drawn = datamodule.labels_of(case)
-            values = tuple(int(value) for value in np.unique(drawn.data))
-            kept = GridMask.of(datamodule.mask_of(case, drawn), digest, values)
-        except ScanError as error:
-            return error
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            size=kept.size,
-            holds=np.packbits(kept.holds, axis=1),
-            starts=kept.starts,
-            packed=kept.packed,
-            values=np.array(kept.values, np.uint8),
-        )
-        try:
-            with atomic_write(file, "wb") as out:
-                out.write(buffer.getbuffer())
-        except OSError as problem:  # in a read-only store it is made again each time
-            if not is_read_only(problem):
-                raise
-    return kept
+    if (cached := _read(file, digest)) is not None:
+        return cached
+    try:
+        drawn = datamodule.labels_of(case)
+        values = tuple(int(value) for value in np.unique(drawn.data))
+        mask = GridMask.of(datamodule.mask_of(case, drawn), digest, values)
+    except ScanError as error:
+        return error
+    _write(file, mask)
+    return mask
+
+
+def _write(file: Path, mask: GridMask) -> None:
+    """Save a mask in the cache; in a read-only store it is made again each time."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        size=mask.size,
+        holds=np.packbits(mask.present, axis=1),
+        starts=mask.starts,
+        packed=mask.packed,
+        values=np.array(mask.values, np.uint8),
+    )
+    try:
+        with atomic_write(file, "wb") as out:
+            out.write(buffer.getbuffer())
+    except OSError as error:
+        if not is_read_only(error):
+            raise
 
 
 def _digest(datamodule: ScanDataModule, case: int) -> str:
@@ -156,19 +183,20 @@ def _digest(datamodule: ScanDataModule, case: int) -> str:
     keys = [row[f"key_{name}"] for name in datamodule.modalities]
     rule = id_of(datamodule.mask_rule)
     sha = hashlib.sha256(f"{_FORMAT}:{rule}:{next(filter(None, keys))}:".encode())
-    if Path(row[MASK]).is_file():  # what is wrong with it, `mask_of` says best
+    # The error for a missing mask is left to `mask_of`.
+    if Path(row[MASK]).is_file():
         sha.update(Path(row[MASK]).read_bytes())
     return sha.hexdigest()
 
 
 def _read(file: Path, digest: str) -> GridMask | None:
-    """A kept mask, or None where there is none that can be read whole."""
+    """Return a cached mask, or None if there is none or it cannot be read completely."""
     try:
         # numpy leaves a file open that it opened itself and cannot read.
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
-            rows, columns = (int(side) for side in kept["size"])
-            holds = np.unpackbits(kept["holds"], axis=1).astype(bool)
-            values = tuple(kept["values"].tolist())
-            return GridMask(digest, (rows, columns), holds, kept["starts"], kept["packed"], values)
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            rows, columns = (int(side) for side in arrays["size"])
+            present = np.unpackbits(arrays["holds"], axis=1).astype(bool)
+            values = tuple(arrays["values"].tolist())
+            return GridMask(digest, (rows, columns), present, arrays["starts"], arrays["packed"], values)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -1,10 +1,10 @@
-"""Whether this process only lists files: data modules are then made without Lightning (see `base`)."""
+"""Process-wide switch for listing files only; data modules then do without Lightning (see `base`)."""
 
 _lists_only = False
 
 
 def list_only() -> None:
-    """Declare that this process trains nothing; call it before a data module is imported."""
+    """Switch to listing files only. Call this before a data module is imported."""
     global _lists_only
     _lists_only = True
 

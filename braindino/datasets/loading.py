@@ -1,4 +1,4 @@
-"""Load batches by worker processes: check their shared memory, end when they fail or hang."""
+"""Load batches in worker processes; check their shared memory, and fail if a worker dies or hangs."""
 
 import copy
 import multiprocessing.queues
@@ -15,36 +15,36 @@ from torch.utils.data import DataLoader
 
 from braindino.errors import BraindinoError
 
-SHARED = Path("/dev/shm")  # workers hand their batches over in it
-TIMEOUT = 900.0  # seconds without a batch, after which a worker or its file system counts as hanging
+SHARED = Path("/dev/shm")  # workers pass their batches through it
+TIMEOUT = 900.0  # seconds without a batch after which a worker counts as hanging
 AHEAD = 2  # batches that each worker prepares in advance, torch's default
 SPARE = 2**16  # bytes: queues and rounding
-LARGE_BATCH = 2**30  # bytes; where as many such batches fit, none is loaded to be measured
+LARGE_BATCH = 2**30  # bytes; if batches of this size fit, the size is not measured
 _PAGE = 4096
 _FAILURES = ("DataLoader timed out", "DataLoader worker", "shared memory", "ancdata")
 
 
 def worker_options(workers: int) -> dict[str, Any]:
-    """Return the arguments of a `Loader` that belong to its number of worker processes."""
+    """Return the arguments of a `Loader` that depend on its number of worker processes."""
     return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
-        "worker_init_fn": start_worker,
+        "worker_init_fn": init_worker,
         "timeout": TIMEOUT if workers > 0 else 0,
         "pin_memory": torch.cuda.is_available(),
     }
 
 
 class Loader(DataLoader[Any]):
-    """A DataLoader whose workers never keep the run waiting for ever.
-
-    Raises:
-        BraindinoError: when iterated, if the shared memory is too small for the workers' batches, if one of
-            them died, or if none gave a batch for `TIMEOUT` seconds.
-    """
+    """A DataLoader that raises a readable error instead of waiting forever for its workers."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Yield the batches."""
+        """Yield the batches.
+
+        Raises:
+            BraindinoError: the shared memory is too small for the workers' batches, a worker died, or none
+                returned a batch for `TIMEOUT` seconds.
+        """
         if self.num_workers and getattr(self, "_iterator", None) is None:
             self._check_memory()
         try:
@@ -76,7 +76,8 @@ class Loader(DataLoader[Any]):
     def _one_batch(self) -> Any:
         """Return a batch, loaded in this process."""
         sampler = copy.copy(self._index_sampler)
-        if hasattr(sampler, "random"):  # its state must not move
+        # The state of the original generator must not change.
+        if hasattr(sampler, "random"):
             sampler.random = _copy(sampler.random)
         with torch.random.fork_rng(devices=[]):
             index = next(iter(sampler), None)
@@ -92,19 +93,19 @@ def _copy(random: Any) -> Any:
 
 
 def worker_error(error: RuntimeError) -> BraindinoError | None:
-    """Return the error of a worker process in words, or None if `error` is another one."""
+    """Return a readable error for a failure of a worker process, or None for any other error."""
     if not any(part in str(error) for part in _FAILURES):
         return None
     return BraindinoError(
-        f"data.num_workers: a process that loads batches died, or gave none for {TIMEOUT:.0f} s "
+        f"data.num_workers: a process that loads batches died, or returned none for {TIMEOUT:.0f} s "
         f"({str(error).splitlines()[0].rstrip('.')}).\n"
-        f"Usual causes: memory, {SHARED} (`braindino doctor`), or a file system that does not answer; "
+        f"Usual causes: memory, {SHARED} (`braindino doctor`), or a file system that does not respond; "
         "--data.num_workers 0 loads in this process."
     )
 
 
 def shared_size(batch: Any) -> int:
-    """Return the bytes of shared memory that the tensors of a batch take, in whole pages."""
+    """Return the shared memory that the tensors of a batch take, in bytes of whole pages."""
     if isinstance(batch, torch.Tensor):
         return -(-batch.numel() * batch.element_size() // _PAGE) * _PAGE
     if isinstance(batch, Mapping):
@@ -114,12 +115,12 @@ def shared_size(batch: Any) -> int:
     return 0
 
 
-def start_worker(_: int) -> None:
-    """Leave signals to the trainer, and end when a batch cannot be handed over.
+def init_worker(_: int) -> None:
+    """Ignore signals in a worker, and end it when a batch cannot be passed on.
 
     Ctrl-C and a job's time limit are sent to every process; the trainer finishes its step first. A batch that
-    does not fit into the shared memory fails in a thread of the worker, which would go on without it, while
-    the trainer waits.
+    does not fit into the shared memory fails in a thread of the worker; the worker would continue without it
+    while the trainer waits.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
@@ -127,7 +128,7 @@ def start_worker(_: int) -> None:
 
 
 def _end(error: BaseException, _: Any) -> None:
-    print(f"a worker cannot hand over its batch: {error}", file=sys.stderr, flush=True)
+    print(f"a worker cannot pass on its batch: {error}", file=sys.stderr, flush=True)
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Manifest: one row per scan in a plain CSV with paths relative to it, and the list of what was left out."""
+"""Read and write manifests: a CSV with one row per scan, and the list of files that were excluded."""
 
 import math
 import os
@@ -21,20 +21,20 @@ from braindino.files import atomic_write, describe_special_file
 from braindino.scans.store.origins import ORIGIN
 
 COLUMNS = ("dataset", "subject", "session", "modality", "path", "group", "site", "sex", "age")
-MASK = "mask"  # the modality of a mask: a label, never prepared as an image
-IDENTITY = ("dataset", "subject", "session")  # what makes a case
+MASK = "mask"  # modality of a mask: a label, never prepared as an image
+IDENTITY = ("dataset", "subject", "session")  # columns that identify a case
 DROPPED_COLUMNS = ("path", "subject", "reason")
 LABELS = ("site", "sex", "age", "dataset")  # standard columns that may be a label
-FURTHER = "_in_table"  # what a table's own column of a standard or reserved name is called in a manifest
-RESERVED = ("case", MASK)  # columns that a table of cases gets; see `datasets.cases.case_table`
-NOT_A_SCAN = "not a scan, by its name and content"  # reason of files that no dataset asks for
-NOTE = "blank_because"  # column of a manifest: why a cell of the row is blank although the table has one
-DOCUMENTED_SEX = {"1": "male", "2": "female"}  # the codes of those public datasets that have codes
+FURTHER = "_in_table"  # suffix in a manifest of a table's column with a standard or reserved name
+RESERVED = ("case", MASK)  # columns of a table of cases; see `datasets.cases.case_table`
+NOT_A_SCAN = "not a scan, by its name and content"  # reason of files that no dataset uses
+NOTE = "blank_because"  # column of a manifest: why a cell is blank although the source table has a value
+DOCUMENTED_SEX = {"1": "male", "2": "female"}  # codes of those public datasets that document codes
 _REQUIRED = ("dataset", "subject", "modality", "path", "group")
 
 
 def is_manifest(file: Path) -> bool:
-    """Return whether a file is a CSV with the columns of a manifest."""
+    """Return True for a CSV with the columns of a manifest."""
     if describe_special_file(file):
         return False
     with file.open("rb") as content:
@@ -43,29 +43,33 @@ def is_manifest(file: Path) -> bool:
 
 
 def normal_sex(value: object) -> str:
-    """Return `F`, `M` or `""`: words, letters, and 1 male, 2 female, for tables that document these codes."""
+    """Return `F`, `M` or `""` for a word, a letter, or the codes 1 (male) and 2 (female)."""
     return parse_sex(value, DOCUMENTED_SEX)[0]
 
 
 def further_column(name: str) -> str:
-    """Return the name in a manifest of a table's own column: never that of a standard or reserved column."""
+    """Return the name that a table's column has in a manifest, distinct from standard and reserved ones."""
     return f"{name}{FURTHER}" if name.lower() in (*COLUMNS, *RESERVED) else name
 
 
 def label_column(table: pd.DataFrame, name: str) -> str:
-    """Return the manifest's column that a user calls `name` as a label; `name` itself where there is none.
+    """Return the manifest's column for a label that a user calls `name`, or `name` if there is none.
 
-    `group` of a manifest is the person: a table's own column of that name is called as `further_column` says.
+    `group` of a manifest is the person; for a table's column of that name see `further_column`.
+
+    Args:
+        table: of a manifest.
+        name: of the label, in any case.
     """
     columns = {str(column).lower(): str(column) for column in reversed(table.columns)}
-    own = columns.get(f"{name}{FURTHER}".lower())
-    if own is not None:
-        return own
+    from_table = columns.get(f"{name}{FURTHER}".lower())
+    if from_table is not None:
+        return from_table
     return columns.get(name.lower(), name) if name.lower() not in COLUMNS or name.lower() in LABELS else name
 
 
 def describe_path(path: Path) -> str:
-    """A path as text that any file can hold: bytes that are not UTF-8 appear as escapes."""
+    """Return a path as valid UTF-8; other bytes become escapes."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -73,10 +77,12 @@ def describe_path(path: Path) -> str:
 class Manifest:
     """Scans of a dataset.
 
-    `table` has the columns of `COLUMNS`, then label columns; paths are absolute. Text columns hold `""` where
-    nothing is known, `age` (years) holds NaN. `dropped` has the columns of `DROPPED_COLUMNS`: every scan
-    that was seen and not taken, with its reason. `passed_over` has the paths of all other files (tables,
-    texts, pictures); they are written to the list of what was dropped, and not read back.
+    Attributes:
+        table: columns `COLUMNS`, then label columns; paths are absolute. A missing value is `""` in text
+            columns and NaN in `age` (years).
+        dropped: columns `DROPPED_COLUMNS`: every scan that was excluded, with the reason.
+        passed_over: paths of all other files (tables, texts, pictures); they are written to the list of
+            dropped files and not read back.
     """
 
     table: pd.DataFrame
@@ -85,11 +91,15 @@ class Manifest:
 
     @property
     def label_columns(self) -> list[str]:
-        """Names of the columns after the standard ones."""
+        """Return the names of the columns after the standard ones."""
         return [column for column in self.table.columns if column not in (*COLUMNS, ORIGIN)]
 
     def without(self, reasons: Sequence[str]) -> "Manifest":
-        """The same less the rows that have a reason (one text per row of `table`); these join `dropped`."""
+        """Return the manifest without the rows that have a reason; these join `dropped`.
+
+        Args:
+            reasons: one per row of `table`, `""` for rows that stay.
+        """
         out = np.array([bool(reason) for reason in reasons], dtype=bool)
         lost = self.table.loc[out, ["path", "subject"]].assign(
             reason=[reason for reason in reasons if reason]
@@ -101,8 +111,11 @@ class Manifest:
     def read(cls, csv: Path | str) -> "Manifest":
         """Read a manifest and the `<stem>.dropped.csv` beside it if there is one.
 
+        Args:
+            csv: the file.
+
         Raises:
-            ManifestError: not a table, a column missing, or a bad cell; names file, row (line of the file)
+            ManifestError: not a table, a column is missing, or a cell is wrong; the message gives file, line
                 and column.
         """
         csv = Path(csv)
@@ -112,13 +125,13 @@ class Manifest:
             near = get_close_matches(absent[0], [c for c in table.columns if c not in COLUMNS], 1)
             hint = f" (is it {near[0]!r}?)" if near else ""
             if len(table.columns) == 1 and (";" in table.columns[0] or "\t" in table.columns[0]):
-                hint = " (cells must be divided by commas, not by semicolons or tabs)"
+                hint = " (cells must be separated by commas, not by semicolons or tabs)"
             raise ManifestError(
                 f"{csv}: no column {absent[0]!r}{hint}; found {', '.join(map(repr, table.columns[:12]))}.\n"
                 f"A manifest has the columns {', '.join(COLUMNS)}; write one with `braindino index`."
             )
         if table.empty:
-            raise ManifestError(f"{csv}: holds no scans, only a header.")
+            raise ManifestError(f"{csv}: contains no scans, only a header.")
         for column in _REQUIRED:
             _refuse(csv, table, column, table[column] == "", "is blank")
         table = table.rename(columns={name: further_column(name) for name in RESERVED})
@@ -143,12 +156,18 @@ class Manifest:
         return cls(table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]], dropped)
 
     def write(self, csv: Path | str) -> None:
-        """Write the table, and what was dropped to `<stem>.dropped.csv`; paths become relative, with `/`."""
+        """Write the table, and the excluded files to `<stem>.dropped.csv`; paths are relative, with `/`.
+
+        Args:
+            csv: the file; paths are relative to its folder.
+        """
         csv = Path(csv)
         base = csv.absolute().parent
-        others = pd.DataFrame({"path": self.passed_over, "subject": "", "reason": NOT_A_SCAN})
-        left_out = pd.concat([self.dropped, others], ignore_index=True) if len(others) else self.dropped
-        for target, table in ((csv, self.table), (_dropped_file(csv), left_out)):
+        passed_over = pd.DataFrame({"path": self.passed_over, "subject": "", "reason": NOT_A_SCAN})
+        excluded = self.dropped
+        if len(passed_over):
+            excluded = pd.concat([self.dropped, passed_over], ignore_index=True)
+        for target, table in ((csv, self.table), (_dropped_file(csv), excluded)):
             paths = table["path"].map(lambda path: _relative(path, base) if path else "")
             table = table.assign(path=paths)
             if ORIGIN in table:
@@ -158,14 +177,14 @@ class Manifest:
 
 
 class ManifestBuilder:
-    """Collects what an `index` finds: scans kept, scans dropped with a reason."""
+    """Collects the rows of a manifest: scans to use, and scans dropped with a reason."""
 
     def __init__(self, dataset: str, origin: Path | None = None) -> None:
-        """Nothing is kept yet.
+        """Start without scans.
 
         Args:
             dataset: its name.
-            origin: the table or folder whose own name this is, because the user gave none.
+            origin: the table or folder that the dataset is named after, if the user gave no name.
         """
         self.dataset = dataset
         self._origin = {} if origin is None else {ORIGIN: _absolute(origin)}
@@ -178,7 +197,7 @@ class ManifestBuilder:
 
         Args:
             path: the file.
-            subject: the id that its owners give.
+            subject: the id in the source dataset.
             modality: its sequence.
             group: the person, `<dataset>:<subject>` by default.
             **columns: further cells by column; `sex` and `age` as the table has them.
@@ -192,7 +211,7 @@ class ManifestBuilder:
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"age": math.nan}
         row |= {"dataset": self.dataset, "subject": subject, "modality": modality} | columns | self._origin
         row |= {"path": _absolute(path), "group": group or f"{self.dataset}:{subject}"}
-        # A Mac writes `ü` in names of files as two characters: one person, whoever copied the folder.
+        # macOS writes `ü` in file names as two characters; the key of a person must not depend on it.
         row |= {name: unicodedata.normalize("NFC", row[name]) for name in ("subject", "session", "group")}
         row["sex"], no_sex = parse_sex(row["sex"], DOCUMENTED_SEX)
         row["age"], no_age = _years(path, subject, row["age"])
@@ -202,31 +221,39 @@ class ManifestBuilder:
         self._kept.append(row)
 
     def drop(self, path: Path | str, subject: str, reason: str) -> None:
-        """Record that a file, or a case without one (`path` empty), is left out."""
+        """Record that a file, or a case without a file (`path` empty), is excluded.
+
+        Args:
+            path: the file, or `""`.
+            subject: its id, or `""`.
+            reason: why it is excluded.
+        """
         where = describe_path(Path(_absolute(path))) if str(path) else ""
-        # An id may be the name of a folder, and that need not be UTF-8.
+        # An id may be the name of a folder, which is not always UTF-8.
         self._dropped.append((where, describe_path(Path(subject)) if subject else "", reason))
 
     def reasons(self, start: str = "") -> str:
-        """Return why most files are dropped, for a message: the three commonest reasons with their counts.
+        """Return the three most frequent reasons with their counts, for a message.
 
         Args:
-            start: only of reasons that start so; it is left away.
+            start: prefix of the reasons to count; it is removed from the text.
         """
         chosen = [reason.removeprefix(start) for _, _, reason in self._dropped if reason.startswith(start)]
         return "; ".join(f"{count} x {reason}" for reason, count in Counter(chosen).most_common(3))
 
     def pass_over(self, path: Path) -> None:
-        """Record a file that is no scan and that no dataset asks for."""
+        """Record a file that is no scan and that no dataset uses."""
         self._passed_over.append(describe_path(Path(_absolute(path))))
 
     def build(self) -> Manifest:
-        """The manifest, in an order that does not depend on the file system."""
+        """Return the manifest, sorted independently of the file system."""
         table = pd.DataFrame(self._kept, columns=list(COLUMNS) if not self._kept else None)
         for name in {name for row in self._kept for name in row} - set(COLUMNS):
-            if any(name not in row for row in self._kept):  # a column that only some scans have, of text
+            # A column that only some scans have is text.
+            if any(name not in row for row in self._kept):
                 table[name] = [row.get(name, "") for row in self._kept]
-        if NOTE in table:  # the last column, for people to read
+        if NOTE in table:
+            # Make the note the last column.
             table[NOTE] = table.pop(NOTE)
         table = table.sort_values(["dataset", "subject", "session", "modality", "path"], ignore_index=True)
         dropped = pd.DataFrame(self._dropped, columns=list(DROPPED_COLUMNS))
@@ -244,7 +271,7 @@ def _years(path: Path, subject: str, age: object) -> tuple[float, str]:
 
 
 def _written_age(cell: str) -> float:
-    """Return an age of a manifest; one that is out of range stays as it is, for `check` to report."""
+    """Return an age of a manifest; one out of range is not changed, `check` reports it."""
     try:
         return math.nan if is_missing(cell) else float(cell)
     except ValueError:
@@ -256,7 +283,7 @@ def _dropped_file(csv: Path) -> Path:
 
 
 def _absolute(path: Path | str) -> str:
-    """Absolute and without `..`, but with its links as they are: that is how the user knows the file."""
+    """Return an absolute path without `..`; links are not resolved, to show the path that the user gave."""
     return os.path.normpath(Path(path).absolute())
 
 
@@ -275,7 +302,8 @@ def _read_csv(csv: Path) -> pd.DataFrame:
         raise ManifestError(f"{csv}: cannot be read ({error.strerror}).") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ManifestError(f"{csv}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first cells for names of the rows
+    # pandas takes the first cells for row names if rows have more cells than the header.
+    if not isinstance(table.index, pd.RangeIndex):
         raise ManifestError(
             f"{csv}, line 2: has more cells than the header.\nA cell that holds a comma needs quotes."
         )
@@ -283,7 +311,7 @@ def _read_csv(csv: Path) -> pd.DataFrame:
 
 
 def _refuse(csv: Path, table: pd.DataFrame, column: str, bad: pd.Series, what: str) -> None:
-    """Raise for the first row where `bad` holds; rows count from the header as line 1."""
+    """Raise ManifestError for the first row where `bad` is True; the header is line 1."""
     if bad.any():
         row = int(bad.to_numpy().argmax())
         more = f" ({int(bad.sum())} rows like this)" if bad.sum() > 1 else ""
@@ -292,7 +320,7 @@ def _refuse(csv: Path, table: pd.DataFrame, column: str, bad: pd.Series, what: s
 
 
 def _numbers_if_all_are(column: pd.Series) -> pd.Series:
-    """A label column as numbers if every filled cell is one; codes with leading zeros stay text."""
+    """Return a label column as numbers if every filled cell is one; codes with leading zeros stay text."""
     filled = column[column != ""]
     if filled.empty or filled.str.match(r"^0\d").any():
         return column

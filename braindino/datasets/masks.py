@@ -1,4 +1,4 @@
-"""What the numbers in a mask file mean: rules that turn them into labels, and the regions labels make up."""
+"""Rules that turn the values of a mask file into labels, and the regions that labels make up."""
 
 from collections.abc import Mapping
 
@@ -9,27 +9,35 @@ from braindino.identity import stable_id
 
 LABEL_COUNT = 256  # labels are uint8
 
-# Whole tumour, tumour core, enhancing tumour, of 1 necrotic core, 2 oedema, 3 enhancing tumour.
+# Whole tumour, tumour core, enhancing tumour; labels: 1 necrotic core, 2 oedema, 3 enhancing tumour.
 TUMOUR_REGIONS: Mapping[str, tuple[int, ...]] = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 
 
 def whole_labels(values: np.ndarray) -> np.ndarray:
-    """Labels as they are written, uint8. Raises ValueError for what is no whole number from 0 to 255."""
+    """Return the values of a mask as uint8 labels.
+
+    Raises:
+        ValueError: a value is no whole number from 0 to 255.
+    """
     rounded = np.rint(values)
     if values.size and (np.abs(values - rounded).max() > 1e-3 or rounded.min() < 0 or rounded.max() > 255):
         odd = values[(np.abs(values - rounded) > 1e-3) | (rounded < 0) | (rounded > 255)]
         raise ValueError(
-            f"holds values that are no labels, such as {odd.ravel()[0]:g} (expected whole numbers from 0 to "
-            "255: threshold a map of probabilities, renumber other labels)"
+            f"contains values that are no labels, such as {odd.ravel()[0]:g} (expected whole numbers from 0 "
+            "to 255: threshold a map of probabilities, renumber other labels)"
         )
-    return rounded.astype(np.uint8)
+    labels: np.ndarray = rounded.astype(np.uint8)
+    return labels
 
 
 @stable_id("enhancing_four")
 def enhancing_four(values: np.ndarray) -> np.ndarray:
-    """BraTS up to 2021 and its kin: enhancing tumour is written 4 and becomes 3, as later editions have it.
+    """Return labels in which 4, the enhancing tumour of BraTS up to 2021, is 3 as in later editions.
 
     Not for BraTS 2024 post-treatment glioma, where 4 is the resection cavity.
+
+    Raises:
+        ValueError: a value is no whole number from 0 to 255.
     """
     labels = whole_labels(values)
     labels[labels == 4] = 3
@@ -38,7 +46,10 @@ def enhancing_four(values: np.ndarray) -> np.ndarray:
 
 @stable_id("above_half")
 def above_half(values: np.ndarray) -> np.ndarray:
-    """1 above half the largest value: masks of 0 and 1, 0.9999999, 0.01 or 255; all 0 if that is 0."""
+    """Return 1 above half the largest value, else 0; all 0 if that is 0.
+
+    This reads binary masks whose foreground is 1, 0.9999999, 0.01 or 255.
+    """
     return (values > 0.5 * max(float(values.max(initial=0.0)), 0.0)).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Recognise the MRI sequence of a scan from whole words of its name, never from parts of words."""
+"""Recognise the MRI sequence of a scan from whole words of its name."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,17 @@ from itertools import pairwise
 UNKNOWN = "unknown"
 # BIDS suffixes of whole images, and the sequence of each (BIDS specification, schema/rules/files/raw/anat).
 BIDS_SUFFIXES = {
-    "T1w": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PD": "PD", "PDw": "PD", "inplaneT1": "T1w",
-    "inplaneT2": "T2w", "T2star": "T2star", "T2starw": "T2star", "angio": "MRA",
-}  # fmt: skip
+    "T1w": "T1w",
+    "T2w": "T2w",
+    "FLAIR": "FLAIR",
+    "PD": "PD",
+    "PDw": "PD",
+    "inplaneT1": "T1w",
+    "inplaneT2": "T2w",
+    "T2star": "T2star",
+    "T2starw": "T2star",
+    "angio": "MRA",
+}
 _BIDS_KEYS = (
     "acq|ce|chunk|den|desc|dir|echo|flip|hemi|inv|label|mod|mt|nuc|part|proc|rec|recording|res|run|sample|ses"
     "|space|split|stain|sub|task|tpl|tracksys|trc|voi|cohort|atlas|scale|seg|from|to|mode"
@@ -17,7 +25,7 @@ _BIDS_KEYS = (
 _ENTITY = re.compile(rf"(?:^|(?<=_))({_BIDS_KEYS})-([A-Za-z0-9+]+)(?=_|$)")
 _NO_CONTRAST = {"none", "no", "pre", "without", "nocontrast", "precontrast", "native", "plain"}
 
-# Glued to a sequence before and after. Few may stand before: `set1` and `cort1` are ids, not T1.
+# Prefixes and suffixes of a sequence within one word. Few prefixes are allowed: `set1` and `cort1` are ids.
 # Philips writes `WIP sT1W_3D_TFE`.
 _BEFORE = r"(?:(?:wip)?s?(?=t[12]w|[23]dt[12]|[23]dflair))?(?:[23]d|ax|axial|sag|sagittal|coronal)*"
 _AFTER = (
@@ -27,7 +35,7 @@ _AFTER = (
 _AGENT = r"(?:c|ce|gd|gad|gado|post|postgd|postgad|postcontrast|contrast|km)"
 _T1 = re.compile(rf"{_BEFORE}t1(?:{_AFTER}+\d?)?(?P<agent>{_AGENT})?")
 _MAP = re.compile(r"(t1|t2|t2star|r1|r2|r2star|pd|mtr)map|t1rho|mtsat")
-# Words that name a sequence by its contrast. The first pattern that matches a word counts.
+# Words for a sequence by its contrast; the first pattern that matches a word counts.
 _STRONG = (
     ("FLAIR", re.compile(rf"{_BEFORE}(?:t2)?flair(?:t2|{_AFTER})*\d?|t2f|darkfluid")),
     ("UNIT1", re.compile(r"mp2rageuni")),
@@ -42,7 +50,7 @@ _STRONG = (
     ("BOLD", re.compile(r"bold|(?:rs)?fmri|sbref")),
     ("ASL", re.compile(r"p?casl|asl")),
 )
-# Words that also mean other things (a Parkinson's group, a reformat): they count where no strong word stands.
+# Words with other meanings too (a Parkinson's group, a reformat): used only if no strong word matches.
 _WEAK = (
     ("T1w", re.compile(rf"{_BEFORE}(?:me?mprage|mprage|mpr|f?spgr|bravo)\d?{_AGENT}?")),
     ("PD", re.compile(rf"{_BEFORE}pd(?:w|wi)?")),
@@ -70,7 +78,7 @@ _PLAIN = {
 _EVENT_AFTER_POST = re.compile(
     r"op|surg\w*|treat\w*|ther\w*|tx|rt|chemo\w*|stroke|interv\w*|train\w*|test\w*|stim\w*|tms|ect|rest\w*"
 )
-_ONTO = {"to", "in", "into", "onto", "reg2", "space"}  # what stands after names the target of a registration
+_ONTO = {"to", "in", "into", "onto", "reg2", "space"}  # followed by the target of a registration
 _LOCALIZER = re.compile(
     r"locali[sz]ers?|(?:aa|aah|head|aahead|brain)*scouts?|tripilot|topogram|smartbrain\w*|posdisp"
 )
@@ -86,8 +94,6 @@ _COMPLEX_PART = {
     "real": "real part",
     "imaginary": "imaginary part",
 }
-
-
 _PHASES_OF_CONTRAST = {"arterial", "venous", "portal", "early", "late", "delayed", "equilibrium"}
 _PLANES = {"ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "transversal", "transverse"}
 
@@ -98,26 +104,32 @@ def entities(name: str) -> dict[str, str]:
 
 
 def sequence_of(name: str) -> str:
-    """Return the sequence that the words of a file name or series description tell, else `unknown`."""
+    """Return the sequence in a file name or series description, or `unknown`."""
     return recognise(name)[0]
 
 
 def recognise(name: str) -> tuple[str, str]:
-    """Return the sequence of a scan by its name, and the reason where it is `unknown`.
+    """Return the sequence of a scan by its name, and the reason if it is `unknown`.
 
-    A word is what stands between characters other than letters and digits, so `t1` is no part of
-    `subject1`. BIDS names (`<entity>-<label>_..._<suffix>`) are read by their suffix and entities, in which
-    `ce-` makes a scan one after contrast. Names that tell several sequences are `unknown`, other than a few
-    known pairs: T2 and FLAIR is FLAIR, T1 FLAIR is T1w, `T2_to_T1` is T2w.
+    Words are separated by characters other than letters and digits, so `subject1` does not contain `t1`. BIDS
+    names (`<entity>-<label>_..._<suffix>`) are parsed by suffix and entities; `ce-` marks a scan after
+    contrast. Names with several sequences are `unknown`, except for a few known pairs: T2 and FLAIR is FLAIR,
+    T1 FLAIR is T1w, `T2_to_T1` is T2w.
 
     Args:
         name: file name without its suffix, or series description.
 
     Returns:
-        sequence: `T1w`, `T1c` (T1 after contrast), `T2w`, `FLAIR`, `PD`, `T2star`, ...; other sequences
-            after contrast end in `c`, too.
+        sequence: `T1w`, `T1c` (T1 after contrast), `T2w`, `FLAIR`, `PD`, `T2star`, ...; names of other
+            sequences after contrast end in `c` as well.
         reason: why the sequence is `unknown`, or `""`.
     """
+    by_entities = _by_entities(name)
+    return _by_words(name) if by_entities is None else by_entities
+
+
+def _by_entities(name: str) -> tuple[str, str] | None:
+    """Return the sequence and reason by BIDS suffix and entities, or None if the words must decide."""
     named = entities(name)
     suffix = name.rpartition("_")[2]
     if part := complex_part(name):
@@ -130,6 +142,12 @@ def recognise(name: str) -> tuple[str, str]:
         return UNKNOWN, f"an inversion image (inv-{named['inv']})"
     if suffix == "epi" and named and "task" not in named:
         return UNKNOWN, "a field map, by its name"
+    return None
+
+
+def _by_words(name: str) -> tuple[str, str]:
+    """Return the sequence and reason by the words of a name outside its BIDS entities."""
+    named = entities(name)
     words = _words(_ENTITY.sub("", name))
     candidates = {kind for kind, _ in _matches(words, _STRONG)}
     if named.get("task") and not candidates:
@@ -149,7 +167,7 @@ def recognise(name: str) -> tuple[str, str]:
 
 
 def bids_sequence(named: Mapping[str, str], suffix: str) -> tuple[str, str]:
-    """Return the sequence of a BIDS scan by its entities and suffix, and the reason where it is `unknown`.
+    """Return the sequence of a BIDS scan by its entities and suffix, and the reason if it is `unknown`.
 
     Args:
         named: entity -> label.
@@ -160,20 +178,21 @@ def bids_sequence(named: Mapping[str, str], suffix: str) -> tuple[str, str]:
     base = BIDS_SUFFIXES[suffix]
     agent = named.get("ce", "").lower()
     contrast = agent not in {"", *_NO_CONTRAST}
-    if not agent:  # some datasets name the agent in the free label of acq-
+    if not agent:
+        # Some datasets give the agent in the free label of acq-.
         label = named.get("acq", "").lower()
         contrast = bool(re.fullmatch(rf"(?:{_GADOLINIUM.pattern}|ce|t1ce|t1c|post)", label))
     return _after_contrast(base) if contrast else base, ""
 
 
 def names_sequence(word: str) -> bool:
-    """Return True for a word that names a sequence wherever it stands: `T1`, `FLAIR`, `MPRAGE`, not `PD`."""
+    """Return True for a word that always means a sequence: `T1`, `FLAIR`, `MPRAGE`, but not `PD`."""
     patterns = [pattern for _, pattern in (*_STRONG, _WEAK[0])]
     return any(pattern.fullmatch(word.lower()) for pattern in patterns)
 
 
 def complex_part(name: str) -> str:
-    """Return `phase`, `real part`, ... where a name marks a scan as such a part of the signal, else `""`."""
+    """Return `phase`, `real part`, ... if a name marks a scan as such a part of the signal, else `""`."""
     part = entities(name).get("part", "").lower()
     if part:
         return "" if part.startswith("mag") else part
@@ -185,7 +204,7 @@ def complex_part(name: str) -> str:
 
 
 def is_localizer(name: str) -> bool:
-    """Return True for a name of a localizer, scout or calibration: a few slices to plan by."""
+    """Return True for the name of a localizer, scout or calibration scan."""
     named = entities(name)
     if name.rpartition("_")[2] in BIDS_SUFFIXES:
         words = _words(" ".join(named.get(key, "") for key in ("acq", "rec", "desc")))
@@ -197,12 +216,12 @@ def is_localizer(name: str) -> bool:
 
 
 def _is_bids_only(suffix: str) -> bool:
-    """Return True for a suffix that no other naming scheme has: it decides even after an odd id."""
+    """Return True for a suffix that only BIDS uses; it decides even without entities."""
     return suffix in ("T1w", "T2w", "PDw", "T2starw", "inplaneT1", "inplaneT2")
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name in lower case; `T2*` and `T1+C` are words of their own kind."""
+    """Return the words of a name in lower case; special spellings such as `T2*` and `T1+C` are unified."""
     text = re.sub(r"(?i)t2\*", "t2star", name)
     text = re.sub(r"(?i)(?<![a-z0-9])w/o(?![a-z0-9])", "without", text)
     text = re.sub(r"(?i)\+ ?(c|gd|km)(?![a-z0-9])", " gd", text)
@@ -215,7 +234,7 @@ def _words(name: str) -> list[str]:
 
 
 def _matches(words: Sequence[str], kinds: Sequence[tuple[str, re.Pattern[str]]]) -> list[tuple[str, int]]:
-    """Return the kinds that words name, with the place of each; what follows `to` or `in` is a target."""
+    """Return the sequences among words, with the position of each; words after `to` or `in` are skipped."""
     result: list[tuple[str, int]] = []
     for i, word in enumerate(words):
         if word in _ONTO and result and i + 1 < len(words) and word != "space":
@@ -227,13 +246,13 @@ def _matches(words: Sequence[str], kinds: Sequence[tuple[str, re.Pattern[str]]])
 
 
 def _without_group(words: Sequence[str]) -> Sequence[str]:
-    """Return the words less a first `pd` before a number: the id of a person with Parkinson's disease."""
+    """Return the words without a first `pd` before a number, the id of a person with Parkinson's disease."""
     is_group = len(words) > 1 and words[0] == "pd" and words[1].isdigit()
     return words[2:] if is_group else words
 
 
 def _decide(candidates: set[str], words: Sequence[str]) -> str:
-    """Return the one sequence of the candidates, or `""`; pairs that scanners use are resolved."""
+    """Choose one of the candidates, or return `""`; pairs that scanners use are resolved."""
     if _is_map(words):
         return ""
     if candidates == {"T2w", "FLAIR"}:
@@ -265,7 +284,7 @@ def _is_reformat(words: Sequence[str]) -> bool:
 
 
 def _is_dual_echo(words: Sequence[str]) -> bool:
-    """Return True for `PD-T2_TSE`, two echoes of which a file may be either."""
+    """Return True for `PD-T2_TSE`: two echoes, and the file may be either."""
     pairs = set(pairwise(words))
     return any(pair in pairs for pair in (("pd", "t2"), ("t2", "pd"), ("pdw", "t2w"), ("t2w", "pdw")))
 
@@ -279,7 +298,7 @@ def _begins_after_contrast(words: Sequence[str]) -> bool:
 
 
 def _is_map(words: Sequence[str]) -> bool:
-    """Return True where a quantitative map is named: T1map, T1_map, DTI_FA, MP2RAGE's T1 images."""
+    """Return True for a quantitative map: T1map, T1_map, DTI_FA, MP2RAGE's T1 images."""
     if "mp2rage" in words and ("t1", "images") in pairwise(words):
         return True
     if {"dti", "dwi"} & set(words) and words[-1] in ("fa", "md", "rd", "colfa", "eadc"):
@@ -296,13 +315,14 @@ def _is_t1_flair(words: Sequence[str]) -> bool:
 
 
 def _has_contrast(words: Sequence[str], sequence: str) -> bool:
-    """Return True where words tell of a contrast agent, not negated and not of `post` treatment."""
+    """Return True if words name a contrast agent, not negated and not in the sense of `post` treatment."""
     if _PLAIN & set(words):
         return False
     if any((glued := _T1.fullmatch(word)) and glued["agent"] for word in words):
         return True
     places = [i for kind, i in _matches(words, (*_STRONG, *_WEAK)) if kind == sequence]
-    if places and "pre" in words[places[-1] :]:  # `T1_pre`; before the T1 it is the visit
+    # `T1_pre` is before contrast; `pre` in front of T1 is a visit.
+    if places and "pre" in words[places[-1] :]:
         return False
     affirmed = [i for i in range(1, len(words)) if words[i - 1] not in _NEGATION]
     return any(
@@ -312,7 +332,7 @@ def _has_contrast(words: Sequence[str], sequence: str) -> bool:
 
 
 def _follows(words: Sequence[str], places: Sequence[int], i: int) -> bool:
-    """Return True where a short word such as `c` or `post` belongs to the T1 before it, not to an event."""
+    """Return True if a short word such as `c` or `post` belongs to the T1 before it, not to an event."""
     before = [place for place in places if place < i]
     if not before or not _AFTER_T1.fullmatch(words[i]):
         return False

@@ -1,4 +1,4 @@
-"""Splits by person: hold-out, k-fold, nested label fractions, or the user's own file. All deterministic."""
+"""Split cases by person: hold-out, k-fold, nested label fractions, or a file. All deterministic."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ def split_people(
 ) -> pd.Series:
     """Assign every case to "train", "val" or "test" so that no person (`group`) is in two of them.
 
-    People are ordered by stratum and, within it, by a hash of seed and name; going down that list, each goes
-    to the part that is furthest behind its fraction. So the result depends on neither the order of the rows
-    nor the version of a random generator, and each stratum is divided to within one person. (scikit-learn's
-    StratifiedGroupKFold only makes equal folds; it serves `kfold_people`.)
+    People are sorted by stratum and, within it, by a hash of seed and name; each in turn goes to the part
+    that is furthest below its fraction. The result depends on neither the order of the rows nor the version
+    of a random generator, and each stratum is divided to within one person. (scikit-learn's
+    StratifiedGroupKFold only makes equal folds; `kfold_people` uses it.)
 
     Args:
         cases: one row per case with a column `group`.
@@ -35,7 +35,7 @@ def split_people(
         stratify: column name(s); the values of the first are the classes. A person with several values counts
             as the rarest of them.
         seed: another seed gives another split.
-        complete: whether every part must contain every class; not for classes that are bins of a number.
+        complete: every part must contain every class; False for classes that are bins of a number.
 
     Returns:
         Series of part names, on the index of `cases`.
@@ -68,7 +68,17 @@ def split_people(
 def kfold_people(
     cases: pd.DataFrame, folds: int = 5, stratify: Columns = None, seed: int = 0, complete: bool = True
 ) -> pd.Series:
-    """Fold number 0..folds-1 of every case, by person, stratified (scikit-learn's StratifiedGroupKFold).
+    """Return the fold number 0..folds-1 of every case, by person (scikit-learn's StratifiedGroupKFold).
+
+    Args:
+        cases: one row per case with a column `group`.
+        folds: number of folds, at least two.
+        stratify: see `split_people`.
+        seed: another seed gives other folds.
+        complete: every fold must contain every class; False for classes that are bins of a number.
+
+    Returns:
+        Series of int64 on the index of `cases`.
 
     Raises:
         SplitError: fewer than two folds, or a class (first column of `stratify`) smaller than that.
@@ -77,13 +87,13 @@ def kfold_people(
 
     people = _people(cases, stratify, "").sort_index()
     strict = stratify is not None and complete
-    fewest = pd.Series({"everybody": len(people)})
+    counts = pd.Series({"everybody": len(people)})
     if strict:
         assert stratify is not None
-        fewest = cases.groupby(stratify if isinstance(stratify, str) else stratify[0])["group"].nunique()
-    if folds < 2 or fewest.min() < folds:
+        counts = cases.groupby(stratify if isinstance(stratify, str) else stratify[0])["group"].nunique()
+    if folds < 2 or counts.min() < folds:
         raise SplitError(
-            f"{folds} folds cannot be made: {str(fewest.idxmin())!r} has {fewest.min()} people. "
+            f"{folds} folds cannot be made: {str(counts.idxmin())!r} has {counts.min()} people. "
             "Use from 2 folds to the number of people in the smallest class."
         )
     frame = cases.assign(stratum=cases["group"].map(people["stratum"])).sort_values("group", kind="stable")
@@ -104,7 +114,15 @@ def kfold_people(
 
 
 def parts_of_fold(fold: pd.Series, number: int, folds: int) -> pd.Series:
-    """Split of every case when fold `number` is tested: val is the fold after it, of three folds at least."""
+    """Return the part of every case when one fold is tested; val is the fold after it.
+
+    With two folds there is no val part.
+
+    Args:
+        fold: fold of every case, from 0.
+        number: the fold to test.
+        folds: number of folds.
+    """
     names = {number: "test"} | ({(number + 1) % folds: "val"} if folds > 2 else {})
     return fold.map(lambda k: names.get(k, "train")).rename("split")
 
@@ -112,16 +130,27 @@ def parts_of_fold(fold: pd.Series, number: int, folds: int) -> pd.Series:
 def nested_fraction(
     train_cases: pd.DataFrame, fraction: float, seed: int = 0, stratify: Columns = None
 ) -> pd.DataFrame:
-    """The cases of a `fraction` of the people, stratified; for one seed the smaller lies inside the larger.
+    """Return the cases of a fraction of the people, stratified and nested.
 
-    Every class (first column of `stratify`) keeps at least one person, whatever the fraction.
+    For one seed, a smaller fraction is a subset of a larger one. Every class (first column of `stratify`)
+    has at least one person in every fraction.
+
+    Args:
+        train_cases: one row per case with a column `group`.
+        fraction: above 0, at most 1.
+        seed: another seed gives other people.
+        stratify: see `split_people`.
+
+    Raises:
+        SplitError: a fraction out of range.
     """
     if not 0 < fraction <= 1:
         raise SplitError(f"label fraction {fraction}: must be above 0 and at most 1.")
     people = _people(train_cases, stratify, f"fraction:{seed}")
     rank = people.groupby("stratum", sort=False).cumcount()
     size = people["stratum"].map(people.groupby("stratum").size())
-    place = (rank + 0.5) / size  # any prefix of this order has every stratum's share, to within one person
+    # Any prefix of this order has the share of every stratum, to within one person.
+    place = (rank + 0.5) / size
     order = place.sort_values(kind="stable").index
     chosen = set(order[: max(1, round(fraction * len(people)))])
     chosen |= set(people.loc[order].reset_index().groupby("class")["group"].first())
@@ -129,10 +158,17 @@ def nested_fraction(
 
 
 def read_split(csv: Path | str, cases: pd.DataFrame) -> pd.Series:
-    """Split of every case as the user's file says: a table with the columns `case` or `group`, and `split`.
+    """Return the part of every case from a table with the columns `case` or `group`, and `split`.
 
-    A split is train, val, test, or `none` (or blank) to leave a case out. Where both name columns are there,
-    `case` counts, so a `cases.csv` saved with a run serves as it is. Names that match no case are ignored.
+    A split is train, val, test, or `none` (or blank) to exclude a case. `case` is used if the table has both
+    columns, so that the `cases.csv` of a run can be given. Names that match no case are ignored.
+
+    Args:
+        csv: the table.
+        cases: one row per case with the columns `case` and `group`.
+
+    Returns:
+        Series on the index of `cases`.
 
     Raises:
         SplitError: an unknown split, a case without a row, or a person in two parts.
@@ -159,7 +195,7 @@ def read_split(csv: Path | str, cases: pd.DataFrame) -> pd.Series:
         missing = cases.loc[split.isna(), by]
         raise SplitError(
             f"{csv}: no row for {missing.nunique()} {by}s, the first is {missing.iloc[0]!r}.\n"
-            "Add them; the split `none` leaves a case out."
+            "Add them; the split `none` excludes a case."
         )
     shared = (
         pd.DataFrame({"group": cases["group"], "split": split}).query("split != 'none'").drop_duplicates()
@@ -174,12 +210,17 @@ def read_split(csv: Path | str, cases: pd.DataFrame) -> pd.Series:
 
 
 def bins(values: pd.Series, count: int = 5) -> pd.Series:
-    """Quantile bin 0..count-1 of a number such as age, to stratify by; fewer bins where values repeat."""
+    """Return the quantile bin 0..count-1 of every value, to stratify by; fewer bins if values repeat.
+
+    Args:
+        values: numbers such as ages.
+        count: number of bins.
+    """
     return pd.qcut(values, min(count, values.nunique()), labels=False, duplicates="drop")
 
 
 def _people(cases: pd.DataFrame, stratify: Columns, salt: str) -> pd.DataFrame:
-    """One row per person with `stratum` and `class`, sorted by stratum and a hash of salt and name."""
+    """Return one row per person with `stratum` and `class`, sorted by stratum and a hash of salt and name."""
     columns = [] if stratify is None else [stratify] if isinstance(stratify, str) else list(stratify)
     values = pd.DataFrame({"group": cases["group"]})
     for column in columns:
@@ -196,13 +237,13 @@ def _people(cases: pd.DataFrame, stratify: Columns, salt: str) -> pd.DataFrame:
 
 
 def _give_each_class_to_each_part(classes: np.ndarray, parts: np.ndarray, used: np.ndarray) -> None:
-    """Where a class has people enough but is absent from a part, move one from where it is most frequent."""
+    """Move one person of a class into each part that lacks the class, from the part that has most of it."""
     for name in np.unique(classes):
         members = np.flatnonzero(classes == name)
         for part in used:
-            held = np.array([(parts[members] == k).sum() for k in range(3)])
-            if held[part] == 0 and held.max() > 1:
-                donors = members[parts[members] == held.argmax()]
+            counts = np.array([(parts[members] == k).sum() for k in range(3)])
+            if counts[part] == 0 and counts.max() > 1:
+                donors = members[parts[members] == counts.argmax()]
                 parts[donors[-1]] = part
 
 
@@ -215,5 +256,5 @@ def _check_classes(
         if absent:
             raise SplitError(
                 f"{column} {value!r} has {rows['group'].nunique()} people, too few to be in "
-                f"{', '.join(absent)} as well.\nAdd people, leave the class out, or give your own split file."
+                f"{', '.join(absent)} as well.\nAdd people, exclude the class, or give your own split file."
             )

@@ -1,4 +1,4 @@
-"""Tables as dataset owners publish them: any of several column names, encodings, blanks, delimiters."""
+"""Read published tables: alternative column names, encodings, missing values, delimiters, Excel."""
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
@@ -16,29 +16,31 @@ from braindino.errors import TableError
 from braindino.files import describe_special_file
 
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
+)
 _SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 _T = TypeVar("_T")
-_IDS = ("id", "subject", "case", "group", "path")  # our names of columns in which no word is a gap
+_IDS = ("id", "subject", "case", "group", "path")  # result columns in which a word such as NA is an id
 Aliases = Mapping[str, Sequence[str]]
 
 
 def read_table(path: Path | str, columns: Aliases, optional: Aliases | None = None) -> pd.DataFrame:
-    """Read a CSV, TSV or Excel table as text and rename the columns that are wanted.
+    """Read the given columns of a CSV, TSV or Excel table as text, under standard names.
 
-    See `decode_table` for encodings. The delimiter is a tab, a semicolon or a comma, whichever the header has
-    most of. Headers and cells are stripped; column names match without regard to case; a cell that means "not
-    known" becomes `""`, but for ids: a person may be called NA. Further columns are left out.
+    See `decode_table` for encodings. The delimiter is the tab, semicolon or comma that the header has most
+    of. Headers and cells are stripped; column names match in any case; a missing value becomes `""`, except
+    in columns of ids, because a person may be called NA. Other columns are not returned.
 
     Args:
         path: the file.
-        columns: our name -> the names it may have in the file; each must be there.
+        columns: standard name -> names that the column may have in the file; each column is required.
         optional: likewise, but absent from the result when absent from the file.
 
     Raises:
-        TableError: no such file, no table, or a column is missing (names which were found).
+        TableError: no such file, no table, or a column is missing; the message lists the columns.
     """
     path = Path(path)
     table = _read(path)
@@ -48,38 +50,56 @@ def read_table(path: Path | str, columns: Aliases, optional: Aliases | None = No
 def find_tables(
     root: Path, patterns: Sequence[str], columns: Aliases, optional: Aliases | None = None
 ) -> list[pd.DataFrame]:
-    """Read every table whose name matches one of `patterns` (with `*`), in `root` or one level below.
+    """Read every table whose name matches a pattern, in `root` or one level below.
+
+    Args:
+        root: the folder.
+        patterns: file names with `*`.
+        columns: see `read_table`.
+        optional: see `read_table`.
 
     Raises:
-        TableError: there is none (says what was looked for), or one lacks a column.
+        TableError: there is no such table, or one lacks a column.
     """
-    found = [path for pattern in patterns for path in [*root.glob(pattern), *root.glob(f"*/{pattern}")]]
-    found = sorted(path for path in set(found) if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not found:
+    matches = {path for pattern in patterns for path in [*root.glob(pattern), *root.glob(f"*/{pattern}")]}
+    paths = sorted(path for path in matches if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not paths:
         needed = ", ".join(names[0] for names in columns.values())
         raise TableError(
             f"{root}: no table {' or '.join(patterns)} ({', '.join(_SUFFIXES)}) there or one level below.\n"
             f"Put it beside the scans; it has the columns {needed}."
         )
-    return [read_table(path, columns, optional) for path in found]
+    return [read_table(path, columns, optional) for path in paths]
 
 
 def read_cells(path: Path) -> pd.DataFrame:
-    """Read a whole table as stripped text, under its own column names. Raises TableError."""
+    """Read a whole table as stripped text, under its own column names.
+
+    Raises:
+        TableError: the file cannot be read as a table.
+    """
     table = _read(path)
     table.columns = pd.Index([same_characters(str(name)) for name in table.columns])
     return table.map(lambda cell: str(cell).strip())
 
 
 def table_columns(path: Path) -> list[str]:
-    """Return the names of the columns of a table, stripped. Raises TableError when it cannot be read."""
+    """Return the stripped names of the columns of a table.
+
+    Raises:
+        TableError: the file cannot be read as a table.
+    """
     return [same_characters(str(name)) for name in _read(path).columns]
 
 
 def decode_table(path: Path) -> str:
-    """Return the text of a table: UTF-8, UTF-16 or UTF-32 by the byte-order mark, UTF-8 without, else cp1252.
+    """Return the text of a table in UTF-8, UTF-16, UTF-32 or cp1252.
 
-    UTF-16 without a mark is known by its zero bytes. Raises TableError for what is no text.
+    The encoding follows the byte-order mark; without one, zero bytes mean UTF-16, else UTF-8 is tried before
+    cp1252.
+
+    Raises:
+        TableError: the file cannot be read, or is not text.
     """
     if special := describe_special_file(path):
         raise TableError(f"{path}: {special}; expected a table.")
@@ -93,7 +113,7 @@ def decode_table(path: Path) -> str:
     except UnicodeDecodeError as error:
         if encoding != "utf-8-sig":
             raise TableError(
-                f"{path}: is not text in {encoding.upper()}, as its first bytes say ({error.reason}).\n"
+                f"{path}: its first bytes mark it as {encoding.upper()}, but it is not ({error.reason}).\n"
                 "Save it as CSV in UTF-8."
             ) from error
         text = raw.decode("cp1252", "replace")
@@ -107,14 +127,15 @@ def _encoding(raw: bytes) -> str:
         if raw.startswith(mark):
             return encoding
     start = raw[:1000]
-    even, odd = start[::2].count(0), start[1::2].count(0)  # Latin letters have a zero byte in UTF-16
+    # Latin letters have a zero byte in UTF-16.
+    even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) > len(start) // 3 and not min(even, odd):
         return "utf-16-le" if odd else "utf-16-be"
     return "utf-8-sig"
 
 
 def delimiter_of(header: str) -> str:
-    """Return the tab, semicolon or comma, whichever the header has most of."""
+    """Return the delimiter that a header has most of: tab, semicolon or comma."""
     return max("\t;,", key=header.count)
 
 
@@ -133,10 +154,14 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 
 def read_excel(path: Path, sheet: str | int = 0) -> pd.DataFrame:
-    """Read a sheet of an Excel file, by its name or number, every cell as text.
+    """Read a sheet of an Excel file, every cell as text.
+
+    Args:
+        path: the file.
+        sheet: name, or number from 0.
 
     Raises:
-        TableError: no Excel file, or it has no such sheet (lists those it has).
+        TableError: no Excel file, or no such sheet; the message lists the sheets.
     """
     names = excel_sheets(path)
     if isinstance(sheet, str) and sheet not in names:
@@ -154,7 +179,11 @@ def read_excel(path: Path, sheet: str | int = 0) -> pd.DataFrame:
 
 
 def excel_sheets(path: Path) -> list[str]:
-    """Return the names of the sheets of an Excel file. Raises TableError when it is none."""
+    """Return the names of the sheets of an Excel file.
+
+    Raises:
+        TableError: no Excel file.
+    """
     if path.suffix.lower() == ".xls":
         return _xls(path, lambda book: list(map(str, book.sheet_names())))
     try:
@@ -176,33 +205,44 @@ def _read_xls(path: Path, sheet: int) -> pd.DataFrame:
 
 
 def _xls(path: Path, read: Callable[[Any], _T]) -> _T:
-    """Read by xlrd itself: pandas 3 is about to drop it, and offers only further dependencies instead."""
+    """Read with xlrd itself, because pandas 3 is about to drop it."""
     import xlrd
 
     try:
         with xlrd.open_workbook(path, logfile=StringIO()) as book:
             return read(book)
-    except Exception as error:  # the library raises all sorts (struct, index, its own) on damaged files
+    # xlrd raises many kinds of errors (struct, index, its own) on damaged files.
+    except Exception as error:
         raise TableError(f"{path}: is not an Excel table ({str(error).strip()}).") from error
 
 
 def _text(cell: object) -> str:
-    """A cell as people see it: Excel knows no whole numbers."""
+    """Return a cell as Excel shows it: Excel has no integers, so 3.0 is 3."""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def select_columns(table: pd.DataFrame, columns: Aliases, optional: Aliases, path: Path) -> pd.DataFrame:
-    """The wanted columns of a table of text, under our names, with missing cells as `""`."""
-    found = {same_characters(str(name)).lower(): name for name in reversed(table.columns)}
+    """Return the given columns of a table of text under standard names, with missing cells as `""`.
+
+    Args:
+        table: of text.
+        columns: see `read_table`.
+        optional: see `read_table`.
+        path: the table's file, for messages.
+
+    Raises:
+        TableError: a column is missing.
+    """
+    by_name = {same_characters(str(name)).lower(): name for name in reversed(table.columns)}
     result = {}
-    for ours, names in {**columns, **optional}.items():
-        theirs = next((found[name.lower()] for name in names if name.lower() in found), None)
-        if theirs is not None:
-            cells = table[theirs].map(lambda cell: str(cell).strip())
-            result[ours] = cells if ours in _IDS else cells.where(~cells.map(is_missing), "")
-        elif ours in columns:
-            near = get_close_matches(names[0].lower(), list(found), 1)
-            hint = f" Is it {found[near[0]]!r}? Rename it." if near else ""
+    for standard, names in {**columns, **optional}.items():
+        column = next((by_name[name.lower()] for name in names if name.lower() in by_name), None)
+        if column is not None:
+            cells = table[column].map(lambda cell: str(cell).strip())
+            result[standard] = cells if standard in _IDS else cells.where(~cells.map(is_missing), "")
+        elif standard in columns:
+            near = get_close_matches(names[0].lower(), list(by_name), 1)
+            hint = f" Is it {by_name[near[0]]!r}? Rename it." if near else ""
             raise TableError(
                 f"{path}: no column {' or '.join(map(repr, names))}; "
                 f"found {', '.join(repr(str(name)) for name in table.columns[:12])}.{hint}"

@@ -192,7 +192,7 @@ class MaskedCrops(DrawnBatches):
         mask = self.masks[case]
         grid = np.array([len(mask), *mask.size])
         room = np.maximum(grid - self.crop, 0)
-        held = np.flatnonzero(mask.holds[:, 1:].any(axis=1))
+        held = np.flatnonzero(mask.present[:, 1:].any(axis=1))
         for _ in range(which + 1):  # the same draws whichever crop is asked for
             inside, share = rng.random(), rng.random(3)
         if inside >= self.foreground or not len(held):

@@ -246,5 +246,5 @@ def test_surfaces_of_freesurfer_are_listed_without_being_opened(
 
 def test_bids_without_a_scan_says_why_files_are_left_out(tmp_path: Path) -> None:
     scan(tmp_path / "sourcedata" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
-    with pytest.raises(LayoutError, match="Left out: 1 x sourcedata"):
+    with pytest.raises(LayoutError, match="Excluded: 1 x sourcedata"):
         BIDS(tmp_path).index(tmp_path)

@@ -66,12 +66,12 @@ def test_loader_refuses_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch
     ("fault", "part"), [("death", "exited unexpectedly"), ("silence", "timed out after 1 seconds")]
 )
 def test_loader_ends_when_a_worker_dies_or_is_silent(fault: str, part: str) -> None:
-    with pytest.raises(BraindinoError, match=rf"died, or gave none.*{part}(.|\n)*--data.num_workers 0"):
+    with pytest.raises(BraindinoError, match=rf"died, or returned none.*{part}(.|\n)*--data.num_workers 0"):
         list(loader(fault, timeout=1 if fault == "silence" else 60))
 
 
 def test_loader_ends_when_a_batch_cannot_be_handed_over(capfd: pytest.CaptureFixture[str]) -> None:
-    """It fails in a thread of the worker, and torch by itself waits for ever."""
+    """Sending fails in a thread of the worker; torch itself would wait forever."""
 
     class Unsendable(Blocks):
         def __getitem__(self, index: int) -> torch.Tensor:
@@ -79,7 +79,7 @@ def test_loader_ends_when_a_batch_cannot_be_handed_over(capfd: pytest.CaptureFix
 
     with pytest.raises(BraindinoError, match="exited unexpectedly"):
         list(Loader(Unsendable(), batch_size=None, **worker_options(1)))
-    assert "a worker cannot hand over its batch: unable to write" in capfd.readouterr().err
+    assert "a worker cannot pass on its batch: unable to write" in capfd.readouterr().err
 
 
 def test_measuring_a_batch_moves_no_random_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -49,11 +49,11 @@ def test_the_order_found_does_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "parts"),
     [
         ("group", "person", ["no column 'group'", "braindino index"]),
         ("modality", "Modality", ["no column 'modality'", "is it 'Modality'?"]),
-        (",", ";", ["no column 'dataset'", "divided by commas, not by semicolons"]),
+        (",", ";", ["no column 'dataset'", "separated by commas, not by semicolons"]),
         ("male", "x", None),
         ("61.5", "sixty", ["line 3", "'age'", "'sixty'"]),
         (",M,", ",hermaphrodite,", ["line 3", "'sex'"]),
@@ -61,19 +61,19 @@ def test_the_order_found_does_not_matter(tmp_path: Path) -> None:
         ("b, c.nii", "ä 1.nii.gz", ["line 3", "'path'", "earlier row"]),
     ],
 )
-def test_a_bad_cell_is_named(tmp_path: Path, old: str, new: str, said: list[str] | None) -> None:
+def test_a_bad_cell_is_named(tmp_path: Path, old: str, new: str, parts: list[str] | None) -> None:
     csv = tmp_path / "m.csv"
     build(tmp_path).write(csv)
     text = csv.read_text(encoding="utf-8")
     csv.write_text(text.replace(old, new), encoding="utf-8")
-    if said is None:
+    if parts is None:
         Manifest.read(csv)
         return
     with pytest.raises(ManifestError) as caught:
         Manifest.read(csv)
     message = str(caught.value)
     assert str(csv) in message
-    assert all(part in message for part in said), message
+    assert all(part in message for part in parts), message
     assert message.count("\n") <= 2
 
 

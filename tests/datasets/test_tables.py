@@ -34,7 +34,7 @@ def test_decode_table_knows_excels_encodings(tmp_path: Path, encoding: str) -> N
 
 def test_decode_table_refuses_what_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xff\xfea")
-    with pytest.raises(TableError, match=r"t\.csv: is not text in UTF-16.*\n.*UTF-8"):
+    with pytest.raises(TableError, match=r"t\.csv: its first bytes mark it as UTF-16.*\n.*UTF-8"):
         decode_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_bytes(b"a,b\n1,2\0\n")
     with pytest.raises(TableError, match="not a text table"):

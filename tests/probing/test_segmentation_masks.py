@@ -18,8 +18,8 @@ def test_a_mask_is_kept_as_it_is():
     mask = GridMask.of(labels, "x")
     assert len(mask) == 5
     assert all((mask.slice(i) == labels[i]).all() for i in range(5))
-    assert mask.holds[2].nonzero()[0].tolist() == [0]
-    assert mask.holds[1].nonzero()[0].tolist() == [0, 1, 2, 3]
+    assert mask.present[2].nonzero()[0].tolist() == [0]
+    assert mask.present[1].nonzero()[0].tolist() == [0, 1, 2, 3]
 
 
 def test_kept_masks_are_read_again_and_damaged_ones_made_anew(lesions, monkeypatch):
@@ -61,7 +61,7 @@ def test_check_labels_refuses_255_for_1_and_reads_it_where_named(lesions, tmp_pa
         return np.where(values > 0, 255, 0).astype(np.uint8)
 
     data = _with_masks(lesions({"lesion": [1]}), tmp_path, change)
-    with pytest.raises(BraindinoError, match=r"19 of 20 hold labels that no region names.*\(255\)") as caught:
+    with pytest.raises(BraindinoError, match=r"19 of 20 have labels that no region lists.*\(255\)") as caught:
         grid_masks(data)
     assert "data.regions: {lesion: [255]}" in str(caught.value)
     assert data.cases.loc[0, "case"] in str(caught.value)
@@ -80,7 +80,7 @@ def test_check_labels_lists_one_odd_voxel_with_its_case(lesions, tmp_path, numbe
 
     data = _with_masks(lesions({"lesion": [1, 2]}), tmp_path, change)
     name = data.cases.loc[6, "case"]
-    with pytest.raises(BraindinoError, match=rf"1 of 20 hold labels .*: {name} \({number}\)\."):
+    with pytest.raises(BraindinoError, match=rf"1 of 20 have labels .*: {name} \({number}\)\."):
         grid_masks(data)
     ignoring = _with_masks(lesions({"lesion": [1, 2]}, ignore_labels=[number]), tmp_path, change)
     assert len(grid_masks(ignoring)[0]) == 20
@@ -90,7 +90,7 @@ def test_check_labels_refuses_masks_without_any_region(lesions, tmp_path):
     data = _with_masks(
         lesions({"lesion": [1, 2]}), tmp_path, lambda row, values: (values * 0).astype(np.uint8)
     )
-    with pytest.raises(BraindinoError, match=r"none of 20 holds anything of the regions \(lesion \[1, 2\]\)"):
+    with pytest.raises(BraindinoError, match=r"none of 20 has a label of the regions \(lesion \[1, 2\]\)"):
         grid_masks(data)
 
 
@@ -105,7 +105,7 @@ def test_grid_masks_reads_labels_written_as_floats(lesions, tmp_path):
     expected, _ = grid_masks(whole)
     found, reasons = grid_masks(data)
     assert reasons == {}
-    assert all((found[row].holds == expected[row].holds).all() for row in expected)
+    assert all((found[row].present == expected[row].present).all() for row in expected)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ class Draws(Sampler[list[Place]]):
         members = data.masked.membership.numpy()
         self.holding = {}
         for case in cases:
-            holds = (data.masked.masks[case].holds.astype(np.float32) @ members.astype(np.float32)) > 0
+            holds = (data.masked.masks[case].present.astype(np.float32) @ members.astype(np.float32)) > 0
             self.holding[case] = [np.flatnonzero(column) for column in holds.T if column.any()]
         self.random = np.random.default_rng(seed)
 

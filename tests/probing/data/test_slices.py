@@ -55,13 +55,13 @@ def test_a_seed_draws_the_same_slices_and_every_epoch_others(data):
 
 
 def test_regions_are_drawn_more_often_than_they_are(data):
-    cases = [case for case in range(20) if data.masked.masks[case].holds[:, 2].any()][:10]
-    holding = [data.masked.masks[case].holds[:, 2] for case in cases]
+    cases = [case for case in range(20) if data.masked.masks[case].present[:, 2].any()][:10]
+    holding = [data.masked.masks[case].present[:, 2] for case in cases]
     share = np.mean(
         [h[slice(*(data.masked.spans[c] + [0, 1]))].mean() for c, h in zip(cases, holding, strict=True)]
     )
     drawn = [place for batch in Draws(data, cases, 16, 0) for place in batch]
-    found = np.mean([data.masked.masks[case].holds[i, 2] for case, i in drawn])
+    found = np.mean([data.masked.masks[case].present[i, 2] for case, i in drawn])
     # Half of the draws are forced, and half of these by the core; the rim's slices hold the core at times.
     assert found > 0.25 + 0.5 * share
     assert all(first <= i <= last for case, i in drawn for first, last in [data.masked.spans[case]])
@@ -70,7 +70,7 @@ def test_regions_are_drawn_more_often_than_they_are(data):
 def test_a_case_without_a_lesion_is_drawn_from_all_that_is_not_empty(data):
     names = data.masked.cases.table["case"]
     (empty,) = [i for i, name in enumerate(names) if name.endswith(f"p{EMPTY:02d}")]
-    assert not data.masked.masks[empty].holds[:, 1:].any()
+    assert not data.masked.masks[empty].present[:, 1:].any()
     assert len(list(Draws(data, [empty], 8, 0))) == 5
 
 
