@@ -148,7 +148,7 @@ class OnlineSegmentationProbe(OnlineCallback):
     def _slices_of(self, case: int, mask: GridMask) -> list[int]:
         """Return the positions of a case's slices."""
         labels = [label for labels in self.regions.values() for label in labels]
-        positions = np.flatnonzero(mask.holds[:, labels].any(axis=1))
+        positions = np.flatnonzero(mask.present[:, labels].any(axis=1))
         if not len(positions):
             row = self._cases.iloc[case]
             positions = np.arange(row["first"], row["last"] + 1)
