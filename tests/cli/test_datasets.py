@@ -54,19 +54,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path
         folder = parent / name
         people = 24 if name == "brain_age" else 20
         synth = ["--people", str(people), "--shape", "[12,12,12]", "--seed", "1"]
-        told: list[Planted] = []
+        written: list[Planted] = []
 
         def write(root: Path, **options: Any) -> Planted:
-            told.append(generator(name)(root, **options))
-            return told[-1]
+            written.append(generator(name)(root, **options))
+            return written[-1]
 
-        with pytest.MonkeyPatch.context() as patch:  # to hear what the verb's generator planted
+        with pytest.MonkeyPatch.context() as patch:  # records what the verb's generator wrote
             patch.setattr("braindino.synthetic.generator", lambda _: write)
             assert main(["synth", str(folder / "data"), "--dataset", name, *synth]) == 0
-        (planted,) = told
+        (planted,) = written
         manifest, store = str(folder / "m.csv"), str(folder / "store")
         assert main(["index", str(folder / "data"), "--dataset", name, "--out", manifest]) == 0
-        # Of ATLAS one mask is planted that was drawn on another scan.
+        # The copy of ATLAS has one mask that was drawn on another scan.
         rejected = int(name == "atlas")
         assert main(["prepare", manifest, "--store", store, "--depth", "4", "--size", "16"]) == rejected
         assert len(Store.open(folder / "store").rejects()) == rejected
@@ -75,12 +75,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path
     return make
 
 
-def test_no_dataset_is_left_out() -> None:
+def test_every_dataset_has_a_generator_and_a_config() -> None:
     assert set(PROBES) | set(FITS) == set(DATASETS) == set(GENERATORS)
 
 
 @pytest.mark.parametrize("name", [*PROBES, *FITS])
-def test_what_is_planted_is_what_is_indexed(made: Callable[[str], tuple[Path, Planted]], name: str) -> None:
+def test_index_lists_what_synth_wrote(made: Callable[[str], tuple[Path, Planted]], name: str) -> None:
     folder, planted = made(name)
     manifest = Manifest.read(folder / "m.csv")
     cases = manifest.table.drop_duplicates(list(IDENTITY))
@@ -92,13 +92,13 @@ def test_what_is_planted_is_what_is_indexed(made: Callable[[str], tuple[Path, Pl
     if name == "brain_age":
         assert (cases["group"] == cases["dataset"] + ":" + cases["subject"]).all()
     for label in dataset_class(name).target:
-        told = Counter(str(scan[label]) for scan in planted.scans)
+        expected = Counter(str(scan[label]) for scan in planted.scans)
         if cases[label].dtype == float:
-            found = Counter(str(round(float(value), 3)) for value in cases[label])
-            told = Counter(str(round(float(str(scan[label])), 3)) for scan in planted.scans)
+            labels = Counter(str(round(float(value), 3)) for value in cases[label])
+            expected = Counter(str(round(float(str(scan[label])), 3)) for scan in planted.scans)
         else:
-            found = Counter(cases[label].astype(str))
-        assert found == told
+            labels = Counter(cases[label].astype(str))
+        assert labels == expected
     images = manifest.table[manifest.table["modality"] != MASK]
     prepared = Store.open(folder / "store").index()
     assert sorted(prepared["path"]) == sorted(images["path"])
@@ -106,7 +106,7 @@ def test_what_is_planted_is_what_is_indexed(made: Callable[[str], tuple[Path, Pl
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_probe_by_a_shipped_config(
+def test_probe_runs_by_a_shipped_config(
     made: Callable[[str], tuple[Path, Planted]], name: str, tmp_path: Path
 ) -> None:
     folder, _ = made(name)
@@ -128,7 +128,7 @@ def test_a_probe_by_a_shipped_config(
     module.setup()
     assert results["dropped"]["cases"] == 0
     assert results["dropped"]["scans"] == len(module.dropped)
-    # Which sequence a volume is can be told without a mask, for want of which GoAT's copy drops cases.
+    # GoAT's copy drops cases without a mask, which the sequence of a volume does not need.
     assert (len(module.dropped) > 0) == (name != "brats2024_goat")
     assert results["target"] == list(module.target)
     assert results["classes"] == list(module.classes)
@@ -142,7 +142,7 @@ def test_a_probe_by_a_shipped_config(
 
 
 @pytest.mark.parametrize("name", FITS)
-def test_a_step_of_fit_by_a_shipped_config(
+def test_fit_runs_a_step_by_a_shipped_config(
     made: Callable[[str], tuple[Path, Planted]], name: str, tmp_path: Path
 ) -> None:
     folder, planted = made(name)
@@ -154,7 +154,7 @@ def test_a_step_of_fit_by_a_shipped_config(
     assert list(tmp_path.glob("pretrain/*/checkpoints/*.ckpt"))
 
 
-def test_missing_modalities_are_masked_where_the_manifest_lacks_them(
+def test_case_features_mask_missing_modalities(
     made: Callable[[str], tuple[Path, Planted]],
 ) -> None:
     folder, _ = made("ucsf_pdgm")
@@ -172,12 +172,12 @@ def test_missing_modalities_are_masked_where_the_manifest_lacks_them(
     assert (~mask).sum() == 1
 
 
-def test_options_of_a_base_reach_index(
+def test_index_passes_options_of_a_base_class(
     made: Callable[[str], tuple[Path, Planted]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = str(made("brats2023")[0] / "data"), str(tmp_path / "m.csv")
     command = ["index", data, "--dataset", "brats2023", "--out", out]
     assert main([*command, "--options", "{target: sequence, cohorts: [MEN]}"]) == 0
-    said = capsys.readouterr().out
-    assert "sequence    T1c " in said
-    assert "cohort GLI is not asked for" in said
+    printed = capsys.readouterr().out
+    assert "sequence    T1c " in printed
+    assert "cohort GLI is not asked for" in printed

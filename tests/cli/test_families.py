@@ -1,4 +1,4 @@
-"""Every family of tasks by its shipped config: true labels of its copy are found, shuffled ones are not."""
+"""Every family of tasks by its shipped config: true labels can be learned, shuffled ones cannot."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -148,7 +148,7 @@ def shuffled(table: pd.DataFrame, labels: tuple[str, ...], seed: int) -> pd.Data
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_true_labels_are_found_and_shuffled_ones_are_not(
+def test_probe_learns_true_labels_and_not_shuffled_ones(
     made: Callable[[str], Path], probe: Callable[..., Any], name: str
 ) -> None:
     family = FAMILIES[name]
@@ -158,18 +158,16 @@ def test_true_labels_are_found_and_shuffled_ones_are_not(
     assert numbers["value"] > family.above
     assert numbers["low"] > CHANCE[family.metric]
     table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
-    found = []
+    values = []
     for seed in range(2):
         other = manifest.with_name(f"shuffled{seed}.csv")
         shuffled(table, family.labels, seed).to_csv(other, index=False)
         (line,) = probe(family, other, "--probe.resamples", "0")["summary"]
-        found.append(line["test"]["metrics"][family.metric]["value"])
-    assert np.mean(found) == pytest.approx(CHANCE[family.metric], abs=NEAR[family.metric])
+        values.append(line["test"]["metrics"][family.metric]["value"])
+    assert np.mean(values) == pytest.approx(CHANCE[family.metric], abs=NEAR[family.metric])
 
 
-def test_mgmt_is_a_target_of_the_molecular_probe(
-    made: Callable[[str], Path], probe: Callable[..., Any]
-) -> None:
+def test_probe_takes_mgmt_as_target(made: Callable[[str], Path], probe: Callable[..., Any]) -> None:
     mgmt = Family("mutation_ucsf", ("--data.target", "mgmt"), "ucsf_pdgm", ("mgmt",), "auroc", 0.0)
     results = probe(mgmt, made("ucsf_pdgm") / "m.csv", "--model.head", "LogisticHead")
     assert (results["target"], results["classes"]) == (["mgmt"], ["negative", "positive"])
@@ -177,17 +175,17 @@ def test_mgmt_is_a_target_of_the_molecular_probe(
     assert 0 <= results["summary"][0]["test"]["metrics"]["auroc"]["value"] <= 1
 
 
-def test_lesions_are_found_and_those_of_others_are_not(
+def test_probe_segments_lesions_and_not_those_of_other_people(
     made: Callable[[str], Path], probe: Callable[..., Any]
 ) -> None:
     manifest = made("atlas") / "m.csv"
     (line,) = probe(MASKS, manifest)["summary"]
-    found = line["test"]["metrics"]["dice"]
-    assert found["value"] > MASKS.above
-    assert found["low"] > 0.1
+    dice = line["test"]["metrics"]["dice"]
+    assert dice["value"] > MASKS.above
+    assert dice["low"] > 0.1
     table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
     masks = table.index[table["modality"] == "mask"]
     table.loc[masks, "path"] = np.roll(table.loc[masks, "path"], 1)
     table.to_csv(manifest.with_name("others.csv"), index=False)
     (line,) = probe(MASKS, manifest.with_name("others.csv"))["summary"]
-    assert line["test"]["metrics"]["dice"]["value"] < found["value"] / 2  # where lesions are likely to lie
+    assert line["test"]["metrics"]["dice"]["value"] < dice["value"] / 2  # where lesions are likely

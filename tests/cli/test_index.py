@@ -16,28 +16,28 @@ from braindino.synthetic.files import save_nifti
 from braindino.synthetic.heads import Head, render
 
 
-def test_counts_are_printed_and_the_manifest_written(
+def test_index_prints_counts_and_writes_the_manifest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planted = write_adni(tmp_path / "d", people=9, shape=(8, 8, 8))
     assert index(tmp_path / "d", "adni", tmp_path / "adni.csv") == 0
-    said = capsys.readouterr().out
-    assert f"adni: {len(planted.scans)} scans" in said
+    printed = capsys.readouterr().out
+    assert f"adni: {len(planted.scans)} scans" in printed
     for reason, count in planted.dropped.items():
-        assert f"{count:>8}  {reason}" in said
+        assert f"{count:>8}  {reason}" in printed
     labels = [scan["diagnosis"] for scan in planted.scans]
-    assert ", ".join(f"{name} {labels.count(name)}" for name in ("CN", "MCI", "AD")) in said
+    assert ", ".join(f"{name} {labels.count(name)}" for name in ("CN", "MCI", "AD")) in printed
     assert len(Manifest.read(tmp_path / "adni.csv").table) == len(planted.scans)
     assert len(Manifest.read(tmp_path / "adni.csv").dropped) == sum(planted.dropped.values())
 
 
-def test_an_unknown_dataset_names_the_nearest(tmp_path: Path) -> None:
+def test_index_names_the_nearest_dataset(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="Did you mean 'adni'"):
         index(tmp_path, "adnl")
 
 
 @pytest.mark.parametrize("dataset", ["adni", "folder", "bids"])
-def test_a_wrong_folder_is_one_clear_error(tmp_path: Path, dataset: str) -> None:
+def test_index_of_a_wrong_folder_raises_one_error(tmp_path: Path, dataset: str) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "ADNIMERGE.csv").write_text("PTID,EXAMDATE,DX\n")
     with pytest.raises(BraindinoError) as caught:
@@ -51,15 +51,15 @@ def test_a_wrong_folder_is_one_clear_error(tmp_path: Path, dataset: str) -> None
         index(tmp_path / "nowhere", dataset)
 
 
-def test_dicom_is_converted_beside_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_converts_dicom_beside_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(folders: list[Path], root: Path, out: Path) -> list[Series]:
-        asked.extend(folders)
+        converted.extend(folders)
         for folder in folders:
             save_nifti(out / folder.relative_to(root) / "T1_2_ab.nii.gz", render(Head(0), shape=(8, 8, 8)))
         made = Series(str(folders[0]), "1.2", "2", "T1", "", "P1/study/T1_2_ab.nii.gz", "", "")
         return [made, Series(str(folders[1]), "", "", "", "", "", "", "no valid DICOM")]
 
-    asked: list[Path] = []
+    converted: list[Path] = []
     monkeypatch.setattr("braindino.datasets.discovery.convert_series", convert)
     root = tmp_path / "data"
     for name in ("P1/study/IM0001", "P2/x.dcm"):
@@ -68,9 +68,9 @@ def test_dicom_is_converted_beside_the_manifest(tmp_path: Path, monkeypatch: pyt
     save_nifti(root / "P3" / "T1.nii.gz", render(Head(1), shape=(8, 8, 8)))
     out = root / "m.csv"  # inside the tree: what was converted is not found a second time
     for _ in range(2):
-        asked.clear()
+        converted.clear()
         assert index(root, "folder", out) == 0
-        assert sorted(asked) == [root / "P1" / "study", root / "P2"]
+        assert sorted(converted) == [root / "P1" / "study", root / "P2"]
         manifest = Manifest.read(out)
         assert manifest.table["subject"].tolist() == ["P1", "P3"]
         assert manifest.table["modality"].tolist() == ["T1w", "T1w"]
@@ -99,7 +99,7 @@ facts = dict(SeriesInstanceUID=folder.name, SeriesDescription="MPRAGE", PatientI
 """
 
 
-def test_a_dicom_archive_of_adni_is_labelled_as_its_nifti(
+def test_index_labels_a_dicom_archive_of_adni_as_its_nifti(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bin" / "dcm2niix"
@@ -123,10 +123,10 @@ def test_a_dicom_archive_of_adni_is_labelled_as_its_nifti(
     pd.testing.assert_frame_equal(before.table.drop(columns="path"), after.table.drop(columns="path"))
     assert sorted(before.dropped["reason"]) == sorted(after.dropped["reason"])
     series = pd.read_csv(tmp_path / "dicom_nifti" / "series.csv").set_index("output")
-    for path, told in after.table.set_index("path")["session"].items():
+    for path, session in after.table.set_index("path")["session"].items():
         source = series.loc[Path(path).relative_to(tmp_path / "dicom_nifti").as_posix(), "source"]
-        assert told in source
-    # What is of no use (masks, scouts, FLAIR) is told by its folder and was not converted.
+        assert session in source
+    # Masks, scouts and FLAIR are recognised by their folders and not converted.
     assert (
         len(series) == len(after.table) + before.dropped["reason"].str.contains("preferred|diagnosis").sum()
     )
@@ -147,7 +147,7 @@ def test_index_as_a_command_imports_neither_torch_nor_lightning(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
-def test_every_dataset_can_be_listed_without_torch(name: str) -> None:
+def test_dataset_class_imports_no_torch_when_listing_only(name: str) -> None:
     code = (
         "import sys; from braindino import datasets; from braindino.datasets.listing import list_only; "
         f"list_only(); datasets.dataset_class({name!r}); print(*sys.modules)"

@@ -126,7 +126,7 @@ def _converter() -> None:
         pytest.skip("no dcm2niix: `pip install 'braindino[dicom]'`")
 
 
-def test_one_volume_per_series_in_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_index_writes_one_volume_per_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, out = tmp_path / "in", tmp_path / "m.csv"
     _series(root / "P 1 é" / "a", "1.2.1", "T1 MPRAGE")
     _series(root / "P 1 é" / "a", "1.2.2", "T2 FLAIR")
@@ -144,11 +144,11 @@ def test_one_volume_per_series_in_its_place(tmp_path: Path, capsys: pytest.Captu
     expected = _upright(_volume(), _affine())
     for (subject, _), path in table["path"].items():
         scan = read_scan(path)
-        found = _upright(scan.data, scan.affine)
-        assert found.affine == pytest.approx(expected.affine, abs=1e-3)
-        assert found.shape == expected.shape
+        converted = _upright(scan.data, scan.affine)
+        assert converted.affine == pytest.approx(expected.affine, abs=1e-3)
+        assert converted.shape == expected.shape
         # Where a slice is missing, dcm2niix interpolates it, as these values allow exactly.
-        assert np.abs(found.get_fdata() - expected.get_fdata()).max() <= (1 if subject == "P3" else 0)
+        assert np.abs(converted.get_fdata() - expected.get_fdata()).max() <= (1 if subject == "P3" else 0)
     cut, garbage = manifest.dropped["reason"]
     assert cut.startswith("DICOM: dcm2niix made no volume: ")
     assert garbage == "DICOM: no image that dcm2niix can convert"
@@ -216,7 +216,7 @@ def test_index_keeps_patients_whose_series_have_one_time_or_uid(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("patient", ["", "ANONYMOUS", "0"])
-def test_index_tells_people_by_folder_without_a_patient_id(
+def test_index_identifies_people_by_folder_without_a_patient_id(
     patient: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for k in range(2):
@@ -228,7 +228,7 @@ def test_index_tells_people_by_folder_without_a_patient_id(
     assert {row["patient"] for row in _rows(tmp_path)} == {""}
 
 
-def test_index_believes_no_patient_id_of_people_of_two_sexes(tmp_path: Path) -> None:
+def test_index_ignores_a_patient_id_of_people_of_two_sexes(tmp_path: Path) -> None:
     for k, (sex, birth) in enumerate([("M", "19500101"), ("F", "19800101"), ("F", "19700101")]):
         _series(
             tmp_path / "in" / f"p{k}", f"1.2.{k}", patient="STUDY", sex=sex, birth=birth,
@@ -275,7 +275,7 @@ def test_index_takes_slices_sent_twice_once(tmp_path: Path) -> None:
     assert f"{2 * SHAPE[2]} slices sent twice (same place, same pixels), each taken once" in messages
 
 
-def test_index_lists_a_series_over_time_by_its_true_reason(tmp_path: Path) -> None:
+def test_index_lists_a_series_over_time_with_its_reason(tmp_path: Path) -> None:
     for k in range(3):
         _series(
             tmp_path / "in" / "p1", "1.2.1", "bold", patient="A", name=f"t{k}", instance=f"1.3.{k}",
@@ -295,8 +295,8 @@ def test_index_finds_slices_under_any_name_among_other_files(name: str, tmp_path
     _series(folder, "1.2.1", patient="A")
     for k, file in enumerate(sorted(folder.iterdir())):
         file.rename(folder / name.format(k=k))
-    others = ("DICOMDIR", "AUTORUN.INF", "VIEWER.EXE", "README.TXT", "A", "index.htm", "help.chm")
-    for other in others:
+    names = ("DICOMDIR", "AUTORUN.INF", "VIEWER.EXE", "README.TXT", "A", "index.htm", "help.chm")
+    for other in names:
         (folder / other).write_bytes(b"other content " * 20)
     manifest = _indexed(tmp_path)
     assert manifest.table["modality"].tolist() == ["T1w"]

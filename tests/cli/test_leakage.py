@@ -1,4 +1,4 @@
-"""People seen in pretraining are shown by every verb, though their table, ids and file names are others."""
+"""People seen in pretraining are shown by every verb, even under another table, ids and file names."""
 
 import json
 import re
@@ -21,7 +21,7 @@ TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
 
 
 def sees(encoder: Path, seen: Seen, out: Path) -> Path:
-    """The encoder's weights as a run would export them that has seen so much."""
+    """The encoder's weights as exported by a run that was trained on these people."""
     network = load_encoder(str(encoder))
     content: dict[str, Any] = {
         "state_dict": {f"teacher.backbone.{k}": v for k, v in network.model.state_dict().items()},  # type: ignore[union-attr]
@@ -36,7 +36,7 @@ def sees(encoder: Path, seen: Seen, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def study(cohort: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`outcome.csv` of copies of all scans, one a person, and encoders that saw them and nobody."""
+    """`outcome.csv` of copies of all scans, one per person, and encoders trained on all and on none."""
     folder = tmp_path_factory.mktemp("study")
     table = pd.read_csv(cohort / "adni.csv").drop_duplicates("group", ignore_index=True)
     lines = ["id,path,label"]
@@ -91,8 +91,8 @@ def test_report_and_compare_show_leakage(study: Path, runs: Path, capsys: pytest
     shown = capsys.readouterr().out
     assert "cohort_cls: WARNING: leaky was pretrained on 17 of these people" in shown
     assert "cohort_cls: The list of whom gap was pretrained on is INCOMPLETE" in shown
-    told = json.loads((study / "c" / "compare.json").read_text())["leakage"]
-    assert len(told) == 2
+    leakage = json.loads((study / "c" / "compare.json").read_text())["leakage"]
+    assert len(leakage) == 2
 
 
 def test_knn_and_check_show_leakage(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,8 +102,8 @@ def test_knn_and_check_show_leakage(study: Path, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "WARNING: leaky was pretrained on 17 of these people" in shown
     assert "The list of whom gap was pretrained on is INCOMPLETE" in shown
-    found = read_json(study / "knn" / "leaky_k1" / "leakage.json")["audit"]["pretraining"]
-    assert found["people"] == 17
+    audit = read_json(study / "knn" / "leaky_k1" / "leakage.json")["audit"]["pretraining"]
+    assert audit["people"] == 17
     tables = [str(study / "knn" / f"{name}_k1") for name in ("leaky", "gap")]
     main(["compare", *tables, "--resamples", "10"])
     for source in ("leaky", "leaky/pretraining_people.txt", "leaky.ckpt"):
@@ -126,7 +126,7 @@ def test_predict_warns_about_scans_that_were_trained_on(study: Path, runs: Path)
     assert warned == set(cases.loc[cases["split"] == "train", "group"].str.removeprefix("outcome:"))
 
 
-def test_fit_excludes_by_content_and_refuses_a_list_of_nobody(
+def test_fit_excludes_by_content_and_rejects_a_list_that_matches_no_one(
     cohort: Path, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cases = runs / "leaky" / "a" / "cases.csv"
@@ -144,7 +144,7 @@ def test_fit_excludes_by_content_and_refuses_a_list_of_nobody(
     assert "leave data.exclude out" in error
 
 
-def test_two_tables_of_one_name_are_refused_in_one_store(
+def test_prepare_rejects_two_tables_of_one_name_in_one_store(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for site, first in (("siteA", 0), ("siteB", 5)):

@@ -1,4 +1,4 @@
-"""Every kind of task on a table of one's own, through `Cohort` and the shipped configs."""
+"""Every kind of task on a user's table, through `Cohort` and the shipped configs."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`table.csv` of 24 people with two sequences, of which some are missing, and labels of every kind."""
     folder = tmp_path_factory.mktemp("tasks")
     synth = ["synth", str(folder / "data"), "--dataset", "cohort", "--people", "55", "--sessions", "1"]
@@ -45,10 +45,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def probe(own: Path, runs: Path, config: str, *more: str) -> Path:
+def probe(study: Path, runs: Path, config: str, *more: str) -> Path:
     command = [
         *("probe", "--config", f"{config}.yaml", "--data", "Cohort"),
-        *("--data.root", str(own / "table.csv"), "--data.store", str(own / "store"), "--data.folds", "3"),
+        *("--data.root", str(study / "table.csv"), "--data.store", str(study / "store"), "--data.folds", "3"),
         *("--data.path", "{T1w: t1, FLAIR: flair}", "--model.encoder", TINY, "--run.root", str(runs)),
         *("--probe.seeds", "[0]", "--probe.max_epochs", "2", "--probe.resamples", "20"),
         *("--probe.baselines", "false", "--trainer.accelerator", "cpu", *more),
@@ -69,8 +69,10 @@ def probe(own: Path, runs: Path, config: str, *more: str) -> Path:
         ("mutation_ucsf", ("--data.target", "died", "--data.modalities", "[FLAIR]"), "auroc"),
     ],
 )
-def test_tasks(own: Path, tmp_path: Path, config: str, more: tuple[str, ...], metric: str) -> None:
-    run = probe(own, tmp_path, config, *more)
+def test_probe_runs_every_task_on_a_users_table(
+    study: Path, tmp_path: Path, config: str, more: tuple[str, ...], metric: str
+) -> None:
+    run = probe(study, tmp_path, config, *more)
     results = read_json(run / "results.json")
     expected = 19 if config == "mutation_ucsf" else 24
     assert results["summary"][0]["test"]["people"] == expected
@@ -82,17 +84,17 @@ def test_tasks(own: Path, tmp_path: Path, config: str, more: tuple[str, ...], me
 @pytest.mark.parametrize("pooling", ["MeanPooling", "GatedAttentionPooling"])
 @pytest.mark.parametrize("fusion", ["mean", "concat", "attention"])
 @pytest.mark.parametrize("missing", ["mask", "drop"])
-def test_poolings_with_missing_sequences(
-    own: Path, tmp_path: Path, pooling: str, fusion: str, missing: str
+def test_probe_pools_cases_with_missing_sequences(
+    study: Path, tmp_path: Path, pooling: str, fusion: str, missing: str
 ) -> None:
     options: Any = ("--model.pooling", pooling, "--model.pooling.fusion", fusion, "--probe.missing", missing)
     patches = ("--model.pooling.patches", "true") if fusion != "mean" else ()
-    run = probe(own, tmp_path, "adni_cls", "--data.target", "grade", *options, *patches)
+    run = probe(study, tmp_path, "adni_cls", "--data.target", "grade", *options, *patches)
     table = read_predictions(run / "predictions.csv")  # refuses probabilities that are not finite
     tested = table[table["split"] == "test"]
     assert len(tested) == (24 if missing == "mask" else 18)  # five have no FLAIR, one a damaged T1w
     assert tested["prob_II"].std() > 0
     dropped = pd.read_csv(run / "dropped.csv", keep_default_na=False)
-    left_out = dropped[dropped["case"] != ""]
-    assert len(left_out) == (0 if missing == "mask" else 6)
-    assert set(left_out["reason"]) <= {"no FLAIR (probe.missing: drop)", "no T1w (probe.missing: drop)"}
+    cases = dropped[dropped["case"] != ""]
+    assert len(cases) == (0 if missing == "mask" else 6)
+    assert set(cases["reason"]) <= {"no FLAIR (probe.missing: drop)", "no T1w (probe.missing: drop)"}

@@ -6,7 +6,9 @@ from braindino.cli.synth import synth
 from braindino.errors import BraindinoError
 
 
-def test_the_same_seed_writes_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synth_writes_the_same_bytes_for_the_same_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert synth(tmp_path / name, "adni", people=3, shape=(8, 8, 8), seed=seed) == 0
     assert "3 people" in capsys.readouterr().out
@@ -21,7 +23,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path, capsys: pytest.Capt
     assert content("a") != content("c")
 
 
-def test_mistakes_are_explained(tmp_path: Path) -> None:
+def test_synth_rejects_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="Did you mean 'adni'"):
         synth(tmp_path / "x", "adnii")
     with pytest.raises(BraindinoError, match="people: 0"):

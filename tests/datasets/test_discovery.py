@@ -145,7 +145,7 @@ def test_folder_drops_series_that_are_no_scans(
     nib.save(nib.Nifti1Image(np.ones((8, 8, slices), np.float32), np.eye(4)), volume)
     values = {field.name: "" for field in fields(Series)} | {"description": description}
     found = FoundVolume(volume, Path("p1/series_1.nii.gz"), Series(**values))
-    assert Folder(tmp_path)._unwanted(found) == reason
+    assert Folder(tmp_path)._exclusion_reason(found) == reason
 
 
 def test_names_that_hold_the_word_of_a_mask_are_no_masks(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Data of the user's own: BIDS, folders, tables and nnU-Net folders."""
+"""Datasets in general layouts: BIDS, folders, tables and nnU-Net folders."""

@@ -1,4 +1,4 @@
-"""Any BIDS dataset: anatomical scans by their entities, people and sessions by its tables."""
+"""BIDS datasets: anatomical scans by their entities, people and sessions by the tables."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,31 +13,35 @@ from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
 from braindino.datasets.sequences import BIDS_SUFFIXES, bids_sequence, complex_part, is_localizer
 
 SUFFIXES = BIDS_SUFFIXES
-_KEPT = ("acq", "run")  # entities that every manifest has a column for; others where a scan has them
-_FURTHER = ("ce", "rec", "echo", "chunk", "space", "desc")
+_COLUMN_ENTITIES = (
+    "acq",
+    "run",
+)  # every manifest has a column for these, for the next only if a scan has one
+_OPTIONAL_ENTITIES = ("ce", "rec", "echo", "chunk", "space", "desc")
 
 
 class BIDS(ScanDataModule):
-    """Anatomical scans of a BIDS dataset (`sub-X[/ses-Y]/anat/..._<suffix>.nii.gz`); no labels of its own.
+    """Anatomical scans of a BIDS dataset, without labels.
 
+    Scans are `sub-X[/ses-Y]/anat/..._<suffix>.nii.gz`.
     The sequence follows from suffix and entities: `ce-gadolinium_T1w` is T1c; phase images (`part-`),
     inversion images (`inv-`) and localizers are dropped. Sex, age in years and all further columns come from
-    `participants.tsv`, `sub-X_sessions.tsv` and their sidecars (units, codes); a column that is called as a
-    standard column of manifests gets `_in_table` after its name. `blank_because` says why an age or sex is
-    blank although the tables have something.
+    `participants.tsv`, `sub-X_sessions.tsv` and their sidecars (units, codes); a column with the name of a
+    standard column of manifests gets the suffix `_in_table`. The column `blank_because` contains the reason
+    if an age or sex is blank although the tables have a value.
 
-    `sourcedata/`, `code/` and what `.bidsignore` names are passed over. The dataset's name is that of the
-    folder that holds its subjects, below the root with the folders above it (`siteA`, `europe/siteA`), less
-    such as `rawdata` that name none; a person is a subject of a dataset.
+    `sourcedata/`, `code/` and the paths in `.bidsignore` are excluded. The dataset's name is that of the
+    folder with its subjects; below the root it includes the folders above it (`siteA`, `europe/siteA`), but
+    not general names such as `rawdata`. A person is a subject of a dataset.
 
     Args:
         root: the dataset's folder (a folder of several is fine), or a manifest.
         store: folder of prepared scans.
-        suffixes: which scans to take, as BIDS calls them.
-        derivatives: whether to take what lies in folders called `derivatives`, or in datasets of derivatives
-            (by their `dataset_description.json`).
-        same_age: whether the age in `participants.tsv` is that of every session, not of the first only.
-        dataset: name of the dataset, which persons' keys begin with; the folder's by default.
+        suffixes: BIDS suffixes of the scans to take.
+        derivatives: whether to take scans in folders called `derivatives`, or in datasets of derivatives (by
+            their `dataset_description.json`).
+        same_age: whether the age in `participants.tsv` applies to every session, not only to the first.
+        dataset: name of the dataset, the first part of persons' keys; by default that of the folder.
         **options: see `ScanDataModule`.
     """
 
@@ -61,14 +65,14 @@ class BIDS(ScanDataModule):
         self.same_age = same_age
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the scans under `root`."""
+        """Return the manifest of the scans under `root`."""
         whole = self.dataset or root.absolute().name or "bids"
         rows = ManifestBuilder(whole, None if self.dataset else root)
         scans: list[tuple[Path, dict[str, str], str]] = []
         sessions: dict[tuple[Path, str], set[str]] = {}
         for path in find_scans(root, rows):
             named, suffix = entities(path), stem(path).rpartition("_")[2]
-            reason = self._unwanted(path.relative_to(root), named, suffix, root)
+            reason = self._exclusion_reason(path.relative_to(root), named, suffix, root)
             if reason:
                 rows.drop(path, named.get("sub", ""), reason)
                 continue
@@ -92,13 +96,18 @@ class BIDS(ScanDataModule):
             if reason:
                 columns[NOTE] = "; ".join(filter(None, [columns.get(NOTE, ""), f"modality: {reason}"]))
             rows.keep(
-                path, subject, sequence, session=session, group=f"{dataset}:{subject}", dataset=dataset,
+                path,
+                subject,
+                sequence,
+                session=session,
+                group=f"{dataset}:{subject}",
+                dataset=dataset,
                 **columns | _entity_columns(named),
-            )  # fmt: skip
+            )
         return rows.build()
 
-    def _unwanted(self, inside: Path, named: Mapping[str, str], suffix: str, root: Path) -> str:
-        """Return why a scan is not taken, or `""`."""
+    def _exclusion_reason(self, inside: Path, named: Mapping[str, str], suffix: str, root: Path) -> str:
+        """Return why a scan is excluded, or `""`."""
         if not named.get("sub"):
             return "no sub-<label> in its name"
         if misplaced := _misplaced(inside, named):
@@ -117,12 +126,12 @@ class BIDS(ScanDataModule):
 
 
 def entities(path: Path) -> dict[str, str]:
-    """Return the entities of a BIDS file name: `sub-01_ses-2_T1w` gives {"sub": "01", "ses": "2"}."""
+    """Return the entities of a file name: {"sub": "01", "ses": "2"} for `sub-01_ses-2_T1w`."""
     return sequences.entities(stem(path))
 
 
 def _misplaced(inside: Path, named: Mapping[str, str]) -> str:
-    """Return why a scan may be another person's or session's than its name tells, or `""`."""
+    """Return why the person or session in a scan's name may be wrong, by its folders, or `""`."""
     for key in ("sub", "ses"):
         folders = [name for name in inside.parts[:-1] if name.startswith(f"{key}-")]
         label = named.get(key, "")
@@ -132,12 +141,14 @@ def _misplaced(inside: Path, named: Mapping[str, str]) -> str:
 
 
 def _entity_columns(named: Mapping[str, str]) -> dict[str, str]:
-    """Return the entities that tell scans of a session apart, as columns."""
-    return {key: named.get(key, "") for key in _KEPT} | {key: named[key] for key in _FURTHER if key in named}
+    """Return the entities that distinguish scans of a session, as columns."""
+    return {key: named.get(key, "") for key in _COLUMN_ENTITIES} | {
+        key: named[key] for key in _OPTIONAL_ENTITIES if key in named
+    }
 
 
 def _described_folder(top: Path, root: Path) -> Path:
-    """Return the folder with the tables: `top`, or one it lies in, as derivatives lie in their dataset."""
+    """Return the folder with the tables: `top` or a parent, as for derivatives in a dataset."""
     for folder in (top, *top.parents):
         if (folder / "participants.tsv").is_file():
             return folder
@@ -147,7 +158,7 @@ def _described_folder(top: Path, root: Path) -> Path:
 
 
 def _dataset_folder(path: Path, subject: str, root: Path) -> Path:
-    """Return the folder that holds `sub-<label>/`, else `root`: a corpus may be a folder of datasets."""
+    """Return the folder that contains `sub-<label>/`, else `root`; a root may have datasets."""
     for folder in path.parents:
         if folder.name == f"sub-{subject}":
             return folder.parent.absolute()

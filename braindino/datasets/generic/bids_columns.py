@@ -1,4 +1,4 @@
-"""What the header and the JSON sidecar of a BIDS table say of its columns: units of ages, codes of sexes."""
+"""Ages and sexes in BIDS tables: units and codes by the header and the JSON sidecar."""
 
 import re
 from collections.abc import Mapping
@@ -42,9 +42,22 @@ Row = dict[str, str]
 
 
 class BidsColumns:
-    """What a table's header and its sidecar say of the columns: unit of the age, codes of the sex."""
+    """Columns of a BIDS table: those of age and sex, the unit of the age, the codes of the sex.
+
+    Attributes:
+        names: all columns.
+        age: the column of the age, or None.
+        sex: the column of the sex, or None.
+        unclear_age: columns that may be an age although their name is not a usual one; empty with `age`.
+    """
 
     def __init__(self, table: pd.DataFrame, sidecar: Mapping[str, Any]) -> None:
+        """Find the columns of age and sex by their names.
+
+        Args:
+            table: text cells.
+            sidecar: content of the JSON file that describes the columns; may be empty.
+        """
         self.names = names = [str(name) for name in table.columns]
         self._numeric = {name for name in names if is_numeric(table[name])}
         ages = [name for name in names if _AGE.fullmatch(name)]
@@ -62,11 +75,11 @@ class BidsColumns:
         self.unclear_age = ", ".join(unclear) if self.age is None else ""
 
     def has_sex(self, row: Row) -> bool:
-        """Return True where a row has its own sex."""
+        """Return True where a row has a sex."""
         return self.sex is not None and not is_missing(row.get(self.sex))
 
     def sex_of(self, row: Row) -> tuple[str, str]:
-        """Return `F`, `M` or `""`, and the reason."""
+        """Return `F`, `M` or `""`, and the reason where it is blank."""
         return ("", "") if self.sex is None else parse_sex(row.get(self.sex, ""), self._levels)
 
     def age_of(self, row: Row) -> tuple[str, str]:
@@ -80,7 +93,15 @@ class BidsColumns:
         return ("", reason) if reason else (str(years), "")
 
     def in_years_and_letters(self, table: pd.DataFrame, sidecar: Path) -> pd.DataFrame:
-        """Return a table with the cells of age and sex that can be read; others stay as they are."""
+        """Return a table with ages in years and sexes as F or M, if they can be read.
+
+        Args:
+            table: text cells.
+            sidecar: file of the sidecar, for messages.
+
+        Raises:
+            TableError: the sidecar gives a unit of ages that is no unit of time.
+        """
         changed: dict[str, list[str]] = {}
         if self.age is not None and self.age.lower() == "age":
             if self._no_unit:
@@ -96,22 +117,22 @@ class BidsColumns:
     def further(self, row: Row) -> Row:
         """Return the cells of all columns but ids, sex and age, by their name in a manifest.
 
-        `site` means in these tables what it means in a manifest.
+        A column `site` is the manifest's column `site`.
         """
-        known = {self.age, self.sex, "participant_id", "session_id"}
-        names = [name for name in self.names if name and name not in known]
+        standard = {self.age, self.sex, "participant_id", "session_id"}
+        names = [name for name in self.names if name and name not in standard]
         return {
             "site" if name.lower() == "site" else further_column(name): self._cell(name, row.get(name, ""))
             for name in names
         }
 
     def _cell(self, name: str, cell: str) -> str:
-        """Return a cell as it is, blank where it is a gap; a word among words may be a class."""
+        """Return a cell, blank where it is missing; in columns of text, more words may be classes."""
         gap = is_missing(cell) if name in self._numeric else cell.lower() in ("n/a", "nan")
         return "" if gap else cell
 
     def _age_unit(self, sidecar: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the unit of ages without one, and that of the sidecar where it is no unit of time."""
+        """Return the unit of ages, and the sidecar's unit where that is no unit of time."""
         if self.age is None:
             return "year", ""
         described = _described(sidecar, self.age)
@@ -133,13 +154,13 @@ class BidsColumns:
 
 
 def _levels(described: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return code -> meaning of a column by its `Levels`, else by description or name (`1 = male`)."""
+    """Return code -> meaning of a column, by `Levels`, else by description or name (`1 = male`)."""
     levels = described.get("levels")
     if isinstance(levels, dict) and levels:
         named = {str(code): _meaning(meaning) for code, meaning in levels.items()}
         by_meaning = {meaning: code for code, meaning in named.items()}
         turned = all(parse_sex(code)[0] for code in named) and len(by_meaning) == len(named)
-        # {"male": 0, "female": 1}: the wrong way round, but clear
+        # {"male": 0, "female": 1} is inverted but unambiguous.
         return by_meaning if turned and not all(parse_sex(m)[0] for m in by_meaning) else named
     text = " ".join([*(str(described.get(key, "")) for key in ("description", "longname", "units")), name])
     for pattern in (_CODES, _WORDS, _IN_BRACKETS, _LETTERS):
@@ -150,12 +171,12 @@ def _levels(described: Mapping[str, Any], name: str) -> dict[str, str]:
 
 
 def _meaning(level: Any) -> str:
-    """Return the text of a level; newer sidecars have an object with a description."""
+    """Return the text of a level; in newer sidecars it is an object with a description."""
     return str(level.get("Description", "")) if isinstance(level, dict) else str(level)
 
 
 def _described(sidecar: Mapping[str, Any], column: str | None) -> Mapping[str, Any]:
-    """Return what a sidecar has of a column, by keys in lower case, whatever the case of its name."""
+    """Return a column's entry of a sidecar, with keys in lower case; case of names is ignored."""
     names = {str(name).lower(): value for name, value in sidecar.items()}
     value = names.get((column or "").lower())
     return {str(key).lower(): item for key, item in value.items()} if isinstance(value, dict) else {}

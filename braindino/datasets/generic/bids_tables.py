@@ -1,4 +1,4 @@
-"""Read the tables of a BIDS dataset (participants, sessions) and the sidecars that describe their columns."""
+"""Read the tables of a BIDS dataset (participants, sessions) and their JSON sidecars."""
 
 import json
 import re
@@ -21,8 +21,10 @@ class People:
     """The people of a BIDS dataset and their sessions, as its tables describe them.
 
     Attributes:
-        folder: the folder that holds `participants.tsv` and the subjects.
-        known: whether there is a `participants.tsv`.
+        folder: the folder with `participants.tsv`.
+        same_age: whether the age of `participants.tsv` is that of every session.
+        subjects: the folder with the folders of the subjects.
+        has_table: whether there is a `participants.tsv`.
     """
 
     def __init__(
@@ -32,22 +34,22 @@ class People:
 
         Args:
             folder: the dataset's folder.
-            required: whether the table has to be there, and to have ages.
+            required: whether the table must exist and have ages.
             same_age: whether the age of `participants.tsv` is that of every session.
-            subjects: the folder with those of the subjects, if it is not `folder`.
+            subjects: the folder with the folders of the subjects, if it is not `folder`.
 
         Raises:
-            TableError: a table or sidecar cannot be read, or is required and not there.
+            TableError: a table or sidecar cannot be read, or is required and missing.
         """
         self.folder, self.same_age, self.subjects = folder, same_age, subjects or folder
         file = folder / "participants.tsv"
-        self.known = file.is_file()
+        self.has_table = file.is_file()
         self._rows: dict[str, list[Row]] = {}
         self._columns = BidsColumns(pd.DataFrame(), {})
         self._sessions: dict[str, tuple[BidsColumns, dict[str, Row]]] = {}
-        if not self.known:
+        if not self.has_table:
             if required:
-                raise TableError(f"{file}: no such file; it holds the ages.")
+                raise TableError(f"{file}: no such file; it contains the ages.")
             return
         table = _table(file, ("participant_id",))
         self._columns = BidsColumns(table, _sidecar(folder / "participants.json"))
@@ -64,11 +66,11 @@ class People:
         return subject in self._rows
 
     def columns(self, subject: str, session: str, sessions: Sequence[str]) -> Row:
-        """Return the cells of a scan's person and session: `sex`, `age` in years, and all further columns.
+        """Return the cells of a scan's person and session: `sex`, `age` [years], further columns.
 
-        The age is that of the session, by the tables of sessions; else the person's, which is that of the
-        first session where there are several (that of others follows from their dates, if there are any).
-        The column `blank_because` has the reasons of blanks for which the tables have something.
+        The age is that of the session, by the tables of sessions; else the person's, which applies to the
+        first of several sessions (the age at later ones follows from their dates, if there are any). The
+        column `blank_because` contains the reasons for cells that are blank although the tables have a value.
 
         Args:
             subject: label of the person, without `sub-`.
@@ -83,7 +85,7 @@ class People:
             sex, no_sex = described.sex_of(visit)
         age, no_age = self._age(person, visit, session, visits, sessions, described)
         result = self._columns.further(person)
-        # A session without a cell of its own has the person's.
+        # A cell that is blank for the session has the person's value.
         result |= {
             name: cell for name, cell in described.further(visit).items() if cell or name not in result
         }
@@ -109,13 +111,14 @@ class People:
         return rows[0], []
 
     def _no_row(self, subject: str) -> list[str]:
-        if self.known:
+        """Return why a person has no row; nothing where the dataset has no such table."""
+        if self.has_table:
             return [f"no row of sub-{subject}{_alike(subject, self._rows)} in participants.tsv"]
-        other = [path.name for path in self.folder.glob("[Pp]articipants.*") if path.suffix != ".json"]
-        return [f"{sorted(other)[0]} is not read; BIDS has participants.tsv"] if other else []
+        tables = [path.name for path in self.folder.glob("[Pp]articipants.*") if path.suffix != ".json"]
+        return [f"{sorted(tables)[0]} is not read; BIDS has participants.tsv"] if tables else []
 
     def _visits(self, subject: str) -> tuple[BidsColumns, dict[str, Row]]:
-        """Return the rows of a person's sessions by label, and what is known of their columns."""
+        """Return the columns of the table of a person's sessions, and its rows by session label."""
         if subject not in self._sessions:
             name = f"sub-{subject}/sub-{subject}_sessions.tsv"
             beside, shared = self.subjects / name, self.folder / "sessions.tsv"
@@ -134,10 +137,24 @@ class People:
         return self._sessions[subject]
 
     def _age(
-        self, person: Row, visit: Row, session: str, visits: dict[str, Row], sessions: Sequence[str],
+        self,
+        person: Row,
+        visit: Row,
+        session: str,
+        visits: dict[str, Row],
+        sessions: Sequence[str],
         described: BidsColumns,
-    ) -> tuple[str, str]:  # fmt: skip
-        """Return the age at a session as text, and the reason where it is blank."""
+    ) -> tuple[str, str]:
+        """Return the age at a session [years] as text, and the reason where it is blank.
+
+        Args:
+            person: the person's row of `participants.tsv`.
+            visit: the session's row of the table of sessions.
+            session: label of the session.
+            visits: rows of all sessions of the person, by label.
+            sessions: labels of all sessions of the person that have a scan.
+            described: columns of the table of sessions.
+        """
         if described.age is not None and not is_missing(visit.get(described.age)):
             return described.age_of(visit)
         age, reason = self._columns.age_of(person)
@@ -155,29 +172,29 @@ class People:
         if session in days and first in days:
             return f"{float(age) + (days[session] - days[first]).days / 365.25:.2f}", ""
         if not first:
-            return "", "age: participants.tsv has one, and which session is the first is not known"
+            return "", "age: participants.tsv has one, and it is not known which session is the first"
         return "", f"age of ses-{session}: participants.tsv has that of the first session only"
 
 
 def _alike(label: str, labels: Iterable[str]) -> str:
-    """Return a remark for a label that differs from one of `labels` in case or leading zeros only."""
+    """Return a hint for a label that differs from another only in case or leading zeros."""
 
     def plain(text: str) -> str:
         return re.sub(r"\d+", lambda match: str(int(match[0])), re.sub(r"^(sub|ses)-", "", text.lower()))
 
-    near = next((other for other in labels if other != label and plain(other) == plain(label)), None)
+    near = next((name for name in labels if name != label and plain(name) == plain(label)), None)
     return f" (is it {near!r}?)" if near is not None else ""
 
 
 def apply_sidecar(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Return a table with ages in years and sexes as F or M, as the JSON beside a TSV describes its columns.
+    """Return a table with ages in years and sexes as F or M, by the JSON beside a TSV.
 
     Args:
         table: text cells.
         file: the table's file; only `<name>.tsv` with `<name>.json` is changed.
 
     Raises:
-        TableError: the JSON cannot be read, or ages are in what is no unit of time.
+        TableError: the JSON cannot be read, or gives a unit of ages that is no unit of time.
     """
     sidecar = file.with_suffix(".json")
     if file.suffix.lower() != ".tsv" or not sidecar.is_file():
@@ -187,6 +204,7 @@ def apply_sidecar(table: pd.DataFrame, file: Path) -> pd.DataFrame:
 
 
 def _table(file: Path, required: Sequence[str]) -> pd.DataFrame:
+    """Read a table that must have some columns; a column `session` is called `session_id`."""
     table = read_cells(file)
     table.columns = pd.Index([name.lower() if name.lower() in required else name for name in table.columns])
     for name in required:
@@ -197,30 +215,30 @@ def _table(file: Path, required: Sequence[str]) -> pd.DataFrame:
             columns={n: "session_id" for n in table.columns if n.lower() in ("session_id", "session")}
         )
     blank = [name for name in table.columns if name.startswith("Unnamed: ") and not any(table[name])]
-    return table.drop(columns=blank).loc[:, lambda kept: ~kept.columns.duplicated()]
+    return table.drop(columns=blank).loc[:, lambda rest: ~rest.columns.duplicated()]
 
 
 def _sidecar(file: Path) -> dict[str, Any]:
-    """Return a JSON sidecar, empty where there is none. Raises TableError when it cannot be read."""
+    """Return a JSON sidecar, or {} where there is none; TableError if it cannot be read."""
     if not file.is_file():
         return {}
     try:
         content = json.loads(decode_table(file).lstrip("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise TableError(
-            f"{file}: is not JSON ({error}).\nCorrect it: it says what the columns of the table mean."
+            f"{file}: is not JSON ({error}).\nCorrect it: it describes the columns of the table."
         ) from None
     return content if isinstance(content, dict) else {}
 
 
 def _day(row: Row) -> pd.Timestamp | None:
-    """Return the date of a session, or None: `acq_time`, in which dates may be shifted but spans are true."""
+    """Return the date of a session (`acq_time`), or None; dates may be shifted, spans are true."""
     day = pd.to_datetime(row.get("acq_time", ""), errors="coerce", format="ISO8601", utc=True)
     return None if pd.isna(day) else day
 
 
 def _first(labels: Sequence[str]) -> str:
-    """Return the first of sessions by their labels (in natural order), or `""` where they do not tell."""
+    """Return the label of the first session (labels in natural order), or `""` if unclear."""
     starts = [label for label in labels if _START.fullmatch(label)]
     if len(starts) == 1:
         return starts[0]
@@ -229,5 +247,5 @@ def _first(labels: Sequence[str]) -> str:
 
 
 def _natural(label: str) -> list[tuple[int, str]]:
-    """Sort key of labels in which numbers count as numbers: 2 comes before 10."""
+    """Return a sort key of a label in which numbers count as numbers: 2 comes before 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", label) if part]

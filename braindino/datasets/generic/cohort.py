@@ -1,4 +1,4 @@
-"""Any table of one's own: columns mapped by options, BrainIAC and BrainDINO lists, nnU-Net, manifests."""
+"""Users' tables with labels, lists of BrainIAC and BrainDINO, nnU-Net folders, manifests."""
 
 import re
 from collections.abc import Hashable, Sequence
@@ -14,7 +14,7 @@ from braindino.datasets.generic.labels import Task, class_labels, class_names, e
 from braindino.datasets.generic.nnunet import index_nnunet, is_nnunet, nnunet_regions
 from braindino.datasets.generic.persons import refuse_contradictions
 from braindino.datasets.generic.rows import Columns, scans_of_rows
-from braindino.datasets.generic.table import SUFFIXES, find_column, read_own_table
+from braindino.datasets.generic.table import SUFFIXES, find_column, read_user_table
 from braindino.datasets.manifest import (
     COLUMNS,
     DROPPED_COLUMNS,
@@ -31,24 +31,23 @@ _LISTS = re.compile(r"(train(_.*)?|valid|val|test)\.csv$")
 
 
 class Cohort(ScanDataModule):
-    """One's own scans and labels, from one of:
+    """A user's scans and labels, in one of several forms.
 
-    - a table (CSV, TSV, Excel) with a header. Columns are found by their usual names (`id`, `pat_id`,
-      `subject`; `path`, `file`, `image`; `label`; `session`, `sex`, `age`, `site`) or as the options say.
-      Without a column of paths, scans are looked for by the id: `<id>.nii.gz`, or `<id>_t1ce.nii.gz`,
+    - A table (CSV, TSV, Excel) with a header. Columns are recognised by their usual names (`id`, `pat_id`,
+      `subject`; `path`, `file`, `image`; `label`; `session`, `sex`, `age`, `site`), or named by the options.
+      Without a column of paths, scans are searched by the id: `<id>.nii.gz`, or `<id>_t1ce.nii.gz`,
       `<id>_t2f.nii.gz`, ... (BrainIAC's `pat_id,label`), with a `scandate` `<id>_<scandate>.nii.gz` or
-      `<id>/<scandate>.nii.gz`.
-      A TSV with a JSON of its name beside it (`participants.json`) is read by that: units of ages, codes of
-      sexes;
+      `<id>/<scandate>.nii.gz`. If there is a JSON of the same name beside a TSV (`participants.json`), it
+      gives the units of ages and the codes of sexes;
     - BrainDINO's headerless `label,path`: one list, or a folder with `train_<k>.csv` and `valid.csv`;
     - an nnU-Net folder (see `nnunet`);
-    - a folder that holds one such table, or a manifest made by `braindino index`.
+    - a folder with one such table, or a manifest written by `braindino index`.
 
-    Further columns of the table stay in the manifest; one that is called as a standard column of manifests is
-    called `<name>_in_table` there. The person is what the option `group` names, else what `person` finds in
-    the id, else the id; without an id every row is a person. A column called `group` is no person unless the
-    option says so. Refused are tables that do not tell who is one person: two columns of ids that disagree,
-    an id of two datasets, a person with two sexes or with ages ten years apart in one session.
+    Further columns of the table are in the manifest, too; one with the name of a standard column of manifests
+    is called `<name>_in_table` there. The person is the column of the option `group`, else the part of the id
+    that `person` matches, else the id; without an id every row is a person. A column `group` is not the
+    person unless the option says so. Tables in which persons are ambiguous are rejected: two columns of ids
+    that disagree, an id of two datasets, a person with two sexes or with ages ten years apart in one session.
 
     Args:
         root: the table, or the folder.
@@ -56,24 +55,25 @@ class Cohort(ScanDataModule):
         task: classification, regression, survival (targets: time, event), or segmentation (no target).
         target: column of the label, or `[time, event]`; `label` by default. `group` is the table's column of
             that name, not the person.
-        classes: class 0 first; by default all there are, sorted. Words that also mean a missing label
-            (`none`, `NA`, `unknown`) are classes only if they are listed here.
-        regions: for segmentation, what the masks show: `{lesion: [1]}`; nnU-Net folders say it.
-        target_range: lowest and highest number that a label or time may be.
+        classes: class 0 first; by default all labels, sorted. Words that also mean a missing label (`none`,
+            `NA`, `unknown`) are classes only if they are listed here.
+        regions: for segmentation, name -> labels in the masks: `{lesion: [1]}`; by default those of an
+            nnU-Net folder.
+        target_range: lowest and highest number that is allowed as a label or time.
         path: column of paths, or one per sequence: `{FLAIR: flair, T1w: t1}` (`mask` for segmentations).
-        pattern: path made of columns, such as `{id}/{session}/t1.nii.gz`; or one per sequence.
-        scans: folder that paths and patterns are relative to; the table's own by default.
+        pattern: path composed of columns, such as `{id}/{session}/t1.nii.gz`; or one per sequence.
+        scans: folder that paths and patterns are relative to; the table's folder by default.
         id: column of the case or person.
-        group: column of the person, or columns that name a person together, as `[site, id]`.
-        person: regular expression that finds the person in the id (or path, or name of an nnU-Net case).
-        session: column that tells sessions of an id apart.
-        modality: column of the sequence, or its name for all; by default told from the file names.
+        group: column of the person, or columns that identify a person together, as `[site, id]`.
+        person: regular expression that matches the person in the id (or path, or name of an nnU-Net case).
+        session: column that distinguishes sessions of an id.
+        modality: column of the sequence, or one name for all; by default recognised in the file names.
         sheet: sheet of an Excel file that has several.
-        sex_codes: what codes in the column of the sex mean, such as `{0: M, 1: F}`; words need none.
-        modalities: sequences to use, in this order; by default all there are.
-        dataset: name of the dataset, which persons' keys begin with; the table's or folder's by default. Two
-            tables of one name need one each, or scans of both cannot be in one store.
-        missing_files: `error`, or `drop` to leave rows out whose file is not there.
+        sex_codes: meaning of codes in the column of the sex, such as `{0: M, 1: F}`; words need none.
+        modalities: sequences to use, in this order; by default all in the table.
+        dataset: name of the dataset, the first part of persons' keys; by default that of the table or folder.
+            Two tables of one name need different ones if scans of both are to be in one store.
+        missing_files: `error`, or `drop` to drop rows whose file does not exist.
         **options: see `ScanDataModule`.
     """
 
@@ -106,39 +106,46 @@ class Cohort(ScanDataModule):
     ) -> None:
         super().__init__(root, store, **options)
         if path is not None and pattern is not None:
-            raise DatasetError("data: `path` and `pattern` both say where scans lie; give one.")
+            raise DatasetError("data: `path` and `pattern` both give the scans' files; give one.")
         self.task, self.target_range = task, target_range
-        self._asked = [target] if isinstance(target, str) else target
+        self._given_target = [target] if isinstance(target, str) else target
         self._given_classes = classes
         self._given_regions = regions
         self._given_modalities = modalities
         self.dataset, self.sheet = dataset, sheet
         codes = {str(code): meaning or "" for code, meaning in (sex_codes or {}).items()}
+        groups = [group] if isinstance(group, str) else group or []
         self.columns = Columns(
-            path=path, pattern=pattern, scans=None if scans is None else Path(scans), id=id,
-            group=() if group is None else (group,) if isinstance(group, str) else tuple(group),
-            person=person, session=session, modality=modality, sex_codes=codes,
+            path=path,
+            pattern=pattern,
+            scans=None if scans is None else Path(scans),
+            id=id,
+            group=tuple(groups),
+            person=person,
+            session=session,
+            modality=modality,
+            sex_codes=codes,
             drop_missing=missing_files == "drop",
-        )  # fmt: skip
+        )
 
     @property
     def manifest(self) -> Manifest:
-        """Indexed once, whatever form `root` has; then what of it the task uses."""
+        """The rows of `root` that the task uses; indexed once, also if `root` is a manifest."""
         if self._manifest is None:
             self._manifest = self.choose(self.index(self.root))
         return self._manifest
 
     def setup(self, stage: str | None = None) -> None:
-        """See `ScanDataModule.setup`; what the target and classes are follows from the table."""
+        """See `ScanDataModule.setup`; target and classes follow from the table."""
         _ = self.manifest
         super().setup(stage)
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of a table or folder; rows without a label are dropped, if there is a label.
+        """Return the manifest of a table or folder; drop rows without a label, if there is a label.
 
         Raises:
-            TableError: the table is wrong; names file, line, column and remedy.
-            LayoutError: neither a table nor a folder that holds one.
+            TableError: the table is wrong; the message has file, line, column and remedy.
+            LayoutError: no scan of the table or folder can be used.
         """
         root = Path(root)
         if root.is_dir() and is_nnunet(root):
@@ -154,16 +161,16 @@ class Cohort(ScanDataModule):
         named = self.dataset or (files[0].stem if len(files) == 1 else root.absolute().name)
         tables = []
         for file in files:
-            table = apply_sidecar(read_own_table(file, self.sheet), file)
+            table = apply_sidecar(read_user_table(file, self.sheet), file)
             part = "train" if file.stem.startswith("train") else "test" if file.stem == "test" else "val"
             tables.append(table.assign(split=part) if len(files) > 1 else table)
-        # train_1.csv, train_5.csv, ... hold ever more of the same rows.
+        # train_1.csv, train_5.csv, ... contain the same rows and further ones.
         rows = pd.concat(tables).drop_duplicates() if len(files) > 1 else tables[0]
         origin = None if self.dataset else files[0] if len(files) == 1 else root
         return self._settle(scans_of_rows(rows, named, files[0].parent, self.columns, origin), files[0])
 
     def _settle(self, manifest: Manifest, file: Path) -> Manifest:
-        """Check the labels, drop rows without one, and know target, classes and modalities."""
+        """Check the labels, drop rows without one, and set target, classes and modalities."""
         table = manifest.table
         refuse_contradictions(table)
         sequences = sorted(set(table["modality"]) - {MASK})
@@ -188,41 +195,45 @@ class Cohort(ScanDataModule):
         return Manifest(table.reset_index(drop=True), dropped)
 
     def _targets(self, table: pd.DataFrame) -> tuple[str, ...]:
-        """The manifest's columns of the label; none when nobody named one and there is no `label`."""
+        """Return the manifest's columns of the label; none if no target is given and none is usual."""
         expected = {"survival": 2, "segmentation": 0}.get(self.task, 1)
-        if self._asked is None:
+        if self._given_target is None:
             usual = label_column(table, "label")
             return (usual,) if usual in table and expected == 1 else ()
-        if len(self._asked) != expected:
+        if len(self._given_target) != expected:
             wanted = ("no column: the mask is the label", "one column", "[time, event]")[expected]
-            raise DatasetError(f"data: target {self._asked}: {self.task} takes {wanted}.")
+            raise DatasetError(f"data: target {self._given_target}: {self.task} takes {wanted}.")
         labels = table[[column for column in table if column not in COLUMNS or column in LABELS]]
-        names = [label_column(table, name) for name in self._asked]
+        names = [label_column(table, name) for name in self._given_target]
         return tuple(str(find_column(labels, name, (), "the target")) for name in names)
 
     def _regions(self, file: Path) -> dict[str, tuple[int, ...]]:
+        """Return the given regions, else those of an nnU-Net folder; none for other tasks."""
         if self.task != "segmentation":
             return {}
         if self._given_regions is not None:
             return {name: tuple(labels) for name, labels in self._given_regions.items()}
         if file.is_dir():
             return nnunet_regions(file)
-        raise DatasetError("data: segmentation needs `regions`, what the masks show, such as {lesion: [1]}.")
+        raise DatasetError(
+            "data: segmentation needs `regions`, the labels in the masks, such as {lesion: [1]}."
+        )
 
     def _class_names(self, table: pd.DataFrame, file: Path) -> tuple[str, ...] | None:
+        """Return the given classes as text, or None where they are to be inferred."""
         if self._given_classes is None or self.task != "classification" or not self.target:
             return None
         return class_names(table[self.target[0]], self._given_classes, file)
 
     def _refuse_one_class(self, table: pd.DataFrame, blank: pd.Series, names: Sequence[str] | None) -> None:
-        """Raise TableError where one class is left because words that may be classes count as missing."""
+        """Raise TableError if one class remains and words that may be classes count as missing."""
         if self.task != "classification" or names is not None or not self.target:
             return
         cells = table[self.target[0]].astype(str).str.strip()
         words = sorted(set(cells[blank]) - {"", "nan"})
         if words and len(set(cells[~blank])) == 1:
             raise TableError(
-                f"{table.index[list(blank).index(True)]}, column {self.target[0]!r}: holds the class "
+                f"{table.index[list(blank).index(True)]}, column {self.target[0]!r}: contains the class "
                 f"{cells[~blank].iloc[0]!r}, and {', '.join(map(repr, words))}, which count as missing.\n"
                 "List all classes in `classes`."
             )
@@ -238,6 +249,7 @@ class Cohort(ScanDataModule):
         return f"{reason}: {words[0]!r} counts as missing unless `classes` lists it"
 
     def _labelled(self, table: pd.DataFrame, names: tuple[str, ...] | None) -> pd.DataFrame:
+        """Return the table with checked labels, and set the classes."""
         between = None if self.target_range is None else (self.target_range[0], self.target_range[1])
         if not self.target:
             return table
@@ -253,7 +265,11 @@ class Cohort(ScanDataModule):
 
 
 def _tables(root: Path) -> list[Path]:
-    """The table itself, the lists of a BrainDINO folder, or the one table in a folder."""
+    """Return the table itself, the lists of a BrainDINO folder, or the only table of a folder.
+
+    Raises:
+        TableError: there is no table, or there are several.
+    """
     if root.is_file():
         return [root]
     if not root.is_dir():
@@ -265,8 +281,9 @@ def _tables(root: Path) -> list[Path]:
         return lists
     if len(tables) == 1:
         return tables
-    there = f"{len(tables)} tables ({', '.join(path.name for path in tables[:4])})" if tables else "none"
+    listed = ", ".join(path.name for path in tables[:4])
+    content = f"{len(tables)} tables ({listed})" if tables else "none"
     raise TableError(
-        f"{root}: expected one table of the cohort here, found {there}.\n"
+        f"{root}: expected one table of the cohort here, found {content}.\n"
         "Give the table itself; for scans without a table use `--dataset folder`."
     )

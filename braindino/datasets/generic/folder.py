@@ -1,4 +1,4 @@
-"""Any folder of scans, for pretraining: every scan is taken that is not a mask, a derivative or broken."""
+"""Any folder of scans, for pretraining: all scans but masks, derivatives and damaged files."""
 
 import logging
 import re
@@ -33,41 +33,40 @@ from braindino.errors import ScanError
 from braindino.scans.reading import read_header
 
 _BIDS = re.compile(r"(?<![A-Za-z0-9])sub-([A-Za-z0-9]+)")
-# Words that name a mask where a file's name ends in them; a tumour in the middle is what the scan shows.
+# Endings of file names that mean a mask. In the middle of a name, such as `tumour`, they describe the scan.
 _MASK_ENDS = re.compile(
     r"(^|[-_. ])(rois?|tumou?r|wmh|gt|ground[-_ ]?truth|ribbon|aparc\S*|aseg\S*)$", re.IGNORECASE
 )
 _TEMPLATE = re.compile(r"fsaverage\w*|[lr]h\.EC_average|cvs_avg35\w*")
 _DATE = re.compile(r"(19|20)\d\d([-_.]?)(0\d|1[0-2])\2[0-3]\d([-_T ].*)?")
 _log = logging.getLogger(__name__)
-FEW_SLICES = 5  # of a series; single slices may be a collection's scans
+MIN_SLICES = 5  # of a series; single slices are allowed, as some collections consist of them
 _SESSION = re.compile(r"(?<![A-Za-z0-9])ses-([A-Za-z0-9]+)")
 _MASKS = re.compile(r"(labels?|masks?|seg(mentation)?s?|lesions?)(Tr|Ts)?$", re.IGNORECASE)  # folders
 
 
 class Folder(ScanDataModule):
-    """Scans in any arrangement of folders; no labels.
+    """Scans in any arrangement of folders, without labels.
 
     The dataset's name is the folder's. The person of a DICOM series is its patient (PatientID and issuer, see
-    `people_of`). Where no PatientID tells people apart, and of other files, the person is read from the path:
-    a BIDS subject (`sub-...`) if there
-    is one, with the folders that it lies in (`siteA/sub-01` is not `siteB/sub-01`); else the topmost folder;
-    else the file's own name without its sequence (`p1_T1` and `p1_FLAIR` are of p1). Folders called `images`,
-    `train`, `raw`, `ses-1` or the like tell no person, nor do dates or those that everything lies in. Names
-    that differ only in a visit at their end (`p1_baseline`, `p1_m12`) are one person, and so are visits of
-    BraTS cases. Where people are named otherwise, edit the manifest's column `group`.
-    Scans of two folders of one name cannot be in one store, if people of both are called alike, before the
-    option `dataset` says whether they are the same.
+    `people_of`). For series without a PatientID and for other files, the person is read from the path: a BIDS
+    subject (`sub-...`) if there is one, with the folders above it (`siteA/sub-01` is not `siteB/sub-01`);
+    else the topmost folder; else the file's name without its sequence (`p1_T1` and `p1_FLAIR` are of p1).
+    Folders such as `images`, `train`, `raw` or `ses-1`, dates, and folders that contain all scans are no
+    persons. Names that differ only in a visit at their end (`p1_baseline`, `p1_m12`) are one person, and so
+    are visits of BraTS cases. If people are named differently, edit the manifest's column `group`.
+    If people of two folders of the same name have the same names, scans of both can be in one store only if
+    the option `dataset` gives the folders one name or different ones.
 
     Args:
         root: the folder, or a manifest.
         store: folder of prepared scans.
-        derivatives: whether to take what lies in folders called `derivatives`, or in datasets of derivatives
-            (by their `dataset_description.json`).
-        dicom: folder that DICOM series are converted into by dcm2niix, with `series.csv`, which tells what
-            came from where; without it they are left out.
-        same_people: whether a BIDS subject is one person in whatever folders it lies.
-        dataset: name of the dataset, which persons' keys begin with; the folder's by default.
+        derivatives: whether to take scans in folders called `derivatives`, or in datasets of derivatives (by
+            their `dataset_description.json`).
+        dicom: folder that DICOM series are converted into by dcm2niix, with `series.csv`, which lists the
+            source of each volume; without it they are dropped.
+        same_people: whether a BIDS subject is one person even if it is in several folders.
+        dataset: name of the dataset, the first part of persons' keys; by default that of the folder.
         **options: see `ScanDataModule`.
     """
 
@@ -90,37 +89,41 @@ class Folder(ScanDataModule):
         self.derivatives, self.same_people = derivatives, same_people
 
     def index(self, root: Path) -> Manifest:
-        """Manifest of the scans under `root`."""
+        """Return the manifest of the scans under `root`."""
         name, origin = self.dataset or root.absolute().name or "folder", None if self.dataset else root
         rows = ManifestBuilder(name, origin)
-        kept: list[FoundVolume] = []
-        for found in find_volumes(root, rows, self.dicom):
-            reason = self._unwanted(found, root)
+        volumes: list[FoundVolume] = []
+        for volume in find_volumes(root, rows, self.dicom):
+            reason = self._exclusion_reason(volume, root)
             if reason:
-                rows.drop(found.path, "", reason)
+                rows.drop(volume.path, "", reason)
             else:
-                kept.append(found)
-        if not kept:
+                volumes.append(volume)
+        if not volumes:
             raise no_scan_error(root, self.name, "*.nii, *.nii.gz, *.mgz, *.hdr with *.img, DICOM", rows)
-        names = _subjects(kept, self.same_people, root)
-        # The label of a BIDS subject is a person's, even one such as `v1`.
-        labels = {n for n, found in zip(names, kept, strict=True) if _BIDS.search(str(found.inside))}
+        names = _subjects(volumes, self.same_people, root)
+        # The label of a BIDS subject is never split into person and visit, even one such as `v1`.
+        labels = {
+            name for name, volume in zip(names, volumes, strict=True) if _BIDS.search(str(volume.inside))
+        }
         visits = _visits(names, labels)
-        people = people_of(kept, [visits.get(name, (name, ""))[0] for name in names])
-        for found, name, subject in zip(kept, names, people, strict=True):
-            match = _SESSION.search(str(found.inside))
+        people = people_of(volumes, [visits.get(name, (name, ""))[0] for name in names])
+        for volume, name, subject in zip(volumes, names, people, strict=True):
+            match = _SESSION.search(str(volume.inside))
             session = match.group(1) if match else visits.get(name, ("", ""))[1]
-            sequence, reason = recognise(_name(found))
-            reasons = [f"modality: {reason}" if reason else "", patient_note(found)]
+            sequence, reason = recognise(_sequence_name(volume))
+            reasons = [f"modality: {reason}" if reason else "", patient_note(volume)]
             notes = {NOTE: "; ".join(filter(None, reasons))} if any(reasons) else {}
-            rows.keep(found.path, subject, sequence, group=person_of_brats(subject), session=session, **notes)
+            rows.keep(
+                volume.path, subject, sequence, group=person_of_brats(subject), session=session, **notes
+            )
         return rows.build()
 
-    def _unwanted(self, found: FoundVolume, root: Path | None = None) -> str:
-        """Return why a scan is not taken, or `""`; series of DICOM are no masks or derivatives."""
-        folders = found.inside.parts[:-1]
-        if found.series is None:
-            name = stem(found.path)
+    def _exclusion_reason(self, volume: FoundVolume, root: Path | None = None) -> str:
+        """Return why a scan is excluded, or `""`; DICOM series are never masks or derivatives."""
+        folders = volume.inside.parts[:-1]
+        if volume.series is None:
+            name = stem(volume.path)
             is_mask = MASK_LIKE.search(name) or _MASK_ENDS.search(name)
             if is_mask or any(_MASKS.match(folder) for folder in folders):
                 return "mask or segmentation, by its name"
@@ -128,65 +131,77 @@ class Folder(ScanDataModule):
                 return "derivative"
             if any(_TEMPLATE.fullmatch(name) for name in folders):
                 return "template of FreeSurfer, not a person"
-        if is_localizer(_name(found)):
+        if is_localizer(_sequence_name(volume)):
             return "localizer or scout, by its name"
-        if found.series is not None and (slices := _few_slices(found.path)):
+        if volume.series is not None and (slices := _few_slices(volume.path)):
             return f"localizer or scout: a series of {slices} slices"
-        part = complex_part(_name(found))
+        part = complex_part(_sequence_name(volume))
         return f"the {part} of the signal, not its magnitude" if part else ""
 
 
 def _few_slices(volume: Path) -> int:
-    """Return the number of slices of a series that is too short to be a scan of a brain, else 0."""
+    """Return the number of slices of a series that has too few for a brain scan, else 0."""
     try:
         slices = min(read_header(volume).shape)
-    except ScanError:  # `prepare` lists it with the reason
-        return 0
-    return slices if 1 < slices < FEW_SLICES else 0
+    except ScanError:
+        return 0  # `prepare` lists it with the reason
+    return slices if 1 < slices < MIN_SLICES else 0
 
 
-def _name(found: FoundVolume) -> str:
-    """Return what names the sequence: the series description of DICOM, else the file's name."""
-    return found.series.description or stem(found.inside) if found.series else stem(found.inside)
+def _sequence_name(volume: FoundVolume) -> str:
+    """Return the text with the sequence: the DICOM series description, else the file's name."""
+    description = volume.series.description if volume.series else ""
+    return description or stem(volume.inside)
 
 
 def _visits(names: list[str], whole: set[str]) -> dict[str, tuple[str, str]]:
-    """Return name -> person and visit, for names of several visits of one person; none of `whole` is one."""
+    """Return name -> person and visit, for names of several visits of one person.
+
+    Args:
+        names: names of scans' persons.
+        whole: names that are not split.
+    """
     people = visits_of_one_person(names)
-    pairs = ((person, name) for person, same in people.items() for name in same if name not in whole)
+    pairs = ((person, name) for person, group in people.items() for name in group if name not in whole)
     return {name: (person, split_visit(name)[1]) for person, name in pairs}
 
 
 def _subjects(scans: list[FoundVolume], same_people: bool, root: Path) -> list[str]:
-    """The name of each scan's person, as the class says."""
-    bids = [_BIDS.search(str(found.inside)) for found in scans]
+    """Return the name of each scan's person; see `Folder` for the rules."""
+    bids = [_BIDS.search(str(scan.inside)) for scan in scans]
     named = [
-        [*_personal(naming_folders(Path(str(found.inside)[: match.start()]).parts, root)), match.group(1)]
+        [*_personal(naming_folders(Path(str(scan.inside)[: match.start()]).parts, root)), match.group(1)]
         if match
-        else _personal(naming_folders(_without_pipeline(found.inside.parts[:-1], root), root))
-        for found, match in zip(scans, bids, strict=True)
+        else _personal(naming_folders(_without_pipeline(scan.inside.parts[:-1], root), root))
+        for scan, match in zip(scans, bids, strict=True)
     ]
-    # Of everybody's folders the last always stays: it is the person's.
+    # Folders that all scans share are removed, but never the last one of a scan: it is the person's.
     columns = zip(*(names[:-1] for names in named), strict=False)
     shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
     subjects = []
     by_folder = []
-    for found, match, names in zip(scans, bids, named, strict=True):
+    for scan, match, names in zip(scans, bids, named, strict=True):
         below = names[shared:]
-        if match is None and (found.series is None or not found.series.patient):
+        if match is None and (scan.series is None or not scan.series.patient):
             by_folder.append(below)
         if match:
             subjects.append(names[-1] if same_people else "_".join(below))
         else:
-            # Series of DICOM that lie in the root itself are of one person, or of their patients.
-            lone = Path(found.series.source).name if found.series else without_sequence(stem(found.inside))
+            # DICOM series in the root itself are of one person, or of their patients.
+            lone = Path(scan.series.source).name if scan.series else without_sequence(stem(scan.inside))
             subjects.append((below or [lone])[0])
     _warn_of_folders(by_folder)
     return subjects
 
 
 def _warn_of_folders(nested: list[list[str]]) -> None:
-    """Warn where the topmost folder, taken for a person, may be a site: each has folders of its own names."""
+    """Warn where a topmost folder, taken for a person, may be a site.
+
+    It may be one if it has several folders whose names appear in no other topmost folder.
+
+    Args:
+        nested: names of the folders of each scan.
+    """
     above: dict[str, set[str]] = defaultdict(set)
     for names in nested:
         if len(names) > 1:
@@ -199,14 +214,16 @@ def _warn_of_folders(nested: list[list[str]]) -> None:
     if several:
         top, names = next(iter(several.items()))
         _log.warning(
-            "the folder %s counts as one person and holds folders such as %s and %s (%d folders like it); if "
-            "these are people, index each upper folder by itself, or edit the manifest's column `group`",
-            top, *names[:2], len(several),
-        )  # fmt: skip
+            "the folder %s counts as one person and contains folders such as %s and %s (%d folders like it); "
+            "if these are people, index each upper folder by itself, or edit the manifest's column `group`",
+            top,
+            *names[:2],
+            len(several),
+        )
 
 
 def _without_pipeline(folders: Sequence[str], root: Path) -> Sequence[str]:
-    """Return nested folders without those of derivatives: `derivatives/hdbet/p1` is p1's, as `p1` is."""
+    """Return folders without those of a derivatives pipeline: `p1` for `derivatives/hdbet/p1`."""
     at = derivatives_at(folders, root)
     if at is None:
         return folders
@@ -216,10 +233,10 @@ def _without_pipeline(folders: Sequence[str], root: Path) -> Sequence[str]:
 
 
 def _personal(names: list[str]) -> list[str]:
-    """Return names of folders without dates and sequences, if there are others: these name no person."""
+    """Return names of folders without dates and sequences, unless there are no other names."""
     return [name for name in names if not (_DATE.fullmatch(name) or names_sequence(name))] or names
 
 
 def modality_of(name: str) -> str:
-    """Return the sequence that the words of a file's name tell, else `unknown`; see `recognise`."""
+    """Return the sequence by the words of a file's name, or `unknown`; see `recognise`."""
     return sequence_of(name)

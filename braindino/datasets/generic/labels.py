@@ -1,4 +1,4 @@
-"""Labels of a table of one's own: each checked where it stands, classes inferred or held against a list."""
+"""Labels of a user's table: check each cell, infer classes or compare them with a list."""
 
 import math
 import re
@@ -8,17 +8,17 @@ from typing import Literal
 import pandas as pd
 
 from braindino.datasets.cells import decimal_commas, fold, is_gap, lookalikes, visible
-from braindino.datasets.generic.table import first_bad
+from braindino.datasets.generic.table import refuse_cells
 from braindino.errors import TableError
 
-ClassName = str | int | float | bool | None  # as YAML gives it
+ClassName = str | int | float | bool | None  # as YAML is parsed
 _YAML: dict[bool | None, tuple[str, ...]] = {
     True: ("yes", "true", "on"),
     False: ("no", "false", "off"),
     None: ("null", "~"),
 }
 Task = Literal["classification", "regression", "survival", "segmentation"]
-MOST_CLASSES = 20
+MAX_CLASSES = 20
 _EVENT = {"1": 1, "true": 1, "yes": 1, "dead": 1, "0": 0, "false": 0, "no": 0, "alive": 0}
 
 
@@ -31,10 +31,10 @@ def as_text(cell: object, classes: Sequence[str] = ()) -> str:
 
 
 def class_names(cells: pd.Series, classes: Sequence[ClassName], file: object) -> tuple[str, ...]:
-    """Return the names of classes as text; what YAML makes of unquoted words is read by the cells.
+    """Return the names of classes as text, and undo YAML's conversion of unquoted words.
 
-    YAML 1.1 reads `no` as false and `~` as null. Where the column has exactly one word that is read so, it is
-    meant.
+    YAML 1.1 reads `no` as false and `~` as null. Such a value is replaced by the column's word that YAML
+    reads as this value, if there is exactly one.
 
     Args:
         cells: the column of the label.
@@ -65,49 +65,49 @@ def class_names(cells: pd.Series, classes: Sequence[ClassName], file: object) ->
 
 
 def class_labels(cells: pd.Series, names: Sequence[str] | None) -> tuple[pd.Series, tuple[str, ...]]:
-    """Return classes as text, and all of them in order: as given, else sorted (numbers by their value).
+    """Return labels as text, and the classes in order: as given, else sorted (numbers by value).
 
     Args:
-        cells: the labels, by their place in a table.
-        names: the classes, by `class_names`.
+        cells: the labels, indexed by `<file>, line <n>`.
+        names: the classes, by `class_names`; None to infer them.
 
     Raises:
-        TableError: a label that is none of the classes, one class only, spellings that look like one class,
-            or what looks like a measurement.
+        TableError: a label is none of the classes, there is only one class, spellings look like one class, or
+            there are too many different labels.
     """
     labels = cells.map(_plain)
     if names is not None:
         bad = ~labels.isin(names)
         if bad.any():
-            first_bad(cells, bad, f"is none of the classes {', '.join(names)}{_hint(labels[bad], names)}")
+            refuse_cells(cells, bad, f"is none of the classes {', '.join(names)}{_hint(labels[bad], names)}")
         return labels, tuple(names)
-    found = sorted(set(labels))
+    classes = sorted(set(labels))
     _refuse_lookalikes(cells, labels)
-    numeric = all(_number(name) is not None for name in found)
-    if len(found) > MOST_CLASSES:
+    numeric = all(_number(name) is not None for name in classes)
+    if len(classes) > MAX_CLASSES:
         remedy = "For a number give `task: regression`." if numeric else "Is it the right column?"
         raise TableError(
-            f"column {cells.name!r} holds {len(found)} different labels; more than {MOST_CLASSES} classes "
+            f"column {cells.name!r} holds {len(classes)} different labels; more than {MAX_CLASSES} classes "
             f"must be listed in `classes`.\n{remedy}"
         )
-    if len(found) < 2:
+    if len(classes) < 2:
         raise TableError(
-            f"column {cells.name!r} holds one class only, {found[0]!r}; there is nothing to tell apart."
+            f"column {cells.name!r} holds one class only, {classes[0]!r}; a classification needs two."
         )
-    return labels, tuple(sorted(found, key=float) if numeric else found)
+    return labels, tuple(sorted(classes, key=float) if numeric else classes)
 
 
 def _hint(labels: pd.Series, names: Sequence[str]) -> str:
-    """Return which of the classes the first of some other labels may be."""
+    """Return a hint, for the first of some labels that are no class, which class may be meant."""
     label = str(labels.iloc[0])
     if re.fullmatch(r"0\d+", label):
         return f" (YAML reads {label} as a number: put it in quotes)"
     near = next((name for name in names if fold(name) == fold(label)), None)
-    return "" if near is None else f"; is it {near!r}? Write it so in the table"
+    return "" if near is None else f"; is it {near!r}? Correct the table"
 
 
 def _refuse_lookalikes(cells: pd.Series, labels: pd.Series) -> None:
-    """Raise TableError for spellings that differ only in case, blanks or characters that do not show."""
+    """Raise TableError for labels that differ only in case, blanks or invisible characters."""
     for group in lookalikes(labels):
         named = ", ".join(f"{visible(name)!r} ({int((labels == name).sum())})" for name in group)
         place = cells.index[list(labels).index(group[1])]
@@ -118,33 +118,41 @@ def _refuse_lookalikes(cells: pd.Series, labels: pd.Series) -> None:
 
 
 def numbers(cells: pd.Series, between: tuple[float, float] | None = None) -> pd.Series:
-    """Return labels as float64; commas are decimal where some cell shows that they are (`3,5`, not `3,500`).
+    """Return labels as float64; commas are decimal if some cell shows it (`3,5`, not `3,500`).
 
     Raises:
-        TableError: a cell that is no finite number, or lies outside of `between`.
+        TableError: a cell is no finite number, or is outside of `between`.
     """
     texts = cells.astype(str)
     commas = decimal_commas(texts)
     values = (texts.str.replace(",", ".") if commas else texts).map(_number)
     hint = "must be a number (with a decimal point)" if cells.astype(str).str.contains(",").any() else ""
-    first_bad(cells, values.isna(), hint or "must be a number")
+    refuse_cells(cells, values.isna(), hint or "must be a number")
     if between is not None:
         low, high = between
-        first_bad(cells, ~values.between(low, high), f"lies outside of {low:g} to {high:g}")
+        refuse_cells(cells, ~values.between(low, high), f"is outside of {low:g} to {high:g}")
     return values.astype(float)
 
 
 def times(cells: pd.Series, between: tuple[float, float] | None = None) -> pd.Series:
-    """Times to an event or to the end of observation, float64, none below 0. Raises TableError."""
+    """Return times to an event or to the end of observation as float64; see `numbers`.
+
+    Raises:
+        TableError: also for a time below 0.
+    """
     values = numbers(cells, between)
-    first_bad(cells, values < 0, "is a time below 0")
+    refuse_cells(cells, values < 0, "is a time below 0")
     return values
 
 
 def events(cells: pd.Series) -> pd.Series:
-    """1 where the event was seen, 0 where observation ended before. Raises TableError."""
+    """Return 1 where the event was observed, 0 where the observation ended before.
+
+    Raises:
+        TableError: a cell is neither.
+    """
     values = cells.map(lambda cell: _EVENT.get(as_text(cell).lower()))
-    first_bad(cells, values.isna(), "must be 1 (the event was seen) or 0 (censored)")
+    refuse_cells(cells, values.isna(), "must be 1 (the event was observed) or 0 (censored)")
     return values.astype(int)
 
 
@@ -155,6 +163,7 @@ def _plain(cell: object) -> str:
 
 
 def _number(cell: object) -> float | None:
+    """Return a cell as a finite number, or None."""
     try:
         value = float(str(cell))
     except ValueError:

@@ -1,4 +1,4 @@
-"""nnU-Net folders as a manifest: imagesTr/<case>_0000.nii.gz, labelsTr/<case>.nii.gz, dataset.json."""
+"""Index nnU-Net folders: imagesTr/<case>_0000.nii.gz, labelsTr/<case>.nii.gz, dataset.json."""
 
 import re
 from collections.abc import Mapping
@@ -17,33 +17,34 @@ _PARTS = {"imagesTr": ("labelsTr", "train"), "imagesTs": ("labelsTs", "test")}
 
 
 def is_nnunet(root: Path) -> bool:
-    """Whether a folder has the parts that nnU-Net asks for."""
+    """Return True for a folder with `dataset.json` and `imagesTr/`."""
     return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
 
 
 def index_nnunet(root: Path, dataset: str, person: str | None = None, origin: Path | None = None) -> Manifest:
-    """One row per channel of a case, named as dataset.json names the channel, and one per mask.
+    """Return the manifest of an nnU-Net folder: one row per channel of a case and one per mask.
 
-    Files of another ending than dataset.json names are dropped. Files without a channel number (Medical
-    Segmentation Decathlon) are channel 0. The column `split` is train or test, as the folders are.
+    Modalities are the channels' names in dataset.json. Files whose ending is not that of dataset.json are
+    dropped. Files without a channel number (Medical Segmentation Decathlon) are channel 0. The column `split`
+    is train or test, by the folder.
 
     Args:
         root: the folder with dataset.json.
-        dataset: its name.
-        person: regular expression that finds the person in the name of a case. Without it the person is the
-            subject of a BIDS name (`sub-01_ses-2`), the number of a BraTS name, what stands before visits
+        dataset: name of the dataset.
+        person: regular expression that matches the person in the name of a case. Without it the person is the
+            subject of a BIDS name (`sub-01_ses-2`), the number of a BraTS name, the part before visits
             (`p1_tp1`, `p1_tp2`), else the case itself.
         origin: see `ManifestBuilder`.
 
     Raises:
-        LayoutError: dataset.json cannot be read or names no channels, a channel it does not name, no scan, or
-            `person` finds nothing in a case's name.
+        LayoutError: dataset.json cannot be read or lists no channels, a file has another channel, there is no
+            scan, or `person` does not match a case's name.
     """
     described = _read(root / "dataset.json")
     ending = str(described.get("file_ending", ".nii.gz"))
     channels = _channels(root / "dataset.json", described)
     rows = ManifestBuilder(dataset, origin)
-    found = False
+    has_scans = False
     people = _people(root, ending)
     for images, (labels, part) in _PARTS.items():
         for folder in (root / images, root / labels):
@@ -52,42 +53,40 @@ def index_nnunet(root: Path, dataset: str, person: str | None = None, origin: Pa
             case, channel = _case(path.name.removesuffix(ending))
             if channel not in channels:
                 raise LayoutError(
-                    f"{path}: is channel {channel}; dataset.json names only "
+                    f"{path}: is channel {channel}; dataset.json lists only "
                     f"{', '.join(f'{k} ({v})' for k, v in channels.items())}."
                 )
-            found |= _take(rows, path, case, channels[channel], part, person, people)
+            has_scans |= _take(rows, path, case, channels[channel], part, person, people)
         for path in _files(root / labels, ending):
             _take(rows, path, path.name.removesuffix(ending), MASK, part, person, people)
-    if not found:
-        raise LayoutError(
-            f"{root}: no scan in imagesTr; looked for <case>_0000{ending}, as dataset.json says."
-        )
+    if not has_scans:
+        raise LayoutError(f"{root}: no scan in imagesTr; looked for <case>_0000{ending}, by dataset.json.")
     return rows.build()
 
 
 def nnunet_regions(root: Path) -> dict[str, tuple[int, ...]]:
-    """What the masks show, as dataset.json says: name -> labels; the background is none.
+    """Return the regions of the masks by dataset.json, name -> labels, without the background.
 
     Raises:
-        LayoutError: dataset.json cannot be read or names no labels.
+        LayoutError: dataset.json cannot be read or lists no labels.
     """
     file = root / "dataset.json"
     given = _read(file).get("labels")
     regions: dict[str, tuple[int, ...]] = {}
     for name, value in given.items() if isinstance(given, dict) else ():
-        if str(name).isdigit():  # older: {"1": "lesion"}
+        # Older files have {"1": "lesion"}.
+        if str(name).isdigit():
             name, value = value, name
         numbers = value if isinstance(value, list) else [value]
         if not all(str(number).isdigit() for number in numbers):
             raise LayoutError(f"{file}: labels: {name!r} is {value!r}; expected numbers.")
-        if (
-            str(name) == "ignore"
-        ):  # nnU-Net's voxels without a label; what is done with them is the user's choice
+        # nnU-Net's name for voxels without a label; the user decides on them by `ignore_labels`.
+        if str(name) == "ignore":
             continue
         regions[str(name)] = tuple(int(number) for number in numbers if int(number) > 0)
     regions = {name: numbers for name, numbers in regions.items() if numbers}
     if not regions:
-        raise LayoutError(f'{file}: names no labels; expected "labels": {{"background": 0, "lesion": 1}}.')
+        raise LayoutError(f'{file}: lists no labels; expected "labels": {{"background": 0, "lesion": 1}}.')
     return regions
 
 
@@ -98,15 +97,15 @@ def _case(name: str) -> tuple[str, int]:
 
 
 def _people(root: Path, ending: str) -> dict[str, str]:
-    """Return case -> person, for cases that are visits of one person by their names: `p1_tp1`, `p1_tp2`."""
+    """Return case -> person, for names that are visits of one person: `p1_tp1`, `p1_tp2`."""
     files = [path for folder in _PARTS for path in _files(root / folder, ending)]
     cases = [_case(path.name.removesuffix(ending))[0] for path in files]
     visits = visits_of_one_person(cases)
-    return {case: person for person, same in visits.items() for case in same}
+    return {case: person for person, group in visits.items() for case in group}
 
 
 def _drop_others(rows: ManifestBuilder, folder: Path, ending: str) -> None:
-    """Record the files of a folder that have another ending than dataset.json names."""
+    """Drop the files of a folder whose ending is not that of dataset.json."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not path.name.startswith(".") and not path.name.endswith(ending):
             rows.drop(path, "", f"does not end in {ending}, as dataset.json has it")
@@ -124,9 +123,15 @@ def _group(dataset: str, path: Path, case: str, pattern: str | None, people: Map
 
 
 def _take(
-    rows: ManifestBuilder, path: Path, case: str, modality: str, part: str, person: str | None,
+    rows: ManifestBuilder,
+    path: Path,
+    case: str,
+    modality: str,
+    part: str,
+    person: str | None,
     people: Mapping[str, str],
-) -> bool:  # fmt: skip
+) -> bool:
+    """Add a scan or mask, or drop it with its reason; return True where it was added."""
     reason = unusable(path)
     if reason:
         rows.drop(path, case, reason)
@@ -136,12 +141,14 @@ def _take(
 
 
 def _files(folder: Path, ending: str) -> list[Path]:
+    """Return the files of a folder that have an ending, sorted; none if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """Read dataset.json; raise LayoutError where that fails."""
     try:
         content: dict[str, Any] = read_json(file, dict[str, Any])
     except (OSError, ValueError) as error:
@@ -150,16 +157,15 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _channels(file: Path, described: dict[str, Any]) -> dict[int, str]:
-    """Channel number -> sequence, by our name where the file's is understood and unambiguous."""
+    """Return channel -> sequence: our name if all are recognised and differ, else the file's."""
     given = described.get("channel_names", described.get("modality"))
     if not isinstance(given, dict) or not given or not all(str(key).isdigit() for key in given):
         raise LayoutError(
-            f'{file}: names no channels; expected "channel_names": {{"0": "T1w", ...}} (or "modality").'
+            f'{file}: lists no channels; expected "channel_names": {{"0": "T1w", ...}} (or "modality").'
         )
-    own = {int(key): str(name) for key, name in given.items()}
-    ours = {key: modality_of(name) for key, name in own.items()}
-    understood = "unknown" not in ours.values() and len(set(ours.values())) == len(ours)
-    if understood:
-        return ours
-    names = list(own.values())
-    return {key: f"{name}_{key}" if names.count(name) > 1 else name for key, name in own.items()}
+    named = {int(key): str(name) for key, name in given.items()}
+    recognised = {key: modality_of(name) for key, name in named.items()}
+    if "unknown" not in recognised.values() and len(set(recognised.values())) == len(recognised):
+        return recognised
+    names = list(named.values())
+    return {key: f"{name}_{key}" if names.count(name) > 1 else name for key, name in named.items()}

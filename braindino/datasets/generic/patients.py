@@ -1,4 +1,4 @@
-"""Tell people apart by the PatientID of DICOM series, and by folders where there is none."""
+"""Identify people by the PatientID of DICOM series, or by folders where there is none."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from braindino.scans.dicom.series import NO_PATIENT, SEVERAL
 def people_of(scans: Sequence[FoundVolume], folders: Sequence[str]) -> list[str]:
     """Return the name of each scan's person.
 
-    A patient is one person, whatever folders the series lie in, and keeps the folder's name where it is the
-    folder's only patient and this is the patient's only folder. Scans without a PatientID (or no DICOM)
-    belong to the one patient of their folder, else to the folder.
+    A patient is one person, even if the series are in several folders. The person has the name of the folder
+    if the folder has no other patient and the patient no other folder. Scans without a PatientID (or not from
+    DICOM) belong to the only patient of their folder, else to the folder.
 
     Args:
-        scans: of a dataset.
-        folders: the name of each scan's person by its place.
+        scans: scans of a dataset.
+        folders: the name of each scan's person by its folders.
     """
     patients: dict[str, set[str]] = defaultdict(set)
     names: dict[str, set[str]] = defaultdict(set)
@@ -41,11 +41,12 @@ def people_of(scans: Sequence[FoundVolume], folders: Sequence[str]) -> list[str]
 
 
 def patient_note(scan: FoundVolume) -> str:
-    """Return why the person of a DICOM series is that of the folder, or ""."""
+    """Return why the person of a DICOM series is that of the folder, or `""`."""
     if scan.series is None or scan.series.patient:
         return ""
     return f"PatientID: {SEVERAL if SEVERAL in scan.series.message else NO_PATIENT}"
 
 
 def _patient(scan: FoundVolume) -> str:
+    """Return the digest of a scan's patient, or `""`."""
     return scan.series.patient if scan.series is not None else ""

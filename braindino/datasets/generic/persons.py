@@ -1,4 +1,4 @@
-"""Decide which rows of a table are one person, and refuse what cannot be one."""
+"""Decide which rows of a table are one person, and reject tables where that is ambiguous."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ IDS = (
     *("person", "subid", "sub", "subj", "ptid", "rid", "eid", "patno", "subjectkey", "mrn", "pid"),
     *("patientnumber", "subjectnumber", "patient", "case"),
 )
-# Those of IDS that name a person whatever other column is the id. `patient` and `case` may be a diagnosis.
+# Names among IDS that always mean a person, even beside another id. `patient` and `case` may be a diagnosis.
 PERSONS = (
     "subject",
     "subjectid",
@@ -30,19 +30,20 @@ PERSONS = (
     "patno",
     "subjectkey",
 )
-MAX_AGE_SPAN = 10.0  # years between the ages of one person in one session; a birthday and rounding make 1
+# Years between the ages of one person in one session; a birthday and rounding account for 1.
+MAX_AGE_SPAN = 10.0
 _BIDS = re.compile(r"(?<![A-Za-z0-9])(sub-[A-Za-z0-9]+)")
 
 
 def id_column(table: pd.DataFrame, grouped: bool) -> str | None:
-    """Return the column of a table that holds the id by its usual name, or None.
+    """Return the column of a table with the id by its usual name, or None.
 
     Args:
         table: text cells, indexed by `<file>, line <n>`.
-        grouped: whether an option tells who is a person, so that two columns may disagree about it.
+        grouped: whether an option defines the persons, so that two columns may disagree.
 
     Raises:
-        TableError: another column names persons too, and groups the rows differently.
+        TableError: another column of persons groups the rows differently.
     """
     named = {_plain(name): str(name) for name in reversed(table.columns)}
     usual = [named[name] for name in IDS if name in named]
@@ -54,7 +55,7 @@ def id_column(table: pd.DataFrame, grouped: bool) -> str | None:
 
 
 def refuse_rivals(table: pd.DataFrame, chosen: str) -> None:
-    """Raise TableError when another column that names persons groups the rows differently from `chosen`."""
+    """Raise TableError if another column of persons groups the rows differently from `chosen`."""
     for name in map(str, table.columns):
         if name == chosen or _plain(name) not in PERSONS:
             continue
@@ -64,13 +65,13 @@ def refuse_rivals(table: pd.DataFrame, chosen: str) -> None:
             continue
         raise TableError(
             f"{file_of(table)}: the columns {chosen!r} ({both[chosen].nunique()} different) and {name!r} "
-            f"({both[name].nunique()} different) do not agree on who is one person.\n"
-            f"Name the one that does with the option `group`: `group: {name}` or `group: {chosen}`."
+            f"({both[name].nunique()} different) do not agree on which rows are one person.\n"
+            f"Choose the right one with the option `group`: `group: {name}` or `group: {chosen}`."
         )
 
 
 def refuse_shared_ids(table: pd.DataFrame, ids: str, dataset: str) -> None:
-    """Raise TableError when one id has rows of two datasets: that may be one person or two."""
+    """Raise TableError if one id has rows of two datasets, which may be one person or two."""
     pairs = table[~table[[ids, dataset]].map(is_missing).any(axis=1)].drop_duplicates([ids, dataset])
     twice = pairs[pairs[ids].duplicated(keep=False)]
     if twice.empty:
@@ -80,12 +81,12 @@ def refuse_shared_ids(table: pd.DataFrame, ids: str, dataset: str) -> None:
     raise TableError(
         f"{rows.index[1]}: the id {name!r} is of dataset {rows[dataset].iloc[1]!r} here and of "
         f"{rows[dataset].iloc[0]!r} in {_place(rows.index[0])} ({twice[ids].nunique()} ids like this): one "
-        f"person or two?\nSay so: `group: {ids}` for one person, `group: [{dataset}, {ids}]` for two."
+        f"person or two?\nGive `group: {ids}` for one person, `group: [{dataset}, {ids}]` for two."
     )
 
 
 def refuse_two_sites(table: pd.DataFrame, ids: str, site: str, session: str | None) -> None:
-    """Raise TableError when one id has rows of two sites in one session: sites that both count from 1."""
+    """Raise TableError if one id has rows of two sites in one session: both may count from 1."""
     columns = [ids, *([session] if session else [])]
     pairs = table[~table[[ids, site]].map(is_missing).any(axis=1)].drop_duplicates([*columns, site])
     twice = pairs[pairs.duplicated(columns, keep=False)]
@@ -95,22 +96,22 @@ def refuse_two_sites(table: pd.DataFrame, ids: str, site: str, session: str | No
     raise TableError(
         f"{rows.index[1]}: the id {rows[ids].iloc[1]!r} is of site {rows[site].iloc[1]!r} here and of "
         f"{rows[site].iloc[0]!r} in {_place(rows.index[0])} ({twice[ids].nunique()} ids like this): one "
-        f"person or two?\nSay so: `group: {ids}` for one person, `group: [{site}, {ids}]` for two."
+        f"person or two?\nGive `group: {ids}` for one person, `group: [{site}, {ids}]` for two."
     )
 
 
 def numbered_visits(cells: Sequence[str]) -> list[str]:
-    """Return two ids such as `p1_1` and `p1_2` where most ids are so: visits of a person, or people."""
+    """Return two ids that may be visits (`p1_1`, `p1_2`), if at least half of the ids are such."""
     stems: dict[str, list[str]] = {}
     for cell in dict.fromkeys(cells):
         if match := re.fullmatch(r"(.*\d.*)[-_. ]0?[1-9]", cell):
             stems.setdefault(match[1], []).append(cell)
-    several = [same for same in stems.values() if len(same) > 1]
+    several = [group for group in stems.values() if len(group) > 1]
     return several[0][:2] if several and len(several) * 2 >= len(stems) else []
 
 
 def refuse_lookalike_ids(table: pd.DataFrame, ids: str, dataset: str | None) -> None:
-    """Raise TableError when ids of one dataset may be one person's: in other spelling, or of other visits.
+    """Raise TableError if ids of one dataset may be spellings or visits of one person.
 
     Spellings are `S1` and `s1`, `101` and `101.0`, `sub-01` and `01` (not `1` and `01`); visits `p1_m12` and
     `p1_bl`, `sub-01_ses-1` and `sub-01_ses-2`.
@@ -120,14 +121,15 @@ def refuse_lookalike_ids(table: pd.DataFrame, ids: str, dataset: str | None) -> 
         people: dict[str, list[str]] = {}
         for cell in cells:
             people.setdefault(_spelling(cell), []).append(cell)
-        spelled = [same for same in people.values() if len(same) > 1]
-        _refuse_ids(rows, ids, spelled, "spellings of one person", "Write one person in one way")
+        spelled = [group for group in people.values() if len(group) > 1]
+        _refuse_ids(rows, ids, spelled, "spellings of one person", "Use one spelling for one person")
         visits = [*visits_of_one_person(cells).values(), *_visits_of_bids(cells)]
-        remedy = 'Say who is one person: `person: "<expression>"` finds the person in the id'
+        remedy = 'Define the persons: `person: "<expression>"` matches the person in the id'
         _refuse_ids(rows, ids, visits, "visits of one person", remedy)
 
 
 def _refuse_ids(rows: pd.DataFrame, ids: str, groups: list[list[str]], what: str, remedy: str) -> None:
+    """Raise TableError for the first group of ids that may be one person's, if there is any."""
     if not groups:
         return
     first, second = groups[0][:2]
@@ -140,22 +142,22 @@ def _refuse_ids(rows: pd.DataFrame, ids: str, groups: list[list[str]], what: str
 
 
 def _spelling(cell: str) -> str:
-    """Return what spellings of one id share."""
+    """Return a form of an id that is the same for all its spellings."""
     text = re.sub(r"(?<=\d)\.0+$", "", cell.casefold())
     return re.sub(r"[-_ ]+", "-", re.sub(r"^(sub|subj|subject)[-_ ]", "", text))
 
 
 def _visits_of_bids(cells: pd.Series) -> list[list[str]]:
-    """Return the ids that name one BIDS subject: `sub-01_ses-1`, `sub-01_run-2`."""
+    """Return groups of ids of one BIDS subject: `sub-01_ses-1`, `sub-01_run-2`."""
     people: dict[str, list[str]] = {}
     for cell in cells:
         if match := _BIDS.match(cell):
             people.setdefault(match[1], []).append(cell)
-    return [same for same in people.values() if len(same) > 1]
+    return [group for group in people.values() if len(group) > 1]
 
 
 def refuse_shared_subjects(table: pd.DataFrame, paths: Sequence[str]) -> None:
-    """Raise TableError when a table without ids names a BIDS subject in the paths of several rows."""
+    """Raise TableError if a table without ids has a BIDS subject in the paths of several rows."""
     first: dict[str, str] = {}
     for where, path in zip(map(str, table.index), paths, strict=True):
         match = _BIDS.search(path)
@@ -163,16 +165,16 @@ def refuse_shared_subjects(table: pd.DataFrame, paths: Sequence[str]) -> None:
             continue
         if match[1] in first:
             raise TableError(
-                f"{where}: has a scan of {match[1]}, as {_place(first[match[1]])} has, and no column tells "
-                "who is one person.\n"
-                'Say so: `person: "sub-[A-Za-z0-9]+"` finds the person in the path, `group` or `id` names a '
-                "column."
+                f"{where}: has a scan of {match[1]}, as {_place(first[match[1]])} has, and no column "
+                "identifies persons.\n"
+                'Define them: `person: "sub-[A-Za-z0-9]+"` matches the person in the path, `group` or `id` '
+                "names a column."
             )
         first[match[1]] = where
 
 
 def refuse_duplicates(table: pd.DataFrame) -> None:
-    """Raise TableError when two rows are one scan: the same case and sequence, or the same file."""
+    """Raise TableError if two rows are one scan: the same case and sequence, or the same file."""
     for columns, what in (
         (["dataset", "subject", "session", "modality"], "the same id, session and sequence"),
         (["path"], "the same file"),
@@ -184,13 +186,13 @@ def refuse_duplicates(table: pd.DataFrame) -> None:
             named = ", ".join(filter(None, twice[columns].iloc[0].astype(str)))
             raise TableError(
                 f"{second}: {what} as {first} ({named}).\n"
-                "Remove one, or name the column that tells them apart with `session` or `modality`; for two "
-                "people of one id the columns that name a person together, such as `group: [site, id]`."
+                "Remove one, or name the column that distinguishes them with `session` or `modality`; for "
+                "two people of one id, the columns that identify a person, such as `group: [site, id]`."
             )
 
 
 def refuse_contradictions(table: pd.DataFrame) -> None:
-    """Raise TableError when a person has two sexes, or ages that cannot be of one session.
+    """Raise TableError if a person has two sexes, or ages too far apart for one session.
 
     Args:
         table: a manifest's table, indexed by the place of each row.
@@ -214,14 +216,15 @@ def refuse_contradictions(table: pd.DataFrame) -> None:
 
 
 def _refuse(rows: pd.DataFrame, column: str, people: int, more: str) -> None:
+    """Raise TableError for two rows of a person that contradict each other in a column."""
     first, second = rows[column].iloc[0], rows[column].iloc[1]
     like = f" ({people} people like this)" if people > 1 else ""
     here, before = (f"{cell:g}" if column == "age" else repr(cell) for cell in (second, first))
     person, place = rows["group"].iloc[0], _place(rows["where"].iloc[0])
     raise TableError(
         f"{rows['where'].iloc[1]}: the person {person!r} has {column} {here} here and {before} in {place}"
-        f"{like}; one person cannot.\nCorrect the cell, or tell people apart with the option `group`, the "
-        f"columns that name a person{more}."
+        f"{like}; one person cannot.\nCorrect the cell, or separate people with the option `group`, the "
+        f"columns that identify a person{more}."
     )
 
 
@@ -238,8 +241,10 @@ def file_of(table: pd.DataFrame) -> str:
 
 
 def _place(where: str) -> str:
+    """Return `line <n>` of `<file>, line <n>`."""
     return str(where).rpartition(", ")[2]
 
 
 def _plain(name: object) -> str:
+    """Return a column's name in lower case and without punctuation."""
     return re.sub(r"[\W_]+", "", str(name).lower())

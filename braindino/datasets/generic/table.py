@@ -1,4 +1,4 @@
-"""A table of one's own, read strictly: every row knows its line, and what is wrong is told by that line."""
+"""Read users' tables strictly: each row has its line, and errors name file, line and column."""
 
 import csv
 import re
@@ -18,25 +18,25 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|img)$", re.IGNORECASE)
 
 
-def read_own_table(file: Path, sheet: str | None = None) -> pd.DataFrame:
-    """Read a CSV (comma, semicolon or tab) or a sheet of an Excel file; cells are text, stripped.
+def read_user_table(file: Path, sheet: str | None = None) -> pd.DataFrame:
+    """Read a CSV (comma, semicolon, tab) or a sheet of an Excel file as stripped text cells.
 
-    Words such as `n/a` stay as they are: what is a gap depends on the column. The index says where a row
-    stands (`<file>, line <n>`), for messages. A file without a header whose rows are `label,path to a scan`
-    (BrainDINO's lists) gets the columns `label` and `path`.
+    Words such as `n/a` are returned unchanged, as it depends on the column whether they count as missing. The
+    index has the place of each row (`<file>, line <n>`), for messages. A file without a header whose rows are
+    `label,path to a scan` (BrainDINO's lists) gets the columns `label` and `path`.
 
     Args:
         file: the table.
-        sheet: sheet of an Excel file; may be left out where one sheet only has more than a header.
+        sheet: sheet of an Excel file; may be None if only one sheet has more than a header.
 
     Raises:
-        TableError: no such file or sheet, several sheets and none named, no rows, one column only, a row with
-            too many or too few cells, or a column name that comes twice.
+        TableError: no such file or sheet, several sheets and none given, no rows, only one column, a row with
+            too many or too few cells, or two columns of one name.
     """
     if file.suffix.lower() in (".xlsx", ".xls"):
         numbered = _rows_of_sheet(file, sheet)
     elif sheet is not None:
-        raise TableError(f"{file}: has no sheets; leave the option `sheet` out, or give an Excel file.")
+        raise TableError(f"{file}: has no sheets; remove the option `sheet`, or give an Excel file.")
     else:
         numbered = _lines(file)
     if not numbered:
@@ -54,33 +54,46 @@ def read_own_table(file: Path, sheet: str | None = None) -> pd.DataFrame:
         if len(cells) != len(header):
             raise TableError(
                 f"{file}, line {number}: has {len(cells)} cells, the header {len(header)} "
-                f"({', '.join(header[:6])}).\nA cell that holds the delimiter needs quotes."
+                f"({', '.join(header[:6])}).\nA cell that contains the delimiter needs quotes."
             )
     rows = [[cell.strip() for cell in cells] for _, cells in numbered]
     table = pd.DataFrame(rows, columns=header, index=[f"{file}, line {number}" for number, _ in numbered])
     return table[[name for name in header if name]]
 
 
-def find_column(table: pd.DataFrame, asked: str | None, usual: Sequence[str], what: str) -> str | None:
-    """The table's own name of a column: the one that is asked for, else the first usual one, else None.
+def find_column(table: pd.DataFrame, name: str | None, usual: Sequence[str], what: str) -> str | None:
+    """Return the spelling of a column in a table; case is ignored.
 
-    Case does not count. Raises TableError, with the nearest name, when what is asked for is not there.
+    Args:
+        table: the table.
+        name: the column; None for the first of the usual ones, or None if there is none.
+        usual: names in lower case.
+        what: what the column is, for the message.
+
+    Raises:
+        TableError: there is no column `name`; the message has the nearest one.
     """
-    there = {str(name).lower(): str(name) for name in reversed(table.columns)}
-    if asked is None:
-        return next((there[name] for name in usual if name in there), None)
-    if asked.lower() in there:
-        return there[asked.lower()]
+    spelling = {str(column).lower(): str(column) for column in reversed(table.columns)}
+    if name is None:
+        return next((spelling[column] for column in usual if column in spelling), None)
+    if name.lower() in spelling:
+        return spelling[name.lower()]
     file = str(table.index[0]).rpartition(", line ")[0]
-    near = get_close_matches(asked.lower(), list(there), 1, 0.5)
-    hint = f" Did you mean {there[near[0]]!r}?" if near else ""
+    near = get_close_matches(name.lower(), list(spelling), 1, 0.5)
+    hint = f" Did you mean {spelling[near[0]]!r}?" if near else ""
     raise TableError(
-        f"{file}: no column {asked!r} ({what}).{hint}\nThere are {', '.join(map(repr, table.columns[:12]))}."
+        f"{file}: no column {name!r} ({what}).{hint}\nThere are {', '.join(map(repr, table.columns[:12]))}."
     )
 
 
-def first_bad(cells: pd.Series, bad: Iterable[bool], what: str) -> None:
-    """Raise TableError for the first cell where `bad` holds, by its line and column."""
+def refuse_cells(cells: pd.Series, bad: Iterable[bool], what: str) -> None:
+    """Raise TableError for the first cell that is `bad`, with its line and column.
+
+    Args:
+        cells: a column, indexed by `<file>, line <n>`.
+        bad: True for each cell that is wrong.
+        what: the end of the message, such as "is blank".
+    """
     wrong = cells[list(bad)]
     if len(wrong):
         more = f" ({len(wrong)} rows like this)" if len(wrong) > 1 else ""
@@ -88,10 +101,11 @@ def first_bad(cells: pd.Series, bad: Iterable[bool], what: str) -> None:
 
 
 def _lines(file: Path) -> list[tuple[int, list[str]]]:
-    """Rows with something in them, and the line each ends on."""
+    """Return the rows that are not blank, each with the line on which it ends."""
     text = decode_table(file)
     header = text.lstrip("\n").partition("\n")[0]
-    if re.fullmatch(r"sep=.", header):  # Excel's own mark of the delimiter
+    # Excel's declaration of the delimiter.
+    if re.fullmatch(r"sep=.", header):
         delimiter, text = header[-1], text.partition(header)[2]
     else:
         delimiter = delimiter_of(header)
@@ -111,12 +125,13 @@ def _rows_of_sheet(file: Path, sheet: str | None) -> list[tuple[int, list[str]]]
     if len(filled) > 1:
         raise TableError(
             f"{file}: has {len(filled)} sheets with rows ({', '.join(map(repr, filled))}).\n"
-            "Name the one to read with the option `sheet`."
+            "Choose one with the option `sheet`."
         )
     return sheets[filled[0] if filled else next(iter(sheets))]
 
 
 def _excel_rows(file: Path, sheet: str) -> list[tuple[int, list[str]]]:
+    """Return the rows of a sheet that are not blank, each with its number."""
     table = read_excel(file, sheet)
     header = ["" if re.fullmatch(r"Unnamed: \d+", str(name)) else str(name) for name in table.columns]
     lines = [header, *table.to_numpy(str).tolist()]
@@ -124,12 +139,12 @@ def _excel_rows(file: Path, sheet: str) -> list[tuple[int, list[str]]]:
 
 
 def _check_header(file: Path, header: list[str]) -> None:
+    """Raise TableError for a header of one column only, or with two columns of one name."""
     if len(header) == 1 and re.search(r"[|:\s]", header[0]):
         raise TableError(
-            f"{file}: has one column only, {header[0]!r}.\n"
-            "Cells are to be separated by a comma, a semicolon or a tab."
+            f"{file}: has one column only, {header[0]!r}.\nSeparate cells by a comma, a semicolon or a tab."
         )
     lower = [name.lower() for name in header if name]
     twice = next((name for name in lower if lower.count(name) > 1), None)
     if twice is not None:
-        raise TableError(f"{file}: the column {twice!r} comes twice; rename one.")
+        raise TableError(f"{file}: the column {twice!r} appears twice; rename one.")

@@ -1,4 +1,4 @@
-"""Tell the person in names that also hold a visit (`p1_baseline`, `p1_m12`) or a sequence (`p1_T1`)."""
+"""Find the person in names with a visit (`p1_baseline`, `p1_m12`) or a sequence (`p1_T1`)."""
 
 import re
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from braindino.datasets.sequences import names_sequence
 
-# What stands at the end of an id for a visit. `_1` and `_2` may as well be two people.
+# Endings of ids that are visits. `_1` and `_2` are not among them, as they may be two people.
 _VISIT = re.compile(
     r"[-_. ](?P<visit>baseline|bl|screening|follow[-_ ]?up[-_ ]?\d*|fup?(?:\d+d?)?|pre|post|pre[-_]?op"
     r"|post[-_]?op|(?:ses|session|visit|wave|tp|time[-_ ]?point|year|month|week|day)[-_ ]?[A-Za-z0-9]{0,8}\d"
@@ -22,7 +22,7 @@ _DESCRIPTORS = {
 
 
 def split_visit(name: str) -> tuple[str, str]:
-    """Return what stands before the visit at the end of a name, and the visit, `""` where there is none."""
+    """Return the part of a name before the visit at its end, and the visit, or `""`."""
     match = _VISIT.search(name)
     return (name[: match.start()], match["visit"]) if match and match.start() else (name, "")
 
@@ -30,20 +30,20 @@ def split_visit(name: str) -> tuple[str, str]:
 def visits_of_one_person(names: Iterable[str]) -> dict[str, list[str]]:
     """Return person -> names, for names that differ only in the visit at their end.
 
-    A name without a visit counts with those that it begins: `p1` and `p1_followup`.
+    A name without a visit belongs to those that begin with it: `p1` and `p1_followup`.
     """
     people: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):
         people[split_visit(name)[0]].append(name)
-    return {person: same for person, same in people.items() if len(same) > 1}
+    return {person: group for person, group in people.items() if len(group) > 1}
 
 
 def without_sequence(name: str) -> str:
     """Return a file's name without the words of its sequence: `p1_T1_gd` and `T2-p1` give `p1`.
 
-    The name itself is returned where nothing else is in it.
+    A name that consists of such words only is returned unchanged.
     """
-    kept: list[str] = []
+    words: list[str] = []
     after_sequence = False
     for match in re.finditer(r"([-_. ]*)([^-_. ]+)", name):
         word = match[2].lower()
@@ -51,5 +51,5 @@ def without_sequence(name: str) -> str:
             after_sequence = True
             continue
         after_sequence = False
-        kept.append(match[0])
-    return "".join(kept).strip("-_. ") or name
+        words.append(match[0])
+    return "".join(words).strip("-_. ") or name

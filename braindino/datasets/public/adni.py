@@ -27,7 +27,7 @@ _Session = tuple[str, str]  # person, day
 _NO_LABEL = "no diagnosis near the scan, and no Group that is one"
 
 
-class _Image(NamedTuple):
+class ArchiveImage(NamedTuple):
     """An image of the archive.
 
     Attributes:
@@ -112,7 +112,7 @@ class ADNI(ScanDataModule):
             )
         return rows.build()
 
-    def _images(self, root: Path, rows: ManifestBuilder) -> list[_Image]:
+    def _images(self, root: Path, rows: ManifestBuilder) -> list[ArchiveImage]:
         """Return the images under `root`; files that are not named as the archive does are dropped."""
         images = []
         for volume in find_volumes(root, rows, self.dicom, _folder_exclusion_reason):
@@ -122,12 +122,12 @@ class ADNI(ScanDataModule):
                 _PTID.search(path.name) or _PTID.search(str(volume.inside)),
             )
             if number and person:
-                images.append(_Image(volume, person.group(1), number))
+                images.append(ArchiveImage(volume, person.group(1), number))
             else:
                 rows.drop(path, "", "not named as the archive does (<site>_S_<number> ... _I<image>.nii)")
         return images
 
-    def _drop_mixed_patients(self, images: list[_Image], rows: ManifestBuilder) -> list[_Image]:
+    def _drop_mixed_patients(self, images: list[ArchiveImage], rows: ManifestBuilder) -> list[ArchiveImage]:
         """Return the images, DICOM series only if PatientID agrees with the person in the path.
 
         The archive writes the person into PatientID: if it is another person of the archive, that one is
@@ -164,10 +164,10 @@ class ADNI(ScanDataModule):
 
 
 def _sessions(
-    images: list[_Image], tables: Tables, rows: ManifestBuilder
-) -> dict[_Session, list[tuple[_Preference, _Image]]]:
+    images: list[ArchiveImage], tables: Tables, rows: ManifestBuilder
+) -> dict[_Session, list[tuple[_Preference, ArchiveImage]]]:
     """Return the structural scans of each session with their preference; drop other images."""
-    sessions: dict[_Session, list[tuple[_Preference, _Image]]] = {}
+    sessions: dict[_Session, list[tuple[_Preference, ArchiveImage]]] = {}
     for image in images:
         path, series = image.volume.path, image.volume.series
         description = _description(path, image.subject) or (series.description if series else "")

@@ -37,7 +37,7 @@ def participants(root: Path, text: str, sidecar: dict[str, Any] | None = None) -
         (root / "participants.json").write_text(json.dumps(sidecar), encoding="utf-8")
 
 
-def test_bids_sequences_follow_from_suffix_and_entities(tmp_path: Path) -> None:
+def test_bids_index_takes_sequences_from_suffix_and_entities(tmp_path: Path) -> None:
     root = tmp_path / "ds"
     names = [
         "sub-01_T1w",
@@ -89,7 +89,7 @@ sub-03/
 
 
 @pytest.mark.parametrize("reader", [BIDS, Folder])
-def test_sourcedata_code_and_bidsignore_are_no_further_people(
+def test_bids_index_excludes_sourcedata_code_and_bidsignore(
     tmp_path: Path, reader: type[BIDS] | type[Folder]
 ) -> None:
     root = tmp_path / "ds"
@@ -120,12 +120,12 @@ def test_sourcedata_code_and_bidsignore_are_no_further_people(
     assert len(reader(root / "sourcedata" / "raw").index(root / "sourcedata" / "raw").table) == 3
 
 
-def test_folders_of_the_same_names_outside_of_a_dataset_are_scanned(tmp_path: Path) -> None:
+def test_bids_index_takes_folders_of_the_same_names_outside_a_dataset(tmp_path: Path) -> None:
     scan(tmp_path / "p1" / "code" / "t1.nii", tmp_path / "docs" / "t1.nii")
     assert len(Folder(tmp_path).index(tmp_path).table) == 2
 
 
-def test_rawbids_and_derivatives_of_a_study_are_one_dataset(tmp_path: Path) -> None:
+def test_bids_index_makes_one_dataset_of_rawbids_and_derivatives(tmp_path: Path) -> None:
     root = tmp_path / "study"
     subject(root / "rawbids", "01")
     subject(root / "derivatives" / "prep", "01")
@@ -140,7 +140,7 @@ def test_rawbids_and_derivatives_of_a_study_are_one_dataset(tmp_path: Path) -> N
     assert BIDS(nested, derivatives=True).index(nested).table["age"].tolist() == [30, 30]
 
 
-def test_ages_are_those_of_the_session(tmp_path: Path) -> None:
+def test_bids_index_takes_ages_of_the_session(tmp_path: Path) -> None:
     for label in ("01", "02", "03"):
         subject(tmp_path, label, "01", "02")
     subject(tmp_path, "04", "mri", "pet")
@@ -163,12 +163,12 @@ def test_ages_are_those_of_the_session(tmp_path: Path) -> None:
     assert pd.isna(rows.loc[("03", "02"), "age"])
     assert "that of the first session only" in rows.loc[("03", "02"), "blank_because"]
     assert rows.loc["04", "age"].isna().all()
-    assert rows.loc[("04", "pet"), "blank_because"].endswith("which session is the first is not known")
+    assert rows.loc[("04", "pet"), "blank_because"].endswith("it is not known which session is the first")
     assert rows.loc[("05", "2"), "age"] == 30
     assert index(tmp_path, same_age=True)["age"].tolist() == [30, 40, 30, 30, 30, 30, 30, 30, 30]
 
 
-def test_participants_with_a_row_per_session(tmp_path: Path) -> None:
+def test_bids_index_reads_participants_with_a_row_per_session(tmp_path: Path) -> None:
     subject(tmp_path, "01", "1", "2", "3")
     participants(tmp_path, "participant_id,session_id,age\nsub-01,ses-1,30\nsub-01,ses-2,35\n")
     rows = index(tmp_path)
@@ -176,7 +176,7 @@ def test_participants_with_a_row_per_session(tmp_path: Path) -> None:
     assert rows["blank_because"].tolist() == ["", "", "no row of ses-3 in participants.tsv"]
 
 
-def test_contradicting_and_missing_rows_are_blank_with_a_reason(tmp_path: Path) -> None:
+def test_bids_index_leaves_contradicting_rows_blank_with_a_reason(tmp_path: Path) -> None:
     subject(tmp_path, "01")
     subject(tmp_path, "02")
     participants(tmp_path, "participant_id,age,sex\nsub-01,30,M\nsub-01,40,M\n")
@@ -202,7 +202,7 @@ def test_contradicting_and_missing_rows_are_blank_with_a_reason(tmp_path: Path) 
         ("age", None, ["89+", "45,5"], [None, 45.5]),
     ],
 )
-def test_ages_by_their_units(
+def test_people_reads_ages_by_their_units(
     tmp_path: Path, header: str, units: str | None, cells: list[str], years: list[float | None]
 ) -> None:
     lines = [f"sub-0{i}\t{cell}\n" for i, cell in enumerate(cells, start=1)]
@@ -231,7 +231,9 @@ def test_ages_by_their_units(
         (None, ["", "", ""]),
     ],
 )
-def test_sexes_by_their_levels(tmp_path: Path, column: dict[str, Any] | None, sexes: list[str]) -> None:
+def test_people_reads_sexes_by_their_levels(
+    tmp_path: Path, column: dict[str, Any] | None, sexes: list[str]
+) -> None:
     for label in ("01", "02", "03"):
         subject(tmp_path, label)
     participants(tmp_path, "participant_id,Sex\nsub-01,0\nsub-02,1\nsub-03,2\n", column and {"sex": column})
@@ -241,7 +243,7 @@ def test_sexes_by_their_levels(tmp_path: Path, column: dict[str, Any] | None, se
         assert sex or f"sex {cell!r}" in reason
 
 
-def test_columns_of_participants_can_be_labels(tmp_path: Path) -> None:
+def test_cohort_takes_columns_of_participants_as_labels(tmp_path: Path) -> None:
     root = tmp_path / "ds"
     for label in ("01", "02", "NA"):
         subject(root, label)
@@ -266,7 +268,7 @@ def test_columns_of_participants_can_be_labels(tmp_path: Path) -> None:
         ("sub-01/sub-01_sessions.tsv", "ses\tage\n1\t3\n", r"sessions\.tsv: no column 'session_id'"),
     ],
 )
-def test_broken_tables_are_refused_by_name(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_people_rejects_broken_tables(tmp_path: Path, name: str, content: str, message: str) -> None:
     subject(tmp_path, "01")
     participants(tmp_path, "participant_id,age\nsub-01,30\n")
     (tmp_path / name).write_text(content)
@@ -284,7 +286,7 @@ def test_people_reads_tables_of_other_encodings(tmp_path: Path) -> None:
     assert columns["site"] == "Köln"
 
 
-def test_sessions_have_their_own_sidecar(tmp_path: Path) -> None:
+def test_people_reads_the_sidecar_of_sessions(tmp_path: Path) -> None:
     subject(tmp_path / "rawdata", "01", "1", "2")
     participants(tmp_path, "participant_id,age,sex,drug\nsub-01,30,M,none\n")
     folder = tmp_path / "rawdata" / "sub-01"
@@ -329,7 +331,7 @@ def test_cohort_reads_participants_by_their_sidecar(tmp_path: Path) -> None:
         ("interview_age", {}, None),
     ],
 )
-def test_ages_by_the_words_of_header_and_sidecar(
+def test_people_reads_ages_by_the_words_of_header_and_sidecar(
     tmp_path: Path, column: str, described: dict[str, str], age: float | None
 ) -> None:
     subject(tmp_path, "01")
@@ -352,7 +354,7 @@ def test_ages_by_the_words_of_header_and_sidecar(
         ("sex", ["m", "w"], {}, ["M", "F"]),
     ],
 )
-def test_sexes_by_header_sidecar_and_the_other_cells(
+def test_people_reads_sexes_by_header_sidecar_and_cells(
     tmp_path: Path, column: str, cells: list[str], described: dict[str, Any], sexes: list[str]
 ) -> None:
     subject(tmp_path, "01")
@@ -362,7 +364,7 @@ def test_sexes_by_header_sidecar_and_the_other_cells(
     assert index(tmp_path)["sex"].tolist() == sexes
 
 
-def test_rows_that_nearly_name_a_person_or_session_are_hinted_at(tmp_path: Path) -> None:
+def test_people_hints_at_rows_of_nearly_the_same_name(tmp_path: Path) -> None:
     subject(tmp_path, "01")
     subject(tmp_path, "AB")
     subject(tmp_path, "02", "01", "02")
@@ -376,7 +378,7 @@ def test_rows_that_nearly_name_a_person_or_session_are_hinted_at(tmp_path: Path)
     assert "no row of ses-02 (is it '2'?) in the table of sessions" in rows.loc[("02", "02"), "blank_because"]
 
 
-def test_a_row_with_a_session_describes_scans_without_one(tmp_path: Path) -> None:
+def test_people_uses_a_row_with_a_session_for_scans_without_one(tmp_path: Path) -> None:
     subject(tmp_path, "01")
     subject(tmp_path, "02")
     participants(
@@ -387,13 +389,13 @@ def test_a_row_with_a_session_describes_scans_without_one(tmp_path: Path) -> Non
     assert rows.loc[("02", ""), "blank_because"] == "no row of a scan without a session in participants.tsv"
 
 
-def test_rows_of_one_session_that_differ_are_blank(tmp_path: Path) -> None:
+def test_people_leaves_differing_rows_of_a_session_blank(tmp_path: Path) -> None:
     subject(tmp_path, "01", "1")
     participants(tmp_path, "participant_id,session_id,age\nsub-01,ses-1,50\nsub-01,ses-1,60\n")
     assert index(tmp_path)["blank_because"].tolist() == ["2 rows of participants.tsv differ in age"]
 
 
-def test_a_table_of_participants_in_another_format_is_named(tmp_path: Path) -> None:
+def test_people_names_a_table_of_participants_in_another_format(tmp_path: Path) -> None:
     subject(tmp_path, "01")
     (tmp_path / "participants.csv").write_text("participant_id,age\nsub-01,50\n")
     assert index(tmp_path)["blank_because"].tolist() == [

@@ -37,12 +37,12 @@ def ready(data: Cohort) -> Cohort:
     return data
 
 
-def kept(manifest: Manifest, root: Path, *columns: str) -> list[tuple[Any, ...]]:
+def listed(manifest: Manifest, root: Path, *columns: str) -> list[tuple[Any, ...]]:
     rows = manifest.table.assign(path=manifest.table["path"].map(lambda path: os.path.relpath(path, root)))
     return list(rows[["path", *columns]].itertuples(index=False, name=None))
 
 
-def test_the_synthetic_table_and_its_dropped_rows(tmp_path: Path) -> None:
+def test_cohort_index_of_the_synthetic_table(tmp_path: Path) -> None:
     planted = write_cohort(tmp_path, people=8, sessions=2, shape=(8, 8, 8))
     data = Cohort(tmp_path)
     manifest = data.index(tmp_path)
@@ -59,7 +59,7 @@ def test_the_synthetic_table_and_its_dropped_rows(tmp_path: Path) -> None:
     assert again.classes == data.classes
 
 
-def test_classes_through_to_batches(tmp_path: Path) -> None:
+def test_cohort_batches_have_classes(tmp_path: Path) -> None:
     write_cohort(tmp_path, people=14, shape=(8, 8, 8))
     data = ready(Cohort(tmp_path, tmp_path / "store", classes=[1, 0]))
     batch = next(iter(data.train_dataloader()))
@@ -71,7 +71,7 @@ def test_classes_through_to_batches(tmp_path: Path) -> None:
     assert set(data.cases["split"]) == {"train", "val", "test"}
 
 
-def test_numbers_and_survival_through_to_batches(tmp_path: Path) -> None:
+def test_cohort_batches_have_numbers_and_survival(tmp_path: Path) -> None:
     write_cohort(tmp_path, people=14, shape=(8, 8, 8))
     ages = ready(Cohort(tmp_path, tmp_path / "store", task="regression", target="age"))
     batch = next(iter(ages.train_dataloader()))
@@ -85,7 +85,7 @@ def test_numbers_and_survival_through_to_batches(tmp_path: Path) -> None:
     assert batch["target"].numpy() == pytest.approx(rows.to_numpy(float), rel=1e-6)
 
 
-def test_columns_by_option_and_a_path_per_sequence(tmp_path: Path) -> None:
+def test_cohort_takes_columns_by_option_and_a_path_per_sequence(tmp_path: Path) -> None:
     scans(tmp_path / "nii", "a_f.nii", "a_l.nii", "a_t.nii", "b_f.nii")
     csv = table(
         tmp_path,
@@ -96,52 +96,52 @@ def test_columns_by_option_and_a_path_per_sequence(tmp_path: Path) -> None:
         csv, id="who", group="Fam", path={"FLAIR": "flair", "T1w": "t1", "mask": "lesion"},
         scans=tmp_path / "nii", target="mRS", dataset="soop", modalities=["FLAIR"],
     )  # fmt: skip
-    assert kept(data.manifest, tmp_path, "subject", "modality", "group", "mRS") == [
+    assert listed(data.manifest, tmp_path, "subject", "modality", "group", "mRS") == [
         ("nii/a_f.nii", "A", "FLAIR", "soop:x", "3"), ("nii/a_t.nii", "A", "T1w", "soop:x", "3"),
         ("nii/a_l.nii", "A", "mask", "soop:x", "3"), ("nii/b_f.nii", "B", "FLAIR", "soop:x", "0"),
     ]  # fmt: skip
     assert data.modalities == ("FLAIR",)
 
 
-def test_a_pattern_of_columns(tmp_path: Path) -> None:
+def test_cohort_takes_a_pattern_of_columns(tmp_path: Path) -> None:
     scans(tmp_path, "s1/v1/x_T1w.nii.gz", "s1/v2/x_T1w.nii.gz")
     csv = table(tmp_path, "subject,visit,run,label\ns1,v1,x,a\ns1,v2,x,b\n")
     data = Cohort(csv, pattern="{id}/{session}/{run}_T1w.nii.gz")
-    assert kept(data.manifest, tmp_path, "session", "modality", "label") == [
+    assert listed(data.manifest, tmp_path, "session", "modality", "label") == [
         ("s1/v1/x_T1w.nii.gz", "v1", "T1w", "a"), ("s1/v2/x_T1w.nii.gz", "v2", "T1w", "b"),
     ]  # fmt: skip
     with pytest.raises(BraindinoError, match=r"no column 'runn' \(named in the pattern.*Did you mean 'run'"):
         _ = Cohort(csv, pattern="{runn}.nii").manifest
 
 
-def test_brainiac_tables(tmp_path: Path) -> None:
+def test_cohort_reads_brainiac_tables(tmp_path: Path) -> None:
     scans(tmp_path / "a", "p1.nii.gz", "p2.nii.gz")
     single = Cohort(table(tmp_path / "a", "pat_id,label\np1,0\np2,1\n"))
-    assert kept(single.manifest, tmp_path / "a", "subject", "modality", "label") == [
+    assert listed(single.manifest, tmp_path / "a", "subject", "modality", "label") == [
         ("p1.nii.gz", "p1", "scan", "0"), ("p2.nii.gz", "p2", "scan", "1"),
     ]  # fmt: skip
     scans(tmp_path / "b", "p1_t1ce.nii.gz", "p1_t2f.nii.gz", "p10_t1ce.nii.gz", "p1_seg.nii.gz")
     several = Cohort(table(tmp_path, "pat_id,label\np1,0\np10,1\n"), scans=tmp_path / "b")
-    assert kept(several.manifest, tmp_path / "b", "subject", "modality") == [
+    assert listed(several.manifest, tmp_path / "b", "subject", "modality") == [
         ("p1_t2f.nii.gz", "p1", "FLAIR"), ("p1_t1ce.nii.gz", "p1", "T1c"), ("p1_seg.nii.gz", "p1", "mask"),
         ("p10_t1ce.nii.gz", "p10", "T1c"),
     ]  # fmt: skip
     assert several.modalities == ("FLAIR", "T1c")
     scans(tmp_path / "c", "p1_20010203.nii.gz", "p1/20020203.nii.gz")
     older = Cohort(table(tmp_path / "c", "pat_id,scandate,label\np1,20010203,0\np1,20020203,1\n"))
-    assert kept(older.manifest, tmp_path / "c", "session", "group") == [
+    assert listed(older.manifest, tmp_path / "c", "session", "group") == [
         ("p1_20010203.nii.gz", "20010203", "t:p1"), ("p1/20020203.nii.gz", "20020203", "t:p1"),
     ]  # fmt: skip
 
 
-def test_braindino_lists(tmp_path: Path) -> None:
+def test_cohort_reads_braindino_lists(tmp_path: Path) -> None:
     scans(tmp_path, "n/sub-1_a.nii.gz", "n/sub-1_b.nii.gz", "n/sub-2.nii.gz", "n/sub-3.nii.gz")
     rows = "0,n/sub-1_a.nii.gz\n1,n/sub-2.nii.gz\n"
     table(tmp_path, rows, "train_1.csv")
     table(tmp_path, rows + "0,n/sub-1_b.nii.gz\n", "train_2.csv")
     table(tmp_path, "1,n/sub-3.nii.gz\n", "valid.csv")
     data = Cohort(tmp_path, person=r"sub-\d+")
-    assert kept(data.manifest, tmp_path, "label", "split", "group") == [
+    assert listed(data.manifest, tmp_path, "label", "split", "group") == [
         (f"n/sub-{name}.nii.gz", label, split, f"{tmp_path.name}:sub-{name[0]}")
         for name, label, split in (
             ("1_a", "0", "train"), ("1_b", "0", "train"), ("2", "1", "train"), ("3", "1", "val"),
@@ -163,12 +163,12 @@ def nnunet(root: Path, described: dict[str, Any] | str) -> Path:
     return root
 
 
-def test_nnunet_folders(tmp_path: Path) -> None:
+def test_cohort_reads_nnunet_folders(tmp_path: Path) -> None:
     root = nnunet(
         tmp_path / "Dataset001_X", {"channel_names": {"0": "FLAIR", "1": "T1gd"}, "file_ending": ".nii.gz"}
     )
     data = Cohort(root)
-    assert kept(data.index(root), root, "subject", "modality", "split", "group") == [
+    assert listed(data.index(root), root, "subject", "modality", "split", "group") == [
         ("imagesTr/c1_0000.nii.gz", "c1", "FLAIR", "train", "Dataset001_X:c1"),
         ("imagesTr/c1_0001.nii.gz", "c1", "T1c", "train", "Dataset001_X:c1"),
         ("labelsTr/c1.nii.gz", "c1", "mask", "train", "Dataset001_X:c1"),
@@ -181,7 +181,7 @@ def test_nnunet_folders(tmp_path: Path) -> None:
     assert set(Cohort(older).index(older).table["modality"]) == {"MRI", "MRI 2", "mask"}
 
 
-def test_masks_as_labels(tmp_path: Path) -> None:
+def test_cohort_takes_masks_as_labels(tmp_path: Path) -> None:
     channels = {"channel_names": {"0": "FLAIR", "1": "T1gd"}}
     root = nnunet(tmp_path / "x", channels | {"labels": {"background": 0, "whole": [1, 2], "core": 2}})
     data = Cohort(root, task="segmentation")
@@ -192,8 +192,8 @@ def test_masks_as_labels(tmp_path: Path) -> None:
     data = Cohort(older, task="segmentation")
     assert len(data.manifest.table) == 3
     assert data.regions == {"lesion": (1,)}
-    for labels, told in (({"a": "b"}, "expected numbers"), (None, "names no labels")):
-        with pytest.raises(BraindinoError, match=told):
+    for labels, message in (({"a": "b"}, "expected numbers"), (None, "lists no labels")):
+        with pytest.raises(BraindinoError, match=message):
             _ = Cohort(nnunet(tmp_path / "z", channels | {"labels": labels}), task="segmentation").manifest
     csv = table(root, "id,path,lesion\n1,imagesTr/c1_0000.nii.gz,labelsTr/c1.nii.gz\n")
     options: dict[str, Any] = {"path": {"FLAIR": "path", "mask": "lesion"}, "task": "segmentation"}
@@ -205,17 +205,19 @@ def test_masks_as_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("described", "told"),
+    ("described", "message"),
     [
         ("{", "cannot be read as JSON"),
         ("[]", "expected keys and values"),
-        ({"channel_names": ["FLAIR"]}, "names no channels"),
-        ({"channel_names": {"0": "FLAIR"}}, r"is channel 1; dataset\.json names only 0 \(FLAIR\)"),
+        ({"channel_names": ["FLAIR"]}, "lists no channels"),
+        ({"channel_names": {"0": "FLAIR"}}, r"is channel 1; dataset\.json lists only 0 \(FLAIR\)"),
         ({"channel_names": {"0": "FLAIR"}, "file_ending": ".nrrd"}, r"looked for <case>_0000\.nrrd"),
     ],
 )
-def test_broken_nnunet_folders(tmp_path: Path, described: dict[str, Any] | str, told: str) -> None:
-    with pytest.raises(BraindinoError, match=told):
+def test_cohort_rejects_broken_nnunet_folders(
+    tmp_path: Path, described: dict[str, Any] | str, message: str
+) -> None:
+    with pytest.raises(BraindinoError, match=message):
         _ = Cohort(nnunet(tmp_path, described)).manifest
 
 
@@ -224,7 +226,7 @@ GOOD = "id,path,label\n1,a.nii,x\n2,b.nii,y\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "told"),
+    ("text", "options", "pattern"),
     [
         ("id,path,label\n1,a.nii,x\n2,gone.nii,y\n", {},
          r"t\.csv, line 3, column 'path': no file /.*gone\.nii"),
@@ -233,11 +235,11 @@ GOOD = "id,path,label\n1,a.nii,x\n2,b.nii,y\n"
         ("id|path|label\n1|a.nii|x\n", {}, r"one column only.*\n.*comma, a semicolon or a tab"),
         ("id,path,label\n1;a.nii;x\n", {}, "line 2: has 1 cells, the header 3"),
         ("id,path,label\n1,a.nii,x, y\n", {}, "line 2: has 4 cells"),
-        ("id,path,Path\n1,a.nii,x\n", {}, "'path' comes twice"),
+        ("id,path,Path\n1,a.nii,x\n", {}, "'path' appears twice"),
         ("id,label\n\0,x\n", {}, "not a text table"),
         (GOOD, {"target": "lable"}, "no column 'lable'.*Did you mean 'label'"),
         (GOOD, {"path": "pth"}, "no column 'pth'.*Did you mean 'path'"),
-        (GOOD, {"id": "nobody"}, "no column 'nobody'"),
+        (GOOD, {"id": "absent"}, "no column 'absent'"),
         ("x,label\n1,2\n", {}, r"neither a column of paths.*\nName one with the option"),
         ("id,path,label\n,a.nii,x\n", {}, "line 2, column 'id': '' is blank"),
         ("id,path,label\n1,,x\n", {}, "line 2, column 'path': '' is blank"),
@@ -248,7 +250,7 @@ GOOD = "id,path,label\n1,a.nii,x\n2,b.nii,y\n"
         ("id,path,label\n1,a.nii,n/a\n2,b.nii,\n", {}, "no row has a label"),
         (GOOD, {"task": "regression"}, "line 2, column 'label': 'x' must be a number"),
         ("id,path,label\n1,a.nii,3\n2,b.nii,900\n", {"task": "regression", "target_range": (0, 120)},
-         "line 3, column 'label': '900' lies outside of 0 to 120"),
+         "line 3, column 'label': '900' is outside of 0 to 120"),
         ("id;path;label\n1;a.nii;3,500\n", {"task": "regression"}, "with a decimal point"),
         ("id,path,t,e\n1,a.nii,3,1\n2,b.nii,-1,0\n", SURVIVAL, "line 3.*below 0"),
         ("id,path,t,e\n1,a.nii,3,2\n", SURVIVAL, "line 2, column 'e': '2' must be 1"),
@@ -260,17 +262,19 @@ GOOD = "id,path,label\n1,a.nii,x\n2,b.nii,y\n"
         (GOOD, {"modalities": ["T1w"]}, "no 'T1w'; there are scan"),
     ],
 )  # fmt: skip
-def test_every_way_a_table_is_wrong(tmp_path: Path, text: str, options: dict[str, Any], told: str) -> None:
+def test_cohort_rejects_wrong_tables(
+    tmp_path: Path, text: str, options: dict[str, Any], pattern: str
+) -> None:
     scans(tmp_path, "a.nii", "b.nii")
     csv = table(tmp_path, text)
     with pytest.raises(BraindinoError) as caught:
         _ = Cohort(csv, **options).manifest
     message = str(caught.value)
-    assert re.search(told, message, re.DOTALL), message
+    assert re.search(pattern, message, re.DOTALL), message
     assert message.count("\n") <= 2
 
 
-def test_many_labels_are_not_classes(tmp_path: Path) -> None:
+def test_cohort_rejects_too_many_classes(tmp_path: Path) -> None:
     scans(tmp_path, *(f"{i}.nii" for i in range(21)))
     csv = table(tmp_path, "id,path,label\n" + "".join(f"{i},{i}.nii,{i}\n" for i in range(21)))
     with pytest.raises(BraindinoError, match=r"21 different labels.*\n.*task: regression"):
@@ -278,7 +282,7 @@ def test_many_labels_are_not_classes(tmp_path: Path) -> None:
     assert Cohort(csv, task="regression").manifest.table["label"].dtype == float
 
 
-def test_rows_without_their_file_are_left_out_on_request(tmp_path: Path) -> None:
+def test_cohort_drops_rows_without_a_file_on_request(tmp_path: Path) -> None:
     scans(tmp_path, "a.nii", "b.nii")
     csv = table(tmp_path, GOOD + "3,c.nii,x\n")
     dropped = Cohort(csv, missing_files="drop").manifest.dropped
@@ -289,7 +293,7 @@ def test_rows_without_their_file_are_left_out_on_request(tmp_path: Path) -> None
         _ = Cohort(csv, missing_files="drop").manifest
 
 
-def test_excel_and_folders_without_one_table(tmp_path: Path) -> None:
+def test_cohort_reads_excel_and_rejects_folders_without_one_table(tmp_path: Path) -> None:
     scans(tmp_path, "a.nii", "b.nii")
     with pytest.raises(BraindinoError, match=r"expected one table.*found none.*\n.*--dataset folder"):
         _ = Cohort(tmp_path).manifest
@@ -307,7 +311,7 @@ def test_excel_and_folders_without_one_table(tmp_path: Path) -> None:
         Cohort(tmp_path, path="a", pattern="{b}")
 
 
-def test_cohort_keeps_classes_and_people_that_are_called_as_gaps(tmp_path: Path) -> None:
+def test_cohort_keeps_classes_and_people_named_like_missing_values(tmp_path: Path) -> None:
     scans(tmp_path, *(f"{i}.nii" for i in range(4)))
     csv = table(tmp_path, "id,path,grade\nNA,0.nii,none\nnone,1.nii,low\nA,2.nii,none\nB,3.nii,\n")
     data = Cohort(csv, target="grade", classes=["none", "low"])
@@ -330,7 +334,7 @@ def test_cohort_names_the_words_that_may_be_classes(tmp_path: Path) -> None:
     scans(tmp_path, *(f"{i}.nii" for i in range(3)))
     csv = table(tmp_path, "id,path,grade\na,0.nii,none\nb,1.nii,low\nc,2.nii,low\n")
     with pytest.raises(
-        BraindinoError, match=r"line 2, column 'grade': holds the class 'low', and 'none'.*\n.*`classes`"
+        BraindinoError, match=r"line 2, column 'grade': contains the class 'low', and 'none'.*\n.*`classes`"
     ):
         _ = Cohort(csv, target="grade").manifest
 
@@ -342,11 +346,11 @@ def test_cohort_modality_is_a_sequence_beside_a_column_of_files_of_that_name(tmp
     assert set(data.manifest.table["modality"]) == {"FLAIR"}
 
 
-def test_cohort_refuses_names_of_which_only_some_tell_the_sequence(tmp_path: Path) -> None:
+def test_cohort_rejects_file_names_of_which_only_some_have_a_sequence(tmp_path: Path) -> None:
     scans(tmp_path, "subject1_FLAIR.nii", "subject2_T2w.nii", "subject3.nii")
     rows = "".join(f"{i},subject{i}{end}.nii,{i}\n" for i, end in ((1, "_FLAIR"), (2, "_T2w"), (3, "")))
     with pytest.raises(
-        BraindinoError, match=r"line 4: subject3\.nii names no sequence.*FLAIR, T2w.*\n.*`modality`"
+        BraindinoError, match=r"line 4: subject3\.nii has no sequence in its name.*FLAIR, T2w.*\n.*`modality`"
     ):
         _ = Cohort(table(tmp_path, f"id,path,label\n{rows}")).manifest
     scans(tmp_path, "subject2_FLAIR.nii")
@@ -374,17 +378,17 @@ def test_cohort_reads_ages_and_sexes_by_their_spelling_and_codes(tmp_path: Path)
     ]  # fmt: skip
 
 
-def test_cohort_refuses_ids_with_characters_that_do_not_show(tmp_path: Path) -> None:
+def test_cohort_rejects_ids_with_invisible_characters(tmp_path: Path) -> None:
     scans(tmp_path, "0.nii", "1.nii")
     csv = table(tmp_path, "id,path,label\np1,0.nii,a\np1\u200b,1.nii,b\n")
-    with pytest.raises(BraindinoError, match=r"line 3, column 'id'.*does not show"):
+    with pytest.raises(BraindinoError, match=r"line 3, column 'id'.*invisible character"):
         _ = Cohort(csv).manifest
 
 
-def test_cohort_refuses_one_id_in_two_forms_of_unicode(tmp_path: Path) -> None:
+def test_cohort_rejects_one_id_in_two_forms_of_unicode(tmp_path: Path) -> None:
     scans(tmp_path, "0.nii", "1.nii")
     csv = table(tmp_path, "id\u200b,path,label\nMu\u0308ller,0.nii,a\nM\u00fcller,1.nii,b\n")
-    with pytest.raises(BraindinoError, match=r"line 3, column 'id': 'M.*' is written with other characters"):
+    with pytest.raises(BraindinoError, match=r"line 3, column 'id': 'M.*' is spelled with other characters"):
         _ = Cohort(csv).manifest
 
 
@@ -415,10 +419,10 @@ def test_cohort_reads_a_sheet_by_its_name(tmp_path: Path) -> None:
         _ = Cohort(table(tmp_path, GOOD), sheet="Visits").manifest
 
 
-def test_cohort_says_why_no_row_has_a_scan(tmp_path: Path) -> None:
+def test_cohort_error_gives_the_reason_why_no_row_has_a_scan(tmp_path: Path) -> None:
     scans(tmp_path, "a/1.dcm", "b/1.dcm")
     file = table(tmp_path, "id,path,label\n1,a,0\n2,b,1\n")
-    with pytest.raises(BraindinoError, match="none of 2 rows names a scan that can be used: 2 x a folder"):
+    with pytest.raises(BraindinoError, match="none of 2 rows has a scan that can be used: 2 x a folder"):
         Cohort(file).index(file)
 
 

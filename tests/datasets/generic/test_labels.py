@@ -54,7 +54,7 @@ def test_class_names_asks_for_quotes(cells: list[str], given: list[str | bool], 
         (["a b", "a  b", "c"], "look like one class"),
     ],
 )
-def test_class_labels_refuses_spellings_that_look_alike(cells: list[str], named: str) -> None:
+def test_class_labels_rejects_spellings_that_look_alike(cells: list[str], named: str) -> None:
     with pytest.raises(TableError, match=named):
         class_labels(column(*cells), None)
     labels, names = class_labels(column(*cells), cells)

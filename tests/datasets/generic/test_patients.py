@@ -11,13 +11,13 @@ import pytest
 from braindino.datasets.discovery import FoundVolume
 from braindino.datasets.generic.patients import patient_note, people_of
 from braindino.datasets.manifest import ManifestBuilder
-from braindino.datasets.public.adni import ADNI
+from braindino.datasets.public.adni import ADNI, ArchiveImage
 from braindino.probing.predict.inputs import find_cases
 from braindino.scans.dicom.headers import PatientDigests, known_patient
 from braindino.scans.dicom.series import SEVERAL, Series
 
 
-def found(folder: str, patient: str | None, message: str = "", name: str = "t1.nii.gz") -> FoundVolume:
+def volume(folder: str, patient: str | None, message: str = "", name: str = "t1.nii.gz") -> FoundVolume:
     """A scan in a folder: of DICOM with a patient ("" without one), else (None) a file."""
     inside = Path(folder, name)
     series = None if patient is None else Series(folder, "1.2", "1", "T1", patient, str(inside), message, "")
@@ -37,9 +37,9 @@ def found(folder: str, patient: str | None, message: str = "", name: str = "t1.n
         ([("a", "P"), ("b", "P"), ("b", "Q")], ["patient-P", "patient-P", "b_Q"]),
     ],
 )
-def test_people_of(scans: list[tuple[str, str | None]], people: list[str]) -> None:
+def test_people_of_names_patients_and_folders(scans: list[tuple[str, str | None]], people: list[str]) -> None:
     folders = [folder for folder, _ in scans]
-    assert people_of([found(*scan) for scan in scans], folders) == people
+    assert people_of([volume(*scan) for scan in scans], folders) == people
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -47,20 +47,20 @@ def test_people_of_is_the_patient_however_files_are_arranged(seed: int) -> None:
     rng = np.random.default_rng(seed)
     patients = [f"P{int(k)}" for k in rng.integers(0, 6, 30)]
     folders = [f"f{int(k)}" for k in rng.integers(0, 6, 30)]
-    people = people_of([found(f, p) for f, p in zip(folders, patients, strict=True)], folders)
+    people = people_of([volume(f, p) for f, p in zip(folders, patients, strict=True)], folders)
     assert len(set(zip(people, patients, strict=True))) == len(set(people)) == len(set(patients))
 
 
-def test_patient_note_says_why_the_folder_is_the_person() -> None:
-    assert patient_note(found("a", None)) == patient_note(found("a", "P")) == ""
-    assert patient_note(found("a", "")).startswith("PatientID: no PatientID")
-    assert patient_note(found("a", "", f"x; {SEVERAL}")) == f"PatientID: {SEVERAL}"
+def test_patient_note_gives_the_reason_why_the_folder_is_the_person() -> None:
+    assert patient_note(volume("a", None)) == patient_note(volume("a", "P")) == ""
+    assert patient_note(volume("a", "")).startswith("PatientID: no PatientID")
+    assert patient_note(volume("a", "", f"x; {SEVERAL}")) == f"PatientID: {SEVERAL}"
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "0", "000", "ANON", "Anonymous", "anonymized", "N/A", "Patient ID", "X"]
 )
-def test_known_patient_takes_no_placeholder(text: str) -> None:
+def test_known_patient_rejects_placeholders(text: str) -> None:
     assert known_patient(text, "Clinic") == ()
 
 
@@ -89,12 +89,15 @@ def test_adni_takes_the_person_from_the_patient_id(tmp_path: Path) -> None:
     one, two, three = "002_S_0001", "002_S_0002", "002_S_0003"
     by = {person: digests.of_patient((person, "")) for person in (one, two, three)}
     images = [
-        (found(one, by[one]), one, 1), (found(one, by[two]), one, 2), (found(two, by[two]), two, 3),
-        (found(three, "other"), three, 4), (found(three, "another"), three, 5), (found(two, None), two, 6),
-    ]  # fmt: skip
-    assert [(person, image) for _, person, image in data._of_their_patients(images, rows)] == [
-        (one, 1), (two, 2), (two, 3), (two, 6),
-    ]  # fmt: skip
+        ArchiveImage(volume(one, by[one]), one, 1),
+        ArchiveImage(volume(one, by[two]), one, 2),
+        ArchiveImage(volume(two, by[two]), two, 3),
+        ArchiveImage(volume(three, "other"), three, 4),
+        ArchiveImage(volume(three, "another"), three, 5),
+        ArchiveImage(volume(two, None), two, 6),
+    ]
+    consistent = [(image.subject, image.number) for image in data._drop_mixed_patients(images, rows)]
+    assert consistent == [(one, 1), (two, 2), (two, 3), (two, 6)]
     assert rows.build().dropped["reason"].str.contains("several PatientIDs").sum() == 2
 
 

@@ -41,7 +41,7 @@ def people(manifest: Manifest) -> dict[str, set[str]]:
     return {str(group): {Path(path).name for path in paths} for group, paths in groups}
 
 
-def test_column_group_is_the_person_only_when_asked_for(tmp_path: Path) -> None:
+def test_cohort_takes_the_column_group_as_person_only_by_option(tmp_path: Path) -> None:
     scans(tmp_path, "a.nii", "b.nii", "c.nii", "d.nii")
     csv = table(tmp_path, "id,group,path\ns1,depr,a.nii\ns2,control,b.nii\ns3,depr,c.nii\ns4,control,d.nii\n")
     data = Cohort(csv, target="group")
@@ -56,14 +56,14 @@ def test_column_group_is_the_person_only_when_asked_for(tmp_path: Path) -> None:
     assert len(people(Cohort(csv, group="group").index(csv))) == 2
 
 
-def test_site_can_be_a_label(tmp_path: Path) -> None:
+def test_cohort_takes_the_site_as_label(tmp_path: Path) -> None:
     scans(tmp_path, "a.nii", "b.nii")
     data = Cohort(table(tmp_path, "id,site,path\ns1,A,a.nii\ns2,B,b.nii\n"), target="site")
     assert data.manifest.table["site"].tolist() == ["A", "B"]
     assert data.classes == ("A", "B")
 
 
-def test_label_column_never_answers_with_the_person() -> None:
+def test_label_column_never_returns_the_person() -> None:
     frame = pd.DataFrame(columns=["group", "Group_in_table", "site"])
     assert label_column(frame, "GROUP") == "Group_in_table"
     assert label_column(frame, "Site") == "site"
@@ -71,7 +71,7 @@ def test_label_column_never_answers_with_the_person() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "rows", "options", "told"),
+    ("header", "rows", "options", "message"),
     [
         ("id,path,label,fam,sex", ["1,a.nii,x,f,M", "2,b.nii,y,f,F"], {"group": "fam"},
          r"line 3: the person 't:f' has sex 'F' here and 'M' in line 2"),
@@ -86,14 +86,14 @@ def test_label_column_never_answers_with_the_person() -> None:
         ("id,path,label,fam", ["1,a.nii,x,f", "2,b.nii,y,"], {"group": "fam"}, "line 3, column 'fam': ''"),
     ],
 )  # fmt: skip
-def test_tables_that_do_not_tell_who_is_one_person_are_refused(
-    tmp_path: Path, header: str, rows: list[str], options: dict[str, Any], told: str
+def test_cohort_rejects_tables_with_ambiguous_persons(
+    tmp_path: Path, header: str, rows: list[str], options: dict[str, Any], message: str
 ) -> None:
     scans(tmp_path, "a.nii", "b.nii", "s/sub-1_a.nii", "s/sub-1_b.nii")
     csv = table(tmp_path, "\n".join([header, *rows]) + "\n")
     with pytest.raises(BraindinoError) as caught:
         _ = Cohort(csv, **options).manifest
-    assert re.search(told, str(caught.value), re.DOTALL), caught.value
+    assert re.search(message, str(caught.value), re.DOTALL), caught.value
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_tables_that_do_not_tell_who_is_one_person_are_refused(
         ("id,path,label,age,visit", ["1,a.nii,x,30,1", "1,b.nii,y,61,2"], {}, 1),
     ],
 )  # fmt: skip
-def test_options_say_who_is_one_person(
+def test_cohort_options_define_the_persons(
     tmp_path: Path, header: str, rows: list[str], options: dict[str, Any], expected: int
 ) -> None:
     scans(tmp_path, "a.nii", "b.nii", "s/sub-1_a.nii", "s/sub-1_b.nii")
@@ -118,7 +118,7 @@ def test_options_say_who_is_one_person(
     assert len(people(Cohort(csv, **options).manifest)) == expected
 
 
-def test_manifest_with_a_diagnosis_for_the_person_is_refused(tmp_path: Path) -> None:
+def test_cohort_rejects_a_manifest_with_a_diagnosis_as_person(tmp_path: Path) -> None:
     scans(tmp_path, "a.nii", "b.nii")
     Cohort(
         table(tmp_path, "id,path,label,sex\n1,a.nii,x,M\n2,b.nii,y,F\n")
@@ -129,33 +129,33 @@ def test_manifest_with_a_diagnosis_for_the_person_is_refused(tmp_path: Path) -> 
         _ = Cohort(tmp_path / "m.csv").manifest
 
 
-def test_rows_without_an_id_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_cohort_warns_about_rows_without_an_id(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scans(tmp_path, "a.nii", "b.nii")
     _ = Cohort(table(tmp_path, "path,label\na.nii,x\nb.nii,y\n")).manifest
     assert "every row counts as one person" in caplog.text
 
 
-def test_joined_names_are_different_for_different_cells() -> None:
+def test_joined_differs_for_different_cells() -> None:
     cells = ["", "a", "/", "%", "a/", "/a", "%2F", "a%2F"]
     names = {joined([one, two]) for one in cells for two in cells}
     assert len(names) == len(cells) ** 2
 
 
-def test_nnunet_cases_of_one_person(tmp_path: Path) -> None:
+def test_index_nnunet_groups_cases_of_one_person(tmp_path: Path) -> None:
     names = ["sub-01_ses-1", "sub-01_ses-2", "BraTS-GLI-00005-000", "BraTS-GLI-00005-001", "P1_a", "P1_b"]
     scans(tmp_path, *(f"imagesTr/{name}_0000.nii.gz" for name in names))
     (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1w"}}))
-    found = people(Cohort(tmp_path).index(tmp_path))
-    assert {len(files) for group, files in found.items() if "P1" not in group} == {2}
-    assert "brats2023:GLI-00005" in found
-    assert len(found) == 4
-    told = Cohort(tmp_path, person=r"^(sub-\d+|BraTS-GLI-\d+|P\d)").index(tmp_path)
-    assert [len(files) for files in people(told).values()] == [2, 2, 2]
+    files_of = people(Cohort(tmp_path).index(tmp_path))
+    assert {len(files) for group, files in files_of.items() if "P1" not in group} == {2}
+    assert "brats2023:GLI-00005" in files_of
+    assert len(files_of) == 4
+    manifest = Cohort(tmp_path, person=r"^(sub-\d+|BraTS-GLI-\d+|P\d)").index(tmp_path)
+    assert [len(files) for files in people(manifest).values()] == [2, 2, 2]
     with pytest.raises(BraindinoError, match="the option person, 'x', matches nothing in"):
         Cohort(tmp_path, person="x").index(tmp_path)
 
 
-def test_fold_file_with_a_person_in_two_folds(tmp_path: Path) -> None:
+def test_brats_folds_with_a_person_in_two_folds(tmp_path: Path) -> None:
     entries = []
     for fold, number in enumerate(("00626", "00001", "00758")):  # the first and the last are one patient
         case = f"BraTS2021_{number}"
@@ -218,7 +218,7 @@ READERS = {"cohort": _cohort, "person": _person, "bids": _bids, "folder": _folde
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_renamed_ids_leave_together_who_was_together(reader: str, tmp_path: Path) -> None:
+def test_cohort_groups_are_the_same_under_renamed_ids(reader: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     letters = list("abXYZ0123456789")
     for trial in range(4):
@@ -227,11 +227,11 @@ def test_renamed_ids_leave_together_who_was_together(reader: str, tmp_path: Path
         renamed = [names[place] for place in rng.permutation(len(names))]
         for number, ids in enumerate((names, renamed)):
             manifest = READERS[reader](tmp_path / f"{trial}_{number}" / "study", ids)
-            found = people(manifest)
-            assert len(found) == len(ids)
-            assert all(len(files) == SESSIONS for files in found.values())
+            expected = people(manifest)
+            assert len(expected) == len(ids)
+            assert all(len(files) == SESSIONS for files in expected.values())
             manifest.write(tmp_path / f"{trial}_{number}.csv")
-            assert people(Manifest.read(tmp_path / f"{trial}_{number}.csv")) == found
+            assert people(Manifest.read(tmp_path / f"{trial}_{number}.csv")) == expected
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_renamed_ids_leave_together_who_was_together(reader: str, tmp_path: Path
         ({"subject": "a", "session": "", "group": "x"}, {"subject": "a", "session": "", "group": "y"}),
     ],
 )
-def test_case_table_refuses_scans_of_two_people_in_one_case(
+def test_case_table_rejects_scans_of_two_people_in_one_case(
     tmp_path: Path, one: dict[str, str], two: dict[str, str]
 ) -> None:
     rows = ManifestBuilder("d")

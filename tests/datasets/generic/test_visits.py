@@ -41,7 +41,7 @@ def scan(root: Path, *names: str) -> None:
         ("baseline", "baseline"),
     ],
 )
-def test_split_visit(name: str, person: str) -> None:
+def test_split_visit_returns_name_and_visit(name: str, person: str) -> None:
     assert split_visit(name)[0] == person
 
 
@@ -61,7 +61,7 @@ def test_visits_of_one_person_takes_a_first_visit_without_a_word() -> None:
         ("subject1_pre_T1", "subject1_pre"),
     ],
 )
-def test_without_sequence(name: str, person: str) -> None:
+def test_without_sequence_returns_the_rest_of_a_name(name: str, person: str) -> None:
     assert without_sequence(name) == person
 
 
@@ -87,7 +87,7 @@ def test_folder_makes_one_person_of_visits_and_sequences(names: list[str], tmp_p
     assert table["group"].value_counts().tolist() == [2, 2]
 
 
-def test_folder_takes_no_label_of_a_bids_subject_for_a_visit(tmp_path: Path) -> None:
+def test_folder_never_splits_the_label_of_a_bids_subject(tmp_path: Path) -> None:
     scan(tmp_path, *(f"{site}/sub-v{i}/anat/sub-v{i}_T1w.nii.gz" for site in ("a", "b") for i in (1, 2)))
     assert sorted(Folder(tmp_path).index(tmp_path).table["subject"]) == ["a_v1", "a_v2", "b_v1", "b_v2"]
 
@@ -110,13 +110,13 @@ def test_folder_warns_where_a_person_may_be_a_site(tmp_path: Path, caplog: pytes
     assert "the folder disc1 counts as one person" in caplog.text
 
 
-def test_dates_are_people_where_nothing_else_is(tmp_path: Path) -> None:
+def test_folder_takes_dates_as_people_where_nothing_else_is(tmp_path: Path) -> None:
     scan(tmp_path, "20200101/T1.nii", "20210101/T1.nii")
     assert Folder(tmp_path).index(tmp_path).table["subject"].nunique() == 2
 
 
 @pytest.mark.parametrize("reader", [BIDS, Folder])
-def test_datasets_of_derivatives_hold_no_further_people(
+def test_folder_adds_no_people_of_derivative_datasets(
     reader: type[BIDS] | type[Folder], tmp_path: Path
 ) -> None:
     scan(
@@ -137,7 +137,7 @@ def test_datasets_of_derivatives_hold_no_further_people(
     assert len(reader(tmp_path / "mine").index(tmp_path / "mine").table) == 1
 
 
-def test_bids_drops_scans_that_lie_with_another_person_or_session(tmp_path: Path) -> None:
+def test_bids_drops_scans_in_folders_of_another_person_or_session(tmp_path: Path) -> None:
     scan(
         tmp_path,
         "sub-01/anat/sub-02_T1w.nii.gz",
@@ -180,14 +180,14 @@ def cohort(root: Path, ids: list[str], **options: str) -> pd.DataFrame:
         (["sub-01_run-1", "sub-01_run-2"], "visits"),
     ],
 )
-def test_cohort_refuses_ids_that_may_be_one_person(ids: list[str], message: str, tmp_path: Path) -> None:
+def test_cohort_rejects_ids_that_may_be_one_person(ids: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=message) as raised:
         cohort(tmp_path, ids)
     assert "`group: id` means that they are different people" in str(raised.value)
     assert cohort(tmp_path, ids, group="id")["group"].nunique() == len(ids)
 
 
-def test_nnunet_puts_visits_together_and_lists_other_endings(tmp_path: Path) -> None:
+def test_index_nnunet_groups_visits_and_lists_other_endings(tmp_path: Path) -> None:
     scan(
         tmp_path,
         *(f"imagesTr/p1_tp{i}_000{c}.nii.gz" for i in (1, 2) for c in (0, 1)),
@@ -200,7 +200,7 @@ def test_nnunet_puts_visits_together_and_lists_other_endings(tmp_path: Path) -> 
     assert manifest.dropped["reason"].tolist() == ["does not end in .nii.gz, as dataset.json has it"]
 
 
-def test_cohort_refuses_one_id_at_two_sites_in_one_session(tmp_path: Path) -> None:
+def test_cohort_rejects_one_id_at_two_sites_in_one_session(tmp_path: Path) -> None:
     scan(tmp_path, "a_T1.nii", "b_T2.nii", "c_T1.nii")
     csv = tmp_path / "t.csv"
     csv.write_text("id,site,session,path,label\n1,A,1,a_T1.nii,0\n1,B,1,b_T2.nii,1\n2,A,1,c_T1.nii,1\n")
@@ -223,7 +223,7 @@ def test_cohort_warns_of_ids_that_may_be_numbered_visits(
 
 
 @pytest.mark.parametrize("pair", [("01", "1"), ("1e0", "1"), ("a–b", "a-b")])  # noqa: RUF001
-def test_classes_in_two_spellings_are_refused(pair: tuple[str, str], tmp_path: Path) -> None:
+def test_cohort_rejects_classes_in_two_spellings(pair: tuple[str, str], tmp_path: Path) -> None:
     scan(tmp_path, *(f"s{i}.nii" for i in range(3)))
     rows = [f"p{i},s{i}.nii,{label}" for i, label in enumerate((*pair, "other"))]
     (tmp_path / "t.csv").write_text("\n".join(["id,path,label", *rows]) + "\n", encoding="utf-8")
@@ -231,7 +231,7 @@ def test_classes_in_two_spellings_are_refused(pair: tuple[str, str], tmp_path: P
         _ = Cohort(tmp_path / "t.csv").manifest
 
 
-def test_errors_of_excel_are_gaps(tmp_path: Path) -> None:
+def test_cohort_takes_errors_of_excel_as_missing(tmp_path: Path) -> None:
     scan(tmp_path, *(f"s{i}.nii" for i in range(4)))
     (tmp_path / "t.csv").write_text(
         "id,path,label\na,s0.nii,0\nb,s1.nii,#N/A\nc,s2.nii,1\nd,s3.nii,#VALUE!\n"

@@ -16,7 +16,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted, Ma
     return root, truth, ABIDE(root).index(root)
 
 
-def test_labels_sites_and_dropped_rows_are_as_planted(planted: tuple[Path, Planted, Manifest]) -> None:
+def test_abide_index_lists_labels_sites_and_dropped_files(planted: tuple[Path, Planted, Manifest]) -> None:
     _, truth, manifest = planted
     columns = ["subject", "site", "diagnosis"]
     assert sorted(manifest.table[columns].itertuples(index=False, name=None)) == sorted(
@@ -27,7 +27,7 @@ def test_labels_sites_and_dropped_rows_are_as_planted(planted: tuple[Path, Plant
     assert manifest.table["age"].between(7, 45).all()
 
 
-def test_people_in_both_releases_are_one_group(planted: tuple[Path, Planted, Manifest]) -> None:
+def test_abide_index_groups_people_of_both_releases(planted: tuple[Path, Planted, Manifest]) -> None:
     _, truth, manifest = planted
     people = {(scan["subject"], scan["site"]): f"abide:{scan['person']}" for scan in truth.scans}
     for row in manifest.table.itertuples():
@@ -39,14 +39,14 @@ def test_people_in_both_releases_are_one_group(planted: tuple[Path, Planted, Man
     assert manifest.table.assign(split=split).groupby("group")["split"].nunique().max() == 1
 
 
-def test_the_follow_up_has_its_own_age(planted: tuple[Path, Planted, Manifest]) -> None:
+def test_abide_index_takes_the_age_of_the_follow_up(planted: tuple[Path, Planted, Manifest]) -> None:
     _, _, manifest = planted
     rows = manifest.table[manifest.table["group"].duplicated(keep=False)].sort_values("age")
     gained = rows.groupby("group")["age"].agg(lambda ages: ages.iloc[-1] - ages.iloc[0])
     assert gained.tolist() == pytest.approx([2, 2])
 
 
-def test_one_release_alone(planted: tuple[Path, Planted, Manifest]) -> None:
+def test_abide_index_of_one_release(planted: tuple[Path, Planted, Manifest]) -> None:
     root, truth, _ = planted
     one = ABIDE(root / "ABIDE").index(root / "ABIDE").table
     assert len(one) == sum(not str(scan["site"]).startswith("ABIDEII") for scan in truth.scans)

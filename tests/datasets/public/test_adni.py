@@ -19,22 +19,22 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted, Ma
     return root, planted, ADNI(root).index(root)
 
 
-def test_every_label_session_and_source_is_as_planted(planted: tuple[Path, Planted, Manifest]) -> None:
+def test_adni_index_lists_labels_sessions_and_sources(planted: tuple[Path, Planted, Manifest]) -> None:
     _, truth, manifest = planted
     columns = ["subject", "session", "diagnosis", "label_source"]
-    found = set(manifest.table[columns].itertuples(index=False, name=None))
-    assert found == {tuple(scan[column] for column in columns) for scan in truth.scans}
+    indexed = set(manifest.table[columns].itertuples(index=False, name=None))
+    assert indexed == {tuple(scan[column] for column in columns) for scan in truth.scans}
     assert len(manifest.table) == len(truth.scans)
     assert set(manifest.table["label_source"]) == {"DX", "Group"}
 
 
-def test_every_dropped_file_has_its_reason(planted: tuple[Path, Planted, Manifest]) -> None:
+def test_adni_index_lists_reasons_of_dropped_files(planted: tuple[Path, Planted, Manifest]) -> None:
     _, truth, manifest = planted
     assert manifest.dropped["reason"].value_counts().to_dict() == truth.dropped
     assert len(truth.dropped) == 5
 
 
-def test_the_person_is_the_group_and_a_converter_has_two_labels(
+def test_adni_index_groups_by_person_with_a_label_per_session(
     planted: tuple[Path, Planted, Manifest],
 ) -> None:
     _, _, manifest = planted
@@ -45,7 +45,7 @@ def test_the_person_is_the_group_and_a_converter_has_two_labels(
     assert ["MCI", "AD"] in labels.tolist()
 
 
-def test_age_is_that_at_the_scan_and_the_corrected_scan_is_preferred(
+def test_adni_index_takes_the_age_at_the_scan_and_the_corrected_scan(
     planted: tuple[Path, Planted, Manifest],
 ) -> None:
     _, _, manifest = planted
@@ -54,12 +54,12 @@ def test_age_is_that_at_the_scan_and_the_corrected_scan_is_preferred(
     assert gained.between(0.85, 1.15).all()
     assert set(manifest.table["sex"]) == {"F", "M"}
     processed = manifest.dropped["reason"] == "another scan of the session is preferred"
-    kept = manifest.table["path"].str.contains("GradWarp").sum()
-    assert kept == processed.sum() - 1  # one is a repeat
+    corrected = manifest.table["path"].str.contains("GradWarp").sum()
+    assert corrected == processed.sum() - 1  # one is a repeat
     assert not manifest.table["path"].str.contains("REPEAT|Mask|localizer|FLAIR").any()
 
 
-def test_options_widen_or_close_the_sources(planted: tuple[Path, Planted, Manifest]) -> None:
+def test_adni_options_choose_the_sources_of_labels(planted: tuple[Path, Planted, Manifest]) -> None:
     root, _, manifest = planted
     strict = ADNI(root, use_group=False).index(root)
     assert set(strict.table["label_source"]) == {"DX"}
@@ -68,7 +68,7 @@ def test_options_widen_or_close_the_sources(planted: tuple[Path, Planted, Manife
     assert (wide.table["label_source"] == "Group").sum() == 0
 
 
-def test_the_collection_alone_gives_enrolment_groups(tmp_path: Path) -> None:
+def test_adni_index_takes_enrolment_groups_of_a_collection(tmp_path: Path) -> None:
     write_adni(tmp_path, people=6, shape=TINY)
     (tmp_path / "ADNIMERGE.csv").unlink()
     table = ADNI(tmp_path).index(tmp_path).table
@@ -82,7 +82,7 @@ def test_the_collection_alone_gives_enrolment_groups(tmp_path: Path) -> None:
     assert again.equals(table)
 
 
-def test_codes_of_dxsum(tmp_path: Path) -> None:
+def test_adni_index_reads_codes_of_dxsum(tmp_path: Path) -> None:
     truth = write_adni(tmp_path, people=6, shape=TINY)
     text = (tmp_path / "ADNIMERGE.csv").read_text().replace('"DX"', '"DIAGNOSIS"')
     for word, code in (('"Dementia"', '"3"'), ('"MCI"', '"2"'), ('"CN"', '"1"')):
@@ -97,7 +97,7 @@ def test_codes_of_dxsum(tmp_path: Path) -> None:
     assert ADNI(tmp_path).index(tmp_path).table.equals(table)
 
 
-def test_without_tables_the_remedy_is_named(tmp_path: Path) -> None:
+def test_adni_index_without_tables_raises_with_the_remedy(tmp_path: Path) -> None:
     write_adni(tmp_path, people=2, shape=TINY)
     for csv in tmp_path.glob("*.csv"):
         csv.unlink()
@@ -105,7 +105,7 @@ def test_without_tables_the_remedy_is_named(tmp_path: Path) -> None:
         ADNI(tmp_path).index(tmp_path)
 
 
-def test_a_deeper_root_and_foreign_files(tmp_path: Path) -> None:
+def test_adni_index_of_a_deeper_root_with_foreign_files(tmp_path: Path) -> None:
     truth = write_adni(tmp_path / "zip", people=3, shape=TINY)
     (tmp_path / "ADNIMERGE.csv").write_bytes((tmp_path / "zip" / "ADNIMERGE.csv").read_bytes())
     (tmp_path / "other.nii").write_bytes(bytes(2000))
@@ -114,7 +114,7 @@ def test_a_deeper_root_and_foreign_files(tmp_path: Path) -> None:
     assert manifest.dropped["reason"].str.startswith("not named as the archive does").sum() == 1
 
 
-def test_conversions_of_older_tables_count_by_their_end(tmp_path: Path) -> None:
+def test_adni_index_takes_the_end_of_a_conversion_in_older_tables(tmp_path: Path) -> None:
     write_adni(tmp_path, people=3, shape=TINY)
     before = ADNI(tmp_path).index(tmp_path).table
     merge = tmp_path / "ADNIMERGE.csv"
@@ -143,11 +143,11 @@ def test_conversions_of_older_tables_count_by_their_end(tmp_path: Path) -> None:
         ("HighResHippocampus", "not a T1-weighted structural scan"),
     ],
 )
-def test_series_are_told_by_their_description(description: str, reason: str) -> None:
+def test_series_exclusion_reason(description: str, reason: str) -> None:
     assert series_exclusion_reason(description) == reason
 
 
-def test_an_age_that_is_no_number_is_told_by_person(tmp_path: Path) -> None:
+def test_adni_index_rejects_an_age_that_is_no_number(tmp_path: Path) -> None:
     write_adni(tmp_path, people=4, shape=TINY)
     table = tmp_path / "ADNIMERGE.csv"
     cells = pd.read_csv(table, dtype=str, keep_default_na=False)

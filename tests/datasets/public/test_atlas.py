@@ -28,23 +28,25 @@ def scans_of(manifest: Manifest) -> pd.DataFrame:
     return manifest.table[manifest.table["modality"] == "T1w"]
 
 
-def test_days_sites_masks_and_dropped_rows_are_as_planted(planted: tuple[Path, Planted]) -> None:
+def test_atlas_index_lists_days_sites_masks_and_dropped_files(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     manifest = ATLAS(root).manifest
     masks = manifest.table[manifest.table["modality"] == "mask"]
-    found = scans_of(manifest).assign(mask=lambda t: t["subject"].isin(masks["subject"]))
+    indexed = scans_of(manifest).assign(mask=lambda t: t["subject"].isin(masks["subject"]))
     columns = ["subject", "site", "days", "mask"]
-    assert sorted(found[columns].itertuples(index=False, name=None)) == sorted(
+    assert sorted(indexed[columns].itertuples(index=False, name=None)) == sorted(
         tuple(scan[column] for column in columns) for scan in truth.scans
     )
     assert manifest.dropped["reason"].value_counts().to_dict() == truth.dropped
     assert len(truth.dropped) == 5
-    both = found[found["subject"] == "r001s004"]
+    both = indexed[indexed["subject"] == "r001s004"]
     assert "space-orig" in both["path"].iloc[0]
-    assert found["path"].str.contains("ATLAS_2").any()
+    assert indexed["path"].str.contains("ATLAS_2").any()
 
 
-def test_zero_days_may_be_kept_and_lesions_need_no_days(planted: tuple[Path, Planted]) -> None:
+def test_atlas_keeps_zero_days_on_request_and_needs_no_days_for_lesions(
+    planted: tuple[Path, Planted],
+) -> None:
     root, truth = planted
     zero = scans_of(ATLAS(root, keep_zero=True).manifest)
     assert len(zero) == len(truth.scans) + 1
@@ -56,9 +58,7 @@ def test_zero_days_may_be_kept_and_lesions_need_no_days(planted: tuple[Path, Pla
         ATLAS(root, task="volume")  # type: ignore[arg-type]
 
 
-def test_the_task_is_chosen_from_a_written_manifest_too(
-    planted: tuple[Path, Planted], tmp_path: Path
-) -> None:
+def test_atlas_task_applies_to_a_written_manifest(planted: tuple[Path, Planted], tmp_path: Path) -> None:
     root, truth = planted
     ATLAS(root).index(root).write(tmp_path / "atlas.csv")
     assert len(scans_of(ATLAS(tmp_path / "atlas.csv").manifest)) == len(truth.scans)
@@ -67,14 +67,14 @@ def test_the_task_is_chosen_from_a_written_manifest_too(
 
 def ready(root: Path, store: Path, **options: Any) -> Any:
     data = ATLAS(root, store, prepare=True, **options)
-    # The grid of the scans themselves: what is expected of a mask can be told by nibabel.
+    # The grid of the scans themselves, so that nibabel gives the expected mask.
     data.use_contract(Preprocessing(depth=None, size=(SHAPE[1], SHAPE[0])))
     data.prepare_data()
     data.setup()
     return data
 
 
-def test_masks_of_any_scale_lie_on_the_grid(planted: tuple[Path, Planted], tmp_path: Path) -> None:
+def test_atlas_masks_of_any_scale_are_on_the_grid(planted: tuple[Path, Planted], tmp_path: Path) -> None:
     data = ready(planted[0], tmp_path / "store", task="lesion")
     odd = data.dropped[data.dropped["subject"].str.endswith(f"{PEOPLE:03d}")]
     assert len(data.cases) == PEOPLE - 2  # one without a mask, one with another scan's
@@ -93,7 +93,7 @@ def test_masks_of_any_scale_lie_on_the_grid(planted: tuple[Path, Planted], tmp_p
     assert batch["target"].shape == (4, 0)
 
 
-def test_a_case_without_mask_says_so(planted: tuple[Path, Planted], tmp_path: Path) -> None:
+def test_atlas_mask_of_a_case_without_mask_raises(planted: tuple[Path, Planted], tmp_path: Path) -> None:
     data = ready(planted[0], tmp_path / "store")
     (without,) = data.cases.index[(data.cases["mask"] == "") & (data.cases["subject"] == "r003s006")]
     with pytest.raises(DatasetError, match=r"atlas:r003s006:1: has no mask"):
@@ -101,7 +101,9 @@ def test_a_case_without_mask_says_so(planted: tuple[Path, Planted], tmp_path: Pa
     assert not any(math.isnan(days) for days in data.cases["target"])
 
 
-def test_a_table_without_days_names_its_columns(planted: tuple[Path, Planted], tmp_path: Path) -> None:
+def test_atlas_index_of_a_table_without_days_lists_its_columns(
+    planted: tuple[Path, Planted], tmp_path: Path
+) -> None:
     write_atlas(tmp_path, 1, shape=(8, 8, 8))
     (table,) = tmp_path.glob("*/*.xlsx")
     pd.DataFrame({"Subject ID": ["sub-r001s001"], "Chronicity": [180]}).to_excel(table, index=False)

@@ -16,7 +16,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted]:
     return root, write_brain_age(root, 80, sessions=2, shape=(8, 8, 8))
 
 
-def test_rows_keep_the_name_of_their_dataset(planted: tuple[Path, Planted]) -> None:
+def test_brain_age_rows_have_the_name_of_their_dataset(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     manifest = BrainAge(root).manifest
     columns = ["dataset", "subject", "age"]
@@ -27,7 +27,7 @@ def test_rows_keep_the_name_of_their_dataset(planted: tuple[Path, Planted]) -> N
     assert (manifest.table["group"].str.partition(":")[0] == manifest.table["dataset"]).all()
 
 
-def test_splits_and_fractions_are_balanced_over_dataset_and_age(planted: tuple[Path, Planted]) -> None:
+def test_brain_age_splits_are_balanced_over_dataset_and_age(planted: tuple[Path, Planted]) -> None:
     root, _ = planted
     data = BrainAge(root, root / "store", prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
@@ -45,7 +45,7 @@ def test_splits_and_fractions_are_balanced_over_dataset_and_age(planted: tuple[P
     assert set(few["stratum"]) == set(train["stratum"])
 
 
-def test_roots_one_by_one(planted: tuple[Path, Planted], tmp_path: Path) -> None:
+def test_brain_age_takes_a_root_per_dataset(planted: tuple[Path, Planted], tmp_path: Path) -> None:
     root, truth = planted
     given = {"ixi": root / "IXI", "long579": root / "ds003604", "pixar": root / "ds000228"}
     assert len(BrainAge(tmp_path, **given).manifest.table) == len(truth.scans)

@@ -25,15 +25,15 @@ def editions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
 
 
 @pytest.mark.parametrize("name", EDITIONS)
-def test_cases_people_and_dropped_rows_are_as_planted(
+def test_brats_index_lists_cases_people_and_dropped_files(
     editions: dict[str, tuple[Path, Planted]], name: str
 ) -> None:
     root, truth = editions[name]
     manifest = dataset_class(name)(root).manifest
     table = manifest.table
     scans = table[table["modality"] != MASK]
-    found = scans.groupby(["subject", "session", "group"]).size().reset_index(name="sequences")
-    assert sorted(found.itertuples(index=False, name=None)) == sorted(
+    indexed = scans.groupby(["subject", "session", "group"]).size().reset_index(name="sequences")
+    assert sorted(indexed.itertuples(index=False, name=None)) == sorted(
         (scan["subject"], scan["session"], f"{name}:{scan['person']}", scan["sequences"])
         for scan in truth.scans
     )
@@ -42,7 +42,7 @@ def test_cases_people_and_dropped_rows_are_as_planted(
     assert set(scans["modality"]) == {"T1w", "T1c", "T2w", "FLAIR"}
 
 
-def test_known_pairs_are_one_person(editions: dict[str, tuple[Path, Planted]]) -> None:
+def test_brats2021_groups_known_pairs(editions: dict[str, tuple[Path, Planted]]) -> None:
     table = BraTS2021(editions["brats2021"][0]).manifest.table.drop_duplicates("subject")
     people = table.groupby("group")["subject"].apply(lambda names: sorted(name[-5:] for name in names))
     assert [pair for pair in people if len(pair) > 1] == [["00557", "00639"], ["00626", "00758"]]
@@ -57,7 +57,7 @@ def ready(data: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", EDITIONS)
-def test_masks_have_the_same_labels_in_every_edition(
+def test_brats_masks_have_the_same_labels_in_every_edition(
     editions: dict[str, tuple[Path, Planted]], name: str, tmp_path: Path
 ) -> None:
     data = ready(dataset_class(name)(editions[name][0], tmp_path / "store"))
@@ -76,7 +76,7 @@ def test_masks_have_the_same_labels_in_every_edition(
     assert MASK not in set(data.store.index()["modality"])
 
 
-def test_each_volume_is_a_case_when_its_sequence_is_the_label(
+def test_brats_target_sequence_makes_a_case_of_each_volume(
     editions: dict[str, tuple[Path, Planted]], tmp_path: Path
 ) -> None:
     root, truth = editions["brats2023"]
@@ -95,7 +95,7 @@ def test_each_volume_is_a_case_when_its_sequence_is_the_label(
     assert "brats2023:GLI-00000:000-T1c" in set(data.cases["case"])
 
 
-def test_a_written_manifest_serves_both_targets(
+def test_brats_targets_apply_to_a_written_manifest(
     editions: dict[str, tuple[Path, Planted]], tmp_path: Path
 ) -> None:
     root, _ = editions["brats2024_goat"]
@@ -111,7 +111,7 @@ def test_a_written_manifest_serves_both_targets(
     assert {reason.split(":")[0] for reason in reasons if "is not one of" in reason} == {"T1w", "FLAIR"}
 
 
-def test_cohorts_are_chosen(editions: dict[str, tuple[Path, Planted]]) -> None:
+def test_brats2023_takes_the_given_cohorts(editions: dict[str, tuple[Path, Planted]]) -> None:
     root, _ = editions["brats2023"]
     table = BraTS2023(root, cohorts=["MEN", "PED"]).manifest.table
     assert set(table["site"]) == {"MEN", "PED"}
@@ -122,7 +122,7 @@ def test_cohorts_are_chosen(editions: dict[str, tuple[Path, Planted]]) -> None:
 
 
 @pytest.mark.parametrize("edition", [BraTS2021, BraTS2023, BraTS2024GoAT])
-def test_another_edition_is_not_taken_for_this(edition: type[ScanDataModule], tmp_path: Path) -> None:
+def test_brats_index_rejects_another_edition(edition: type[ScanDataModule], tmp_path: Path) -> None:
     (tmp_path / "BraTS20_Training_001_t1.nii").write_bytes(b"\0" * 2000)
     with pytest.raises(LayoutError, match=f"no scan of the dataset '{edition.name}'"):
         _ = edition(tmp_path).manifest

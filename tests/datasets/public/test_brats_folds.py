@@ -27,7 +27,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "folds.json"
 
 
-def test_the_files_folds_are_the_split(folds: Path) -> None:
+def test_brats_folds_split_by_the_file(folds: Path) -> None:
     data = BraTSFolds(folds, folds.parent / "store", fold=1, prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
     data.prepare_data()
@@ -56,18 +56,18 @@ def test_the_files_folds_are_the_split(folds: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_fold_file(content: Any, message: str, tmp_path: Path) -> None:
+def test_brats_folds_rejects_what_is_no_fold_file(content: Any, message: str, tmp_path: Path) -> None:
     file = tmp_path / "folds.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DatasetError, match=message):
         BraTSFolds(file)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_brats_folds_rejects_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"folds\.json: no such fold file"):
         BraTSFolds(tmp_path / "folds.json")
 
 
-def test_a_fold_that_is_not_there(folds: Path) -> None:
+def test_brats_folds_rejects_a_missing_fold(folds: Path) -> None:
     with pytest.raises(DatasetError, match=r"data.fold 3: .* has the folds 0 to 2"):
         BraTSFolds(folds, fold=3)

@@ -9,7 +9,7 @@ from braindino.scans.contract import Preprocessing
 from braindino.synthetic.ixi import write_ixi
 
 
-def test_ages_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
+def test_ixi_index_lists_ages_and_dropped_files(tmp_path: Path) -> None:
     truth = write_ixi(tmp_path, 12, shape=(8, 8, 8))
     manifest = IXI(tmp_path).index(tmp_path)
     columns = ["subject", "age", "sex", "site"]
@@ -25,7 +25,7 @@ def test_ages_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
     assert other.table["subject"].nunique() == truth.dropped["not T1w"]
 
 
-def test_it_goes_through_to_batches_of_ages(tmp_path: Path) -> None:
+def test_ixi_batches_have_ages(tmp_path: Path) -> None:
     write_ixi(tmp_path, 12, shape=(10, 10, 10))
     data = IXI(tmp_path, tmp_path / "store", batch_size=2, prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
@@ -36,7 +36,7 @@ def test_it_goes_through_to_batches_of_ages(tmp_path: Path) -> None:
     assert batch["target"].tolist() == pytest.approx(rows["age"].tolist(), rel=1e-6)
 
 
-def test_the_table_may_be_a_csv(tmp_path: Path) -> None:
+def test_ixi_index_reads_a_csv(tmp_path: Path) -> None:
     write_ixi(tmp_path, 12, shape=(8, 8, 8))
     before = IXI(tmp_path).index(tmp_path)
     read_excel(tmp_path / "IXI.xls").to_csv(tmp_path / "IXI.csv", index=False)
@@ -46,7 +46,7 @@ def test_the_table_may_be_a_csv(tmp_path: Path) -> None:
     assert after.dropped.equals(before.dropped)
 
 
-def test_a_missing_table_is_named(tmp_path: Path) -> None:
+def test_ixi_index_names_a_missing_table(tmp_path: Path) -> None:
     write_ixi(tmp_path, 2, shape=(8, 8, 8))
     (tmp_path / "IXI.xls").unlink()
     with pytest.raises(TableError, match=r"no table IXI\*"):
@@ -56,7 +56,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         IXI(tmp_path).index(tmp_path)
 
 
-def test_an_age_that_is_no_number_is_dropped_with_its_reason(tmp_path: Path) -> None:
+def test_ixi_index_drops_an_age_that_is_no_number(tmp_path: Path) -> None:
     write_ixi(tmp_path, 12, shape=(8, 8, 8))
     before = IXI(tmp_path).index(tmp_path)
     cells = read_excel(tmp_path / "IXI.xls")

@@ -14,7 +14,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted]:
     return root, write_long579(root, 14, sessions=3, shape=(8, 8, 8))
 
 
-def test_ages_come_from_shifted_dates(planted: tuple[Path, Planted]) -> None:
+def test_long579_index_computes_ages_from_shifted_dates(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     manifest = LONG579(root).manifest
     columns = ["subject", "session", "age", "sex"]
@@ -27,13 +27,13 @@ def test_ages_come_from_shifted_dates(planted: tuple[Path, Planted]) -> None:
     assert (manifest.table["session"].astype(float) <= manifest.table["age"]).all()
 
 
-def test_sessions_of_a_child_are_one_person(planted: tuple[Path, Planted]) -> None:
+def test_long579_index_groups_sessions_of_a_child(planted: tuple[Path, Planted]) -> None:
     table = LONG579(planted[0]).manifest.table
     assert table["group"].nunique() == table["subject"].nunique() < len(table)
     assert set(table["group"]) == {f"long579:{subject}" for subject in table["subject"]}
 
 
-def test_a_missing_column_is_named_with_those_there(tmp_path: Path) -> None:
+def test_long579_index_names_a_missing_column(tmp_path: Path) -> None:
     write_long579(tmp_path, 1, shape=(8, 8, 8))
     table = tmp_path / "participants.tsv"
     table.write_bytes(table.read_bytes().replace(b"birthdate", b"birth_year"))

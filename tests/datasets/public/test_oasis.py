@@ -9,7 +9,7 @@ from braindino.scans.reading import read_scan
 from braindino.synthetic.oasis import write_oasis
 
 
-def test_labels_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
+def test_oasis_index_lists_labels_and_dropped_files(tmp_path: Path) -> None:
     truth = write_oasis(tmp_path, 24, sessions=2, shape=(8, 8, 8))
     manifest = OASIS(tmp_path).index(tmp_path)
     columns = ["subject", "session", "dementia", "sex"]
@@ -21,14 +21,14 @@ def test_labels_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
     assert set(manifest.table["dementia"]) == {"non-demented", "demented"}
 
 
-def test_blank_cdr_may_count_as_control(tmp_path: Path) -> None:
+def test_oasis_blank_cdr_may_count_as_control(tmp_path: Path) -> None:
     truth = write_oasis(tmp_path, 12, sessions=2, shape=(8, 8, 8))
     manifest = OASIS(tmp_path, blank_is_control=True).index(tmp_path)
     assert len(manifest.table) == len(truth.scans) + truth.dropped["no CDR"]
     assert manifest.table["group"].duplicated().sum() == 1  # the rescan stays with its person
 
 
-def test_analyze_files_are_read_and_batched(tmp_path: Path) -> None:
+def test_oasis_analyze_files_are_read_and_batched(tmp_path: Path) -> None:
     write_oasis(tmp_path, 24, shape=(12, 14, 12))
     data = OASIS(tmp_path, tmp_path / "store", prepare=True)
     data.use_contract(Preprocessing(depth=6, size=(12, 12)))
@@ -41,7 +41,7 @@ def test_analyze_files_are_read_and_batched(tmp_path: Path) -> None:
     assert next(iter(data.train_dataloader()))["slices"].shape == (4, 1, 6, 12, 12)
 
 
-def test_a_cdr_that_is_no_number_is_dropped_with_its_reason(tmp_path: Path) -> None:
+def test_oasis_index_drops_a_cdr_that_is_no_number(tmp_path: Path) -> None:
     truth = write_oasis(tmp_path, 12, shape=(8, 8, 8))
     table = tmp_path / "oasis_cross-sectional.csv"
     cells = pd.read_csv(table, dtype=str, keep_default_na=False)

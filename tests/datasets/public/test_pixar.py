@@ -7,7 +7,7 @@ from braindino.errors import TableError
 from braindino.synthetic.pixar import write_pixar
 
 
-def test_ages_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
+def test_pixar_index_lists_ages_and_dropped_files(tmp_path: Path) -> None:
     truth = write_pixar(tmp_path, 12, shape=(8, 8, 8))
     manifest = Pixar(tmp_path).manifest
     columns = ["subject", "age", "sex"]
@@ -19,7 +19,7 @@ def test_ages_and_dropped_rows_are_as_planted(tmp_path: Path) -> None:
     assert manifest.table["group"].is_unique
 
 
-def test_ages_are_needed(tmp_path: Path) -> None:
+def test_pixar_index_requires_ages(tmp_path: Path) -> None:
     write_pixar(tmp_path, 2, shape=(8, 8, 8))
     table = tmp_path / "participants.tsv"
     table.write_text(table.read_text().replace("Age (years)", "Years"))

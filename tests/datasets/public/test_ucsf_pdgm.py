@@ -17,7 +17,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted]:
 
 
 @pytest.mark.parametrize("target", ["idh", "mgmt", "codeletion"])
-def test_labels_and_dropped_rows_are_as_planted(
+def test_ucsf_pdgm_index_lists_labels_and_dropped_files(
     planted: tuple[Path, Planted], target: Literal["idh", "mgmt", "codeletion"]
 ) -> None:
     root, truth = planted
@@ -34,7 +34,7 @@ def test_labels_and_dropped_rows_are_as_planted(
     assert (manifest.table["group"] == "ucsf_pdgm:" + manifest.table["subject"]).all()
 
 
-def test_follow_ups_join_by_either_name(planted: tuple[Path, Planted]) -> None:
+def test_ucsf_pdgm_index_matches_follow_ups_by_either_name(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     table = UCSFPDGM(root, follow_ups=True).manifest.table
     exams = table.drop_duplicates(["subject", "session"])
@@ -44,13 +44,13 @@ def test_follow_ups_join_by_either_name(planted: tuple[Path, Planted]) -> None:
     assert exams["group"].nunique() == len(truth.scans)  # with their first exams
 
 
-def test_a_relative_codeletion_may_count(planted: tuple[Path, Planted]) -> None:
+def test_ucsf_pdgm_relative_codeletion_may_count(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     table = UCSFPDGM(root, target="codeletion", relative_is_codeleted=True).manifest.table
     assert table["subject"].nunique() == len(truth.scans)
 
 
-def test_a_written_manifest_serves_every_target(planted: tuple[Path, Planted], tmp_path: Path) -> None:
+def test_ucsf_pdgm_targets_apply_to_a_written_manifest(planted: tuple[Path, Planted], tmp_path: Path) -> None:
     root, _ = planted
     UCSFPDGM(root).manifest.write(tmp_path / "ucsf.csv")
     for target in CLASSES:
@@ -59,7 +59,7 @@ def test_a_written_manifest_serves_every_target(planted: tuple[Path, Planted], t
         assert read["path"].tolist() == direct["path"].tolist()
 
 
-def test_mistakes_are_named(planted: tuple[Path, Planted], tmp_path: Path) -> None:
+def test_ucsf_pdgm_rejects_wrong_options_and_tables(planted: tuple[Path, Planted], tmp_path: Path) -> None:
     root, _ = planted
     with pytest.raises(DatasetError, match=r"data\.target 'grade': expected idh, mgmt, codeletion"):
         UCSFPDGM(root, target="grade")  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Planted]:
     return root, write_upenn_gbm(root, 20, shape=(8, 8, 8))
 
 
-def test_times_events_and_dropped_rows_are_as_planted(planted: tuple[Path, Planted]) -> None:
+def test_upenn_gbm_index_lists_times_events_and_dropped_files(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     manifest = UPENNGBM(root).manifest
     columns = ["subject", "time", "event", "one_year"]
@@ -24,31 +24,31 @@ def test_times_events_and_dropped_rows_are_as_planted(planted: tuple[Path, Plant
         tuple(scan[column] for column in columns) for scan in truth.scans
     )
     assert manifest.dropped["reason"].value_counts().to_dict() == truth.dropped
-    assert (patients["event"] == 0).sum() == 4  # alive twice, lost, uncertain: all stay in
+    assert (patients["event"] == 0).sum() == 4  # alive twice, lost, uncertain: all are included
     assert (manifest.table["group"] == "upenn_gbm:" + manifest.table["subject"]).all()
     masks = manifest.table[manifest.table["modality"] == "mask"].set_index("subject")["path"]
     assert len(masks) == len(patients)
     assert [s for s, path in masks.items() if path.endswith("_11_segm.nii.gz")] == ["UPENN-GBM-00003"]
 
 
-def test_one_year_leaves_out_those_of_whom_nobody_knows(planted: tuple[Path, Planted]) -> None:
+def test_upenn_gbm_one_year_drops_patients_censored_earlier(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     manifest = UPENNGBM(root, target="one_year").manifest
-    found = manifest.table.drop_duplicates("subject").set_index("subject")["one_year"].to_dict()
-    assert found == {scan["subject"]: scan["one_year"] for scan in truth.scans if scan["one_year"]}
+    classes = manifest.table.drop_duplicates("subject").set_index("subject")["one_year"].to_dict()
+    assert classes == {scan["subject"]: scan["one_year"] for scan in truth.scans if scan["one_year"]}
     assert manifest.dropped["reason"].value_counts()["censored within a year"] == 5
-    assert set(found.values()) == {"survived", "died"}
+    assert set(classes.values()) == {"survived", "died"}
 
 
 @pytest.mark.parametrize(
     ("time", "event", "label"),
     [(365, 1, "died"), (366, 1, "survived"), (365, 0, ""), (366, 0, "survived"), (0, 1, "died")],
 )
-def test_the_rule_of_one_year(time: float, event: int, label: str) -> None:
+def test_one_year(time: float, event: int, label: str) -> None:
     assert one_year(time, event) == label
 
 
-def test_an_uncertain_death_may_be_left_out(planted: tuple[Path, Planted]) -> None:
+def test_upenn_gbm_drops_an_uncertain_death_on_request(planted: tuple[Path, Planted]) -> None:
     root, truth = planted
     manifest = UPENNGBM(root, uncertain="drop").manifest
     assert manifest.table["subject"].nunique() == len(truth.scans) - 1
@@ -57,21 +57,21 @@ def test_an_uncertain_death_may_be_left_out(planted: tuple[Path, Planted]) -> No
         UPENNGBM(root, uncertain="keep")  # type: ignore[arg-type]
 
 
-def test_exams_after_surgery_come_without_labels_when_asked_for(tmp_path: Path) -> None:
+def test_upenn_gbm_follow_ups_have_no_labels(tmp_path: Path) -> None:
     truth = write_upenn_gbm(tmp_path, 6, sessions=2, shape=(8, 8, 8))
     assert truth.dropped["not the exam before surgery (_11)"] == 4
-    found = UPENNGBM(tmp_path, follow_ups=True).index(tmp_path)
-    later = found.table[found.table["session"] == "21"]
+    indexed = UPENNGBM(tmp_path, follow_ups=True).index(tmp_path)
+    later = indexed.table[indexed.table["session"] == "21"]
     assert sorted(later["modality"]) == ["FLAIR", "T1c", "T1w", "T2w"]
     assert set(later["group"]) == {"upenn_gbm:UPENN-GBM-00001"}
     assert set(later["time"]) == {""}
-    assert "not the exam before surgery (_11)" not in set(found.dropped["reason"])
+    assert "not the exam before surgery (_11)" not in set(indexed.dropped["reason"])
     labelled = UPENNGBM(tmp_path, follow_ups=True).manifest
     assert "21" not in set(labelled.table["session"])
     assert (labelled.dropped["reason"] == "no time").sum() == 4
 
 
-def test_the_first_version_of_the_table_knows_the_deceased(tmp_path: Path) -> None:
+def test_upenn_gbm_index_reads_the_first_version_of_the_table(tmp_path: Path) -> None:
     truth = write_upenn_gbm(tmp_path, 12, shape=(8, 8, 8))
     table = tmp_path / "UPENN-GBM_clinical_info_v2.1.csv"
     rows = [line.split(",") for line in table.read_text().splitlines()]
@@ -88,7 +88,9 @@ def test_the_first_version_of_the_table_knows_the_deceased(tmp_path: Path) -> No
         _ = UPENNGBM(tmp_path).manifest
 
 
-def test_batches_hold_four_sequences_time_and_event(planted: tuple[Path, Planted], tmp_path: Path) -> None:
+def test_upenn_gbm_batches_have_four_sequences_time_and_event(
+    planted: tuple[Path, Planted], tmp_path: Path
+) -> None:
     data = UPENNGBM(planted[0], tmp_path / "store", batch_size=2, prepare=True)
     data.use_contract(Preprocessing(depth=4, size=(8, 8)))
     data.prepare_data()
