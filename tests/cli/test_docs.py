@@ -1,4 +1,4 @@
-"""Every command of README and docs is run, page by page, in a folder that holds what a page begins with."""
+"""Run every command of README and docs, page by page, in a folder with the files that a page starts with."""
 
 import re
 import runpy
@@ -15,7 +15,7 @@ from tests.helpers.documents import ROOT, SHELL, Block, blocks, inline_commands,
 CONF = ROOT / "tests" / "conf"
 TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 
-# What the test adds to a command of a page to make it small, by verb; a later option wins over an earlier.
+# Options added to a command to make it small, by verb; a later option overrides an earlier.
 ADDED = {
     "synth": "--people 14 --sessions 1 --shape 12 14 12",
     "prepare": "--jobs 1",
@@ -26,12 +26,12 @@ ADDED = {
     "report": "--resamples 20",
     "probe": "--probe.seeds [0] --probe.max_epochs 1 --probe.resamples 20 --probe.baselines false",
 }
-# Likewise for a config that needs more than its verb.
+# Options added for a config, after those of its verb.
 ADDED_WITH = {
     "pretrain_highres.yaml": f"--config {CONF / 'tiny_highres.yaml'}",
     "seg_atlas.yaml": "--data.jobs 1 --data.num_workers 0",
 }
-# For a config that what its verb gets does not fit.
+# Options for a config in place of those of its verb.
 INSTEAD_WITH = {
     "brainsegfounder_stage1_tiny.yaml": "--trainer.max_steps 1",
     "brainsegfounder_stage2_tiny.yaml": "--trainer.max_steps 1",
@@ -40,7 +40,7 @@ INSTEAD_WITH = {
     "atlas_swinunetr_tiny.yaml": "--trainer.max_steps 2 --trainer.check_val_every_n_epoch 1"
     " --data.steps_per_epoch 2 --model.resamples 20",
 }
-# Words of a page that stand for something larger than a test can make.
+# Texts of a page that would be too large for a test, and their replacements.
 REPLACED = {
     "--model.encoder scratch --": f"--model.encoder {TINY} --",
     "seeds: [0, 1, 2, 3, 4]\nfractions: [0.25, 1.0]": "seeds: [0]",
@@ -50,9 +50,9 @@ REPLACED = {
     "--trainer.devices 4": "--trainer.devices 1",
     "$SLURM_JOB_NUM_NODES": "1",
 }
-# Pages that begin with nothing but an installation.
+# Pages that start in an empty folder.
 FROM_NOTHING = ("docs/first_hour.md",)
-# What is not run, by how it begins, and why.
+# Commands that are not run, by their beginning, with the reason.
 NOT_RUN = {
     "git clone": "needs a network",
     "sudo apt-get": "needs a network and an administrator",
@@ -61,13 +61,13 @@ NOT_RUN = {
     "source ": "activates an environment; the test runs in one",
     "cd ": "the test stays in the reader's folder",
     "braindino prepare adni.csv --store store --jobs 8 --submit": "tests/cli/test_prepare.py does",
-    "braindino doctor": "tests/cli/doctor/test_command.py runs it; its answer is the machine's",
+    "braindino doctor": "tests/cli/doctor/test_command.py runs it; its output depends on the machine",
 }
 
 
 @pytest.fixture(scope="module")
 def ready(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What pages begin with, made once: a run of two steps, its encoder, and somebody's own study."""
+    """Return a folder with a run of two steps, its encoder, and a study, made once."""
     folder = tmp_path_factory.mktemp("ready")
     runs, tiny = str(folder / "runs"), ("--config", str(CONF / "tiny_fit.yaml"))
     study, manifest, store = (str(folder / name) for name in ("my_study", "study.csv", "study_store"))
@@ -94,7 +94,7 @@ def ready(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workplace(cohort: Path, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The reader's folder: scans, manifests, stores, an encoder and the run that it is of."""
+    """Return the reader's folder: scans, manifests, stores, an encoder and its run."""
     monkeypatch.chdir(tmp_path)
     Manifest.read(cohort / "adni.csv").write(tmp_path / "adni.csv")
     Manifest.read(ready / "study.csv").write(tmp_path / "study.csv")
@@ -107,12 +107,12 @@ def workplace(cohort: Path, ready: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("page", pages())
-def test_the_commands_of(page: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_commands_run(page: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if page in FROM_NOTHING:
         (workplace / "empty").mkdir()
         monkeypatch.chdir(workplace / "empty")
     for number, block in enumerate(blocks(page)):
-        monkeypatch.setenv("BRAINDINO_RUN_ID", f"block{number}")  # two runs of one second would be one run
+        monkeypatch.setenv("BRAINDINO_RUN_ID", f"block{number}")  # two runs of one second would share an id
         where = f"{page}, line {block.line}"
         if block.title:
             Path(block.title).write_text(smaller(block.text))
@@ -124,14 +124,14 @@ def test_the_commands_of(page: str, workplace: Path, monkeypatch: pytest.MonkeyP
 
 
 def smaller(text: str) -> str:
-    """With what is in REPLACED replaced."""
-    for told, small in REPLACED.items():
-        text = text.replace(told, small)
+    """Return the text with the replacements of REPLACED."""
+    for large, small in REPLACED.items():
+        text = text.replace(large, small)
     return text
 
 
 def run(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line of a shell block, unless it is one of those not run."""
+    """Run one line of a shell block, unless NOT_RUN lists it."""
     if any(command.startswith(start) for start in NOT_RUN):
         return
     words = shlex.split(smaller(command), comments=True)
@@ -147,22 +147,22 @@ def run(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert pytest.main([*words[1:], "-p", "no:cacheprovider"]) == 0, f"{where}: {command}"
         return
     assert words[0] == "braindino", f"{where}: {command}: neither run nor listed in NOT_RUN"
-    own = [more for config, more in INSTEAD_WITH.items() if config in words]
-    added = own or [
+    instead = [options for config, options in INSTEAD_WITH.items() if config in words]
+    added = instead or [
         ADDED.get(words[1], ""),
-        *(more for config, more in ADDED_WITH.items() if config in words),
+        *(options for config, options in ADDED_WITH.items() if config in words),
     ]
     assert main([*words[1:], *shlex.split(" ".join(added))]) == 0, f"{where}: {command}"
 
 
-def test_nothing_is_listed_that_is_not_there() -> None:
+def test_page_exceptions_are_all_used() -> None:
     text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in pages())
     commands = [command for page in pages() for block in blocks(page) for command in block.commands()]
     assert [start for start in NOT_RUN if not any(command.startswith(start) for command in commands)] == []
-    assert [told for told in REPLACED if told not in text] == []
+    assert [large for large in REPLACED if large not in text] == []
 
 
-def test_commands_stand_where_they_are_run() -> None:
+def test_page_commands_are_in_shell_blocks() -> None:
     def hidden(block: Block) -> bool:
         lines = block.text.splitlines()
         return block.language not in SHELL and any(line.startswith(("braindino ", "$ ")) for line in lines)
@@ -180,20 +180,37 @@ def test_commands_stand_where_they_are_run() -> None:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_verbs_named_in_the_text(page: str) -> None:
+def test_page_names_existing_verbs(page: str) -> None:
     for verb, *_ in inline_commands(page):
         assert verb in ORDER or verb in ("VERB", "--help", "--version"), f"{page}: braindino {verb}"
 
 
-def test_the_readme_names_every_verb_and_config() -> None:
+def test_readme_names_every_verb_and_config() -> None:
     text = (ROOT / "README.md").read_text()
     assert [verb for verb in ORDER if f"`{verb}`" not in text] == []
     assert [name for name in shipped_configs() if f"`{name}`" not in text] == [], "add it to README.md"
 
 
 @pytest.mark.parametrize("page", pages())
-def test_files_named_in_the_text_are_there(page: str) -> None:
+def test_page_names_existing_files(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:braindino|tests|benchmarks|configs|docs)/[\w./]+)`", text))
-    made_up = {name for name in named if "clinic" in name}  # what the page tells the reader to write
+    # The reader writes these.
+    made_up = {name for name in named if "clinic" in name}
     assert [name for name in named - made_up if not (ROOT / name).exists()] == []
+
+
+def test_cited_headings_exist() -> None:
+    citation = re.compile(r"(\w+)\.md\)?`?,?[\s#]+[\"“]([^\"”]+)[\"”]")
+    missing = []
+    for place in ("braindino", "tests", "benchmarks", "configs", "recipes", "docs", "README.md"):
+        path = ROOT / place
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            if file.suffix not in (".md", ".py", ".yaml"):
+                continue
+            for page, heading in citation.findall(file.read_text(encoding="utf-8")):
+                source = ROOT / "docs" / f"{page}.md"
+                title = re.escape(" ".join(heading.replace("#", " ").split()))
+                if source.exists() and not re.search(rf"^#+ {title}$", source.read_text(), re.MULTILINE):
+                    missing.append(f"{file.relative_to(ROOT)}: {page}.md, {heading!r}")
+    assert missing == []

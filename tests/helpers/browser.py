@@ -1,4 +1,4 @@
-"""A real Chromium without a window, for what only a browser can tell of a page."""
+"""Run a headless Chromium, for tests of pages that need a browser."""
 
 import shutil
 import subprocess
@@ -12,13 +12,18 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 @dataclass
 class Browser:
-    """Opens pages from disk, in a profile of its own."""
+    """Open pages from disk with a separate profile.
+
+    Attributes:
+        program: path of the browser.
+        folder: where its profile is written.
+    """
 
     program: str
     folder: Path
 
     def run(self, page: Path, *options: str, query: str = "") -> str:
-        """What it prints about a page; it is given ten seconds of the page's own time."""
+        """Return what it prints about a page, after ten seconds of the page's virtual time."""
         command = [
             *(self.program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
             *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
@@ -32,16 +37,16 @@ class Browser:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
     def text(self, page: Path, query: str = "") -> str:
-        """The document as it is once the page has loaded and anything that can run has run."""
+        """Return the document after the page has loaded and its scripts have run."""
         return self.run(page, "--dump-dom", query=query)
 
     def picture(self, page: Path, out: Path, size: tuple[int, int]) -> None:
-        """A PNG of the page's first `size` (width, height) pixels."""
+        """Write a PNG of the page's first `size` (width, height) pixels."""
         self.run(page, f"--screenshot={out}", f"--window-size={size[0]},{size[1]}")
 
 
 def find_browser(folder: Path) -> Browser:
-    """The first Chromium on the PATH; the test is skipped where there is none."""
+    """Return the first Chromium on the PATH, or skip the test if there is none."""
     for name in NAMES:
         if program := shutil.which(name):
             return Browser(program, folder)

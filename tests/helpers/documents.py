@@ -1,4 +1,4 @@
-"""Reads README and docs: fenced blocks, the commands in them, the files they show."""
+"""Read README and docs: fenced blocks, the commands in them, the files that they show."""
 
 import re
 import shlex
@@ -11,14 +11,21 @@ SHELL = ("bash", "console")
 
 
 def pages() -> list[str]:
-    """Every page that people write; those of the reference are made from docstrings."""
+    """Return the path of every page; those of the reference are generated when the site is built."""
     docs = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
     return ["README.md", *(page for page in docs if not page.startswith("docs/reference/"))]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the file name it is titled with or "", its text, its line."""
+    """A fenced block.
+
+    Attributes:
+        language: the word after the fence, or "".
+        title: the file name in its title, or "".
+        text: its lines.
+        line: number of its first line in the page.
+    """
 
     language: str
     title: str
@@ -26,7 +33,7 @@ class Block:
     line: int
 
     def commands(self) -> list[str]:
-        """Of a shell block, in order: in `console` the lines after `$ `, in `bash` all but comments."""
+        """Return the commands of a shell block: in `console` the lines after `$ `, in `bash` all but comments."""
         text = self.text.replace("\\\n", " ")
         if self.language == "console":
             return [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
@@ -34,13 +41,13 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
-    """The fenced blocks of a page, in order."""
+    """Return the fenced blocks of a page, in order."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [Block(m[1], m[2] or "", m[3], text[: m.start()].count("\n") + 2) for m in _FENCE.finditer(text)]
 
 
 def inline_commands(page: str) -> list[list[str]]:
-    """What stands in the text as `braindino VERB ...`, in words."""
+    """Return the words of every `braindino VERB ...` in the text outside of blocks."""
     text = _FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
-    found = re.findall(r"`braindino ([^`]+)`", text)
-    return [shlex.split(command.replace("\n", " ")) for command in found]
+    commands = re.findall(r"`braindino ([^`]+)`", text)
+    return [shlex.split(command.replace("\n", " ")) for command in commands]
