@@ -33,7 +33,7 @@ class Block:
     line: int
 
     def commands(self) -> list[str]:
-        """Return the commands of a shell block: in `console` the lines after `$ `, in `bash` all but comments."""
+        """Return its commands: in `console` the lines after `$ `, in `bash` all but comments."""
         text = self.text.replace("\\\n", " ")
         if self.language == "console":
             return [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ ")]
