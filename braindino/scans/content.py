@@ -1,4 +1,4 @@
-"""Recognise by its first bytes what lies in the place of a scan: pointers, web pages, other formats."""
+"""Recognise files that are not scans by their first bytes: pointers, web pages, other formats."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ _POINTERS = {
     b"version https://git-lfs": "a pointer of git-lfs",
     b"/annex/objects/": "a pointer of git-annex",
 }
-# First bytes (after blanks, where it is text) of what scans are taken for.
+# First bytes of formats that users mistake for scans.
 _KINDS = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -29,7 +29,7 @@ _PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
 def describe_content(head: bytes) -> str:
-    """Return what a file of these first bytes is ("an HTML page", "DICOM"), or "" when that is not clear."""
+    """Return the kind of a file by its first bytes ("an HTML page", "DICOM"), or "" if unknown."""
     if has_dicom_mark(head):
         return "DICOM"
     for start, kind in _KINDS:
@@ -47,20 +47,20 @@ def describe_content(head: bytes) -> str:
 
 
 def describe_pointer(path: Path) -> str:
-    """Return which pointer a small file is instead of its content, or ""."""
+    """Return the kind of pointer that a small file is in place of its content, or ""."""
     if path.stat().st_size > SNIFF_BYTES:
         return ""
     content = path.read_bytes()
     if not any(start in content for start in _POINTERS):
         return ""
-    # The two are told together: a pointer of one may have been added to a repository of the other.
+    # The message names both: a pointer of one may have been added to a repository of the other.
     return "a pointer of git-annex or git-lfs, its content was not fetched"
 
 
 def has_dicom_mark(head: bytes) -> bool:
-    """Return whether these first bytes of a file are DICOM: the mark after the preamble, or none of either.
+    """Return whether the first bytes of a file are DICOM: the mark after the preamble, or neither.
 
-    Files of the nineties, and what some archives write, begin with the first element: group 8, or 2.
+    Files from the 1990s and from some archives begin directly with the first element: group 8 or 2.
     """
     if head[128:132] == b"DICM":
         return True

@@ -1,4 +1,4 @@
-"""How a scan's own grid and the store's grid lie to each other, and masks taken from one to the other."""
+"""Transform between a scan's native grid and the store grid, and resample masks from one to the other."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,23 +13,31 @@ from braindino.scans.resampling import Window, Windows, nearest_indices, resampl
 
 @dataclass(frozen=True)
 class Geometry:
-    """The way between a scan as stored (X, Y, Z) and its prepared slices (D, H, W).
+    """Transform between a scan as stored (X, Y, Z) and its prepared slices (D, H, W).
 
     Axes are permuted and flipped to the nearest axis code, never rotated: an oblique scan is prepared along
-    its own axes, and the way back is exact. The grid covers the field of view of the scan, or, of a contract
-    with a spacing, a box about the middle of the scan or of what is not background.
+    its own axes, and the inverse is exact. The grid covers the field of view of the scan, or, under a
+    contract with a spacing, a box around the middle of the scan or of its foreground.
+
+    Attributes:
+        shape: (X, Y, Z) of the scan as stored.
+        affine: 4 x 4, stored voxel -> mm.
+        axes: index of the stored axis that became depth, rows, columns.
+        flips: True where depth, rows, columns run against the stored axis.
+        grid: depth, rows, columns of the prepared slices.
+        windows: part of the reoriented scan that the grid covers along depth, rows, columns.
     """
 
-    shape: tuple[int, int, int]  # of the scan as stored
-    affine: tuple[tuple[float, ...], ...]  # 4 x 4, stored voxel -> mm
-    axes: tuple[int, int, int]  # the stored axis that became depth, rows, columns
-    flips: tuple[bool, bool, bool]  # whether depth, rows, columns run against the stored axis
-    grid: tuple[int, int, int]  # depth, rows, columns of the prepared slices
-    windows: Windows  # the part of the turned scan that the grid covers along depth, rows, columns
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    grid: tuple[int, int, int]
+    windows: Windows
 
     @classmethod
     def of(cls, scan: Scan, contract: Preprocessing) -> Self:
-        """The geometry of `scan` under a contract's orientation, slice axes, depth, size, spacing, centre."""
+        """Return the geometry of `scan` under a contract."""
         from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
         if contract.orientation == "native":
@@ -63,7 +71,7 @@ class Geometry:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`; what JSON made of the tuples is undone."""
+        """Return the geometry of a `to_dict`, with the lists of JSON as tuples again."""
         return cls(
             shape=tuple(value["shape"]),
             affine=tuple(tuple(row) for row in value["affine"]),
@@ -74,7 +82,7 @@ class Geometry:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain lists and numbers, for the JSON beside an array."""
+        """Return plain lists and numbers, for the JSON beside an array."""
         return {
             "shape": list(self.shape),
             "affine": [list(row) for row in self.affine],
@@ -86,7 +94,7 @@ class Geometry:
 
     @property
     def grid_affine(self) -> np.ndarray:
-        """(4, 4) float64: prepared voxel (slice, row, column) -> mm in the scan's own space."""
+        """The affine of the grid, (4, 4) float64: prepared voxel (slice, row, column) -> mm in scan space."""
         to_stored = np.zeros((4, 4))
         to_stored[3, 3] = 1
         for k, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
@@ -105,10 +113,10 @@ class Geometry:
     @property
     def stored_windows(self) -> Windows:
         """The part of the stored voxels that the grid covers, in the order of the stored axes."""
-        found: dict[int, Window] = {}
+        windows: dict[int, Window] = {}
         for axis, flip, (start, length) in zip(self.axes, self.flips, self.windows, strict=True):
-            found[axis] = (self.shape[axis] - start - length if flip else start, length)
-        return found[0], found[1], found[2]
+            windows[axis] = (self.shape[axis] - start - length if flip else start, length)
+        return windows[0], windows[1], windows[2]
 
     def to_slices(self, volume: np.ndarray) -> np.ndarray:
         """View an array in the order of the stored axes as (depth, rows, columns)."""
@@ -122,11 +130,18 @@ class Geometry:
 
 
 def mask_to_grid(mask: Scan, geometry: Geometry) -> np.ndarray:
-    """Take a mask drawn on the scan to the prepared grid (D, H, W) by nearest neighbour.
+    """Resample a mask drawn on the scan to the prepared grid by nearest neighbour.
 
-    Returns the mask's float32 values as they were read: labels are picked, never mixed. Raises ScanError when
-    the mask was not drawn on this scan: another shape, or a corner of the volume that lies more than half the
-    smallest voxel away.
+    Args:
+        mask: in the grid of the scan.
+        geometry: of the scan.
+
+    Returns:
+        (D, H, W) float32, the values of the mask as they were read: labels are picked, never mixed.
+
+    Raises:
+        ScanError: the mask was not drawn on this scan: its shape differs, or a corner of the volume lies more
+            than half the smallest voxel away.
     """
     if mask.data.shape != geometry.shape:
         raise ScanError(mask.path, f"mask of shape {mask.data.shape} on a scan of shape {geometry.shape}")
@@ -140,16 +155,26 @@ def mask_to_grid(mask: Scan, geometry: Geometry) -> np.ndarray:
     picks = [nearest_indices(source, target, window) for source, target, window in sizes]
     picked = np.ascontiguousarray(slices[np.ix_(*picks)])
     for k, pick in enumerate(picks):
-        np.moveaxis(picked, k, 0)[pick < 0] = 0  # outside of the scan
+        np.moveaxis(picked, k, 0)[pick < 0] = 0  # outside the scan
     return picked
 
 
 def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Take a mask on the prepared grid (D, H, W) back to the scan's own grid (X, Y, Z), in the mask's dtype.
+    """Resample a mask from the prepared grid to the native grid of the scan.
 
-    Bool or integer labels. Each label's indicator is resampled linearly (antialiased where the scan is
-    coarser) and each voxel takes the strongest label, so that outlines stay smooth; a tie goes to the smaller
-    label. Voxels that the grid does not cover are 0.
+    Each label's indicator is resampled linearly (antialiased where the scan is coarser) and each voxel takes
+    the strongest label, so that outlines stay smooth; a tie goes to the smaller label. Voxels that the grid
+    does not cover are 0.
+
+    Args:
+        mask: (D, H, W) bool or integer labels.
+        geometry: of the scan.
+
+    Returns:
+        (X, Y, Z) in the dtype of the mask.
+
+    Raises:
+        ValueError: the mask has a different shape than the grid, or is of real numbers.
     """
     if mask.shape != geometry.grid:
         raise ValueError(f"mask of shape {mask.shape} on a prepared grid of {geometry.grid}")
@@ -171,9 +196,15 @@ def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def restore_regions(masks: np.ndarray, geometry: Geometry, exclusive: bool) -> np.ndarray:
-    """Masks (R, D, H, W) bool on the prepared grid -> (R, X, Y, Z) bool on the scan's own.
+    """Resample masks of R regions from the prepared grid to the native grid of the scan.
 
-    exclusive: regions compete for each voxel on the way, so that they stay apart.
+    Args:
+        masks: (R, D, H, W) bool.
+        geometry: of the scan.
+        exclusive: True if each voxel belongs to at most one region, so that regions compete for it.
+
+    Returns:
+        (R, X, Y, Z) bool.
     """
     if not exclusive:
         return np.stack([restore_mask(mask, geometry) for mask in masks])
@@ -185,20 +216,25 @@ def restore_regions(masks: np.ndarray, geometry: Geometry, exclusive: bool) -> n
 
 
 def _middle(data: np.ndarray, axis: int) -> float:
-    """The middle of the nonzero voxels along an axis, in voxels from the edge of the first one."""
-    others = tuple(other for other in range(3) if other != axis)
-    held = np.flatnonzero(data.any(axis=others))
-    return 0.5 * float(held[0] + held[-1] + 1) if len(held) else 0.5 * data.shape[axis]
+    """Return the middle of the nonzero voxels along an axis, in voxels from the edge of the first one."""
+    plane = tuple(other for other in range(3) if other != axis)
+    nonzero = np.flatnonzero(data.any(axis=plane))
+    return 0.5 * float(nonzero[0] + nonzero[-1] + 1) if len(nonzero) else 0.5 * data.shape[axis]
 
 
-def restore_values(values: np.ndarray, held: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Take numbers on a coarse or fine version of the prepared grid back to the scan's own grid (X, Y, Z).
+def restore_values(values: np.ndarray, valid: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Resample numbers on a coarser or finer version of the prepared grid to the native grid of the scan.
 
-    Linear between the centres of the cells that are held, and 0 where less than half is.
+    Values are interpolated linearly between the centres of valid cells, and are 0 where less than half of the
+    weight is valid.
 
     Args:
         values: (d, h, w) float32, cells that divide the box of the prepared grid, such as patches.
-        held: (d, h, w) bool, which cells count.
+        valid: (d, h, w) bool, True for the cells to use.
+        geometry: of the scan.
+
+    Returns:
+        (X, Y, Z) float32.
     """
     cells = np.array(values.shape)[np.argsort(geometry.axes)]
     sizes = zip(geometry.shape, cells, geometry.stored_windows, strict=True)
@@ -208,12 +244,12 @@ def restore_values(values: np.ndarray, held: np.ndarray, geometry: Geometry) -> 
     )
     total, weight = (
         resample(np.ascontiguousarray(geometry.to_stored(part.astype(np.float32))), geometry.shape, (a, b, c))
-        for part in (values * held, held)
+        for part in (values * valid, valid)
     )
     return np.where(weight >= 0.5, total / np.maximum(weight, 0.5), np.float32(0))
 
 
 def _furthest_corner(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:
-    """The largest distance (mm) between where two affines put the corners of the volume."""
+    """Return the largest distance [mm] between the positions of the volume's corners under two affines."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1], indexing="ij")).reshape(4, -1)
     return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())

@@ -1,4 +1,4 @@
-"""Headers of NIfTI-1, NIfTI-2, Analyze 7.5 and MGH, checked before a byte of the image is believed."""
+"""Parse and check headers of NIfTI-1, NIfTI-2, Analyze 7.5 and MGH before the image is read."""
 
 import math
 from dataclasses import dataclass
@@ -10,13 +10,9 @@ from braindino.errors import HeaderError
 from braindino.scans.affine import check_affine, nifti_affine
 
 HEADER_BYTES = 544  # enough of a file to hold any of the headers
-MM_PER_UNIT = {
-    0: 1.0,
-    1: 1e3,
-    2: 1.0,
-    3: 1e-3,
-}  # xyzt_units: unknown (taken as mm), metre, millimetre, micron
-PADDING_BYTES = 4096  # that a file may carry after its image
+# Codes of xyzt_units: unknown (taken as mm), metre, millimetre, micron.
+MM_PER_UNIT = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}
+PADDING_BYTES = 4096  # bytes allowed after the image
 MGH_TAG_BYTES = 4 << 20  # FreeSurfer appends its command lines and tables
 
 _NIFTI_TYPES = {
@@ -36,30 +32,46 @@ _MGH_TYPES = {0: "u1", 1: "i4", 3: "f4", 4: "i2", 10: "u2"}
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the image lies in the bytes of a file, and how it lies in the room."""
+    """Describe where an image is in the bytes of its file, and its position in space.
+
+    Attributes:
+        shape: (X, Y, Z).
+        dtype: of the stored voxels, with byte order.
+        offset: bytes before the image.
+        surplus: bytes that may follow the image.
+        slope: value = stored * slope + intercept.
+        intercept: see `slope`.
+        affine: (4, 4) float64, voxel -> mm.
+        affine_source: "sform", "qform", "mgh", "analyze", or "none" if the header has no position.
+        detached: True if the image is in a separate file.
+    """
 
     shape: tuple[int, int, int]
-    dtype: np.dtype[Any]  # with its byte order
-    offset: int  # bytes before the image
-    surplus: int  # bytes that may follow it
-    slope: float  # value = stored * slope + intercept
+    dtype: np.dtype[Any]
+    offset: int
+    surplus: int
+    slope: float
     intercept: float
-    affine: np.ndarray  # (4, 4) float64, voxel -> mm
-    affine_source: str  # sform, qform, mgh, analyze, or none: the header places nothing
-    detached: bool  # the image lies in a file of its own
+    affine: np.ndarray
+    affine_source: str
+    detached: bool
 
     @property
     def image_bytes(self) -> int:
-        """Length of the image."""
+        """Length of the image [bytes]."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def parse_header(head: bytes) -> Layout | None:
-    """The layout that the first HEADER_BYTES of a file declare; None when it is none of the known formats.
+    """Return the layout that a header declares, or None if the format is unknown.
 
-    Raises HeaderError when the format is known and what it declares is not one 3-D image of real numbers.
+    Args:
+        head: the first HEADER_BYTES of a file.
+
+    Raises:
+        HeaderError: the format is known, but the header does not declare one 3-D image of real numbers.
     """
-    with np.errstate(all="ignore"):  # damaged numbers overflow; what comes of it is checked
+    with np.errstate(all="ignore"):  # damaged numbers overflow; the results are checked
         return _parse(head)
 
 
@@ -82,7 +94,8 @@ def _nifti(head: bytes, order: str, two: bool, detached: bool) -> Layout:
 
     kind = nifti2.Nifti2Header if two else nifti1.Nifti1Header
     header = kind(head, endianness=order, check=False)
-    shape = _shape(header["dim"])  # first: of a 4-D file the affine may be whatever dcm2niix made of it
+    # Check the shape first: dcm2niix writes arbitrary affines into some 4-D files.
+    shape = _shape(header["dim"])
     affine, source = nifti_affine(header)
     unit = int(header["xyzt_units"]) & 7
     affine[:3] *= MM_PER_UNIT.get(unit, 1.0)
@@ -103,7 +116,7 @@ def _nifti(head: bytes, order: str, two: bool, detached: bool) -> Layout:
 
 
 def _analyze(head: bytes, order: str) -> Layout:
-    """Analyze 7.5, as nibabel takes it: the first axis runs to the left, no axis is known for certain.
+    """Return the layout of Analyze 7.5 as nibabel reads it: the first axis runs to the left.
 
     Analyze has no orientation; SPM's convention (radiological storage, origin in a spare field) is what
     nibabel and most tools assume, and is right for OASIS-1's T88 files.
@@ -138,9 +151,8 @@ def _mgh(head: bytes) -> Layout:
     shape = _shape([4, *header["dims"]])
     affine = np.asarray(header.get_best_affine(), np.float64)
     check_affine(affine, unit=2)
-    placed = (
-        int.from_bytes(head[28:30], "big") != 0
-    )  # goodRASFlag, before nibabel fills in FreeSurfer's default
+    # goodRASFlag in the file, because nibabel replaces it by FreeSurfer's default.
+    placed = int.from_bytes(head[28:30], "big") != 0
     return Layout(
         shape=shape,
         dtype=np.dtype(">" + _MGH_TYPES[kind]),
@@ -155,7 +167,7 @@ def _mgh(head: bytes) -> Layout:
 
 
 def _shape(dim: Any) -> tuple[int, int, int]:
-    """Three positive lengths; axes of length 1 after the third are dropped."""
+    """Return three positive lengths; axes of length 1 after the third are dropped."""
     axes = int(dim[0])
     if not 1 <= axes <= 7:
         raise HeaderError(f"header declares {axes} dimensions")
@@ -177,7 +189,7 @@ def _nifti_dtype(header: Any, order: str) -> np.dtype[Any]:
         raise HeaderError(f"unknown data type {code}")
     dtype = np.dtype(order + _NIFTI_TYPES[code])
     if bits != dtype.itemsize * 8:
-        raise HeaderError(f"data type {code} has {dtype.itemsize * 8} bits, the header says {bits}")
+        raise HeaderError(f"data type {code} has {dtype.itemsize * 8} bits, the header declares {bits}")
     return dtype
 
 

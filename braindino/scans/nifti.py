@@ -1,4 +1,4 @@
-"""Volumes on disk as NIfTI."""
+"""Write volumes as NIfTI."""
 
 import gzip
 from pathlib import Path
@@ -9,9 +9,12 @@ from braindino.files import atomic_write
 
 
 def write_volume(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
-    """A compressed NIfTI-1 of (X, Y, Z) or (X, Y, Z, N) in mm, atomically; equal values give equal bytes.
+    """Write a compressed NIfTI-1 in mm atomically; equal values give equal bytes.
 
-    affine: (4, 4), voxel -> mm; written as sform and, less its shears, as qform.
+    Args:
+        path: file to write.
+        values: (X, Y, Z) or (X, Y, Z, N).
+        affine: (4, 4), voxel -> mm; written as sform and, without its shears, as qform.
     """
     import nibabel
 

@@ -5,57 +5,71 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from braindino.errors import ScanError
 from braindino.scans.contract import SMALLEST_PLANE, Preprocessing
+from braindino.scans.geometry import Geometry
+from braindino.scans.normalisation import normalise
+from braindino.scans.reading import Scan
+from braindino.scans.resampling import linear_weights, resample
 
 if TYPE_CHECKING:
     import torch
 
-    from braindino.scans.geometry import Geometry
-    from braindino.scans.reading import Scan
-
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scan prepared by a contract."""
+    """Hold a scan that was prepared by a contract.
 
-    slices: np.ndarray  # (D, H, W) of the contract's dtype, C-contiguous
-    scale: float  # value of one grey level; decode: (slices - zero_point) * scale
-    zero_point: float  # grey level of the value 0
-    first: int  # first and last slice that hold foreground
+    Attributes:
+        slices: (D, H, W) of the contract's dtype, C-contiguous.
+        scale: value of one grey level; `decode` computes (slices - zero_point) * scale.
+        zero_point: grey level of the value 0.
+        first: index of the first slice with foreground.
+        last: index of the last slice with foreground.
+        geometry: transform to the native grid of the scan.
+        stats: statistics of the nonzero voxels, see `Normalised`.
+    """
+
+    slices: np.ndarray
+    scale: float
+    zero_point: float
+    first: int
     last: int
-    geometry: "Geometry"
-    stats: dict[str, float]  # of the nonzero voxels, in the scan's units: low, high, mean, deviation, nonzero
+    geometry: Geometry
+    stats: dict[str, float]
 
 
-def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
+def preprocess(scan: Scan, contract: Preprocessing) -> Prepared:
     """Prepare a scan: clip, normalise, resample (linear, antialiased), orient, quantise.
 
-    Resampling runs on the stored axes and the result is turned, which equals turning first and costs less.
-    uint8 is an affine grid over the value range on which 0 is one of the levels, so background is exactly 0.
-    Raises ScanError when all nonzero voxels have one value, or when a plane is too thin to show anything.
-    """
-    from braindino.errors import ScanError
-    from braindino.scans.geometry import Geometry
-    from braindino.scans.normalisation import normalise
-    from braindino.scans.resampling import linear_weights, resample
+    Resampling runs on the stored axes and the result is reoriented, which equals reorienting first and costs
+    less. uint8 is an affine quantisation of the value range in which 0 is one of the levels, so that the
+    background is exactly 0.
 
+    Args:
+        scan: the scan as read.
+        contract: input contract of an encoder.
+
+    Raises:
+        ScanError: all nonzero voxels have one value, or a plane is too thin.
+    """
     geometry = Geometry.of(scan, contract)
     slices, rows, columns = (scan.data.shape[axis] for axis in geometry.axes)
     if min(rows, columns) < SMALLEST_PLANE:
         raise ScanError(
             scan.path, f"slices of {rows} x {columns} voxels: too thin in the plane of the contract"
         )
-    # Scans lie in Fortran order: the transpose (Z, Y, X) is in C order, which masks and sums are fastest on.
+    # Scans are in Fortran order: the transpose (Z, Y, X) is in C order, on which masks and sums are fastest.
     stored = np.ascontiguousarray(scan.data.T)
     foreground = stored != 0
     values, background, low, high, stats = normalise(scan.path, stored, foreground, contract)
 
     profile = geometry.to_slices(foreground.T).any(axis=(1, 2)).astype(np.float32)
     covered = linear_weights(slices, geometry.grid[0], geometry.windows[0]) @ profile
-    held = np.flatnonzero(covered >= min(0.5, float(covered.max())))
+    occupied = np.flatnonzero(covered >= min(0.5, float(covered.max())))
 
     if background:
-        values -= np.float32(background)  # what lies outside of the scan becomes 0 below
+        values -= np.float32(background)  # outside the scan, resampling gives 0
     volume = resample(values, geometry.stored_grid[::-1], geometry.stored_windows[::-1]).T
     if background:
         volume += np.float32(background)
@@ -71,8 +85,8 @@ def preprocess(scan: "Scan", contract: Preprocessing) -> Prepared:
         slices=np.ascontiguousarray(geometry.to_slices(volume.astype(contract.dtype))),
         scale=scale,
         zero_point=zero_point,
-        first=int(held[0]),
-        last=int(held[-1]),
+        first=int(occupied[0]),
+        last=int(occupied[-1]),
         geometry=geometry,
         stats=stats,
     )
@@ -93,11 +107,13 @@ def decode(slices: Slices, scale: Any, zero_point: Any) -> Slices:
     if isinstance(slices, np.ndarray):
         scale, zero_point = (np.asarray(value, np.float32) for value in (scale, zero_point))
         scale, zero_point = (v.reshape(v.shape + (1,) * (slices.ndim - v.ndim)) for v in (scale, zero_point))
-        return (slices.astype(np.float32) - zero_point) * scale
+        array: Slices = (slices.astype(np.float32) - zero_point) * scale
+        return array
     import torch
 
     scale, zero_point = (
         torch.as_tensor(v, dtype=torch.float32, device=slices.device) for v in (scale, zero_point)
     )
     scale, zero_point = (v.reshape(*v.shape, *(1,) * (slices.ndim - v.ndim)) for v in (scale, zero_point))
-    return (slices.float() - zero_point) * scale
+    values: Slices = (slices.float() - zero_point) * scale
+    return values

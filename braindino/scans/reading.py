@@ -1,4 +1,4 @@
-"""Reading one scan from disk: every byte is checked, and whatever is wrong is said in one sentence."""
+"""Read one scan from disk, check every byte, and describe any problem in one sentence."""
 
 import hashlib
 import math
@@ -18,45 +18,53 @@ from braindino.scans.headers import HEADER_BYTES, Layout, parse_header
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgh", ".mgz")
 _CHUNK = 4 << 20
-_DEFLATE_LIMIT = 1032  # a deflate stream never expands by more
-MAX_VOXELS = 2**28  # 645 voxels each way: beyond any scan of a living head; 5 GB while it is prepared
+_DEFLATE_LIMIT = 1032  # maximum expansion of a deflate stream
+MAX_VOXELS = 2**28  # 645 voxels each way, more than any scan of a living head; takes 5 GB to prepare
 _FLOAT32_EXACT = 2**24  # integers up to here are exact in float32
-_GREY_LEVELS = 1000  # that the values of a scan must keep between them in float32
+_GREY_LEVELS = 1000  # that must stay distinct in float32
 
 
 @dataclass
 class Scan:
-    """One 3-D image as it is stored on disk."""
+    """Hold one 3-D image as stored on disk.
 
-    data: np.ndarray  # (X, Y, Z) float32, scaled by the header's slope and intercept, finite
-    affine: np.ndarray  # (4, 4) float64, voxel -> mm
+    Attributes:
+        data: (X, Y, Z) float32, scaled by the header's slope and intercept, finite.
+        affine: (4, 4) float64, voxel -> mm.
+        path: the file.
+        sha256: digest of the file's bytes; for a pair, of the header's followed by the image's.
+        affine_source: "sform", "qform", "mgh", "analyze", or "none".
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
     path: Path
-    sha256: str  # of the file's bytes; of a pair, of the header's followed by the image's
-    affine_source: str = "sform"  # sform, qform, mgh, analyze, or none
+    sha256: str
+    affine_source: str = "sform"
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance between voxel centres (mm) along each stored axis."""
+        """Distance between voxel centres [mm] along each stored axis."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
 
 def read_scan(path: Path | str, max_voxels: int = MAX_VOXELS) -> Scan:
-    """Read NIfTI-1 or -2 (one file or a pair), Analyze 7.5 or MGH, compressed or not, by its content.
+    """Read NIfTI-1 or -2 (one file or a pair), Analyze 7.5 or MGH, compressed or not.
 
-    The whole stream is decompressed and its checksum verified. What the header declares is held against the
-    bytes that are there before memory is taken, so a broken header costs no more than the file's honest size.
-    The affine is the sform, else the qform (as in nibabel; refused when they contradict each other, see
-    `placement`), in mm (metres and microns are converted). Axes of length 1 after the third are dropped.
-    Values are scaled in float64 and returned as float32; where float32 cannot hold them apart, the scan is
-    refused.
+    The format is detected by content. The whole stream is decompressed and its checksum verified. The
+    declared size is compared with the size of the file before memory is allocated, so that a damaged header
+    costs no more than the file's real size. The affine is the sform, else the qform (as in nibabel;
+    contradictions are rejected, see `affine`), in mm (metres and microns are converted). Axes of length 1
+    after the third are dropped. Values are scaled in float64 and returned as float32; a scan whose values
+    float32 cannot distinguish is rejected.
 
     Args:
         path: the file, or either file of a pair.
-        max_voxels: a scan of more voxels is refused before memory is taken.
+        max_voxels: a scan of more voxels is rejected before memory is allocated.
 
     Raises:
-        ScanError: with a reason, for everything that is not one 3-D image of finite real numbers.
+        ScanError: the file is not one 3-D image of finite real numbers; with the reason.
     """
     path = Path(path)
     with _named(path):
@@ -69,38 +77,46 @@ def read_scan(path: Path | str, max_voxels: int = MAX_VOXELS) -> Scan:
 
 
 def read_header(path: Path | str) -> Layout:
-    """What a scan's header declares; the image is neither read nor checked. Raises ScanError."""
+    """Return the layout that a scan's header declares, without reading the image.
+
+    Raises:
+        ScanError: the file cannot be read, or its header is not one of a scan.
+    """
     with _named(Path(path)):
         return _header(Path(path))
 
 
 def content_digest(path: Path | str) -> str:
-    """`Scan.sha256` without reading the scan as one. Raises ScanError when the file cannot be read."""
+    """Return `Scan.sha256` of a file without parsing it.
+
+    Raises:
+        ScanError: the file cannot be read.
+    """
     with _named(Path(path)):
         return _digest(Path(path))
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that make up a scan: itself, or header and image of a pair (named by either)."""
+    """Return the files of a scan: itself, or header and image of a pair (named by either)."""
     match = re.fullmatch(r"(.*)\.(hdr|img|HDR|IMG)(\.gz)?", path.name)
     if match is None:
         return [path]
-    name, own, packed = match[1], match[2], match[3] or ""
-    other = {"hdr": "img", "img": "hdr", "HDR": "IMG", "IMG": "HDR"}[own]
-    # Archives that came through old systems mix the cases: x.HDR beside x.img.
-    partners = [path.with_name(f"{name}.{suffix}{packed}") for suffix in (other, other.swapcase())]
+    name, suffix, packed = match[1], match[2], match[3] or ""
+    other = {"hdr": "img", "img": "hdr", "HDR": "IMG", "IMG": "HDR"}[suffix]
+    # Archives from old systems mix upper and lower case: x.HDR beside x.img.
+    partners = [path.with_name(f"{name}.{each}{packed}") for each in (other, other.swapcase())]
     partner = next((file for file in partners if file.exists()), partners[0])
-    return [path, partner] if own.lower() == "hdr" else [partner, path]
+    return [path, partner] if suffix.lower() == "hdr" else [partner, path]
 
 
 class Signature(NamedTuple):
-    """What the file system knows of a scan's files; any of it may differ where one was written or replaced.
+    """Identify the state of a scan's files by their metadata, to detect changes.
 
     Attributes:
         bytes: length, of both files of a pair.
         mtime_ns: time of the latest change of content [ns]; copying tools can set it.
         ctime_ns: time of the latest change of content, name or permissions [ns]; no tool can set it.
-        inode: number of the file (of a pair their sum): a file that replaces another has one of its own.
+        inode: number of the file (for a pair, the sum): a file that replaces another has a new one.
     """
 
     bytes: int
@@ -110,7 +126,7 @@ class Signature(NamedTuple):
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Signature":
-        """Return the signature in a ledger's record; -1 for what older records do not have."""
+        """Return the signature in a ledger record, with -1 for fields that older records lack."""
         numbers = (record.get(name) for name in cls._fields)
         return cls(*(number if isinstance(number, int) else -1 for number in numbers))
 
@@ -134,7 +150,7 @@ def signature(path: Path | str) -> Signature:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Every way in which reading can fail, as a ScanError of `path` itself."""
+    """Convert every error of reading into a ScanError that names `path`."""
     try:
         yield
     except HeaderError as error:
@@ -179,7 +195,7 @@ def _digest(path: Path) -> str:
 
 
 def _check_file(file: Path) -> None:
-    """Raise ScanError with what is in the place of a file when it is not a file with content."""
+    """Raise ScanError unless a file exists, is regular and has content of its own."""
     if file.is_symlink() and not file.exists():
         raise ScanError(file, f"broken link to {file.readlink()} (content not fetched?)", lasting=False)
     if not file.exists():
@@ -194,7 +210,7 @@ def _check_file(file: Path) -> None:
 
 @contextmanager
 def _decompressed(file: Path) -> Iterator[tuple[IO[bytes], bool]]:
-    """Open a file, decompressed if it is gzip; the second value says whether it is."""
+    """Open a file, decompressed if it is gzip; the second value is True for gzip."""
     import gzip
 
     from isal import igzip, igzip_lib
@@ -215,7 +231,7 @@ def _decompressed(file: Path) -> Iterator[tuple[IO[bytes], bool]]:
 
 
 def _check_size(file: Path, layout: Layout, max_voxels: int) -> None:
-    """Raise ScanError when a file cannot hold the declared image, TooLargeError when that is too large."""
+    """Raise ScanError if a file is too short for its image, TooLargeError if the image is too large."""
     needed, length = layout.offset + layout.image_bytes, file.stat().st_size
     with file.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
@@ -233,7 +249,7 @@ def _check_size(file: Path, layout: Layout, max_voxels: int) -> None:
 
 
 def _image(file: Path, layout: Layout) -> bytearray:
-    """The bytes of the image, after the whole stream was read and its checksum found right."""
+    """Return the bytes of the image after reading the whole stream and verifying its checksum."""
     needed = layout.offset + layout.image_bytes
     with _decompressed(file) as (stream, packed):
         start = layout.offset
@@ -243,9 +259,9 @@ def _image(file: Path, layout: Layout) -> bytearray:
         while len(content) < layout.image_bytes:
             block = stream.read(min(layout.image_bytes - len(content), _CHUNK))
             if not block:
-                found = layout.offset - start + len(content)
+                present = layout.offset - start + len(content)
                 raise ScanError(
-                    file, f"truncated: the header declares {needed} bytes, the file holds {found}"
+                    file, f"truncated: the header declares {needed} bytes, the file has {present}"
                 )
             content += block
         surplus = 0
@@ -253,19 +269,19 @@ def _image(file: Path, layout: Layout) -> bytearray:
             surplus += len(block)
             if surplus > layout.surplus:
                 raise ScanError(
-                    file, f"the header declares {needed} bytes, the file holds more: header damaged?"
+                    file, f"the header declares {needed} bytes, the file has more: header damaged?"
                 )
     return content
 
 
 def _values(content: bytearray, layout: Layout, path: Path) -> np.ndarray:
-    """Return the image as (X, Y, Z) float32, scaled; raise ScanError where values are not usable as such."""
+    """Return the image as (X, Y, Z) float32, scaled; raise ScanError if float32 cannot represent it."""
     stored = np.frombuffer(content, layout.dtype).reshape(layout.shape, order="F")
     scaled = (layout.slope, layout.intercept) != (1.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         if scaled:
             data = np.empty(layout.shape, np.float32, order="F")
-            # Plane by plane: float64 of the whole scan would take twice its memory.
+            # Plane by plane, because float64 of the whole scan would take twice its memory.
             for k in range(layout.shape[2]):
                 data[:, :, k] = stored[:, :, k].astype(np.float64) * layout.slope + layout.intercept
         else:
@@ -283,16 +299,16 @@ def _values(content: bytearray, layout: Layout, path: Path) -> np.ndarray:
 
 
 def _check_levels(lowest: float, highest: float, layout: Layout, path: Path) -> None:
-    """Raise ScanError when rounding merges the grey levels between two stored numbers, the ends of a scan."""
+    """Raise ScanError if float32 rounding merges grey levels between the extremes of a scan."""
     low, high = sorted(end * layout.slope + layout.intercept for end in (lowest, highest))
     largest, stored = max(abs(low), abs(high)), max(abs(lowest), abs(highest))
     if max(largest, stored) <= _FLOAT32_EXACT:
         return
     merged = max(np.spacing(np.float32(largest)), np.spacing(np.float64(stored)) * abs(layout.slope))
-    # Of integers the difference is exact, even where float64 could not tell them apart.
+    # The difference of integers is exact, even where float64 cannot distinguish them.
     if 0 < (highest - lowest) * abs(layout.slope) < _GREY_LEVELS * float(merged):
         raise ScanError(
             path,
-            f"values from {low:.10g} to {high:.10g}: so far from 0 that float32 cannot hold them apart; "
+            f"values from {low:.10g} to {high:.10g}: so far from 0 that float32 cannot distinguish them; "
             "subtract the smallest one",
         )

@@ -1,26 +1,30 @@
-"""Separable, antialiased linear resampling of a volume: stretched to a grid, or cropped and padded to it."""
+"""Resample volumes by separable, antialiased linear interpolation, with cropping and padding."""
 
 from typing import Any
 
 import numpy as np
 
-# Of one axis: where a grid begins, in source voxels from the edge of the first one, and how many it covers.
+# Part of an axis that a grid covers: start, in source voxels from the edge of the first one, and length.
 Window = tuple[float, float]
 Windows = tuple[Window, Window, Window]
 
 
 def linear_weights(source: int, target: int, window: Window | None = None) -> Any:
-    """Weights of antialiased linear interpolation: sparse float32 (target, source), rows sum to one.
+    """Return the weights of antialiased linear interpolation along one axis.
 
-    Voxel centres lie at (i + 0.5) / n of the field of view (`align_corners=False`). When the target is
-    coarser, the triangle is widened by the ratio, so that every source voxel counts. This is the filter of
-    `torch.nn.functional.interpolate(mode="bilinear", antialias=True)` and of Pillow's `BILINEAR`. Sparse:
-    a row has two to a few entries, and scipy's product stays in one thread, which is what many worker
-    processes side by side need.
+    Voxel centres are at (i + 0.5) / n of the field of view (`align_corners=False`). When the target is
+    coarser, the triangle is widened by the ratio, so that every source voxel contributes. This is the filter
+    of `torch.nn.functional.interpolate(mode="bilinear", antialias=True)` and of Pillow's `BILINEAR`.
 
     Args:
-        window: the part of the source that the target covers; all of it if omitted. A target voxel whose
-            centre lies outside of the source has an empty row, which makes it 0.
+        source: number of voxels.
+        target: number of voxels of the result.
+        window: part of the source that the target covers; all of it if omitted. A target voxel whose centre
+            is outside the source has an empty row, which makes it 0.
+
+    Returns:
+        A `scipy.sparse.csr_array` (target, source) of float32 whose rows sum to one. It is sparse because a
+        row has only a few entries, and because scipy's product uses one thread, as parallel workers need.
     """
     from scipy.sparse import csr_array
 
@@ -34,22 +38,24 @@ def linear_weights(source: int, target: int, window: Window | None = None) -> An
     total = weights.sum(axis=1, keepdims=True)
     weights /= np.where(total > 0, total, 1)
     rows = np.broadcast_to(np.arange(target)[:, None], columns.shape)
-    kept = weights > 0
+    positive = weights > 0
     return csr_array(
-        (weights[kept].astype(np.float32), (rows[kept], columns[kept])),
+        (weights[positive].astype(np.float32), (rows[positive], columns[positive])),
         shape=(target, source),
         dtype=np.float32,
     )
 
 
 def resample(volume: np.ndarray, shape: tuple[int, int, int], windows: Windows | None = None) -> np.ndarray:
-    """Resample a float32 volume (a, b, c), C-contiguous, to `shape`.
+    """Resample a volume to `shape`.
 
-    An axis that keeps its length is not touched. Where all voxels under the filter are 0, so is the result.
+    An axis of unchanged length is not filtered. The result is 0 where all voxels under the filter are 0.
 
     Args:
-        windows: per axis, the part of `volume` that the result covers, all of it if omitted; what lies
-            outside of the volume becomes 0.
+        volume: (a, b, c) float32, C-contiguous.
+        shape: lengths of the result.
+        windows: per axis, the part of `volume` that the result covers, all of it if omitted; outside the
+            volume the result is 0.
     """
     a, b, c = volume.shape
     windows = ((0, a), (0, b), (0, c)) if windows is None else windows
@@ -72,9 +78,15 @@ def resample(volume: np.ndarray, shape: tuple[int, int, int], windows: Windows |
 
 
 def nearest_indices(source: int, target: int, window: Window | None = None) -> np.ndarray:
-    """For each of `target` voxels, the index of the source voxel that holds its centre (int64).
+    """Return for each target voxel the index of the source voxel that contains its centre.
 
-    -1 where the centre lies outside of the source, which only a `window` makes possible.
+    Args:
+        source: number of voxels.
+        target: number of voxels of the result.
+        window: part of the source that the target covers; all of it if omitted.
+
+    Returns:
+        (target,) int64; -1 where the centre is outside the source, which only a `window` makes possible.
     """
     if window in (None, (0, source)):
         return ((2 * np.arange(target) + 1) * source) // (2 * target)  # exact, where a float may round
@@ -83,6 +95,6 @@ def nearest_indices(source: int, target: int, window: Window | None = None) -> n
 
 
 def _centres(source: int, target: int, window: Window | None) -> np.ndarray:
-    """Where the centres of the target voxels lie, in source voxels from the edge of the first one."""
+    """Return the centres of the target voxels, in source voxels from the edge of the first one."""
     start, length = (0.0, source) if window is None else window
     return start + (np.arange(target) + 0.5) * (length / target)

@@ -1,4 +1,4 @@
-"""People and scans that weights were trained on: recorded, merged, written, and matched."""
+"""Record, merge, write and match the people and scans that weights were trained on."""
 
 import hashlib
 import os
@@ -20,17 +20,17 @@ INCOMPLETE = "# incomplete: "
 OLD_LIST = "an earlier version wrote the list: it has no scans, and may lack people of an earlier stage"
 _SCAN = re.compile(r"(sha256\$[0-9a-f]{64}|slices\$[0-9a-f]{32})")
 _PERSON = re.compile(r"scrypt\$([0-9a-f]{16})\$([0-9a-f]{32})")
-_COST = 2**10  # of scrypt: 1 MiB and about 3 ms a person, so that a list of ids is not guessed in seconds
+_COST = 2**10  # of scrypt: 1 MiB and about 3 ms a person, so that ids cannot be guessed in seconds
 
 
 @dataclass(frozen=True)
 class Seen:
-    """People and scans that weights were trained on.
+    """List the people and scans that weights were trained on.
 
     Attributes:
         people: keys of persons (`<dataset>:<person>`), or their digests `scrypt$<salt>$<digest>`.
         scans: digests of scans: `sha256$` of the file's bytes, `slices$` of the prepared slices.
-        gaps: why the lists may lack people or scans; nothing of complete lists.
+        gaps: why the lists may lack people or scans; empty if they are complete.
     """
 
     people: frozenset[str] = frozenset()
@@ -38,23 +38,25 @@ class Seen:
     gaps: tuple[str, ...] = ()
 
     def __or__(self, other: "Seen") -> "Seen":
-        """Return what either has seen."""
+        """Return the union of both lists."""
         gaps = tuple(dict.fromkeys([*self.gaps, *other.gaps]))
         return Seen(self.people | other.people, self.scans | other.scans, gaps)
 
     @classmethod
     def of_checkpoint(cls, content: Mapping[str, Any]) -> Self | None:
-        """Return what a checkpoint records, or None where it records nothing.
+        """Return the lists in a checkpoint, or None if it has none.
 
         Raises:
-            BraindinoError: an entry is no list of names.
+            BraindinoError: an entry is not a list of names.
         """
         if content.get(PEOPLE) is None:
             return None
         lists = {PEOPLE: content[PEOPLE], SCANS: content.get(SCANS, []), GAPS: content.get(GAPS, [OLD_LIST])}
         for name, names in lists.items():
             if not (isinstance(names, list) and all(isinstance(each, str) for each in names)):
-                raise BraindinoError(f"the checkpoint's entry {name!r} is no list of names; it is damaged.")
+                raise BraindinoError(
+                    f"the checkpoint's entry {name!r} is not a list of names; it is damaged."
+                )
         return cls(frozenset(lists[PEOPLE]), frozenset(lists[SCANS]), tuple(lists[GAPS]))
 
     def into(self, checkpoint: dict[str, Any]) -> None:
@@ -67,7 +69,7 @@ class Seen:
         """Read a list that `lines` wrote, or one of an earlier version with a person per line.
 
         Raises:
-            BraindinoError: the file is no text in UTF-8.
+            BraindinoError: the file is not text in UTF-8.
         """
         lines = read_text(file).removeprefix("\ufeff").splitlines()
         entries = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
@@ -83,17 +85,17 @@ class Seen:
         return [HEADER, *gaps, *sorted(self.people), *sorted(self.scans)]
 
     def digested(self, salt: str) -> "Seen":
-        """Return the same with a digest in place of every person's key.
+        """Return the lists with a digest in place of every person's key.
 
         Args:
             salt: 16 hexadecimal digits; equal salts give equal digests of a key.
         """
         plain = sorted(name for name in self.people if not is_person_digest(name))
-        kept = self.people - set(plain)
-        return Seen(kept | set(_digests(plain, salt)), self.scans, self.gaps)
+        digested = self.people - set(plain)
+        return Seen(digested | set(_digests(plain, salt)), self.scans, self.gaps)
 
     def people_among(self, keys: Iterable[str]) -> set[str]:
-        """Return those of the keys of persons that are listed, as they are or by their digest."""
+        """Return those keys of persons that are listed, in plain form or by their digest."""
         names = set(keys)
         listed = names & self.people
         salts = {match[1] for name in self.people if (match := _PERSON.fullmatch(name))}
@@ -115,14 +117,14 @@ def is_person_digest(entry: str) -> bool:
 
 
 def slices_digest(slices: Any) -> str:
-    """Return the digest of prepared slices, an array (D, H, W): equal however the scan was stored."""
+    """Return the digest of prepared slices, an array (D, H, W): equal for every file format of a scan."""
     sha = hashlib.sha256(f"{slices.shape}:{slices.dtype}:".encode())
     sha.update(memoryview(slices if slices.flags.c_contiguous else slices.copy()).cast("B"))
     return f"{SLICES_DIGEST}{sha.hexdigest()[:32]}"
 
 
 def _digests(keys: list[str], salt: str) -> list[str]:
-    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:  # hashing releases the lock
+    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:  # hashing releases the GIL
         return list(pool.map(lambda key: _person_digest(key, salt), keys))
 
 

@@ -1,4 +1,4 @@
-"""Skull stripping by a command of the user's, with results cached by content and command."""
+"""Strip skulls by a command of the user, with results cached by content and command."""
 
 import hashlib
 import shlex
@@ -17,19 +17,19 @@ TIMEOUT_S = 3600  # HD-BET on a CPU takes ten minutes; an hour means that the to
 
 
 def show_command(command: str | None) -> str:
-    """Return a command for a message; what a terminal would act on is escaped."""
+    """Return a command for a message, with control characters escaped."""
     text = "none" if command is None else str(command)
     return text if text.isprintable() else ascii(text)
 
 
 def strip_cmd_option(command: str) -> str:
-    """Return how a user accepts `command`, on the command line and in a config."""
+    """Return the option by which a user accepts `command`, on the command line and in a config."""
     option = f"--strip-cmd {shlex.quote(show_command(command))}"
     return f"{option}\n(of probe and bench: data.strip_cmd)"
 
 
 def check_consent(store: Path, command: str | None, given: bool, scans: int) -> None:
-    """Raise BraindinoError where a command would run that the user did not give, or that cannot run.
+    """Raise BraindinoError if a command would run that the user did not give, or that cannot run.
 
     Args:
         store: folder of the store, for the message.
@@ -41,7 +41,7 @@ def check_consent(store: Path, command: str | None, given: bool, scans: int) -> 
         return
     if not given:
         raise BraindinoError(
-            f"{store}: {scans} scans are not in this store, and it names a command to strip skulls with:\n"
+            f"{store}: {scans} scans are not in this store, and it has a command for skull stripping:\n"
             f"    {show_command(command)}\n"
             f"A command runs only if you give it. If you trust this one: {strip_cmd_option(command)}"
         )
@@ -49,7 +49,7 @@ def check_consent(store: Path, command: str | None, given: bool, scans: int) -> 
 
 
 def check_strip_cmd(command: str) -> None:
-    """Refuse a command that could never work, before the first scan is read."""
+    """Raise BraindinoError for a command that cannot work, before the first scan is read."""
     if not command.isprintable():
         raise BraindinoError(f"--strip-cmd {command!a}: expected one line of printable characters")
     try:
@@ -66,11 +66,18 @@ def check_strip_cmd(command: str) -> None:
 
 
 def strip_skull(scan: Scan, command: str, cache: Path) -> Scan:
-    """`scan` with everything but the brain at 0, as the command makes it; sha256 stays that of the original.
+    """Return a scan with everything but the brain set to 0 by the command; sha256 stays the original's.
 
-    The command is run without a shell: split like a shell would, then {in} and {out} are put in place. {out}
-    is an .nii.gz in a folder of its own. Raises ScanError when the command fails, or when its result lies on
-    another grid than the scan.
+    The command runs without a shell: it is split as a shell would, then {in} and {out} are replaced. {out} is
+    an .nii.gz in a temporary folder.
+
+    Args:
+        scan: the scan to strip.
+        command: with the placeholders {in} and {out}.
+        cache: folder of the results.
+
+    Raises:
+        ScanError: the command fails, or its result has a different grid than the scan.
     """
     name = hashlib.sha256(f"{scan.sha256}:{command}".encode()).hexdigest()[:40]
     result = cache / f"{name}.nii.gz"
@@ -108,7 +115,7 @@ def _run(path: Path, out: Path, command: str) -> None:
     except OSError as error:
         raise ScanError(path, f"skull stripping could not start: {error.strerror}", lasting=False) from None
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise ScanError(path, f"skull stripping failed (exit code {done.returncode}): {said}")
+        output = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise ScanError(path, f"skull stripping failed (exit code {done.returncode}): {output}")
     if not out.is_file():
-        raise ScanError(path, "skull stripping ended well but wrote nothing to {out}")
+        raise ScanError(path, "skull stripping ended with exit code 0 but wrote nothing to {out}")

@@ -85,7 +85,7 @@ def test_another_contract_than_the_stores_is_refused(
     asked: dict[str, object], manifest: Path, tmp_path: Path
 ) -> None:
     prepare(manifest, tmp_path / "store", **SMALL)
-    with pytest.raises(BraindinoError, match="prepared otherwise"):
+    with pytest.raises(BraindinoError, match="prepared with a different contract"):
         prepare(manifest, tmp_path / "store", **asked)
     assert prepare(manifest, tmp_path / "store", depth=4) == 0
 
@@ -131,7 +131,7 @@ def test_the_command_line_reaches_every_option(
     )
     assert Store.open(tmp_path / "store").contract == Preprocessing(depth=None, size=(8, 8))
     assert run("prepare", [str(manifest), *store, "--jobs", "1", "--shard", "0/1"]) == 0
-    with pytest.raises(BraindinoError, match="prepared otherwise"):
+    with pytest.raises(BraindinoError, match="prepared with a different contract"):
         run("prepare", [str(manifest), *store, "--depth", "7"])
     assert run("prepare", ["--help"]) == 0
     assert "the i-th of n parts" in capsys.readouterr().out

@@ -152,7 +152,7 @@ def test_half_an_entry_is_computed_again(tmp_path):
     torch.testing.assert_close(again[key], expected)
 
 
-def test_a_store_of_another_contract_is_refused_with_both_shown(tmp_path):
+def test_create_rejects_other_contract_and_shows_both(tmp_path):
     store = MemoryStore(contract=CONTRACT.replace(size=(8, 16)))
     with pytest.raises(BraindinoError, match=r"size: \[8, 8\] here, \[8, 16\] there"):
         extract(TinyEncoder(), store, store.keys, tmp_path)

@@ -1,4 +1,4 @@
-"""Which disagreements of sform and qform are legitimate, and which make a header contradict itself."""
+"""Accept legitimate differences of sform and qform and reject contradictions."""
 
 from pathlib import Path
 
@@ -34,13 +34,13 @@ def scaled(*by: float) -> np.ndarray:
         pytest.param(moved(x=30), 1, 1, "both of code 1, lie 30 mm apart", id="moved in the one space"),
         pytest.param(moved(tilt=20), 4, 4, "both of code 4, lie .* mm apart", id="turned in the one space"),
         pytest.param(
-            scaled(1, 1, 1.5), 2, 1, "voxels of 1 x 1 x 3 and qform says 1 x 1 x 2", id="other voxels"
+            scaled(1, 1, 1.5), 2, 1, "voxels of 1 x 1 x 3 and qform gives 1 x 1 x 2", id="other voxels"
         ),
-        pytest.param(scaled(-1, 1, 1), 4, 1, "RAS and qform says LAS", id="mirrored, atlas or not"),
-        pytest.param(moved(tilt=80), 2, 1, "sform says LIA and qform says LAS|LSP", id="other axes"),
+        pytest.param(scaled(-1, 1, 1), 4, 1, "RAS and qform gives LAS", id="mirrored, atlas or not"),
+        pytest.param(moved(tilt=80), 2, 1, "sform gives LIA and qform gives LAS|LSP", id="other axes"),
     ],
 )
-def test_sform_against_qform(
+def test_read_header_compares_sform_and_qform(
     sform: np.ndarray, sform_code: int, qform_code: int, reason: str | None, tmp_path: Path
 ) -> None:
     image = nib.Nifti1Image(VALUES, None)
@@ -56,7 +56,7 @@ def test_sform_against_qform(
             read_scan(tmp_path / "a.nii")
 
 
-def test_a_shear_that_a_qform_cannot_hold(tmp_path: Path) -> None:
+def test_read_header_accepts_shear_that_qform_cannot_represent(tmp_path: Path) -> None:
     shear = np.eye(4)
     shear[1, 2] = 0.8  # slices pushed forward, as under a tilted gantry
     image = nib.Nifti1Image(VALUES, None)

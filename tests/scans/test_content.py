@@ -1,4 +1,4 @@
-"""What lies in the place of a scan is named."""
+"""Name files that are not scans."""
 
 import gzip
 import os
@@ -41,7 +41,7 @@ def test_describe_content(content: bytes, named: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_read_scan_names_what_is_no_scan(suffix: str, tmp_path: Path) -> None:
+def test_read_scan_names_other_formats(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     for content, reason in (
         (b"<html>sign in</html>" * 90, "neither NIfTI, Analyze nor MGH, but an HTML page"),
@@ -54,14 +54,14 @@ def test_read_scan_names_what_is_no_scan(suffix: str, tmp_path: Path) -> None:
             read_scan(path)
 
 
-def test_read_scan_names_a_second_compression(tmp_path: Path) -> None:
+def test_read_scan_names_double_compression(tmp_path: Path) -> None:
     content = nib.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)).to_bytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(gzip.compress(content)))
     with pytest.raises(ScanError, match="gzip in gzip: compressed twice; unpack it once with gunzip"):
         read_scan(tmp_path / "a.nii.gz")
 
 
-def test_read_scan_waits_for_no_pipe(tmp_path: Path) -> None:
+def test_read_scan_does_not_wait_for_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.nii")
     for read in (read_scan, content_digest):
         with pytest.raises(ScanError, match=r"not a file but a pipe \(FIFO\)"):

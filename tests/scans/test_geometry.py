@@ -1,4 +1,4 @@
-"""Masks to the prepared grid and exactly back."""
+"""Resample masks to the prepared grid and exactly back."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("shape", [(80, 70, 60), (40, 45, 50), (157, 189, 1), (64, 64, 20)])
 @pytest.mark.parametrize("codes", ["RAS", "PSR"])
-def test_a_smooth_mask_survives_the_round_trip(
+def test_restore_mask_inverts_mask_to_grid(
     shape: tuple[int, int, int],
     codes: str,
     as_scan: Callable[..., Scan],
@@ -45,7 +45,7 @@ def test_a_smooth_mask_survives_the_round_trip(
     assert dice(back, data > 0.5) >= 0.98
 
 
-def test_labels_are_neither_mixed_nor_invented(as_scan: Callable[..., Scan]) -> None:
+def test_restore_mask_mixes_no_labels(as_scan: Callable[..., Scan]) -> None:
     labels = np.zeros((40, 40, 40), np.float32)
     labels[ball((40, 40, 40), radius=0.4)] = 2
     labels[ball((40, 40, 40), radius=0.25)] = 7
@@ -59,7 +59,7 @@ def test_labels_are_neither_mixed_nor_invented(as_scan: Callable[..., Scan]) -> 
         assert dice(back == label, labels == label) >= 0.98
 
 
-def test_a_grid_that_equals_the_scan_gives_the_mask_back_bit_by_bit(as_scan: Callable[..., Scan]) -> None:
+def test_restore_mask_is_exact_on_equal_grids(as_scan: Callable[..., Scan]) -> None:
     drawn = np.random.default_rng(0).integers(0, 3, (56, 64, 48)).astype(np.float32)
     affine = np.diag([-1.0, 1, 1, 1])
     geometry = preprocess(as_scan(drawn + 1, affine), CONTRACT).geometry
@@ -67,7 +67,7 @@ def test_a_grid_that_equals_the_scan_gives_the_mask_back_bit_by_bit(as_scan: Cal
     np.testing.assert_array_equal(restore_mask(on_grid, geometry), drawn)
 
 
-def test_grid_affine_puts_the_corners_of_both_grids_in_one_place(as_scan: Callable[..., Scan]) -> None:
+def test_grid_affine_maps_corners_of_both_grids_together(as_scan: Callable[..., Scan]) -> None:
     affine = np.array([[0, 0, -2.0, 30], [-1.5, 0, 0, 20], [0, 1.0, 0, -10], [0, 0, 0, 1]])
     geometry = preprocess(
         as_scan(np.random.default_rng(0).uniform(1, 2, (30, 20, 24)), affine), CONTRACT
@@ -86,12 +86,12 @@ def test_grid_affine_puts_the_corners_of_both_grids_in_one_place(as_scan: Callab
     assert directions[0, 2] > 0  # columns right
 
 
-def test_geometry_goes_through_json(as_scan: Callable[..., Scan]) -> None:
+def test_geometry_round_trips_through_json(as_scan: Callable[..., Scan]) -> None:
     geometry = preprocess(as_scan(np.random.default_rng(0).uniform(1, 2, (10, 11, 12))), CONTRACT).geometry
     assert Geometry.from_dict(geometry.to_dict()) == geometry
 
 
-def test_a_mask_of_another_scan_is_refused(as_scan: Callable[..., Scan]) -> None:
+def test_mask_to_grid_rejects_mask_of_other_scan(as_scan: Callable[..., Scan]) -> None:
     scan = as_scan(np.random.default_rng(0).uniform(1, 2, (20, 20, 20)))
     geometry = preprocess(scan, CONTRACT).geometry
     with pytest.raises(ScanError, match=r"mask of shape \(20, 20, 19\) on a scan of shape \(20, 20, 20\)"):
@@ -104,7 +104,7 @@ def test_a_mask_of_another_scan_is_refused(as_scan: Callable[..., Scan]) -> None
     mask_to_grid(as_scan(np.zeros((20, 20, 20)), shifted), geometry)
 
 
-def test_restore_refuses_what_is_no_mask_on_the_grid(as_scan: Callable[..., Scan]) -> None:
+def test_restore_mask_rejects_other_shapes_and_types(as_scan: Callable[..., Scan]) -> None:
     geometry = preprocess(as_scan(np.random.default_rng(0).uniform(1, 2, (20, 20, 20))), CONTRACT).geometry
     with pytest.raises(ValueError, match="prepared grid"):
         restore_mask(np.zeros((2, 2, 2), bool), geometry)
@@ -115,7 +115,7 @@ def test_restore_refuses_what_is_no_mask_on_the_grid(as_scan: Callable[..., Scan
 
 
 @pytest.mark.parametrize("codes", ["RAS", "PSR", "LIA"])
-def test_values_of_patches_come_back_to_where_they_were(
+def test_restore_values_maps_patches_to_their_position(
     codes: str,
     as_scan: Callable[..., Scan],
     reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
@@ -125,14 +125,14 @@ def test_values_of_patches_come_back_to_where_they_were(
     geometry = Geometry.of(scan, Preprocessing(depth=20, size=(32, 48)))
     # What varies linearly in the room stays so: a patch has the mean of its voxels.
     d, h, w = np.indices((20, 8, 12)).astype(np.float32)
-    held = np.ones((20, 8, 12), bool)
-    held[:, 0] = False
-    back = restore_values(100 + d + 10 * h + 3 * w, held, geometry)
+    valid = np.ones((20, 8, 12), bool)
+    valid[:, 0] = False
+    back = restore_values(100 + d + 10 * h + 3 * w, valid, geometry)
     assert back.shape == scan.data.shape
     turned = geometry.to_slices(back)
     slices, rows, columns = turned.shape
     middle = turned[slices // 2, rows // 2]
-    assert not turned[:, 0].any()  # the first row of patches was not held
+    assert not turned[:, 0].any()  # the first row of patches is not valid
     inner = middle[4:-4]
     np.testing.assert_allclose(np.diff(inner), 3 * 12 / columns, atol=1e-3)
     row = turned[slices // 2, 8:-4, columns // 2]

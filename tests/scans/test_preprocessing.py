@@ -1,4 +1,4 @@
-"""The contract, and prepared slices against a slow float64 reference."""
+"""Check the contract, and prepared slices against a slow float64 reference."""
 
 from collections.abc import Callable
 
@@ -56,7 +56,7 @@ def reference(ras: np.ndarray, contract: Preprocessing) -> np.ndarray:
         SMALL.replace(dtype="float16"),
     ],
 )
-def test_decoded_slices_equal_a_float64_reference_within_the_quantisation(
+def test_preprocess_equals_float64_reference_within_quantisation(
     contract: Preprocessing, head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
 ) -> None:
     volume = head()
@@ -80,7 +80,7 @@ def test_decoded_slices_equal_a_float64_reference_within_the_quantisation(
     ],
 )
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
-def test_released_code_lifts_the_background_before_it_takes_statistics(
+def test_preprocess_released_code_clips_background_before_statistics(
     values: tuple[int, ...], expected: tuple[float, ...], dtype: str, as_scan: Callable[..., Scan]
 ) -> None:
     volume = np.repeat(np.array(values, np.float32), 16).reshape(4, 4, 4)
@@ -91,7 +91,7 @@ def test_released_code_lifts_the_background_before_it_takes_statistics(
     np.testing.assert_allclose(decoded, by_hand, atol=0.5 * prepared.scale if dtype == "uint8" else 4e-3)
 
 
-def test_released_code_has_mean_0_and_deviation_1_over_all_voxels(
+def test_preprocess_released_code_has_mean_0_and_deviation_1(
     head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
 ) -> None:
     contract = Preprocessing.preset("released-code", depth=16, size=(20, 24), dtype="float16")
@@ -102,7 +102,7 @@ def test_released_code_has_mean_0_and_deviation_1_over_all_voxels(
     np.testing.assert_array_equal(values[background], values.min())
 
 
-def test_released_code_refuses_a_scan_without_positive_voxels(as_scan: Callable[..., Scan]) -> None:
+def test_preprocess_released_code_rejects_scan_without_positive_voxels(as_scan: Callable[..., Scan]) -> None:
     volume = -np.random.default_rng(0).uniform(1, 2, (8, 8, 8)).astype(np.float32)
     with pytest.raises(ScanError, match="no voxel is above 0"):
         preprocess(as_scan(volume), Preprocessing.preset("released-code"))
@@ -110,7 +110,7 @@ def test_released_code_refuses_a_scan_without_positive_voxels(as_scan: Callable[
 
 @pytest.mark.parametrize("name", ["paper", "minmax"])
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
-def test_background_is_exactly_zero(
+def test_preprocess_background_is_exactly_zero(
     name: str, dtype: str, head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
 ) -> None:
     contract = Preprocessing.preset(name, depth=16, size=(24, 20), dtype=dtype)
@@ -122,7 +122,7 @@ def test_background_is_exactly_zero(
 
 
 @pytest.mark.parametrize("codes", ["LAS", "PSR", "IRP", "ASL"])
-def test_the_same_head_stored_otherwise_gives_the_same_slices(
+def test_preprocess_is_independent_of_stored_orientation(
     codes: str,
     head: Callable[..., np.ndarray],
     as_scan: Callable[..., Scan],
@@ -133,14 +133,14 @@ def test_the_same_head_stored_otherwise_gives_the_same_slices(
     expected = preprocess(as_scan(volume, affine), SMALL)
     data, turned = reoriented(volume, affine, codes)
     assert "".join(nib.aff2axcodes(turned)) == codes
-    found = preprocess(as_scan(data, turned), SMALL)
-    steps = np.abs(found.slices.astype(int) - expected.slices.astype(int))
+    prepared = preprocess(as_scan(data, turned), SMALL)
+    steps = np.abs(prepared.slices.astype(int) - expected.slices.astype(int))
     assert steps.max() <= 1  # axes are summed in another order: the last bit may round the other way
     assert (steps > 0).mean() < 1e-3
-    assert (found.first, found.last) == (expected.first, expected.last)
+    assert (prepared.first, prepared.last) == (expected.first, expected.last)
 
 
-def test_an_oblique_scan_is_cut_along_its_own_axes(
+def test_preprocess_cuts_oblique_scan_along_its_own_axes(
     head: Callable[..., np.ndarray],
     as_scan: Callable[..., Scan],
     reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
@@ -149,11 +149,11 @@ def test_an_oblique_scan_is_cut_along_its_own_axes(
     tilt = np.eye(4)
     tilt[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     data, turned = reoriented(head(), np.eye(4), "LPS")
-    found = preprocess(as_scan(data, tilt @ turned), SMALL)
-    np.testing.assert_array_equal(found.slices, preprocess(as_scan(data, turned), SMALL).slices)
+    prepared = preprocess(as_scan(data, tilt @ turned), SMALL)
+    np.testing.assert_array_equal(prepared.slices, preprocess(as_scan(data, turned), SMALL).slices)
 
 
-def test_paper_slices_run_up_rows_forward_columns_right(as_scan: Callable[..., Scan]) -> None:
+def test_preprocess_paper_runs_up_forward_right(as_scan: Callable[..., Scan]) -> None:
     volume = np.ones((8, 8, 8), np.float32)
     volume[7, 7, 7] = 9  # right, front, top
     volume[0, 0, 0] = 5
@@ -161,7 +161,7 @@ def test_paper_slices_run_up_rows_forward_columns_right(as_scan: Callable[..., S
     assert np.unravel_index(prepared.slices.argmax(), (8, 8, 8)) == (7, 7, 7)
 
 
-def test_first_and_last_hold_the_foreground(as_scan: Callable[..., Scan]) -> None:
+def test_preprocess_first_and_last_bound_the_foreground(as_scan: Callable[..., Scan]) -> None:
     volume = np.zeros((10, 10, 20), np.float32)
     volume[2:8, 2:8, 5:15] = np.random.default_rng(0).uniform(1, 2, (6, 6, 10))
     prepared = preprocess(as_scan(volume), Preprocessing(depth=40, size=(10, 10)))
@@ -169,14 +169,14 @@ def test_first_and_last_hold_the_foreground(as_scan: Callable[..., Scan]) -> Non
 
 
 @pytest.mark.parametrize("shape", [(157, 189, 1), (32, 32, 30)])
-def test_one_slice_and_thirty_thick_ones_are_legitimate(
+def test_preprocess_accepts_one_slice_and_thick_slices(
     shape: tuple[int, int, int], as_scan: Callable[..., Scan]
 ) -> None:
     scan = as_scan(np.random.default_rng(0).uniform(1, 2, shape), np.diag([1, 1, 5.0, 1]))
     assert preprocess(scan, SMALL).slices.shape == (12, 24, 20)
-    kept = preprocess(scan, SMALL.replace(depth=None))
-    assert kept.slices.shape == (shape[2], 24, 20)
-    assert (kept.first, kept.last) == (0, shape[2] - 1)
+    unresampled = preprocess(scan, SMALL.replace(depth=None))
+    assert unresampled.slices.shape == (shape[2], 24, 20)
+    assert (unresampled.first, unresampled.last) == (0, shape[2] - 1)
 
 
 @pytest.mark.parametrize(
@@ -188,20 +188,22 @@ def test_one_slice_and_thirty_thick_ones_are_legitimate(
         (np.linspace(-3e38, 3e38, 512).reshape(8, 8, 8), "values from"),
     ],
 )
-def test_what_shows_nothing_is_refused(volume: np.ndarray, reason: str, as_scan: Callable[..., Scan]) -> None:
+def test_preprocess_rejects_constant_and_thin_volumes(
+    volume: np.ndarray, reason: str, as_scan: Callable[..., Scan]
+) -> None:
     with pytest.raises(ScanError, match=reason):
         preprocess(as_scan(volume), SMALL)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e25])
-def test_no_scale_of_the_input_matters(
+def test_preprocess_is_independent_of_input_scale(
     factor: float, head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
 ) -> None:
-    found = preprocess(as_scan(head() * np.float32(factor)), SMALL).slices.astype(int)
-    assert np.abs(found - preprocess(as_scan(head()), SMALL).slices.astype(int)).max() <= 1
+    prepared = preprocess(as_scan(head() * np.float32(factor)), SMALL).slices.astype(int)
+    assert np.abs(prepared - preprocess(as_scan(head()), SMALL).slices.astype(int)).max() <= 1
 
 
-def test_preprocess_leaves_the_scan_as_it_was(
+def test_preprocess_does_not_change_the_scan(
     head: Callable[..., np.ndarray], as_scan: Callable[..., Scan]
 ) -> None:
     scan = as_scan(head())
@@ -209,7 +211,7 @@ def test_preprocess_leaves_the_scan_as_it_was(
     np.testing.assert_array_equal(scan.data, head())
 
 
-def test_decode_takes_steps_of_whole_batches_in_numpy_and_torch() -> None:
+def test_decode_broadcasts_scales_in_numpy_and_torch() -> None:
     slices = np.random.default_rng(0).integers(0, 255, (2, 3, 4, 5, 6), dtype=np.uint8)
     scale, zero_point = np.full((2, 3), 0.5), np.arange(6.0).reshape(2, 3)
     expected = np.stack([[(slices[b, m] - zero_point[b, m]) * 0.5 for m in range(3)] for b in range(2)])
@@ -220,7 +222,7 @@ def test_decode_takes_steps_of_whole_batches_in_numpy_and_torch() -> None:
     np.testing.assert_array_equal(decode(slices[0, 0], 0.5, 1.0), (slices[0, 0] - 1.0) * 0.5)
 
 
-def test_contract_goes_through_json_and_compares_by_value() -> None:
+def test_preprocessing_round_trips_through_json() -> None:
     for contract in PRESETS.values():
         again = Preprocessing.from_dict(contract.to_dict())
         assert again == contract
@@ -230,7 +232,7 @@ def test_contract_goes_through_json_and_compares_by_value() -> None:
     assert Preprocessing(clip=(1, 99)).digest == Preprocessing(clip=(1.0, 99.0)).digest
 
 
-def test_presets_take_overrides_and_differences_are_readable() -> None:
+def test_preset_takes_overrides_and_difference_lists_them() -> None:
     contract = Preprocessing.preset("released-code", depth=None)
     assert contract == PRESETS["released-code"].replace(depth=None)
     assert Preprocessing(depth=64).difference(Preprocessing()) == ["depth: 64 here, 128 there"]
@@ -252,11 +254,11 @@ def test_presets_take_overrides_and_differences_are_readable() -> None:
         ({"colour": 1}, "colour"),
     ],
 )
-def test_an_impossible_contract_is_refused_by_the_field(change: dict[str, object], named: str) -> None:
+def test_preprocessing_rejects_impossible_field(change: dict[str, object], named: str) -> None:
     with pytest.raises(BraindinoError, match=named):
         Preprocessing.from_dict(change)
 
 
-def test_an_unknown_preset_names_those_there_are() -> None:
+def test_preset_lists_known_names() -> None:
     with pytest.raises(BraindinoError, match="paper, released-code, minmax"):
         Preprocessing.preset("papier")

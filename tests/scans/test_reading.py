@@ -1,4 +1,4 @@
-"""Reading sound files of every format, held against nibabel."""
+"""Read sound files of every format and compare them with nibabel."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ VALUES = np.random.default_rng(0).integers(0, 200, (9, 10, 11)).astype(np.int16)
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_every_real_data_type_in_both_byte_orders(dtype: str, order: str, tmp_path: Path) -> None:
+def test_read_scan_reads_all_real_types_in_both_byte_orders(dtype: str, order: str, tmp_path: Path) -> None:
     header = nib.Nifti1Header(endianness=order)
     header.set_data_dtype(np.dtype(order + dtype))
     path = tmp_path / "scan.nii"
@@ -31,7 +31,7 @@ def test_every_real_data_type_in_both_byte_orders(dtype: str, order: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "with space ünïcødé 脳.nii.gz", "a.nii.mislabelled"])
-def test_nifti_by_its_content(name: str, tmp_path: Path) -> None:
+def test_read_scan_detects_nifti_by_content(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     content = nib.Nifti1Image(VALUES, AFFINE).to_bytes()
     path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
@@ -43,7 +43,7 @@ def test_nifti_by_its_content(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(scan.spacing, np.linalg.norm(AFFINE[:3, :3], axis=0), rtol=1e-6)
 
 
-def test_nifti_2_and_scaling(tmp_path: Path) -> None:
+def test_read_scan_reads_nifti_2_and_scaling(tmp_path: Path) -> None:
     header = nib.Nifti2Header()
     header.set_slope_inter(0.5, -3)
     header.set_data_dtype(np.int16)
@@ -54,7 +54,7 @@ def test_nifti_2_and_scaling(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("named", [".hdr", ".img"])
 @pytest.mark.parametrize("packed", ["", ".gz"])
-def test_a_pair_is_read_by_either_name(named: str, packed: str, tmp_path: Path) -> None:
+def test_read_scan_reads_pair_by_either_name(named: str, packed: str, tmp_path: Path) -> None:
     nib.save(nib.Nifti1Pair(VALUES, AFFINE), tmp_path / f"pair.img{packed}")
     scan = read_scan(tmp_path / f"pair{named}{packed}")
     np.testing.assert_array_equal(scan.data, VALUES)
@@ -62,7 +62,7 @@ def test_a_pair_is_read_by_either_name(named: str, packed: str, tmp_path: Path) 
     assert scan.sha256 == hashlib.sha256(both).hexdigest()
 
 
-def test_a_pair_whose_halves_differ_in_case(tmp_path: Path) -> None:
+def test_read_scan_reads_pair_with_different_case(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Pair(VALUES, AFFINE), tmp_path / "pair.img")
     (tmp_path / "pair.hdr").rename(tmp_path / "pair.HDR")
     for name in ("pair.HDR", "pair.img"):
@@ -70,7 +70,7 @@ def test_a_pair_whose_halves_differ_in_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img"])
-def test_header_and_digest_without_the_image(name: str, tmp_path: Path) -> None:
+def test_read_header_and_content_digest_do_not_read_the_image(name: str, tmp_path: Path) -> None:
     image = nib.Nifti1Pair(VALUES, AFFINE) if name == "a.img" else nib.Nifti1Image(VALUES, AFFINE)
     nib.save(image, tmp_path / name)
     scan = read_scan(tmp_path / name)
@@ -83,7 +83,7 @@ def test_header_and_digest_without_the_image(name: str, tmp_path: Path) -> None:
         content_digest(tmp_path / "gone.nii")
 
 
-def test_analyze_as_oasis_has_it(tmp_path: Path) -> None:
+def test_read_scan_reads_analyze_of_oasis(tmp_path: Path) -> None:
     """Big-endian int16 with a trailing axis of 1, and no orientation: the first axis is taken to run left."""
     header = nib.AnalyzeHeader(endianness=">")
     header.set_data_dtype(np.dtype(">i2"))
@@ -98,7 +98,7 @@ def test_analyze_as_oasis_has_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["brain.mgz", "brain.mgh"])
 @pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4"])
-def test_freesurfer(name: str, dtype: str, tmp_path: Path) -> None:
+def test_read_scan_reads_freesurfer(name: str, dtype: str, tmp_path: Path) -> None:
     nib.save(nib.MGHImage(VALUES.astype(dtype), AFFINE), tmp_path / name)
     scan = read_scan(tmp_path / name)
     np.testing.assert_array_equal(scan.data, VALUES.astype(dtype))
@@ -106,12 +106,12 @@ def test_freesurfer(name: str, dtype: str, tmp_path: Path) -> None:
     assert scan.affine_source == "mgh"
 
 
-def test_axes_of_one_after_the_third_are_dropped(save: Callable[..., Path]) -> None:
+def test_read_scan_drops_axes_of_length_one(save: Callable[..., Path]) -> None:
     assert read_scan(save("a.nii", VALUES[..., None, None])).data.shape == (9, 10, 11)
     assert read_scan(save("b.nii", VALUES[:, :, :1])).data.shape == (9, 10, 1)
 
 
-def test_qform_is_taken_when_there_is_no_sform(tmp_path: Path) -> None:
+def test_read_scan_uses_qform_without_sform(tmp_path: Path) -> None:
     image = nib.Nifti1Image(VALUES, None)
     image.set_qform(np.diag([-2.0, 1, 1, 1]), code=1)
     image.set_sform(None, code=0)
@@ -121,7 +121,7 @@ def test_qform_is_taken_when_there_is_no_sform(tmp_path: Path) -> None:
     np.testing.assert_allclose(scan.affine, np.diag([-2.0, 1, 1, 1]), atol=1e-6)
 
 
-def test_a_header_that_places_nothing_is_read_as_nibabel_does(tmp_path: Path) -> None:
+def test_read_scan_without_position_equals_nibabel(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(VALUES, None), tmp_path / "n.nii")
     image = nib.load(tmp_path / "n.nii")
     scan = read_scan(tmp_path / "n.nii")
@@ -130,21 +130,21 @@ def test_a_header_that_places_nothing_is_read_as_nibabel_does(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3), ("mm", 1.0)])
-def test_units_are_converted_to_mm(unit: str, factor: float, tmp_path: Path) -> None:
+def test_read_scan_converts_units_to_mm(unit: str, factor: float, tmp_path: Path) -> None:
     image = nib.Nifti1Image(VALUES, np.diag([factor, factor, 2 * factor, 1]))
     image.header.set_xyzt_units(unit)
     nib.save(image, tmp_path / "u.nii")
     np.testing.assert_allclose(read_scan(tmp_path / "u.nii").spacing, (1, 1, 2), rtol=1e-6)
 
 
-def test_a_gzip_of_several_members_is_read_to_its_end(tmp_path: Path) -> None:
+def test_read_scan_reads_gzip_of_several_members(tmp_path: Path) -> None:
     content = nib.Nifti1Image(VALUES, AFFINE).to_bytes()
     path = tmp_path / "members.nii.gz"
     path.write_bytes(gzip.compress(content[:700]) + gzip.compress(content[700:]))
     np.testing.assert_array_equal(read_scan(path).data, VALUES)
 
 
-def test_signature_tells_a_change_of_either_file_of_a_pair(tmp_path: Path) -> None:
+def test_signature_changes_with_either_file_of_a_pair(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Pair(VALUES, AFFINE), tmp_path / "pair.img")
     before = signature(tmp_path / "pair.img")
     assert before == signature(tmp_path / "pair.hdr")
@@ -156,7 +156,7 @@ def test_signature_tells_a_change_of_either_file_of_a_pair(tmp_path: Path) -> No
     assert files_of(Path("a/b.nii.gz")) == [Path("a/b.nii.gz")]
 
 
-def test_a_scan_error_crosses_processes_whole() -> None:
+def test_scan_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(ScanError(Path("a.nii"), "empty file", lasting=False)))
     assert (error.path, error.reason, error.lasting) == (Path("a.nii"), "empty file", False)
     assert str(error) == "a.nii: empty file"

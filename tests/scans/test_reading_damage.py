@@ -1,4 +1,4 @@
-"""Every way in which a file can be broken: each has a file that is made here, and a reason that names it."""
+"""Reject every kind of broken file with a reason that names the damage."""
 
 import gzip
 import os
@@ -76,7 +76,7 @@ def truncated_nifti(folder: Path) -> Path:
     return path
 
 
-@case("truncated: the header declares 3808 bytes, the file holds 3700")
+@case("truncated: the header declares 3808 bytes, the file has 3700")
 def truncated_before_it_was_packed(folder: Path) -> Path:
     path = folder / "a.nii.gz"
     path.write_bytes(gzip.compress(nifti(folder / "b.nii").read_bytes()[:3700]))
@@ -188,7 +188,7 @@ def unknown_type(folder: Path) -> Path:
     return nifti(folder / "a.nii", datatype=3)
 
 
-@case("data type 4 has 16 bits, the header says 32")
+@case("data type 4 has 16 bits, the header declares 32")
 def contradictory_type(folder: Path) -> Path:
     return nifti(folder / "a.nii", bitpix=32)
 
@@ -208,7 +208,7 @@ def shape_far_beyond_the_file(folder: Path) -> Path:
     return nifti(folder / "a.nii", dim=[3, 32000, 32000, 32000, 1, 1, 1, 1])
 
 
-@case("the file holds more: header damaged")
+@case("the file has more: header damaged")
 def shape_far_below_the_file(folder: Path) -> Path:
     return nifti(folder / "a.nii.gz", np.ones((64, 64, 12), np.int16), dim=[3, 12, 12, 12, 1, 1, 1, 1])
 
@@ -233,17 +233,17 @@ def singular_affine(folder: Path) -> Path:
     return nifti(folder / "a.nii", srow_z=[0, 1, 0, 0], srow_y=[0, 1, 0, 0])
 
 
-@case(r"affine \(sform\) holds NaN")
+@case(r"affine \(sform\) contains NaN")
 def nan_affine(folder: Path) -> Path:
     return nifti(folder / "a.nii", srow_x=[np.nan, 0, 0, 0])
 
 
-@case("sform says RAS and qform says LAS")
+@case("sform gives RAS and qform gives LAS")
 def sform_unlike_qform(folder: Path) -> Path:
     return nifti(folder / "a.nii", qform_code=1, quatern_b=0, quatern_c=1, quatern_d=0, pixdim=[-1] + [1] * 7)
 
 
-@case("sform says voxels of 1 x 1 x 1 and qform says 1 x 1 x 3")
+@case("sform gives voxels of 1 x 1 x 1 and qform gives 1 x 1 x 3")
 def voxel_sizes_unlike(folder: Path) -> Path:
     return nifti(folder / "a.nii", qform_code=2, pixdim=[1, 1, 1, 3, 1, 1, 1, 1], sform_code=1)
 
@@ -293,7 +293,7 @@ def _permissions_count(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Path, "open", refuse)
 
 
-def test_all_broken_files_land_in_rejects_with_file_and_reason_and_stop_nothing(tmp_path: Path) -> None:
+def test_fill_rejects_all_broken_files_and_continues(tmp_path: Path) -> None:
     paths = []
     for name, (make, _) in CASES.items():
         (tmp_path / name).mkdir()
@@ -310,7 +310,7 @@ def test_all_broken_files_land_in_rejects_with_file_and_reason_and_stop_nothing(
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("constant", "blank")])
-def test_reading_says_which_file_and_why(name: str, tmp_path: Path) -> None:
+def test_read_scan_names_file_and_reason(name: str, tmp_path: Path) -> None:
     make, reason = CASES[name]
     path = make(tmp_path)
     with pytest.raises(ScanError, match=reason) as caught:
@@ -319,7 +319,7 @@ def test_reading_says_which_file_and_why(name: str, tmp_path: Path) -> None:
     assert "\n" not in caught.value.reason
 
 
-def test_what_may_pass_is_looked_at_again_and_what_lasts_is_not(tmp_path: Path) -> None:
+def test_scan_error_lasting_is_false_for_temporary_problems(tmp_path: Path) -> None:
     passing = {
         name
         for name, (make, _) in CASES.items()

@@ -1,4 +1,4 @@
-"""Random bytes flipped in headers and bodies: an answer or a ScanError, soon, and in honest memory."""
+"""Flip random bytes in headers and bodies: the result is a scan or a ScanError, within bounds."""
 
 import gzip
 import time
@@ -38,7 +38,7 @@ def outcome(path: Path) -> str | None:
     return None
 
 
-def test_a_hundred_damaged_files(tmp_path: Path) -> None:
+def test_read_scan_survives_a_hundred_damaged_files(tmp_path: Path) -> None:
     rng = np.random.default_rng(20260101)
     originals = {path: path.read_bytes() for path in sources(tmp_path)}
     refused = 0

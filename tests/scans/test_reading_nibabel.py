@@ -1,4 +1,4 @@
-"""Affine and intensities of random files, held against nibabel in float64."""
+"""Compare affine and intensities of random files with nibabel in float64."""
 
 import gzip
 from pathlib import Path
@@ -77,7 +77,7 @@ def read_or_none(path: Path) -> Scan | None:
     try:
         return read_scan(path)
     except ScanError as error:
-        if "float32 cannot hold them apart" not in error.reason:
+        if "float32 cannot distinguish them" not in error.reason:
             raise
         return None
 
@@ -99,7 +99,7 @@ def test_read_scan_keeps_grey_levels_under_a_large_intercept(
 
 
 @pytest.mark.parametrize("dtype", ["u4", "i8", "f8"])
-def test_read_scan_refuses_values_that_float32_would_merge(dtype: str, tmp_path: Path) -> None:
+def test_read_scan_rejects_values_that_float32_merges(dtype: str, tmp_path: Path) -> None:
     path = scaled(tmp_path / "a.nii", (np.arange(210).reshape(7, 6, 5) + 2**31).astype(dtype), 0, 0)
     with pytest.raises(ScanError, match=r"values from 2147483648 to 2147483857.*subtract the smallest"):
         read_scan(path)
@@ -117,7 +117,7 @@ def quaternion(path: Path, squared: float, sform_code: int) -> Path:
 
 @pytest.mark.parametrize("sform_code", [0, 1])
 @pytest.mark.parametrize("squared", [1 + 4e-6, 1 + 5e-4, 1 - 4e-6])
-def test_read_scan_takes_a_quaternion_that_is_a_hair_too_long(
+def test_read_scan_accepts_quaternion_slightly_too_long(
     squared: float, sform_code: int, tmp_path: Path
 ) -> None:
     scan = read_scan(quaternion(tmp_path / "a.nii", squared, sform_code))
@@ -125,12 +125,12 @@ def test_read_scan_takes_a_quaternion_that_is_a_hair_too_long(
     np.testing.assert_allclose(scan.affine[:3, :3], np.diag([-2, -2, 2]), atol=0.01)
 
 
-def test_read_scan_refuses_a_quaternion_that_is_none(tmp_path: Path) -> None:
+def test_read_scan_rejects_invalid_quaternion(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match=r"qform: quaternion of length 1\.225, expected at most 1"):
         read_scan(quaternion(tmp_path / "a.nii", 1.5, 1))
 
 
-def test_read_scan_limits_voxels_before_it_reads(tmp_path: Path) -> None:
+def test_read_scan_limits_voxels_before_reading(tmp_path: Path) -> None:
     path = scaled(tmp_path / "a.nii", np.ones(SHAPE, np.int16), 0, 0)
     with pytest.raises(
         TooLargeError, match=r"7 x 6 x 5 = 210 voxels, more than the 209 .*--max_voxels"

@@ -1,4 +1,4 @@
-"""Regions back in the scan's own space."""
+"""Restore regions to the native grid of a scan."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def geometry_of(shape, orientation, depth, size):
     return Geometry.of(scan, Preprocessing(orientation=orientation, depth=depth, size=size))
 
 
-def test_masks_go_back_whole_where_the_grid_is_the_scans_own():
+def test_restore_regions_is_exact_on_equal_grids():
     rng = np.random.default_rng(0)
     scan = rng.random((2, 6, 5, 4)) < 0.4
     scan[1] &= ~scan[0]
@@ -29,7 +29,7 @@ def test_masks_go_back_whole_where_the_grid_is_the_scans_own():
         assert (back == scan).all()
 
 
-def test_exclusive_regions_stay_apart_on_a_finer_grid():
+def test_restore_regions_exclusive_does_not_overlap():
     geometry = geometry_of((9, 9, 9), "native", 4, (4, 4))
     masks = np.zeros((2, 4, 4, 4), dtype=bool)
     masks[0, 1:3, 1:3, :2], masks[1, 1:3, 1:3, 2:] = True, True

@@ -1,4 +1,4 @@
-"""Lists of people and scans: merged, written, hashed, and honest about what they lack."""
+"""Merge, write and hash lists of people and scans, and record what they lack."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ SALT = "0123456789abcdef"
 FILE = f"sha256${'0' * 64}"
 
 
-def test_seen_goes_through_a_checkpoint_and_a_file(tmp_path: Path) -> None:
+def test_seen_round_trips_through_checkpoint_and_file(tmp_path: Path) -> None:
     seen = Seen(frozenset({"a:1", "b:ä"}), frozenset({FILE}), ("stage 1 is\nnot known",))
     checkpoint: dict[str, Any] = {}
     seen.into(checkpoint)
@@ -24,26 +24,26 @@ def test_seen_goes_through_a_checkpoint_and_a_file(tmp_path: Path) -> None:
     assert (read.people, read.scans, read.gaps) == (seen.people, seen.scans, ("stage 1 is not known",))
 
 
-def test_union_keeps_every_gap_once() -> None:
+def test_seen_union_has_every_gap_once() -> None:
     one, two = Seen(frozenset({"a"}), gaps=("x",)), Seen(frozenset({"b"}), frozenset({FILE}), ("x", "y"))
     assert one | two == Seen(frozenset({"a", "b"}), frozenset({FILE}), ("x", "y"))
 
 
-def test_lists_of_earlier_versions_are_read_and_not_called_complete(tmp_path: Path) -> None:
+def test_seen_reads_old_lists_as_incomplete(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text("ADNI:1\nIXI:7\n")
     assert Seen.read(tmp_path / "old.txt") == Seen(frozenset({"ADNI:1", "IXI:7"}), gaps=(OLD_LIST,))
     assert Seen.of_checkpoint({"pretraining_people": ["ADNI:1"]}) == Seen(
         frozenset({"ADNI:1"}), gaps=(OLD_LIST,)
     )
     assert Seen.of_checkpoint({}) is None
-    with pytest.raises(BraindinoError, match="'pretraining_scans' is no list of names"):
+    with pytest.raises(BraindinoError, match="'pretraining_scans' is not a list of names"):
         Seen.of_checkpoint({"pretraining_people": [], "pretraining_scans": 3})
     (tmp_path / "old.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BraindinoError, match=r"old\.txt: not a text file"):
         Seen.read(tmp_path / "old.txt")
 
 
-def test_digests_match_keys_and_show_none() -> None:
+def test_seen_digested_matches_keys_without_showing_them() -> None:
     people = frozenset({"ADNI:002_S_0001", "IXI:17"})
     digested = Seen(people).digested(SALT)
     assert all(map(is_person_digest, digested.people))
@@ -54,7 +54,7 @@ def test_digests_match_keys_and_show_none() -> None:
     assert digested.digested("f" * 16) == digested  # a digest is not hashed again
 
 
-def test_digests_are_salted_and_slow() -> None:
+def test_seen_digested_is_salted_and_slow() -> None:
     plain = {hashlib.sha256(f"IXI:{i}".encode()).hexdigest() for i in range(30)}
     one, two = (Seen(frozenset({"IXI:17"})).digested(salt) for salt in (SALT, "f" * 16))
     assert one.people != two.people
@@ -66,5 +66,5 @@ def test_slices_digest_depends_on_values_shape_and_type() -> None:
     digest = slices_digest(slices)
     assert is_scan(digest)
     assert slices_digest(np.asfortranarray(slices)) == digest
-    others = [slices + 1, slices.reshape(2, 4, 3), slices.astype(np.float16)]
-    assert len({digest, *map(slices_digest, others)}) == 4
+    changed = [slices + 1, slices.reshape(2, 4, 3), slices.astype(np.float16)]
+    assert len({digest, *map(slices_digest, changed)}) == 4

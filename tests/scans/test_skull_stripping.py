@@ -1,4 +1,4 @@
-"""Skull stripping by a command: cached, refused when it fails, run without a shell."""
+"""Strip skulls by a command: cached, rejected on failure, run without a shell."""
 
 import sys
 from collections.abc import Callable
@@ -39,7 +39,7 @@ elif what != "nothing":
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[[str], str]:
-    """A command line of a tool that sets the first four planes to 0, or fails as it is told."""
+    """A command line of a tool that sets the first four planes to 0, or fails as requested."""
     (tmp_path / "tool.py").write_text(TOOL)
 
     def make(what: str) -> str:
@@ -60,7 +60,7 @@ def runs(tmp_path: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def test_the_brain_is_prepared_and_the_tool_runs_once(
+def test_fill_prepares_stripped_brain_and_runs_tool_once(
     tmp_path: Path, path: Path, command: Callable[[str], str]
 ) -> None:
     scan = read_scan(path)
@@ -84,7 +84,7 @@ def test_the_brain_is_prepared_and_the_tool_runs_once(
         ("crop", "changed the grid"),
     ],
 )
-def test_a_failure_is_told(
+def test_strip_skull_reports_failure(
     what: str, reason: str, tmp_path: Path, path: Path, command: Callable[[str], str]
 ) -> None:
     with pytest.raises(ScanError, match=reason) as caught:
@@ -92,7 +92,7 @@ def test_a_failure_is_told(
     assert caught.value.path == path
 
 
-def test_a_store_remembers_its_command_and_keeps_failures_apart(
+def test_store_records_command_and_separates_failures(
     tmp_path: Path, path: Path, save: Callable[..., Path], command: Callable[[str], str]
 ) -> None:
     contract = Preprocessing(depth=4, size=(8, 8))
@@ -110,13 +110,13 @@ def test_a_store_remembers_its_command_and_keeps_failures_apart(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "reason"),
     [
         ("hd-bet -i {in}", "expected {in} and {out}"),
         ("no-such-program -i {in} -o {out}", "no program 'no-such-program'"),
         ("hd-bet '{in} {out}", "No closing quotation"),
     ],
 )
-def test_a_command_that_cannot_work_is_refused_at_once(wrong: str, said: str) -> None:
-    with pytest.raises(BraindinoError, match=said):
+def test_check_strip_cmd_rejects_impossible_command(wrong: str, reason: str) -> None:
+    with pytest.raises(BraindinoError, match=reason):
         check_strip_cmd(wrong)

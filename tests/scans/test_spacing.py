@@ -1,4 +1,4 @@
-"""A contract with a spacing: proportions are kept, the scan is cropped or padded about its middle."""
+"""Prepare with a spacing: proportions are preserved, the scan is cropped or padded around its middle."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def brain(shape: tuple[int, int, int]) -> np.ndarray:
     return values
 
 
-def test_cropping_and_padding_at_the_scans_own_spacing_copy_the_voxels(
+def test_preprocess_at_native_spacing_copies_voxels(
     as_scan: Callable[..., Scan],
 ) -> None:
     values = brain((10, 12, 14))
@@ -34,7 +34,7 @@ def test_cropping_and_padding_at_the_scans_own_spacing_copy_the_voxels(
     np.testing.assert_allclose(prepared.geometry.grid_affine @ [3, 0, 0, 1], [0, 2, 0, 1])
 
 
-def test_thick_slices_are_interpolated_to_the_spacing(as_scan: Callable[..., Scan]) -> None:
+def test_preprocess_interpolates_thick_slices_to_spacing(as_scan: Callable[..., Scan]) -> None:
     values = brain((6, 6, 5))
     prepared = preprocess(as_scan(values, np.diag([1, 1, 3, 1])), PLAIN.replace(depth=6, size=(6, 15)))
     expected = torch.nn.functional.interpolate(
@@ -44,7 +44,7 @@ def test_thick_slices_are_interpolated_to_the_spacing(as_scan: Callable[..., Sca
     np.testing.assert_allclose(np.abs(prepared.geometry.grid_affine[:3, :3]), np.eye(3))
 
 
-def test_depth_none_keeps_the_slices(as_scan: Callable[..., Scan]) -> None:
+def test_preprocess_depth_none_does_not_change_slices(as_scan: Callable[..., Scan]) -> None:
     contract = PLAIN.replace(depth=None, size=(12, 20), slice_axes=(2, 1, 0), spacing=2.0)
     prepared = preprocess(as_scan(brain((20, 20, 5)), np.diag([2, 1, 6, 1])), contract)
     assert prepared.slices.shape == (5, 12, 20)
@@ -52,7 +52,7 @@ def test_depth_none_keeps_the_slices(as_scan: Callable[..., Scan]) -> None:
     assert not prepared.slices[:, [0, 11]].any()
 
 
-def test_a_background_below_zero_also_fills_what_lies_outside(as_scan: Callable[..., Scan]) -> None:
+def test_preprocess_fills_outside_with_negative_background(as_scan: Callable[..., Scan]) -> None:
     values = brain((8, 8, 8))
     values[:2] = 0
     contract = PLAIN.replace(normalise="zscore-background", depth=12, size=(8, 8), dtype="float16")
@@ -69,7 +69,7 @@ def test_a_background_below_zero_also_fills_what_lies_outside(as_scan: Callable[
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR"])
-def test_a_mask_goes_there_and_back_and_what_was_cut_off_is_empty(
+def test_restore_mask_is_empty_outside_the_crop(
     codes: str,
     as_scan: Callable[..., Scan],
     reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
@@ -95,7 +95,7 @@ def centre(labels: np.ndarray, side: int) -> np.ndarray:
     return labels[tuple(slice((n - side) // 2, (n + side) // 2) for n in labels.shape)]
 
 
-def test_weights_and_nearest_agree_on_their_window() -> None:
+def test_linear_weights_and_nearest_indices_agree_on_window() -> None:
     assert nearest_indices(4, 6, (-1, 6)).tolist() == [-1, 0, 1, 2, 3, -1]
     assert nearest_indices(6, 4, (1, 4)).tolist() == [1, 2, 3, 4]
     np.testing.assert_array_equal(linear_weights(4, 6, (-1, 6)).toarray()[1:5], np.eye(4))
@@ -104,7 +104,7 @@ def test_weights_and_nearest_agree_on_their_window() -> None:
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPI"])
-def test_the_middle_is_that_of_what_is_not_background(
+def test_preprocess_centres_on_foreground_or_field_of_view(
     codes: str,
     as_scan: Callable[..., Scan],
     reoriented: Callable[..., tuple[np.ndarray, np.ndarray]],
@@ -120,7 +120,7 @@ def test_the_middle_is_that_of_what_is_not_background(
     np.testing.assert_allclose(about_scan.geometry.grid_affine @ [2, 0, 1, 1], [2, 10, 1, 1])
 
 
-def test_an_impossible_spacing_is_refused() -> None:
+def test_preprocessing_rejects_impossible_spacing() -> None:
     with pytest.raises(BraindinoError, match=r"spacing is 0\.0, expected millimetres"):
         PLAIN.replace(spacing=0)
     with pytest.raises(BraindinoError, match="head or scan, and scan only with a spacing"):

@@ -1,4 +1,4 @@
-"""Measures of prepared scans: in mm and ml whatever the axes are; heads are told from brains."""
+"""Measure prepared scans in mm and ml for all axes; distinguish heads from brains."""
 
 from pathlib import Path
 
@@ -44,43 +44,43 @@ def measured(folder: Path, file: Path, **contract: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("codes", ["RAS", "PSR", "LIA"])
-def test_sizes_are_those_of_the_anatomy_however_the_axes_lie(tmp_path: Path, codes: str) -> None:
-    found = measured(tmp_path, ellipsoid(tmp_path, codes, (65, 85, 70), codes))
-    assert found["axes"] == codes
-    assert [found[f"spacing/{name}"] for name in ("slices", "rows", "columns")] == [5, 4, 4]
-    assert [found[f"shape/{name}"] for name in ("slices", "rows", "columns")] == [60, 70, 70]
+def test_measure_is_independent_of_axes(tmp_path: Path, codes: str) -> None:
+    measures = measured(tmp_path, ellipsoid(tmp_path, codes, (65, 85, 70), codes))
+    assert measures["axes"] == codes
+    assert [measures[f"spacing/{name}"] for name in ("slices", "rows", "columns")] == [5, 4, 4]
+    assert [measures[f"shape/{name}"] for name in ("slices", "rows", "columns")] == [60, 70, 70]
     for name, whole in (("slices", 140), ("rows", 170), ("columns", 130)):
-        assert found[f"extent/{name}"] == pytest.approx(whole, abs=15)
-    assert found["volume"] == pytest.approx(4 / 3 * np.pi * 6.5 * 8.5 * 7.0, rel=0.02)
-    assert found["foreground"] == pytest.approx(float(found["volume"]) / (28 * 28 * 30), rel=1e-6)
-    assert found["oblique"] == pytest.approx(0, abs=1e-3)
+        assert measures[f"extent/{name}"] == pytest.approx(whole, abs=15)
+    assert measures["volume"] == pytest.approx(4 / 3 * np.pi * 6.5 * 8.5 * 7.0, rel=0.02)
+    assert measures["foreground"] == pytest.approx(float(measures["volume"]) / (28 * 28 * 30), rel=1e-6)
+    assert measures["oblique"] == pytest.approx(0, abs=1e-3)
     # 1.63 for the density of a ball along an axis; voxels at the surface are mixed with the background, 0.
-    assert found["intensity/50"] == pytest.approx(0, abs=0.05)
-    assert found["intensity/95"] == pytest.approx(1.45, abs=0.2)
-    assert more_than_brain(found) == ""
+    assert measures["intensity/50"] == pytest.approx(0, abs=0.05)
+    assert measures["intensity/95"] == pytest.approx(1.45, abs=0.2)
+    assert more_than_brain(measures) == ""
 
 
 @pytest.mark.parametrize("normalise", ["zscore-clipped", "zscore-background"])  # corrected, and before
-def test_the_background_of_the_released_code_is_no_foreground(tmp_path: Path, normalise: str) -> None:
-    found = measured(tmp_path, ellipsoid(tmp_path, "a", (65, 85, 70)), normalise=normalise)
-    assert found["extent/rows"] == pytest.approx(170, abs=15)
+def test_measure_ignores_raised_background(tmp_path: Path, normalise: str) -> None:
+    measures = measured(tmp_path, ellipsoid(tmp_path, "a", (65, 85, 70)), normalise=normalise)
+    assert measures["extent/rows"] == pytest.approx(170, abs=15)
 
 
 @pytest.mark.parametrize(
-    ("half", "noise", "told"),
+    ("half", "noise", "reason"),
     [
         ((80, 105, 95), 0.0, "l, more than any brain"),  # a head, its background removed
         ((40, 40, 125), 0.0, "mm long"),  # with the neck
         ((65, 85, 70), 3.0, "there is no background"),  # noise around it
     ],
 )
-def test_a_head_is_told_from_a_brain(
-    tmp_path: Path, half: tuple[float, float, float], noise: float, told: str
+def test_more_than_brain_detects_heads(
+    tmp_path: Path, half: tuple[float, float, float], noise: float, reason: str
 ) -> None:
-    assert told in more_than_brain(measured(tmp_path, ellipsoid(tmp_path, "head", half, noise=noise)))
+    assert reason in more_than_brain(measured(tmp_path, ellipsoid(tmp_path, "head", half, noise=noise)))
 
 
-def test_an_oblique_scan_tells_its_angle(tmp_path: Path) -> None:
+def test_measure_reports_oblique_angle(tmp_path: Path) -> None:
     file = ellipsoid(tmp_path, "a", (65, 85, 70))
     image = nib.load(file)
     turn = np.deg2rad(35)

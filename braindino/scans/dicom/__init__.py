@@ -1,1 +1,1 @@
-"""DICOM series: their headers, their conversion by dcm2niix, and the choice among the volumes it makes."""
+"""Read DICOM headers, convert series by dcm2niix, and choose among the volumes it writes."""

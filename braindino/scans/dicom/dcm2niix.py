@@ -1,4 +1,4 @@
-"""What dcm2niix writes beside its volumes: a JSON for each, and lines that tell what went wrong."""
+"""Parse the output of dcm2niix: a JSON beside each volume, and printed warnings and errors."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _BANNER = re.compile(r"dcm2nii\w* version", re.IGNORECASE)
 
 
 def facts_of(volume: Path) -> dict[str, Any]:
-    """Return dcm2niix' JSON of a volume, or {}: it is written last, and only beside the uncorrected one."""
+    """Return the JSON of a volume, or {}; dcm2niix writes it last, and only beside the uncorrected volume."""
     file = volume.with_name(CORRECTED.sub("", volume.name).removesuffix(".nii.gz") + ".json")
     try:
         content = json.loads(file.read_text(encoding="utf-8", errors="replace"))
@@ -23,7 +23,7 @@ def facts_of(volume: Path) -> dict[str, Any]:
 
 
 def _lines(done: CompletedProcess[str]) -> list[str]:
-    """Return the lines that dcm2niix printed, those of its error stream first: they only sum up."""
+    """Return the lines that dcm2niix printed, its error stream first, because that only summarises."""
     return [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
 
 
@@ -38,12 +38,12 @@ def lines_beside_banner(done: CompletedProcess[str]) -> list[str]:
 
 
 def last_word(done: CompletedProcess[str]) -> str:
-    """Return the line that tells what went wrong: the last error or warning, else the last line."""
+    """Return the most informative line about a failure: the last error or warning, else the last line."""
     return (warning_lines(done) or lines_beside_banner(done) or [f"exit code {done.returncode}"])[-1]
 
 
 def uneven_volumes(done: CompletedProcess[str]) -> set[str]:
-    """Return names of the volumes that NIfTI cannot hold: the warning stands before the name."""
+    """Return names of the volumes with uneven slices, whose warning is printed before the name."""
     names, warned = set(), False
     for line in done.stdout.splitlines():
         if "Interslice distance varies" in line:

@@ -1,4 +1,4 @@
-"""Headers of DICOM slices: whose they are, what lies where, and which were sent twice."""
+"""Read headers of DICOM slices: patient, position, and slices that were sent twice."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ KEY_FILE = "patient.key"
 _KEY_BYTES = 32
 _DIGEST_BYTES = 6
 _SUFFIX = re.compile(r"\.(dcm|ima|dicom)$", re.IGNORECASE)
-# What tools that remove names write in the place of a PatientID: it is the same for all people.
+# Placeholders that de-identification tools write as PatientID: they are the same for all people.
 _NO_ID = re.compile(
     r"[\W_]*|0+|x+|anon|(anonym|pseudonym)(ous|i[sz]ed)?|de[-_ ]?identified|removed|redacted|unknown|none"
     r"|null|n/?a|nan|no[-_ ]?name|((no|test)?[ _^-]*(patient|subject|phantom))?[ _^-]*(id|name)?",
@@ -39,20 +39,20 @@ _TAGS = (
 
 @dataclass(frozen=True)
 class Slice:
-    """What the header of a DICOM file holds; a file may have many frames.
+    """Hold the header of a DICOM file; a file may have many frames.
 
     Attributes:
         path: of the file.
         series: SeriesInstanceUID, or "".
-        patient: PatientID and its issuer, or () where none tells people apart.
-        traits: sex and date of birth, each "" where it is not known.
-        place: what makes two files images of one slice: image type, echo, position, direction, size. Empty
-            where the header does not say where the slice lies.
+        patient: PatientID and its issuer, or () if no id distinguishes people.
+        traits: sex and date of birth, each "" if unknown.
+        place: fields that are equal for two images of one slice: position, direction, image type, echo, size.
+            Empty if the header has no position.
         instance: SOPInstanceUID.
         number: InstanceNumber.
         modality: such as MR, SR.
-        is_image: whether the file has pixels.
-        unwanted: why an image is no scan of an MR scanner, or "".
+        is_image: True if the file has pixels.
+        unwanted: why an image is not a scan of an MR scanner, or "".
     """
 
     path: Path
@@ -68,7 +68,7 @@ class Slice:
 
     @property
     def lookalike(self) -> str:
-        """What a person's ids share that differ in leading zeros: number and date of birth, else ""."""
+        """Key shared by ids that differ in leading zeros: number and date of birth, else ""."""
         number = self.patient[0].lstrip("0") if self.patient else ""
         return f"{number}\0{self.patient[1]}\0{self.traits[1]}" if number.isdigit() and self.traits[1] else ""
 
@@ -114,7 +114,7 @@ def read_slice(path: Path) -> Slice | None:
 
 
 def _unwanted(header: Any, has_place: bool) -> str:
-    """Return why an image is no scan of an MR scanner, or "": another machine, a screenshot, a projection."""
+    """Return why an image is not an MR scan (other modality, screenshot, projection), or ""."""
     modality = _text(header, "Modality")
     if modality not in ("", "MR", "OT"):
         return f"no MR image (its modality is {modality})"
@@ -128,38 +128,42 @@ def _unwanted(header: Any, has_place: bool) -> str:
 
 
 def known_patient(identifier: str, issuer: str = "") -> tuple[str, ...]:
-    """Return PatientID and issuer, cleaned; () where the id is blank or what de-identification leaves."""
+    """Return PatientID and issuer, cleaned; () if the id is blank or a placeholder."""
     identifier = unicodedata.normalize("NFC", identifier).strip()
     return () if _NO_ID.fullmatch(identifier) else (identifier, issuer.strip())
 
 
 def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], int]:
-    """Return the slices of a series without those that were sent twice, and how many these are.
+    """Return the slices of a series without duplicates, and the number of duplicates.
 
-    Copies lie in one place and have the same pixels, whatever their SOPInstanceUID. Where any two slices of
-    one place differ, the series shows something over time, and equal slices (of air) are no copies; then
-    only files of one SOPInstanceUID are.
+    Duplicates have the same position and the same pixels; their SOPInstanceUID may differ. If two slices of
+    one position differ, the series is a time series, and equal slices (of air) are not duplicates; then only
+    files of one SOPInstanceUID are.
+
+    Args:
+        slices: of one series.
     """
     places: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
     for one in sorted(slices, key=lambda each: (each.number, each.path.name)):
         places[one.place or (one.instance or str(one.path),)].append(one)
     pixels = {one.path: _pixel_digest(one.path) for same in places.values() if len(same) > 1 for one in same}
     over_time = any(len({pixels[one.path] for one in same}) > 1 for same in places.values() if len(same) > 1)
-    kept: dict[tuple[str, ...], Slice] = {}
+    distinct: dict[tuple[str, ...], Slice] = {}
     for place, same in places.items():
         for one in same:
             if over_time and len(same) > 1:
-                kept.setdefault((*place, one.instance or str(one.path), pixels[one.path]), one)
+                distinct.setdefault((*place, one.instance or str(one.path), pixels[one.path]), one)
             else:
-                kept.setdefault(place, one)
-    return list(kept.values()), len(slices) - len(kept)
+                distinct.setdefault(place, one)
+    return list(distinct.values()), len(slices) - len(distinct)
 
 
 class PatientDigests:
-    """Digests that tell patients apart and, without the key, not who they are.
+    """Compute keyed digests of patients, which distinguish them without revealing their ids.
 
-    A PatientID has so few digits that any digest without a key is found by trying; the key is random, lies in
-    `patient.key` of the folder, readable by its owner only, and is used again by the next conversion.
+    A PatientID has so few digits that a digest without a key could be inverted by trial; the key is random,
+    is stored in `patient.key` of the folder, readable by its owner only, and is reused by the next
+    conversion.
 
     Args:
         folder: of the converted volumes.
@@ -174,16 +178,16 @@ class PatientDigests:
 
     @property
     def name(self) -> str:
-        """What the key is called: digests of different keys cannot be compared."""
+        """Name of the key; digests of different keys cannot be compared."""
         return self.of("", "key")
 
     def of(self, *parts: str) -> str:
-        """Return the digest of some text in parts, 12 hex digits."""
+        """Return the digest of text parts, 12 hex digits."""
         text = "\0".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._key, digest_size=_DIGEST_BYTES).hexdigest()
 
     def of_patient(self, patient: tuple[str, ...]) -> str:
-        """Return the digest of PatientID and issuer, whatever their case, or "" of none."""
+        """Return the digest of PatientID and issuer, ignoring case, or "" without them."""
         return self.of("patient", *(part.casefold() for part in patient)) if patient else ""
 
 
@@ -203,7 +207,7 @@ def _key_of(file: Path) -> bytes:
 
 
 def _make_key(file: Path) -> None:
-    """Write a new key, whole, unless another process was first."""
+    """Write a new key atomically, unless another process was first."""
     first = temporary_beside(file)
     try:
         with open(first, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as new:
@@ -219,35 +223,36 @@ def _make_key(file: Path) -> None:
 
 
 def _read(path: Path, pixels: bool) -> Any:
-    """Return the header (with pixels, if asked for) as pydicom has it, or None."""
+    """Return the header, optionally with pixels, as a dataset of pydicom, or None."""
     try:
         import pydicom
     except ImportError:
         raise BraindinoError(
-            "there are DICOM series, and no pydicom to tell whose they are.\nInstall it with "
-            "`pip install 'braindino[dicom]'`; `braindino index` leaves them out with `--options.dicom null`."
+            "the folder has DICOM series, and pydicom, which reads their patients, is not installed.\n"
+            "Install it with `pip install 'braindino[dicom]'`; `braindino index` excludes them with "
+            "`--options.dicom null`."
         ) from None
     tags = None if pixels else list(_TAGS)
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         try:
             return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=tags, force=True)
-        except Exception:  # the library raises all sorts on damaged files
+        except Exception:  # pydicom raises many kinds of errors on damaged files
             return None
 
 
 def _pixel_digest(path: Path) -> str:
-    """Digest of a file's pixels as they are stored; of the whole file where they cannot be found."""
+    """Return the digest of a file's stored pixels, or of the whole file if it has none."""
     header = _read(path, pixels=True)
     content = None if header is None else header.get("PixelData")
     return hashlib.sha256(content if isinstance(content, bytes) else path.read_bytes()).hexdigest()
 
 
 def _text(header: Any, name: str) -> str:
-    """An element as text, "" where it is absent or cannot be decoded; of several values all."""
+    """Return an element as text with all its values, or "" if it is absent or cannot be decoded."""
     try:
         value = header.get(name)
-    except Exception:  # a value that its type does not allow
+    except Exception:  # the value does not fit its type
         return ""
     if value is None:
         return ""

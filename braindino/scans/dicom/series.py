@@ -1,4 +1,4 @@
-"""DICOM series as NIfTI files by dcm2niix: one volume per series, with a table of what came from where."""
+"""Convert DICOM series to NIfTI by dcm2niix: one volume per series, with a table of their sources."""
 
 import hashlib
 import re
@@ -44,22 +44,22 @@ NO_IMAGE = "no image that dcm2niix can convert"
 NO_PATIENT = "no PatientID: the person is the folder's"
 SEVERAL = "its PatientID has several sexes and dates of birth: the person is the folder's"
 TIMEOUT_S = 1800  # a folder of thousands of slices takes a minute
-_FORMAT = 3  # of the records: what an older version has converted is converted again
+_FORMAT = 3  # of the records: series converted by an older version are converted again
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series of one patient in a folder: a row of `series.csv`. Without an output, `reason` says why.
+    """Describe one series of one patient in a folder: a row of `series.csv`.
 
     Attributes:
         source: folder, absolute.
         series: SeriesInstanceUID.
         number: SeriesNumber.
         description: SeriesDescription, or ProtocolName.
-        patient: digest of PatientID and issuer under the key in `patient.key`: tells people apart, not who
-            they are. "" where no id tells people apart.
+        patient: digest of PatientID and issuer under the key in `patient.key`, or "" if no id distinguishes
+            people.
         output: the volume, relative to the folder of the table, or "".
-        message: warnings of dcm2niix, and what was left out of the series.
+        message: warnings of dcm2niix, and parts of the series that were excluded.
         reason: why there is no volume, or "".
         content: digest of the volume's voxels, or "".
     """
@@ -77,44 +77,65 @@ class Series:
 
 @dataclass(frozen=True)
 class _Job:
-    """A call of dcm2niix: the slices of one patient's series, or (no slices) a folder as it is."""
+    """Describe a call of dcm2niix for the slices of one patient's series, or for a whole folder.
+
+    Attributes:
+        folder: of the DICOM files.
+        out: folder of the table.
+        inside: folder of the volumes, relative to `out`.
+        slices: to convert; empty for all files of the folder.
+        note: message about the series.
+    """
 
     folder: Path
-    out: Path  # for the volumes, below the folder of the table
+    out: Path
     inside: Path
     slices: tuple[Slice, ...] = ()
     note: str = ""
 
 
 def find_converter() -> str:
-    """dcm2niix on the PATH, else of the package `dcm2niix`. Raises BraindinoError when there is neither."""
-    found = shutil.which("dcm2niix")
-    if found is None and find_spec("dcm2niix") is not None:
+    """Return the path of dcm2niix: on the PATH, else of the package `dcm2niix`.
+
+    Raises:
+        BraindinoError: neither exists.
+    """
+    converter = shutil.which("dcm2niix")
+    if converter is None and find_spec("dcm2niix") is not None:
         import dcm2niix
 
-        found = str(dcm2niix.bin)
-    if found is None:
+        converter = str(dcm2niix.bin)
+    if converter is None:
         raise BraindinoError(
-            "there are DICOM series, and no dcm2niix to convert them.\nInstall it with "
-            "`pip install 'braindino[dicom]'`; `braindino index` leaves them out with `--options.dicom null`."
+            "the folder has DICOM series, and dcm2niix, which converts them, is not installed.\n"
+            "Install it with `pip install 'braindino[dicom]'`; `braindino index` excludes them with "
+            "`--options.dicom null`."
         )
-    return found
+    return converter
 
 
 def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: bool = True) -> list[Series]:
     """Convert the series in each of `folders` (not below them) into `out`, and write `out/series.csv`.
 
-    The slices of a folder are taken apart by patient and series before dcm2niix sees them, and slices that
-    were sent twice are taken once. A volume lies in `out` as its folder does in `root`, named by description,
-    number and a digest of patient and series. Of several volumes of a series the magnitude is taken, never
-    the phase, and of several the largest (`choose_volume`). A volume that lies in two folders is taken once.
-    What was converted and has not changed is not converted again; interrupting it is safe.
+    The slices of a folder are separated by patient and series before dcm2niix reads them, and duplicated
+    slices are used once. A volume has the same place in `out` as its folder in `root`, and is named by
+    description, number and a digest of patient and series. If a series has several volumes, the largest
+    magnitude image is used, never a phase image (`choose_volume`). A volume that exists in two folders is
+    used once. Series that were converted and have not changed are not converted again; the conversion may be
+    interrupted.
+
+    Args:
+        folders: folders with DICOM files.
+        root: folder that contains them all.
+        out: folder of the volumes and the table.
+        progress: False shows no progress.
 
     Raises:
-        BraindinoError: there is no dcm2niix, or no pydicom.
+        BraindinoError: dcm2niix or pydicom is not installed.
     """
     converter = find_converter()
-    for left in out.rglob(".running-*"):  # by a kill, with what dcm2niix writes about the patient
+    # A killed conversion leaves a folder with the JSON of dcm2niix, which identifies the patient.
+    for left in out.rglob(".running-*"):
         if time.time() - left.stat().st_mtime > 2 * TIMEOUT_S:
             shutil.rmtree(left)
     digests = PatientDigests(out)
@@ -141,7 +162,7 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
     series = list(_once(_doubtful(records)))
     with atomic_write(out / TABLE) as file:
         columns = [column.name for column in fields(Series)]
-        # Names of folders need not be UTF-8; series.csv is.
+        # Names of folders may not be UTF-8, series.csv is.
         lines = [{name: _printable(cell) for name, cell in asdict(row).items()} for row in series]
         file.write(csv_text(pd.DataFrame(lines, columns=columns, dtype=object)))
     return series
@@ -186,7 +207,7 @@ def _convert_folder(
 
 
 def _only(slices: Sequence[Slice]) -> tuple[str, str, str]:
-    """Return sex, date of birth and `lookalike` of the slices' patient, "" where they do not agree."""
+    """Return sex, date of birth and `lookalike` of the slices' patient, "" where slices disagree."""
     sexes, births = ({one.traits[k] for one in slices} - {""} for k in range(2))
     alike = {one.lookalike for one in slices}
     return (
@@ -203,7 +224,7 @@ def _convert(converter: str, job: _Job, digests: PatientDigests) -> list[Series]
         made = Path(name, "volumes")
         made.mkdir()
         source = _stage(job, Path(name, "slices"))
-        # Slices in this folder only; a JSON beside each volume, named by the series and what varies.
+        # No subfolders; a JSON beside each volume; volumes named by the series.
         options = ["-b", "y", "-ba", "n", "-z", "y", "-d", "0", "-f", "%j", "-o", str(made)]
         try:
             done = subprocess.run(
@@ -228,7 +249,7 @@ def _convert(converter: str, job: _Job, digests: PatientDigests) -> list[Series]
         for volume in volumes:
             facts = facts_of(volume)
             uid = facts.get("SeriesInstanceUID") or volume.name.removesuffix(".nii.gz")
-            # Of Siemens XA dcm2niix gives the time of the series for its UID.
+            # For Siemens XA, dcm2niix writes the time of the series as its UID.
             by_series.setdefault(job.slices[0].series if job.slices else uid, []).append((volume, facts))
         return [_row(job, uid, candidates, done, digests) for uid, candidates in by_series.items()]
 
@@ -240,7 +261,7 @@ def _row(
     done: "subprocess.CompletedProcess[str]",
     digests: PatientDigests,
 ) -> Series:
-    """Choose the volume of a series, put it in its place, and return its row."""
+    """Choose the volume of a series, move it to its place, and return its row."""
     volume, facts, note, reason = choose_volume(candidates)
     patient = job.slices[0].patient if job.slices else known_patient(str(facts.get("PatientID") or ""))
     messages = [*dict.fromkeys(warning_lines(done)), job.note, note, "" if patient else NO_PATIENT]
@@ -267,7 +288,7 @@ def _row(
 
 
 def _stage(job: _Job, folder: Path) -> Path:
-    """Return a folder with the slices of a job and no other file: links where the file system has them."""
+    """Return a folder with only the slices of a job, as links if the file system supports them."""
     if not job.slices:
         return job.folder
     folder.mkdir()
@@ -288,11 +309,11 @@ def _name(row: Series) -> str:
 
 
 def _doubtful(records: Sequence[Record]) -> Iterator[Series]:
-    """Yield all rows, without the patient where one PatientID is that of several people.
+    """Yield all rows, without the patient where one PatientID belongs to several people.
 
-    One wrong entry does not make two people of one: sex and date of birth both differ, or sex does and the
-    date is removed, or there are more than two dates. Ids that differ in leading zeros, of one date of birth,
-    are one patient's.
+    A single wrong entry does not count: sex and date of birth must both differ, or sex with the date removed,
+    or there must be more than two dates. Ids that differ in leading zeros and share a date of birth are of
+    one patient.
     """
     first: dict[str, str] = {}
     for record in records:
@@ -314,7 +335,7 @@ def _doubtful(records: Sequence[Record]) -> Iterator[Series]:
 
 
 def _once(series: Iterable[Series]) -> Iterator[Series]:
-    """Yield all rows; a volume of one patient (or of nobody known) that lies in two folders counts once."""
+    """Yield all rows; a volume of one (or an unknown) patient that exists in two folders counts once."""
     first: dict[str, list[Series]] = defaultdict(list)
     for row in series:
         same = [
@@ -332,7 +353,7 @@ def _once(series: Iterable[Series]) -> Iterator[Series]:
 
 
 def _is_there(record: Record, out: Path) -> bool:
-    """Return whether all volumes still lie there and dcm2niix did not fail: then it is not tried again."""
+    """Return whether all volumes still exist and dcm2niix did not fail."""
     return all(
         (out / row["output"]).is_file() if row["output"] else not row["reason"].startswith("dcm2niix")
         for row in record["series"]

@@ -1,4 +1,4 @@
-"""Choose among the volumes that dcm2niix makes of one series: magnitude before phase, whole before half."""
+"""Choose among the volumes that dcm2niix writes for one series."""
 
 import hashlib
 import math
@@ -11,16 +11,15 @@ from braindino.errors import ScanError
 from braindino.scans.headers import Layout
 from braindino.scans.reading import read_header, read_scan
 
-CORRECTED = re.compile(
-    r"(_(Eq|Tilt)(_\d+)?)+(?=\.nii\.gz$)"
-)  # uneven slices, or a tilted gantry, made straight
+# Volumes in which dcm2niix has corrected uneven slices or a tilted gantry.
+CORRECTED = re.compile(r"(_(Eq|Tilt)(_\d+)?)+(?=\.nii\.gz$)")
 _SUFFIX = {"phase": r"_ph(?![a-z])", "real": r"_real", "imaginary": r"_imaginary"}
 _WORDS = {"phase": ("P", "PHASE"), "real": ("R", "REAL"), "imaginary": ("I", "IMAGINARY")}
 Candidate = tuple[Path, dict[str, Any]]
 
 
 def part_of(volume: Path, facts: dict[str, Any]) -> str:
-    """Return "magnitude", "phase", "real" or "imaginary", by ImageType and dcm2niix' suffix of the name."""
+    """Return "magnitude", "phase", "real" or "imaginary", by ImageType and the suffix of the name."""
     words = {str(word).upper().replace("_", " ") for word in list(facts.get("ImageType") or ())[2:]}
     name = volume.name.removesuffix(".nii.gz")
     for part, suffix in _SUFFIX.items():
@@ -31,17 +30,17 @@ def part_of(volume: Path, facts: dict[str, Any]) -> str:
 
 
 def choose_volume(candidates: Sequence[Candidate]) -> tuple[Path, dict[str, Any], str, str]:
-    """Choose the volume that stands for a series.
+    """Choose the volume that represents a series.
 
-    A magnitude image before any other part; where slices are missing, the one that dcm2niix has interpolated
-    to even distances; a 3-D image before others; the one with most voxels; the first echo.
+    The order of preference is: a magnitude image; the volume that dcm2niix has interpolated to even distances
+    where slices are missing; a 3-D image; the largest number of voxels; the first echo.
 
     Args:
         candidates: volumes of the series, each with dcm2niix' JSON.
 
     Returns:
-        The volume, its JSON, what was left out ("" if nothing), and why even this one is no scan ("" if it
-        is one).
+        The volume, its JSON, a note on excluded volumes ("" if none), and why the volume is not a scan ("" if
+        it is one).
     """
 
     def rank(candidate: Candidate) -> tuple[Any, ...]:
@@ -69,7 +68,7 @@ def choose_volume(candidates: Sequence[Candidate]) -> tuple[Path, dict[str, Any]
 
 
 def content_of(volume: Path) -> str:
-    """Return a digest of a volume's voxels and place, "" where it cannot be read."""
+    """Return a digest of a volume's voxels and affine, or "" if it cannot be read."""
     try:
         scan = read_scan(volume)
     except ScanError:
@@ -80,7 +79,7 @@ def content_of(volume: Path) -> str:
 
 
 def _layout(volume: Path) -> tuple[Layout | None, str]:
-    """Return what the header of a volume declares, or None and why it is no scan."""
+    """Return the layout of a volume's header, or None and why it is not a scan."""
     try:
         return read_header(volume), ""
     except ScanError as error:

@@ -1,1 +1,1 @@
-"""The store of prepared scans: arrays and sidecars on disk, and the processes that fill it."""
+"""Store prepared scans: arrays and sidecars on disk, and the processes that fill the store."""

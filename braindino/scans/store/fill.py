@@ -19,12 +19,19 @@ from braindino.scans.store.worker import Task, WorkerOptions
 
 @dataclass(frozen=True)
 class FillReport:
-    """What a fill did with the scans it was given."""
+    """Count what a fill did with its scans.
 
-    prepared: int  # in this run
-    present: int  # already there, not read
-    rejected: int  # in this run or in an earlier one
-    rejects: Path  # the table with their reasons
+    Attributes:
+        prepared: scans prepared in this run.
+        present: scans that the store had already, which were not read.
+        rejected: scans rejected in this run or an earlier one.
+        rejects: table of the rejected scans with their reasons.
+    """
+
+    prepared: int
+    present: int
+    rejected: int
+    rejects: Path
 
 
 def fill(
@@ -38,25 +45,24 @@ def fill(
 ) -> FillReport:
     """Prepare the scans in `rows` that the store does not have yet.
 
-    Interrupting or killing it at any time is safe, and the next call goes on: what is done, and what was
-    rejected and has not changed since, is not read again. A scan during which a process died is read again
-    in a process of its own, after all others; if that ends this process too, the next call rejects it. A
-    store that has everything is not written to.
+    A fill may be interrupted or killed at any time, and the next call continues: scans that are prepared, or
+    rejected and unchanged since, are not read again. A scan during which a process died is read again in a
+    separate process, after all other scans; if that process dies too, the next call rejects the scan. A store
+    that has all scans is not written to.
 
     Args:
         store: the store.
-        rows: a column `path`, and of dataset, subject, session, modality, group those that exist. A path that
-            comes twice counts once.
-        jobs: processes that work side by side.
-        shard: (i, n), to take every n-th scan from the i-th on, counted from 0, as one of n jobs that
-            together do all.
-        progress: show a bar, or lines where output goes to a file.
-        retry_rejects: read again what was rejected.
-        max_voxels: scans of more voxels are rejected.
+        rows: table with a column `path` and optionally dataset, subject, session, modality and group. A
+            repeated path counts once.
+        jobs: number of parallel processes.
+        shard: (i, n) to prepare every n-th scan from the i-th on, counted from 0, as one of n jobs.
+        progress: show a bar, or lines if the output goes to a file.
+        retry_rejects: read rejected scans again.
+        max_voxels: scans with more voxels are rejected.
 
     Raises:
-        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`), it
-            is read-only and lacks some of the scans, or people of two tables of one name would become one.
+        BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`), is
+            read-only and lacks some of the scans, or would merge people of two tables of the same name.
         OSError: the disk is full.
     """
     if not 0 <= shard[0] < shard[1]:
@@ -76,7 +82,7 @@ def fill(
         if not can_write(store.layout.ledger):
             raise BraindinoError(
                 f"{store.path}: read-only, and {len(plan.todo)} scans are not in it; the first is "
-                f"{plan.todo[0].path}.\nAsk its owner to prepare them, or give a store of your own."
+                f"{plan.todo[0].path}.\nAsk its owner to prepare them, or use a different store."
             )
     try:
         records = prepare_all(store.layout, plan.todo, jobs, options)
@@ -89,7 +95,7 @@ def fill(
 
 
 def _tasks(rows: pd.DataFrame) -> list[Task]:
-    """Absolute path and identity of each distinct file, in the order of the rows."""
+    """Return absolute path and identity of each distinct file, in the order of the rows."""
     if "path" not in rows.columns:
         raise BraindinoError(f"rows to prepare need a column `path`; there are {', '.join(rows.columns)}")
     names = (*IDENTITY, ORIGIN)

@@ -1,4 +1,4 @@
-"""Where a store keeps what: the names of its files, and the arrays and sidecars themselves."""
+"""Define the layout of a store: names of its files, and how arrays and sidecars are read and written."""
 
 import hashlib
 import shutil
@@ -21,10 +21,12 @@ from braindino.scans.store.ledger import with_current_names
 
 _Row = tuple[float, float, float, float]
 _Window = tuple[float, float]
-ARRAY_HEADER = 128  # bytes before the slices in an .npy of three short axes
+ARRAY_HEADER = 128  # bytes before the slices in an .npy file of three short axes
 
 
 class _Geometry(TypedDict):
+    """Describe the entry `geometry` of a sidecar, see `scans.geometry.Geometry`."""
+
     shape: tuple[int, int, int]
     affine: tuple[_Row, _Row, _Row, _Row]
     axes: tuple[int, int, int]
@@ -34,7 +36,7 @@ class _Geometry(TypedDict):
 
 
 class _Sidecar(TypedDict):
-    """The JSON beside a scan's slices."""
+    """Describe the required keys of the JSON beside a scan's slices."""
 
     source: str
     sha256: str
@@ -53,9 +55,12 @@ class _Sidecar(TypedDict):
 
 @dataclass(frozen=True)
 class StoreLayout:
-    """The folder of a store, the contract it keeps, and the skull-stripping command its scans went through.
+    """Locate the files of a store. Light to import and to pickle, because every worker process gets one.
 
-    Small and light to import: this is what a worker process is given.
+    Attributes:
+        root: folder of the store.
+        contract: by which its scans are prepared.
+        strip_cmd: skull-stripping command that its scans went through, or None.
     """
 
     root: Path
@@ -64,26 +69,30 @@ class StoreLayout:
 
     @property
     def ledger(self) -> Path:
-        """The folder of the append-only records."""
+        """Folder of the append-only records."""
         return self.root / "ledger"
 
     @property
     def stripped(self) -> Path:
-        """The folder of cached skull-stripped scans."""
+        """Folder of cached skull-stripped scans."""
         return self.root / "stripped"
 
     def key(self, sha256: str) -> str:
-        """The name of a scan's slices: its content, the contract and the stripping command."""
+        """Return the key of a scan's slices, a digest of content, contract and stripping command.
+
+        Args:
+            sha256: digest of the scan's file.
+        """
         return hashlib.sha256(f"{sha256}:{self.contract.digest}:{self.strip_cmd or ''}".encode()).hexdigest()[
             :40
         ]
 
     def array(self, key: str) -> Path:
-        """The slices of a key, a plain .npy (D, H, W)."""
+        """Return the path of the slices of a key, a plain .npy (D, H, W)."""
         return Path(self.array_name(key))
 
     def array_name(self, key: str) -> str:
-        """`array` as text: a path object would cost a fifth of the time that reading a slice takes."""
+        """Return `array` as text, because a Path object costs a fifth of the time of reading a slice."""
         return f"{self._scans}/{key[:2]}/{key}.npy"
 
     @cached_property
@@ -91,7 +100,7 @@ class StoreLayout:
         return str(self.root / "scans")
 
     def sidecar(self, key: str) -> Path:
-        """The JSON beside the slices."""
+        """Return the path of the JSON beside the slices."""
         return self.root / "scans" / key[:2] / f"{key}.json"
 
     @cached_property
@@ -100,7 +109,7 @@ class StoreLayout:
         return int(np.prod(self.contract.size)) * np.dtype(self.contract.dtype).itemsize
 
     def holds(self, key: str, depth: int) -> bool:
-        """Whether the slices are there at their full length, with their sidecar."""
+        """Return whether the slices exist at their full length, with their sidecar."""
         try:
             length = self.array(key).stat().st_size
         except OSError:
@@ -108,11 +117,11 @@ class StoreLayout:
         return length == ARRAY_HEADER + depth * self.plane_bytes and self.sidecar(key).is_file()
 
     def write(self, key: str, scan: Scan, prepared: Prepared) -> dict[str, Any]:
-        """Write slices and sidecar, each complete or not at all. Returns the sidecar."""
+        """Write slices and sidecar atomically and return the sidecar."""
         with atomic_write(self.array(key), "wb") as file:
             np.lib.format.write_array(file, prepared.slices, version=(1, 0))
             if file.tell() != ARRAY_HEADER + prepared.slices.nbytes:
-                raise AssertionError("numpy's header is not of the length that reads rely on")
+                raise AssertionError("numpy's header does not have the length that reads rely on")
         depth, height, width = prepared.slices.shape
         sidecar = {
             "key": key,
@@ -137,7 +146,7 @@ class StoreLayout:
         return sidecar
 
     def remove_leftovers(self) -> None:
-        """Remove temporary files that a kill left behind. None that lives takes a day."""
+        """Remove temporary files that killed processes left behind, recognised by an age of a day."""
         long_ago = time.time() - 86400
         for left in [
             *self.root.glob("scans/*/.*.tmp"),
@@ -149,7 +158,11 @@ class StoreLayout:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def read_sidecar(self, key: str) -> dict[str, Any]:
-        """The sidecar of a key."""
+        """Return the sidecar of a key.
+
+        Raises:
+            BraindinoError: it does not exist or is damaged.
+        """
         file = self.sidecar(key)
         try:
             sidecar = with_current_names(read_json(file, dict[str, Any]))

@@ -1,4 +1,4 @@
-"""The store's memory: append-only JSON lines, one file per writing process, safe against a kill."""
+"""Record what was done with each scan in append-only JSON lines, one file per writing process."""
 
 import errno
 import json
@@ -17,12 +17,12 @@ _FORMER_NAMES = {"step": "scale", "zero": "zero_point"}  # spelled so up to vers
 
 
 class LedgerWriter:
-    """Appends records to a file of its own, so that no two processes ever write to one file.
+    """Append records to a new file, so that no two processes ever write to the same file.
 
     Args:
         folder: of the ledger.
-        lag: what to add to the clock [ns] (`clock_lag`), so that new records come after the known ones even
-            where the clock went back: the older record of a path would count for ever.
+        lag: offset added to the clock [ns] (`clock_lag`), so that new records come after the existing ones
+            even if the clock was set back; else the older record of a path would stay in force.
     """
 
     def __init__(self, folder: Path, lag: int = 0) -> None:
@@ -32,28 +32,28 @@ class LedgerWriter:
         self._lag, self._time = lag, 0
 
     def append(self, record: Record) -> None:
-        """Add one line, handed to the system in one call: a kill leaves whole lines or a torn last one."""
+        """Append one line in a single write: a kill leaves whole lines, or one torn last line."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._time = max(time.time_ns() + self._lag, self._time + 1)
         line = (json.dumps({**record, "time": self._time}, allow_nan=False) + "\n").encode()
         try:
-            if os.write(self._file, line) < len(line):  # how a disk that fills up shows
+            if os.write(self._file, line) < len(line):  # a short write means that the disk is full
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             error.filename = str(self._path)
             raise
 
     def close(self) -> None:
-        """Close the file, if there is one."""
+        """Close the file if it is open."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
 
 def read_ledger(folder: Path) -> dict[str, Record]:
-    """The latest record of each path. A torn line (its writer was killed) is passed over."""
+    """Return the latest record of each path; torn lines of killed writers are ignored."""
     latest: dict[str, Record] = {}
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_bytes().splitlines():
@@ -84,11 +84,11 @@ def with_current_names(record: Record) -> Record:
 
 
 def clock_lag(records: Mapping[str, Record]) -> int:
-    """Return by how much [ns] the clock is behind the latest record: 0 unless it went back."""
+    """Return by how much [ns] the clock is behind the latest record; 0 unless it was set back."""
     latest = max((int(record["time"]) for record in records.values()), default=0)
     return max(0, latest + 1 - time.time_ns())
 
 
 def ledger_stamp(folder: Path) -> tuple[tuple[str, int], ...]:
-    """Names and lengths of the ledger's files: equal stamps mean that nothing was added."""
+    """Return names and lengths of the ledger's files; they are equal if nothing was added."""
     return tuple(sorted((file.name, file.stat().st_size) for file in folder.glob("*.jsonl")))

@@ -1,20 +1,20 @@
-"""Say where a store is when the one that was named is not."""
+"""Suggest stores near a path that has none."""
 
 import difflib
 import os
 from itertools import islice
 from pathlib import Path
 
-NAMED = 3  # stores in a message
-SEARCHED = 1000  # folders that are looked into
+NAMED = 3  # maximum stores in a message
+SEARCHED = 1000  # maximum folders to search
 
 
 def no_store(path: Path | str, *remedies: str) -> str:
-    """Return the message for a store that does not exist: its path, the stores near by, and the remedies.
+    """Return the message for a store that does not exist: its path, nearby stores, and remedies.
 
     Args:
         path: as the user named it.
-        remedies: sentences without their full stop, besides that a store is made by `braindino prepare`.
+        remedies: sentences without a full stop, in addition to `braindino prepare`.
     """
     near = stores_near(Path(path))
     listed = f" Stores near by: {', '.join(map(str, near))}." if near else ""
@@ -24,9 +24,9 @@ def no_store(path: Path | str, *remedies: str) -> str:
 
 
 def stores_near(path: Path) -> list[Path]:
-    """Return existing stores inside `path` and beside it, those of the nearest names first, at most three."""
+    """Return at most three existing stores inside `path` and beside it, most similar names first."""
     parents = [path, path.parent, Path()]
-    if not path.parent.is_dir():  # a folder above may be misspelt, too
+    if not path.parent.is_dir():  # the parent folder may be misspelt too
         parents.append(path.parent.parent)
     folders = {os.path.normpath(folder): folder for parent in parents for folder in _folders(parent)}
     stores = [Path(name) for name in folders if (Path(name) / "contract.json").is_file()]
@@ -37,7 +37,7 @@ def _folders(parent: Path) -> list[Path]:
     try:
         with os.scandir(parent) as entries:
             return [parent / entry.name for entry in islice(entries, SEARCHED) if entry.is_dir()]
-    except OSError:  # not there, not a folder, or not to be read
+    except OSError:  # does not exist, is not a folder, or is not readable
         return []
 
 

@@ -1,4 +1,4 @@
-"""Decide what a fill has to do with each scan: nothing, a correction of its record, or to prepare it."""
+"""Plan a fill: decide for each scan to prepare it, to correct its record, or to do nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from braindino.scans.store.ledger import Record
 from braindino.scans.store.store import Store
 from braindino.scans.store.worker import Task, Worker, WorkerOptions
 
-MAX_ATTEMPTS = 2  # the second one is in a process of its own
+MAX_ATTEMPTS = 2  # the second is in a separate process
 
 
 @dataclass
 class Plan:
-    """What a fill does with its scans.
+    """List what a fill has to do with its scans.
 
     Attributes:
         todo: scans to prepare.
-        rejected: scans that stay rejected: (task, True when the rejection is not in the ledger yet).
-        amendments: records of prepared scans, with what has to be corrected in them.
+        rejected: scans that stay rejected: (task, True if the rejection is not in the ledger yet).
+        amendments: records of prepared scans, each with the columns to correct.
         present: number of scans that are prepared already.
     """
 
@@ -30,7 +30,7 @@ class Plan:
 
 
 def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxels: int) -> Plan:
-    """Sort scans by what the store's ledger holds of them; files are read only where that is in doubt."""
+    """Sort scans by their records in the ledger; files are read only if the records leave doubt."""
     plan = Plan()
     for task in tasks:
         record, attempt = store.records.get(task.path), store.history.attempts.get(task.path)
@@ -51,7 +51,7 @@ def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxe
 
 
 def record_amendments(store: Store, plan: Plan, options: WorkerOptions) -> None:
-    """Write a plan's corrections and new rejections to the ledger; a read-only store stays as it is."""
+    """Write a plan's corrections and new rejections to the ledger, unless the store is read-only."""
     worker = Worker(store.layout, options)
     try:
         for record, changes in plan.amendments:

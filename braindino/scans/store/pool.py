@@ -1,4 +1,4 @@
-"""Many scans through worker processes, with a worker that dies costing one scan and not the run."""
+"""Prepare many scans in worker processes; a worker that dies costs one scan, not the run."""
 
 import os
 from collections.abc import Generator, Iterator, Sequence
@@ -11,18 +11,18 @@ from braindino.scans.store.layout import StoreLayout
 from braindino.scans.store.ledger import Record
 from braindino.scans.store.worker import Task, Worker, WorkerOptions, prepare_in_worker, start_worker
 
-# Then fresh ones: memory stays bounded whatever a library leaks. Not by the pool's max_tasks_per_child, which
-# can leave the last tasks without a process (CPython issue 115634).
+# Processes are replaced after this many tasks, so that leaks of libraries stay bounded. The pool's own
+# max_tasks_per_child can leave the last tasks without a process (CPython issue 115634).
 TASKS_PER_PROCESS = 500
 
 
 def prepare_all(
     layout: StoreLayout, tasks: Sequence[Task], jobs: int, options: WorkerOptions
 ) -> Iterator[Record]:
-    """Prepare every task and yield its record, in the order in which they are done.
+    """Prepare every task and yield its record, in order of completion.
 
-    One job runs in this process. More run in spawned processes, with two tasks per process on their way.
-    Tasks that ended a process before come last, each in a process of its own.
+    One job runs in this process. Several jobs run in spawned processes, with two tasks per process in flight.
+    Tasks during which a process died before come last, each in a separate process.
     """
     worker = Worker(layout, options)
     try:
@@ -39,7 +39,7 @@ def prepare_all(
 def _prepare_sound(
     layout: StoreLayout, worker: Worker, tasks: Sequence[Task], jobs: int, options: WorkerOptions
 ) -> Iterator[Record]:
-    """Prepare tasks of which nothing bad is known."""
+    """Prepare tasks during which no process has died."""
     if jobs == 1 or len(tasks) <= 1:
         for task in tasks:
             yield worker.prepare(task)
@@ -53,7 +53,7 @@ def _prepare_sound(
                 _check_that_processes_start(pool)
                 started = True
             suspects = yield from _drain(pool, batch, 2 * jobs)
-        waiting += batch  # those that were not handed out when a process died
+        waiting += batch  # tasks that were not submitted when a process died
         for task in suspects:
             yield _prepare_alone(layout, worker, task._replace(attempts=1), options)
 
@@ -80,20 +80,20 @@ def _pool(layout: StoreLayout, processes: int, options: WorkerOptions) -> Proces
 def _drain(
     pool: ProcessPoolExecutor, waiting: list[Task], window: int
 ) -> Generator[Record, None, list[Task]]:
-    """Yield records until nothing waits; return the tasks that were on their way when a process died."""
-    flying: dict[Future[Record], Task] = {}
+    """Yield records until none is waiting; return the tasks that were in flight when a process died."""
+    in_flight: dict[Future[Record], Task] = {}
     try:
-        while waiting or flying:
-            while waiting and len(flying) < window:
-                flying[pool.submit(prepare_in_worker, waiting[-1])] = waiting[-1]
+        while waiting or in_flight:
+            while waiting and len(in_flight) < window:
+                in_flight[pool.submit(prepare_in_worker, waiting[-1])] = waiting[-1]
                 waiting.pop()
-            done, _ = wait(flying, return_when=FIRST_COMPLETED)
+            done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
             for future in done:
                 record = future.result()
-                del flying[future]
+                del in_flight[future]
                 yield record
     except BrokenProcessPool:
-        return list(flying.values())
+        return list(in_flight.values())
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -101,7 +101,7 @@ def _drain(
 
 
 def _prepare_alone(layout: StoreLayout, worker: Worker, task: Task, options: WorkerOptions) -> Record:
-    """Prepare a scan during which a process died, in a process of its own: only the guilty one is refused."""
+    """Prepare a scan during which a process died in a separate process, and reject it if that dies too."""
     with _pool(layout, 1, options) as pool:
         try:
             return pool.submit(prepare_in_worker, task).result()

@@ -1,4 +1,4 @@
-"""What a store's ledger holds of each scan, and whether the scan's file is still the one that was read."""
+"""Read the records of a store's ledger, and check whether a scan's file is unchanged since."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ _MEASURES = {
 
 
 class StoreRecords:
-    """The records of a store, read from its ledger at the first use and after `refresh`."""
+    """Hold the records of a store, read from its ledger on first use and after `refresh`."""
 
     def __init__(self, layout: StoreLayout) -> None:
         self._layout = layout
@@ -27,7 +27,7 @@ class StoreRecords:
         self._verified: dict[tuple[str, Signature], bool] = {}
 
     def refresh(self) -> None:
-        """Read the ledger again at the next use."""
+        """Read the ledger again on the next use."""
         self._by_path = None
 
     @property
@@ -44,23 +44,23 @@ class StoreRecords:
 
     @property
     def attempts(self) -> dict[str, Record]:
-        """Records of scans whose process ended while it read them, by path."""
+        """Records of scans during which a process ended, by path."""
         return self._attempts if self.by_path is not None else {}
 
     @property
     def lag(self) -> int:
-        """What to add to the clock [ns] for new records (`clock_lag`)."""
+        """Offset to add to the clock [ns] for new records (`clock_lag`)."""
         return self._lag if self.by_path is not None else 0
 
     def remember(self, record: Record) -> None:
-        """Take a record as if read from the ledger: one that could not be written to a read-only store."""
+        """Add a record as if read from the ledger, because a read-only store cannot store it."""
         self.by_path[record["path"]] = record
 
     def is_unchanged(self, record: Record) -> bool:
-        """Return whether a record is of a prepared scan whose file is the one that was read.
+        """Return whether a record is of a prepared scan whose file has not changed.
 
-        Where only the change time or the inode differs (a file put in the place of another with its times
-        kept, but also `chmod`), the content decides; it is read once.
+        If only the change time or the inode differs (a file that replaced another with the same times, but
+        also `chmod`), the content decides; it is read once.
         """
         if "key" not in record:
             return False
@@ -73,26 +73,25 @@ class StoreRecords:
 
     def _has_content(self, record: Record) -> bool:
         try:
-            return self._layout.key(content_digest(record["path"])) == record["key"]
+            return bool(self._layout.key(content_digest(record["path"])) == record["key"])
         except ScanError:
             return False
 
 
 def _is_whole(record: Record) -> bool:
-    """Return whether a record has all that is read of it; a damaged one counts as none.
+    """Return whether a record has all required fields; a damaged record is ignored.
 
-    Keys become names of files: in a store from elsewhere they must not be able to lead out of it.
+    Keys become file names, so that in a store from an untrusted source they must not contain a path.
     """
     kinds: dict[str, Any] = {"bytes": int, "mtime_ns": int}
     if "attempts" in record:
         kinds |= {"attempts": int}
-    elif "drawn_on" in record and "reason" not in record:  # a mask that fits its scan
-        kinds |= {**dict.fromkeys(_IDENTITY, str), "drawn_on": str}
     else:
         kinds |= dict.fromkeys(_IDENTITY, str)
-        is_sound_mask = "drawn_on" in record and "reason" not in record
-        problem: dict[str, Any] = {"drawn_on": str} if is_sound_mask else {"reason": str, "lasting": bool}
-        kinds |= _MEASURES if "key" in record else problem
+        if "drawn_on" in record and "reason" not in record:  # a mask that fits its scan
+            kinds |= {"drawn_on": str}
+        else:
+            kinds |= _MEASURES if "key" in record else {"reason": str, "lasting": bool}
     if "key" in record and not (isinstance(record["key"], str) and _KEY.fullmatch(record["key"])):
         return False
     return all(isinstance(record.get(name), kind) for name, kind in kinds.items())

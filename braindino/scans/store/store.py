@@ -1,4 +1,4 @@
-"""The store: prepared scans on disk, memory-mapped, with the tables that list them."""
+"""Read and write a store: prepared scans on disk, memory-mapped, with the tables that list them."""
 
 import os
 from collections import OrderedDict
@@ -32,31 +32,33 @@ IDENTITY = ("dataset", "subject", "session", "modality", "group")
 INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
 REJECT_COLUMNS = ("path", "reason", *IDENTITY)
 OPEN_MAPS = 64
-_FORMAT = 2  # 2: the part of a scan that its grid covers is in the sidecar
+_FORMAT = 2  # since 2 the sidecar contains the part of a scan that its grid covers
 
 
 class _Contract(TypedDict):
-    """contract.json."""
+    """Describe contract.json."""
 
     preprocessing: dict[str, Any]
     strip_cmd: str | None
 
 
 class Store:
-    """Prepared scans of one contract.
+    """Hold prepared scans of one contract.
 
-    store/contract.json            the contract, and the skull-stripping command if there is one
-    store/scans/ab/<key>.npy       slices (D, H, W); the key is a digest of content, contract and command
-    store/scans/ab/<key>.json      geometry, scale, zero_point, statistics: how to decode, and the way back
-    store/ledger/*.jsonl           what was done with which file: what the tables are made from
-    store/index.csv, rejects.csv   for people, written at the end of every fill
-    store/stripped/                cached results of the skull-stripping command
+    Any number of processes may read and fill one store. The slices of a key never change. The files are
+    listed in docs/file_formats.md, "Store".
 
-    Any number of processes may read and fill one store. A key's slices never change.
+    Attributes:
+        history: records of the ledger.
     """
 
     def __init__(self, layout: StoreLayout, may_strip: bool = False) -> None:
-        """Use `create` or `open`."""
+        """Initialise a store; use `create` or `open` instead.
+
+        Args:
+            layout: folder, contract and command.
+            may_strip: True if the user gave the skull-stripping command.
+        """
         self._layout = layout
         self._may_strip = may_strip
         self._dtype = np.dtype(layout.contract.dtype)
@@ -65,13 +67,13 @@ class Store:
 
     @classmethod
     def create(cls, path: Path | str, contract: Preprocessing, strip_cmd: str | None = None) -> Self:
-        """Make a store, or open an existing one of the same contract.
+        """Create a store, or open an existing one of the same contract.
 
         Args:
             path: folder of the store.
-            contract: how its scans are prepared.
-            strip_cmd: skull-stripping command; None makes a store without one, or opens a store whatever its
-                command is, to be read and not to be filled (see `open`).
+            contract: by which its scans are prepared.
+            strip_cmd: skull-stripping command; None creates a store without one, or opens a store with any
+                command for reading only (see `open`).
 
         Raises:
             BraindinoError: the store has a different contract or command; both are shown.
@@ -79,7 +81,7 @@ class Store:
         root = Path(path)
         if not (root / "contract.json").exists():
             foreign = root.exists() and (not root.is_dir() or any(map(_foreign, root.iterdir())))
-            # Another of several jobs that start together may have made the store meanwhile.
+            # A job that started at the same time may have created the store meanwhile.
             if foreign and not (root / "contract.json").exists():
                 raise BraindinoError(
                     f"{root}: neither empty nor a store; choose another folder for the store"
@@ -89,8 +91,8 @@ class Store:
         store = cls.open(root, strip_cmd)
         if differences := store.contract.difference(contract):
             raise BraindinoError(
-                f"{root}: this store was prepared otherwise ({'; '.join(differences)}); choose another.\n"
-                f"store: {store.contract}\nasked: {contract}"
+                f"{root}: this store was prepared with a different contract ({'; '.join(differences)}); "
+                f"choose another store.\nstore: {store.contract}\nrequested: {contract}"
             )
         return store
 
@@ -98,15 +100,15 @@ class Store:
     def open(cls, path: Path | str, strip_cmd: str | None = None) -> Self:
         """Open an existing store.
 
-        A store may come from a stranger, and its command is a program: `fill` runs it only if the caller
-        repeats it here, because the user gave it.
+        A store may come from an untrusted source, and its command is a program: `fill` runs it only if the
+        caller repeats it here, because the user gave it.
 
         Args:
             path: folder of the store.
             strip_cmd: the skull-stripping command as the user gave it; None if there was none.
 
         Raises:
-            BraindinoError: there is no store, its format is unknown, or it has a different command.
+            BraindinoError: there is no store, its format is unknown, or its command is different.
         """
         root = Path(path).absolute()
         file = root / "contract.json"
@@ -118,7 +120,7 @@ class Store:
                 f"{file}: format {content.get('format')}, expected {_FORMAT}; make a new store"
             )
         if not {"preprocessing", "strip_cmd"} <= content.keys():
-            raise BraindinoError(f"{file}: damaged or edited, no contract in it; make a new store")
+            raise BraindinoError(f"{file}: damaged or edited, it has no contract; make a new store")
         check_shape(content, _Contract, file)
         contract = Preprocessing.from_file(content["preprocessing"], file)
         store = cls(StoreLayout(root, contract, content["strip_cmd"]), may_strip=strip_cmd is not None)
@@ -133,12 +135,12 @@ class Store:
 
     @property
     def contract(self) -> Preprocessing:
-        """How every scan in it was prepared."""
+        """Contract by which every scan was prepared."""
         return self._layout.contract
 
     @property
     def strip_cmd(self) -> str | None:
-        """The command that every scan went through before, if any."""
+        """Skull-stripping command that every scan went through before, or None."""
         return self._layout.strip_cmd
 
     @property
@@ -147,35 +149,35 @@ class Store:
         return self._may_strip
 
     def check_strip_cmd(self, wanted: str | None) -> None:
-        """Raise BraindinoError unless the scans of this store went through the command `wanted`."""
+        """Raise BraindinoError unless `wanted` is the command that the scans went through."""
         if self.strip_cmd != wanted:
             raise BraindinoError(
                 f"{self.path}: this store was filled with another skull-stripping command.\n"
-                f"store: {show_command(self.strip_cmd)}\nasked: {show_command(wanted)}"
+                f"store: {show_command(self.strip_cmd)}\nrequested: {show_command(wanted)}"
             )
 
     @property
     def layout(self) -> StoreLayout:
-        """Where its files lie."""
+        """Paths of its files."""
         return self._layout
 
     def refresh(self) -> None:
-        """Look at the ledger again: another process may have filled the store."""
+        """Read the ledger again, because another process may have filled the store."""
         self.history.refresh()
 
     @property
     def records(self) -> dict[str, Record]:
-        """The latest record of each path, as read at the first use or after `refresh`."""
+        """The latest record of each path, as read on first use or after `refresh`."""
         return self.history.by_path
 
     def index(self) -> pd.DataFrame:
-        """One row per prepared file, by path, with INDEX_COLUMNS. Copies of a scan share a key."""
+        """Return one row per prepared file, by path, with INDEX_COLUMNS. Copies of a scan share a key."""
         return _table(self.records, "key", INDEX_COLUMNS).astype(
             {name: "float64" if name in ("scale", "zero_point") else "int64" for name in MEASURES}
         )
 
     def rejects(self) -> pd.DataFrame:
-        """One row per file that could not be used: path, reason, identity."""
+        """Return one row per file that could not be used: path, reason, identity."""
         return _table(self.records, "reason", REJECT_COLUMNS)
 
     def key_of(self, path: Path | str) -> str | None:
@@ -184,9 +186,15 @@ class Store:
         return str(record["key"]) if record is not None and self.history.is_unchanged(record) else None
 
     def digests(self, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return what names the content of each scan, as `Seen.scans` has it; nothing where none is recorded.
+        """Return the digests of each scan in the form of `Seen.scans`, empty where none are recorded.
 
-        From the ledger, or from the sidecar where an earlier version wrote the ledger.
+        They are read from the ledger, or from the sidecar if an earlier version wrote the ledger.
+
+        Args:
+            keys: of the scans.
+
+        Returns:
+            key -> digests.
         """
         by_key = {str(record["key"]): record for record in self.records.values() if "key" in record}
         return {key: self._digests_of(key, by_key.get(key, {})) for key in dict.fromkeys(keys)}
@@ -201,7 +209,7 @@ class Store:
         return tuple(filter(is_scan, digests))
 
     def slices(self, key: str) -> "np.memmap[Any, Any]":
-        """All slices of a scan, (D, H, W) of the contract's dtype, mapped. OPEN_MAPS maps stay open."""
+        """Return all slices of a scan, (D, H, W), memory-mapped; the last OPEN_MAPS maps stay open."""
         if key in self._maps:
             self._maps.move_to_end(key)
             return self._maps[key]
@@ -220,7 +228,7 @@ class Store:
         return mapped
 
     def slice(self, key: str, i: int) -> np.ndarray:
-        """One slice (H, W), read and copied. No file stays open, however many scans there are."""
+        """Return one slice (H, W), copied; no file stays open."""
         file, size = self._layout.array_name(key), self._layout.plane_bytes
         try:
             descriptor = os.open(file, os.O_RDONLY)
@@ -235,26 +243,24 @@ class Store:
         return np.frombuffer(content, self._dtype).reshape(self._layout.contract.size)
 
     def sidecar(self, key: str) -> dict[str, Any]:
-        """Geometry, spacing, statistics, scale, zero_point, first, last, sha256 and source of a scan.
+        """Return geometry, spacing, statistics, scale, zero_point, first, last, sha256 and source of a scan.
 
-        The source is the path of the file, relative to the store; in older stores it is absolute.
+        The source is the path of the file relative to the store; in older stores it is absolute.
         """
         return self._layout.read_sidecar(key)
 
     def geometry(self, key: str) -> Geometry:
-        """The way between a scan's own grid and its slices, for `mask_to_grid` and `restore_mask`."""
+        """Return the transform between a scan's native grid and its slices."""
         return Geometry.from_dict(self.sidecar(key)["geometry"])
 
     def write_tables(self) -> None:
-        """Write index.csv and rejects.csv from the ledger, where they are not what they should be.
-
-        In a store that cannot be written they stay as they are.
-        """
-        for _ in range(2):  # twice if it grew meanwhile: a job that ended just now must not be written over
+        """Write index.csv and rejects.csv from the ledger if they differ and the store is writable."""
+        # Twice if the ledger grew meanwhile, so that the rows of a job that ended just now are not lost.
+        for _ in range(2):
             stamp = ledger_stamp(self._layout.ledger)
             self.refresh()
             for name, table in (("index.csv", self.index()), ("rejects.csv", self.rejects())):
-                # File names need not be UTF-8; their bytes pass through.
+                # File names that are not UTF-8 are written as their bytes.
                 content = csv_text(table).encode("utf-8", "surrogateescape")
                 try:
                     write_if_changed(self.path / name, content)
@@ -265,12 +271,12 @@ class Store:
                 break
 
     def __getstate__(self) -> dict[str, Any]:
-        """Maps and records stay behind: a loader's worker opens its own, lazily."""
+        """Return the state without maps and records, which a loader's worker opens again lazily."""
         return {**self.__dict__, "_maps": OrderedDict(), "history": StoreRecords(self._layout)}
 
 
 def _foreign(path: Path) -> bool:
-    """Whether a file cannot be the contract that another process is about to write."""
+    """Return whether a file is not the contract that another process is about to write."""
     return not (path.name.startswith(".") and "contract.json." in path.name)
 
 
@@ -279,14 +285,14 @@ def _gone(file: Path | str) -> BraindinoError:
 
 
 def absolute(path: Path | str) -> str:
-    """Absolute, `..` taken out, links not followed: an annex link stays the name that the manifest knows."""
+    """Return an absolute path without `..`; links (of an annex) are not followed."""
     return os.path.abspath(path)  # noqa: PTH100
 
 
 def _table(records: dict[str, Record], holding: str, columns: Sequence[str]) -> pd.DataFrame:
     chosen = [records[path] for path in sorted(records) if holding in records[path]]
     table = pd.DataFrame({name: [record[name] for record in chosen] for name in columns if name != "path"})
-    # As objects: where pandas keeps text in Arrow, a path whose bytes are not UTF-8 would not fit.
+    # As objects, because pandas' Arrow strings cannot hold a path that is not UTF-8.
     paths = pd.Series([record["path"] for record in chosen], dtype=object)
     table.insert(columns.index("path"), "path", paths)
     return table

@@ -1,4 +1,4 @@
-"""What a worker process does with one scan: read, strip, prepare, write, record. Imports nothing heavy."""
+"""Read, strip, prepare, write and record one scan in a worker process; imports nothing heavy."""
 
 import signal
 import threading
@@ -15,18 +15,18 @@ from braindino.scans.skull_stripping import strip_skull
 from braindino.scans.store.layout import StoreLayout
 from braindino.scans.store.ledger import LedgerWriter, Record
 
-DIGESTS = ("sha256", "slices_digest")  # of the file, and of its slices; older stores lack the second
+DIGESTS = ("sha256", "slices_digest")  # of the file and of its slices; older stores lack the second
 MEASURES = ("depth", "height", "width", "first", "last", "scale", "zero_point")
 DIED = "the process that read it died (out of memory?)"
 
 
 class Task(NamedTuple):
-    """A scan to prepare.
+    """Describe a scan to prepare.
 
     Attributes:
         path: of the scan.
-        identity: columns of the manifest, as `store.IDENTITY` names them.
-        attempts: how often a process ended while it read this scan.
+        identity: columns of the manifest, named by `store.IDENTITY`.
+        attempts: number of times that a process ended while it read this scan.
     """
 
     path: str
@@ -36,10 +36,10 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What every worker of a fill is given besides the store.
+    """Set options of the workers of a fill.
 
     Attributes:
-        lag: what to add to the clock for records in the ledger [ns].
+        lag: offset added to the clock for records in the ledger [ns].
         max_voxels: larger scans are rejected.
     """
 
@@ -48,7 +48,7 @@ class WorkerOptions:
 
 
 class Worker:
-    """Prepares scans into one store and records each in a ledger of its own."""
+    """Prepare scans into one store and record each in a new file of the ledger."""
 
     def __init__(self, layout: StoreLayout, options: WorkerOptions = WorkerOptions()) -> None:
         self._layout = layout
@@ -56,10 +56,10 @@ class Worker:
         self._ledger = LedgerWriter(layout.ledger, options.lag)
 
     def prepare(self, task: Task) -> Record:
-        """Prepare one scan. What is wrong with the scan becomes a record with its reason.
+        """Prepare one scan and return its record; a problem with the scan becomes a record with the reason.
 
-        The attempt is recorded first: a scan that ends the process (out of memory) is known to the next run.
-        An error in writing (a full disk) is raised: it would befall every other scan as well.
+        The attempt is recorded first, so that the next run recognises a scan that ended the process (out of
+        memory). Errors of writing (a full disk) are raised, because they would affect every other scan too.
         """
         path = task.path
         about: Record = {"path": path, **task.identity, **signature(path)._asdict()}
@@ -71,7 +71,7 @@ class Worker:
             record |= {"reason": error.reason, "lasting": True, "voxels": error.voxels}
         except ScanError as error:
             record |= {"reason": error.reason, "lasting": error.lasting}
-        except BaseException:  # Ctrl-C, a full disk: not the scan's fault
+        except BaseException:  # Ctrl-C or a full disk: not caused by the scan
             with suppress(OSError):
                 self._ledger.append({**about, "attempts": task.attempts})
             raise
@@ -79,14 +79,14 @@ class Worker:
         return record
 
     def reject(self, task: Task, lasting: bool) -> Record:
-        """Record that the process that read a scan died; `died` makes the next run read it apart."""
+        """Record that the process that read a scan died; `died` makes the next run read it separately."""
         record: Record = {"path": task.path, **task.identity, **signature(task.path)._asdict()}
         record |= {"reason": DIED, "lasting": lasting, "died": True}
         self._ledger.append(record)
         return record
 
     def amend(self, record: Record, changes: Record) -> None:
-        """Record other columns of a prepared scan: whose it is, or the signature of its unchanged file."""
+        """Record changed columns of a prepared scan: its identity, or the signature of its unchanged file."""
         self._ledger.append({**record, **changes})
 
     def close(self) -> None:
@@ -108,7 +108,8 @@ class Worker:
         except MemoryError:
             raise ScanError(Path(path), "not enough memory to read it", lasting=False) from None
         except Exception as error:
-            # A defect of ours, or a damage nobody thought of: it must be seen, and must not stop the others.
+            # A defect of this package or an unforeseen damage: report it without stopping the remaining
+            # scans.
             raise ScanError(
                 Path(path), f"internal error: {type(error).__name__}: {error}", lasting=False
             ) from error
@@ -118,7 +119,7 @@ class Worker:
         record |= {name: sidecar[name] for name in DIGESTS if name in sidecar}
 
     def _sidecar(self, key: str) -> dict[str, Any] | None:
-        """What is known of a key whose slices are there already (a copy of the scan, or the scan moved)."""
+        """Return the sidecar of a key whose slices exist already (a copied or moved scan), or None."""
         try:
             sidecar = self._layout.read_sidecar(key)
             return sidecar if self._layout.holds(key, sidecar["depth"]) else None
@@ -130,7 +131,7 @@ _worker: Worker | None = None
 
 
 def start_worker(layout: StoreLayout, options: WorkerOptions) -> None:
-    """Make this process a worker: it ends at once on Ctrl-C, and when the process that started it is gone."""
+    """Make this process a worker that ends at once on Ctrl-C and when its parent process ends."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _worker = Worker(layout, options)
@@ -140,7 +141,7 @@ def start_worker(layout: StoreLayout, options: WorkerOptions) -> None:
 
 
 def prepare_in_worker(task: Task) -> Record:
-    """Prepare one scan in a process that `start_worker` made."""
+    """Prepare one scan in a process that `start_worker` initialised."""
     if _worker is None:
         raise RuntimeError("start_worker was not called in this process")
     return _worker.prepare(task)

@@ -212,12 +212,12 @@ def test_two_tables_of_one_name_are_not_melted(scans: Path, tmp_path: Path) -> N
     store = Store.create(tmp_path / "s", CONTRACT)
     fill(store, one, progress=False)
     fill(store, one, progress=False)  # the same table again
-    told = r"siteA/patients\.csv are both taken for the dataset 'patients'.*5 people .*'patients:0'"
+    told = r"siteA/patients\.csv both count as the dataset 'patients'.*5 people .*'patients:0'"
     with pytest.raises(BraindinoError, match=f"(?s){told}") as caught:
         fill(store, two, progress=False)
     assert "--options.dataset NAME" in str(caught.value)
     assert len(store.index()) == 5
-    with pytest.raises(BraindinoError, match="are both taken for the dataset"):
+    with pytest.raises(BraindinoError, match="both count as the dataset"):
         fill(Store.create(tmp_path / "t", CONTRACT), pd.concat([one, two]), progress=False)
     # a table that was moved is no other table
     shutil.copytree(tmp_path / "siteA", tmp_path / "moved")
@@ -250,7 +250,7 @@ def test_two_folders_of_one_name_are_not_melted(
             shutil.copy(scans / f"{first + i}.nii", anat / f"sub-0{i}_T1w.nii")
     store = Store.create(tmp_path / "s", CONTRACT)
     fill(store, reader(tmp_path / "siteA" / "study").manifest.table, progress=False)
-    with pytest.raises(BraindinoError, match="are both taken for the dataset 'study'"):
+    with pytest.raises(BraindinoError, match="both count as the dataset 'study'"):
         fill(store, reader(tmp_path / "siteB" / "study").manifest.table, progress=False)
     fill(store, reader(tmp_path / "siteB" / "study", dataset="B").manifest.table, progress=False)
     assert store.index()["group"].nunique() == 6

@@ -32,15 +32,15 @@ def nifti(uid, slices):
 folder, out = Path(sys.argv[-1]), Path(sys.argv[sys.argv.index("-o") + 1])
 with open({log!r}, "a") as log:
     log.write(folder.name + "\\n")
-found = {{}}
+series = {{}}
 for file in sorted(folder.iterdir()):
-    told = file.read_bytes()[132:]
-    if told[:1] != b"{{":
+    header = file.read_bytes()[132:]
+    if header[:1] != b"{{":
         print("Chris Rorden's dcm2niiX\\nError: no valid DICOM in " + folder.name)
         sys.exit(2)
-    told = json.loads(told)
-    found.setdefault(told["SeriesInstanceUID"] + told.pop("echo", ""), []).append(told)
-for name, slices in found.items():
+    header = json.loads(header)
+    series.setdefault(header["SeriesInstanceUID"] + header.pop("echo", ""), []).append(header)
+for name, slices in series.items():
     (out / (name + ".nii.gz")).write_bytes(nifti(name, len(slices)))
     if slices[0].get("uneven"):
         print("Warning: Interslice distance varies in this volume (incompatible with NIfTI format).")
@@ -86,7 +86,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
-def test_a_volume_per_series_and_a_table_of_them(tmp_path: Path, log: Path) -> None:
+def test_convert_series_writes_one_volume_per_series_and_a_table(tmp_path: Path, log: Path) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
     series(root / "P1" / "a", "1.2", "T1 MPRAGE: sag!")
     series(root / "P1" / "a", "1.3", "t2", 2)
@@ -113,12 +113,12 @@ def test_a_volume_per_series_and_a_table_of_them(tmp_path: Path, log: Path) -> N
     )
     assert rows["P3", ""].reason == "dcm2niix made no volume: Error: no valid DICOM in P3"
     with (out / "series.csv").open(newline="") as file:
-        told = list(csv.DictReader(file))
-    assert [row["source"] for row in told] == [row.source for row in rows.values()]
+        written = list(csv.DictReader(file))
+    assert [row["source"] for row in written] == [row.source for row in rows.values()]
     assert not list(out.rglob(".running*"))
 
 
-def test_only_what_is_new_changed_lost_or_failed_is_converted_again(tmp_path: Path, log: Path) -> None:
+def test_convert_series_repeats_only_new_changed_lost_or_failed(tmp_path: Path, log: Path) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
     names = ["done", "changed", "lost", "failed"]
     for number, name in enumerate(names[:3]):
@@ -138,7 +138,7 @@ def test_only_what_is_new_changed_lost_or_failed_is_converted_again(tmp_path: Pa
     assert [path.name for path in out.rglob(".running-*")] == [".running-new"]  # another process's
 
 
-def test_missing_slices_are_interpolated_or_the_series_is_refused(tmp_path: Path, log: Path) -> None:
+def test_convert_series_interpolates_missing_slices_or_rejects(tmp_path: Path, log: Path) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
     for number, fate in enumerate(("", "mended", "left", "died")):
         series(root / "a", f"1.{number}", f"T1 {fate}", uneven=fate)
@@ -150,7 +150,7 @@ def test_missing_slices_are_interpolated_or_the_series_is_refused(tmp_path: Path
     assert {rows[uid].reason for uid in ("1.2", "1.3")} == {"slices are missing or unevenly spaced"}
 
 
-def test_a_folder_with_a_series_that_is_no_scan_is_not_converted_again(tmp_path: Path, log: Path) -> None:
+def test_convert_series_does_not_repeat_series_that_are_no_scans(tmp_path: Path, log: Path) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
     for uid, fate in (("1.0", ""), ("1.1", "left")):
         series(root / "a", uid, "T1", uneven=fate)
@@ -160,7 +160,7 @@ def test_a_folder_with_a_series_that_is_no_scan_is_not_converted_again(tmp_path:
     assert not log.exists()
 
 
-def test_what_dcm2niix_left_half_done_is_refused(tmp_path: Path, log: Path) -> None:
+def test_convert_series_rejects_incomplete_output(tmp_path: Path, log: Path) -> None:
     series(tmp_path / "in", "1.2", "T1")
     program = tmp_path / "bin" / "dcm2niix"
     program.write_text(program.read_text().replace('    (out / (name + ".json"))', "    sys.exit(9)  #"))
@@ -170,32 +170,32 @@ def test_what_dcm2niix_left_half_done_is_refused(tmp_path: Path, log: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("told", "code", "reason"),
+    ("printed", "code", "reason"),
     [
         ("Chris Rorden's dcm2niiX version v1.0 Clang (64-bit)", 2, "no image that dcm2niix can convert"),
         ("dcm2niiX version v1.0\nError: bad", 2, "dcm2niix made no volume: Error: bad"),
         ("dcm2niiX version v1.0", -11, "dcm2niix made no volume: exit code -11"),
     ],
 )
-def test_the_banner_of_dcm2niix_is_no_reason(
-    tmp_path: Path, log: Path, told: str, code: int, reason: str
+def test_convert_series_ignores_banner_of_dcm2niix(
+    tmp_path: Path, log: Path, printed: str, code: int, reason: str
 ) -> None:
     series(tmp_path / "in", "1.2", "T1")
     end = f"os.kill(os.getpid(), {-code})" if code < 0 else f"sys.exit({code})"
-    script = f"#!{sys.executable}\nimport os, sys\nprint({told!r}, flush=True)\n{end}\n"
+    script = f"#!{sys.executable}\nimport os, sys\nprint({printed!r}, flush=True)\n{end}\n"
     (tmp_path / "bin" / "dcm2niix").write_text(script)
     (row,) = convert_series([tmp_path / "in"], tmp_path, tmp_path / "out", False)
     assert row.reason == reason
 
 
-def test_without_a_converter_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_converter_raises_without_dcm2niix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
     with pytest.raises(BraindinoError, match=r"braindino\[dicom\].*--options.dicom null"):
         find_converter()
 
 
-def test_a_converter_that_hangs_is_a_reason(
+def test_convert_series_rejects_on_timeout(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dicom, "TIMEOUT_S", 0.001)
@@ -204,7 +204,7 @@ def test_a_converter_that_hangs_is_a_reason(
     assert row.reason.startswith("dcm2niix took more than")
 
 
-def test_what_is_dicom(tmp_path: Path) -> None:
+def test_is_dicom_by_suffix_and_mark(tmp_path: Path) -> None:
     series(tmp_path, "1.2", "T1", 1, "")
     (tmp_path / "README").write_text("no")
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
@@ -214,7 +214,7 @@ def test_what_is_dicom(tmp_path: Path) -> None:
     assert not is_dicom(tmp_path / "gone")
 
 
-def test_patient_key_is_never_seen_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patient_digests_write_key_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
     def second(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Filling a store: nothing twice, nothing lost, whatever is killed, moved, damaged or run side by side."""
+"""Fill a store: nothing twice and nothing lost, despite kills, moves, damage and parallel jobs."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_second_fill_reads_nothing(store: Store, scans: pd.DataFrame, read: list[str]) -> None:
+def test_fill_twice_reads_nothing(store: Store, scans: pd.DataFrame, read: list[str]) -> None:
     first = fill(store, scans, progress=False)
     assert (first.prepared, first.present, first.rejected) == (12, 0, 0)
     files = sorted(store.layout.ledger.iterdir())
@@ -61,7 +61,7 @@ def test_a_second_fill_reads_nothing(store: Store, scans: pd.DataFrame, read: li
     assert sorted(store.layout.ledger.iterdir()) == files
 
 
-def test_only_what_changed_vanished_or_was_cut_is_redone(
+def test_fill_repeats_only_changed_lost_or_truncated(
     store: Store,
     scans: pd.DataFrame,
     read: list[str],
@@ -84,7 +84,7 @@ def test_only_what_changed_vanished_or_was_cut_is_redone(
     assert [store.slices(key).shape for key in index["key"]] == [(6, 12, 10)] * 12
 
 
-def test_a_reject_is_remembered_until_the_file_changes_or_is_asked_for(
+def test_fill_remembers_reject_until_file_changes_or_retry(
     store: Store, save: Callable[..., Path], head: Callable[..., np.ndarray], read: list[str]
 ) -> None:
     bad = save("scans/bad.nii.gz", np.zeros((8, 8, 8)))
@@ -100,7 +100,7 @@ def test_a_reject_is_remembered_until_the_file_changes_or_is_asked_for(
     assert store.rejects()["path"].tolist() == [str(bad.with_name("missing.nii.gz"))]
 
 
-def test_copies_share_slices_and_a_moved_scan_is_not_prepared_again(
+def test_fill_shares_slices_of_copies_and_moved_scans(
     store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store, scans, progress=False)
@@ -112,9 +112,7 @@ def test_copies_share_slices_and_a_moved_scan_is_not_prepared_again(
     assert store.index()["path"].tolist()[:2] == [str(moved), str(scans["path"][0])]
 
 
-def test_a_corrected_manifest_corrects_the_index_without_reading(
-    store: Store, scans: pd.DataFrame, read: list[str]
-) -> None:
+def test_fill_corrects_index_without_reading(store: Store, scans: pd.DataFrame, read: list[str]) -> None:
     fill(store, scans, progress=False)
     read.clear()
     fill(store, scans.assign(group="one family", session=np.nan), progress=False)
@@ -123,7 +121,7 @@ def test_a_corrected_manifest_corrects_the_index_without_reading(
     assert set(store.index()["session"]) == {""}
 
 
-def test_shards_are_disjoint_and_together_do_all(store: Store, scans: pd.DataFrame, read: list[str]) -> None:
+def test_fill_shards_are_disjoint_and_complete(store: Store, scans: pd.DataFrame, read: list[str]) -> None:
     doubled = pd.concat([scans, scans])  # a path that comes twice counts once
     done = [fill(store, doubled, shard=(i, 5), progress=False).prepared for i in range(5)]
     assert done == [3, 3, 2, 2, 2]
@@ -131,7 +129,7 @@ def test_shards_are_disjoint_and_together_do_all(store: Store, scans: pd.DataFra
     assert len(pd.read_csv(store.path / "index.csv")) == 12
 
 
-def test_processes_do_the_same_as_one(store: Store, scans: pd.DataFrame, tmp_path: Path) -> None:
+def test_fill_in_processes_equals_one_process(store: Store, scans: pd.DataFrame, tmp_path: Path) -> None:
     Path(scans["path"][3]).write_bytes(b"broken")
     report = fill(store, scans, jobs=2, progress=False)
     assert (report.prepared, report.rejected) == (11, 1)
@@ -172,7 +170,7 @@ def many(save: Callable[..., Path], head: Callable[..., np.ndarray]) -> pd.DataF
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_killed_half_way_it_goes_on_and_reads_nothing_that_was_done(
+def test_fill_continues_after_kill(
     jobs: int, store: Store, many: pd.DataFrame, tmp_path: Path, read: list[str]
 ) -> None:
     process = start(tmp_path, many, jobs)
@@ -198,11 +196,11 @@ def test_killed_half_way_it_goes_on_and_reads_nothing_that_was_done(
     assert sorted([*read, *apart]) == todo
     whole = Store.create(tmp_path / "whole", CONTRACT)
     fill(whole, many, progress=False)
-    for found, expected in zip(store.index()["key"], whole.index()["key"], strict=True):
-        np.testing.assert_array_equal(store.slices(found), whole.slices(expected))
+    for key, expected in zip(store.index()["key"], whole.index()["key"], strict=True):
+        np.testing.assert_array_equal(store.slices(key), whole.slices(expected))
 
 
-def test_two_at_once_make_one_whole_store(store: Store, many: pd.DataFrame, tmp_path: Path) -> None:
+def test_fill_twice_in_parallel_makes_one_store(store: Store, many: pd.DataFrame, tmp_path: Path) -> None:
     first, second = start(tmp_path, many, 1), start(tmp_path, many, 1)
     outputs = [process.communicate(timeout=120)[0].split() for process in (first, second)]
     assert all(rejected == "0" for _, _, rejected in outputs)
@@ -213,7 +211,7 @@ def test_two_at_once_make_one_whole_store(store: Store, many: pd.DataFrame, tmp_
     assert list(store.path.rglob("*.tmp")) == []
 
 
-def test_an_interrupted_fill_keeps_what_is_done(
+def test_fill_interrupted_preserves_finished_scans(
     store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(path: Path | str, *limit: int) -> Scan:
@@ -230,7 +228,7 @@ def test_an_interrupted_fill_keeps_what_is_done(
     assert (report.prepared, report.present) == (7, 5)
 
 
-def test_a_scan_that_kills_its_worker_is_the_only_one_lost(
+def test_fill_loses_only_the_scan_that_kills_its_worker(
     store: Store, scans: pd.DataFrame, tmp_path: Path
 ) -> None:
     """In place of memory that runs out, a hook in the workers ends them when they open one file."""
@@ -262,7 +260,7 @@ def test_a_scan_that_kills_its_worker_is_the_only_one_lost(
     assert (report.prepared, report.present, report.rejected) == (1, 11, 0)
 
 
-def test_a_defect_of_ours_is_a_reject_with_its_name(
+def test_fill_rejects_on_internal_error(
     store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defective(path: Path | str, *limit: int) -> Scan:
@@ -278,9 +276,7 @@ def test_a_defect_of_ours_is_a_reject_with_its_name(
     assert reasons == ["internal error: ZeroDivisionError: oh", "not enough memory to read it"]
 
 
-def test_a_full_disk_stops_the_run(
-    store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fill_stops_on_full_disk(store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -289,7 +285,7 @@ def test_a_full_disk_stops_the_run(
         fill(store, scans, progress=False)
 
 
-def test_progress_is_a_line_every_tenth_when_nobody_watches(
+def test_fill_prints_line_every_tenth_without_terminal(
     store: Store, scans: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(store, scans)
@@ -301,7 +297,7 @@ def test_progress_is_a_line_every_tenth_when_nobody_watches(
     assert capsys.readouterr().err == ""
 
 
-def test_a_name_that_is_not_utf8_goes_through(
+def test_fill_accepts_names_that_are_not_utf8(
     store: Store, save: Callable[..., Path], head: Callable[..., np.ndarray]
 ) -> None:
     odd = Path(os.fsdecode(os.fsencode(save("scans/a.nii", head())).replace(b"a.nii", b"\xe4.nii")))
@@ -315,7 +311,7 @@ def test_a_name_that_is_not_utf8_goes_through(
     assert b"\xe4.nii" in (store.path / "index.csv").read_bytes()
 
 
-def test_wrong_arguments_are_told(store: Store, scans: pd.DataFrame) -> None:
+def test_fill_rejects_wrong_arguments(store: Store, scans: pd.DataFrame) -> None:
     for shard in ((4, 4), (-1, 2), (0, 0)):
         with pytest.raises(BraindinoError, match="expected i/n"):
             fill(store, scans, shard=shard)
@@ -325,7 +321,7 @@ def test_wrong_arguments_are_told(store: Store, scans: pd.DataFrame) -> None:
         fill(store, scans[["subject"]])
 
 
-def test_leftovers_of_a_kill_are_removed_after_a_day(store: Store, scans: pd.DataFrame) -> None:
+def test_fill_removes_leftovers_after_a_day(store: Store, scans: pd.DataFrame) -> None:
     fill(store, scans, progress=False)
     folder = store.layout.array(store.index()["key"][0]).parent
     old, young = folder / ".old.npy.1-ab.tmp", folder / ".young.npy.1-ab.tmp"
@@ -346,21 +342,19 @@ def test_leftovers_of_a_kill_are_removed_after_a_day(store: Store, scans: pd.Dat
         ("store.worker", {"pandas", "torch", "matplotlib"}),
     ],
 )
-def test_a_worker_and_the_contract_import_little(module: str, kept_out: set[str]) -> None:
+def test_worker_and_preprocessing_import_little(module: str, kept_out: set[str]) -> None:
     code = f"import sys, braindino.scans.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not kept_out & set(done.stdout.split())
 
 
-def test_processes_are_replaced_after_so_many_scans(
-    store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fill_replaces_processes(store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("braindino.scans.store.pool.TASKS_PER_PROCESS", 3)
     assert fill(store, scans, jobs=2, progress=False).prepared == 12
     assert len(list(store.layout.ledger.iterdir())) >= 3  # one for each process that did something
 
 
-def test_a_script_without_a_main_guard_is_told(store: Store, scans: pd.DataFrame, tmp_path: Path) -> None:
+def test_fill_explains_missing_main_guard(store: Store, scans: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "paths.txt").write_text("\n".join(map(str, scans["path"])))
     (tmp_path / "fill.py").write_text(FILL.replace('if __name__ == "__main__":', "if True:"))
     command = [sys.executable, str(tmp_path / "fill.py"), str(tmp_path), "2"]

@@ -1,4 +1,4 @@
-"""Filling a store under faults: replaced files, a clock that went back, scans that kill, read-only, full."""
+"""Fill a store under faults: replaced files, a clock set back, crashes, read-only and full disks."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def replace_keeping_times(path: Path, content: bytes) -> None:
     assert signature(path)[:2] == (before.st_size, before.st_mtime_ns)
 
 
-def test_fill_notices_a_scan_replaced_by_one_of_the_same_size_and_time(
+def test_fill_detects_replacement_of_same_size_and_time(
     store: Store, scans: pd.DataFrame, save: Save, head: Head
 ) -> None:
     counts(store, scans)
@@ -64,9 +64,7 @@ def test_fill_notices_a_scan_replaced_by_one_of_the_same_size_and_time(
     assert store.key_of(path) not in (None, old)
 
 
-def test_fill_prepares_nothing_again_after_chmod_or_a_copy_in_place(
-    store: Store, scans: pd.DataFrame
-) -> None:
+def test_fill_does_not_repeat_after_chmod_or_copy_in_place(store: Store, scans: pd.DataFrame) -> None:
     counts(store, scans)
     path, key = Path(scans["path"][0]), store.key_of(scans["path"][0])
     replace_keeping_times(path, path.read_bytes())
@@ -88,12 +86,12 @@ def test_fill_upgrades_records_without_change_time_by_content(store: Store, scan
     assert counts(store, scans) == (0, 4, 0)
 
 
-def test_signature_of_a_damaged_record_is_of_no_file() -> None:
+def test_signature_of_damaged_record_matches_no_file() -> None:
     record = {"bytes": 3, "mtime_ns": 4, "ctime_ns": "yesterday", "inode": None}
     assert Signature.of_record(record) == (3, 4, -1, -1)
 
 
-def test_a_clock_that_went_back_hides_nothing(
+def test_fill_survives_clock_set_back(
     store: Store, scans: pd.DataFrame, save: Save, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     year = 365 * 24 * 3600 * 10**9
@@ -117,7 +115,7 @@ def attempted(store: Store, path: Path | str, attempts: int) -> None:
     ledger.close()
 
 
-def test_a_scan_that_ended_two_processes_is_rejected_without_reading(
+def test_fill_rejects_scan_that_ended_two_processes_without_reading(
     store: Store, scans: pd.DataFrame
 ) -> None:
     attempted(store, scans["path"][2], 2)
@@ -129,7 +127,7 @@ def test_a_scan_that_ended_two_processes_is_rejected_without_reading(
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
-def test_an_interrupted_scan_is_prepared_again(attempts: int, store: Store, scans: pd.DataFrame) -> None:
+def test_fill_repeats_interrupted_scan(attempts: int, store: Store, scans: pd.DataFrame) -> None:
     attempted(store, scans["path"][2], attempts)
     assert counts(store, scans) == (4, 0, 0)
     assert counts(store, scans) == (0, 4, 0)
@@ -144,7 +142,7 @@ sys.addaudithook(watch)
 """
 
 
-def test_a_scan_that_kills_every_process_is_rejected_by_the_second_run(
+def test_fill_rejects_scan_that_kills_every_process(
     store: Store, scans: pd.DataFrame, tmp_path: Path
 ) -> None:
     """In place of memory that runs out, a hook ends any process that opens one scan."""
@@ -169,7 +167,7 @@ def test_a_scan_that_kills_every_process_is_rejected_by_the_second_run(
     assert rejects["reason"].tolist() == [DIED]
 
 
-def test_fill_limits_voxels_and_a_higher_limit_tries_again(store: Store, scans: pd.DataFrame) -> None:
+def test_fill_limits_voxels_and_retries_with_higher_limit(store: Store, scans: pd.DataFrame) -> None:
     voxels = 20 * 24 * 16
     assert counts(store, scans, max_voxels=voxels - 1) == (0, 0, 4)
     assert store.rejects()["reason"].str.contains(f"= {voxels} voxels, more than the {voxels - 1}").all()
@@ -213,7 +211,7 @@ def no_access(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     return refuse
 
 
-def test_a_full_store_is_not_written_to(
+def test_fill_does_not_write_to_complete_store(
     store: Store,
     scans: pd.DataFrame,
     refuse_writes: Callable[[Path | None], None],
@@ -236,7 +234,7 @@ def test_a_full_store_is_not_written_to(
         counts(store, more)
 
 
-def test_masks_are_checked_against_a_read_only_store(
+def test_check_masks_on_read_only_store(
     store: Store,
     save: Save,
     head: Head,
@@ -255,7 +253,7 @@ def test_masks_are_checked_against_a_read_only_store(
     assert store.rejects()["reason"].str.startswith("mask of shape (4, 4, 4)").all()
 
 
-def test_prepare_on_a_full_disk_is_one_line_and_goes_on(
+def test_prepare_on_full_disk_prints_one_line_and_continues(
     scans: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = ManifestBuilder("made")
@@ -284,7 +282,7 @@ def test_prepare_on_a_full_disk_is_one_line_and_goes_on(
     assert len(Store.open(tmp_path / "store").index()) == 4
 
 
-def test_a_torn_record_of_a_full_disk_is_an_error(
+def test_ledger_writer_raises_on_torn_record(
     store: Store, scans: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = os.write

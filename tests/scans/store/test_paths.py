@@ -1,4 +1,4 @@
-"""The message for a store that does not exist."""
+"""Check the message for a store that does not exist."""
 
 from pathlib import Path
 

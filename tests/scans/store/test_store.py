@@ -1,4 +1,4 @@
-"""The store: one contract, lazy and bounded reads, an index that is quick."""
+"""Check the store: one contract, lazy and bounded reads, a fast index, old stores."""
 
 import os
 import pickle
@@ -37,7 +37,7 @@ def filled(tmp_path: Path, save: Callable[..., Path], head: Callable[..., np.nda
     return store
 
 
-def test_what_comes_out_is_what_preprocess_made(filled: Store) -> None:
+def test_store_returns_output_of_preprocess(filled: Store) -> None:
     index = filled.index()
     assert tuple(index.columns) == INDEX_COLUMNS
     assert index["subject"].tolist() == ["a", "b", "c"]
@@ -110,7 +110,7 @@ def test_fill_continues_store_with_former_names(
     pd.testing.assert_frame_equal(Store.open(old_filled.path).index(), old_filled.index())
 
 
-def test_store_of_version_0_1_is_filled_further(tmp_path: Path) -> None:
+def test_fill_continues_store_of_version_0_1(tmp_path: Path) -> None:
     """The store that version 0.1 wrote itself (tests/stored)."""
     with zipfile.ZipFile(STORED) as archive:
         archive.extractall(tmp_path)
@@ -129,7 +129,7 @@ def test_store_of_version_0_1_is_filled_further(tmp_path: Path) -> None:
     assert keys == old["key"].tolist()
 
 
-def test_tables_are_written_for_people(filled: Store) -> None:
+def test_fill_writes_index_and_rejects(filled: Store) -> None:
     assert pd.read_csv(filled.path / "index.csv")["key"].tolist() == filled.index()["key"].tolist()
     rejects = pd.read_csv(filled.path / "rejects.csv")
     assert tuple(rejects.columns) == REJECT_COLUMNS
@@ -137,7 +137,7 @@ def test_tables_are_written_for_people(filled: Store) -> None:
     assert rejects["subject"].tolist() == ["d"]
 
 
-def test_key_of_knows_a_file_by_size_and_time(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_of_identifies_file_by_size_and_time(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(filled.index()["path"][1])
     assert filled.key_of(path) == filled.index()["key"][1]
     monkeypatch.chdir(path.parent)
@@ -148,17 +148,22 @@ def test_key_of_knows_a_file_by_size_and_time(filled: Store, monkeypatch: pytest
     assert filled.key_of(path) is None
 
 
-def test_a_store_of_another_contract_is_refused_with_both_shown(filled: Store) -> None:
+def test_create_rejects_other_contract_and_shows_both(filled: Store) -> None:
     with pytest.raises(BraindinoError) as caught:
         Store.create(filled.path, CONTRACT.replace(depth=7))
-    for part in ("depth: 6 here, 7 there", f"store: {CONTRACT}", "asked: orientation=RAS", str(filled.path)):
+    for part in (
+        "depth: 6 here, 7 there",
+        f"store: {CONTRACT}",
+        "requested: orientation=RAS",
+        str(filled.path),
+    ):
         assert part in str(caught.value)
     assert Store.create(filled.path, CONTRACT).contract == CONTRACT
     with pytest.raises(BraindinoError, match="another skull-stripping command"):
         Store.create(filled.path, CONTRACT, strip_cmd="strip {in} {out}")
 
 
-def test_store_of_the_uncorrected_released_code_is_refused_with_both_shown(tmp_path: Path) -> None:
+def test_create_rejects_uncorrected_released_code(tmp_path: Path) -> None:
     uncorrected = Preprocessing.preset("released-code", normalise="zscore-background")
     Store.create(tmp_path / "old", uncorrected)
     with pytest.raises(BraindinoError, match="prepared") as error:
@@ -168,7 +173,7 @@ def test_store_of_the_uncorrected_released_code_is_refused_with_both_shown(tmp_p
     assert uncorrected.digest != Preprocessing.preset("released-code").digest
 
 
-def test_what_is_no_store_is_refused(tmp_path: Path, filled: Store) -> None:
+def test_open_rejects_paths_without_store(tmp_path: Path, filled: Store) -> None:
     with pytest.raises(BraindinoError, match=r"no store there.*\n.*braindino prepare"):
         Store.open(tmp_path / "nowhere")
     with pytest.raises(BraindinoError, match="neither empty nor a store"):
@@ -178,14 +183,14 @@ def test_what_is_no_store_is_refused(tmp_path: Path, filled: Store) -> None:
         Store.open(filled.path)
 
 
-def test_an_empty_store_has_empty_tables(tmp_path: Path) -> None:
+def test_index_of_empty_store_is_empty(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "store", CONTRACT)
     assert tuple(store.index().columns) == INDEX_COLUMNS
     assert store.index()["depth"].dtype == np.int64
     assert len(store.index()) == len(store.rejects()) == 0
 
 
-def test_slices_out_of_range_and_arrays_gone_are_told(filled: Store) -> None:
+def test_slice_raises_out_of_range_and_for_lost_arrays(filled: Store) -> None:
     keys = filled.index()["key"]
     for i in (-1, 6):
         with pytest.raises(IndexError, match="no slice"):
@@ -200,7 +205,7 @@ def test_slices_out_of_range_and_arrays_gone_are_told(filled: Store) -> None:
         filled.slices(keys[1])
 
 
-def test_open_maps_are_bounded_and_stay_behind_when_pickled(
+def test_store_bounds_open_maps_and_pickles_without_them(
     tmp_path: Path, save: Callable[..., Path], head: Callable[..., np.ndarray]
 ) -> None:
     store = Store.create(tmp_path / "store", CONTRACT)
@@ -222,7 +227,7 @@ def test_open_maps_are_bounded_and_stay_behind_when_pickled(
     )
 
 
-def test_a_torn_or_foreign_line_in_the_ledger_says_nothing(filled: Store) -> None:
+def test_read_ledger_ignores_torn_and_foreign_lines(filled: Store) -> None:
     expected = filled.index()
     ledger = next(filled.layout.ledger.glob("*.jsonl"))
     whole = ledger.read_bytes()
@@ -232,13 +237,13 @@ def test_a_torn_or_foreign_line_in_the_ledger_says_nothing(filled: Store) -> Non
         pd.testing.assert_frame_equal(filled.index(), expected)
 
 
-def test_the_latest_record_of_a_path_counts(filled: Store) -> None:
+def test_read_ledger_uses_latest_record(filled: Store) -> None:
     path = filled.index()["path"][0]
     writer = LedgerWriter(filled.layout.ledger)
-    writer.append({**filled.records[path], "subject": "somebody else"})
+    writer.append({**filled.records[path], "subject": "q"})
     writer.close()
     filled.refresh()
-    assert filled.index()["subject"][0] == "somebody else"
+    assert filled.index()["subject"][0] == "q"
 
 
 def _create_at_once(path: Path, depth: int, start: threading.Barrier) -> str:
@@ -250,13 +255,13 @@ def _create_at_once(path: Path, depth: int, start: threading.Barrier) -> str:
     return ""
 
 
-def test_jobs_that_start_together_make_one_store(tmp_path: Path) -> None:
-    """Every job with the contract of the first one gets the store; every other is told of the first one's."""
+def test_create_in_parallel_makes_one_store(tmp_path: Path) -> None:
+    """Every job with the contract of the first one gets the store; every other job gets an error."""
     for attempt in range(20):
         path, start = tmp_path / f"s{attempt}", threading.Barrier(8)
         with ThreadPoolExecutor(8) as pool:
             jobs = [pool.submit(_create_at_once, path, 6 + (i % 2) * (attempt % 2), start) for i in range(8)]
             refused = [error for error in (job.result() for job in jobs) if error]
         assert len(refused) == (0 if attempt % 2 == 0 else 4)
-        assert all("prepared otherwise" in error for error in refused)
+        assert all("prepared with a different contract" in error for error in refused)
         assert [file.name for file in path.iterdir()] == ["contract.json"]
