@@ -7,8 +7,7 @@ import pytest
 
 from braindino.cli.main import main
 from braindino.files import read_json
-
-TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
+from tests.helpers.tiny_vit import SCRATCH
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_probe_reads_a_users_table_by_the_shipped_config(study: Path) -> None:
     command = [
         *("probe", "--config", "cohort_cls.yaml", "--data.root", str(study / "data" / "patients.csv")),
-        *("--data.store", str(study / "store"), "--model.encoder", TINY, "--run.root", str(study / "runs")),
+        *(
+            "--data.store",
+            str(study / "store"),
+            "--model.encoder",
+            SCRATCH,
+            "--run.root",
+            str(study / "runs"),
+        ),
         *("--probe.seeds", "[0]", "--probe.max_epochs", "1", "--probe.baselines", "false"),
         *("--trainer.accelerator", "cpu", "--probe.resamples", "0"),
     ]

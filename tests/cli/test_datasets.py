@@ -21,8 +21,8 @@ from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.scans.store.store import Store
 from braindino.synthetic import GENERATORS, generator
 from braindino.synthetic.files import Planted
+from tests.helpers.tiny_vit import SCRATCH
 
-TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 FIT = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
 # How each dataset with labels is probed: a shipped config, and what a user adds to it.
 PROBES: dict[str, tuple[str, ...]] = {
@@ -114,7 +114,7 @@ def test_probe_runs_by_a_shipped_config(
     root = folder / "data" / ("patients.csv" if name == "cohort" else "")
     command = [
         *("probe", "--config", config, *added, "--data.root", str(root), "--data.jobs", "1"),
-        *("--data.store", str(folder / "store"), "--model.encoder", TINY, "--run.root", str(tmp_path)),
+        *("--data.store", str(folder / "store"), "--model.encoder", SCRATCH, "--run.root", str(tmp_path)),
         *("--probe.seeds", "[0]", "--probe.max_epochs", "1", "--probe.baselines", "false"),
         *("--trainer.accelerator", "cpu", "--probe.resamples", "0"),
     ]

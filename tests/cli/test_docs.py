@@ -11,9 +11,9 @@ from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import ORDER, main
 from braindino.datasets.manifest import Manifest
 from tests.helpers.documents import ROOT, SHELL, Block, blocks, inline_commands, pages
+from tests.helpers.tiny_vit import SCRATCH
 
 CONF = ROOT / "tests" / "conf"
-TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 
 # Options added to a command to make it small, by verb; a later option overrides an earlier.
 ADDED = {
@@ -42,10 +42,10 @@ INSTEAD_WITH = {
 }
 # Texts of a page that would be too large for a test, and their replacements.
 REPLACED = {
-    "--model.encoder scratch --": f"--model.encoder {TINY} --",
+    "--model.encoder scratch --": f"--model.encoder {SCRATCH} --",
     "seeds: [0, 1, 2, 3, 4]\nfractions: [0.25, 1.0]": "seeds: [0]",
     "data.store: store}": "data.store: store, probe.max_epochs: 1, probe.resamples: 20}",
-    "/scratch/": f"/{TINY.replace(':', '-')}/",
+    "/scratch/": f"/{SCRATCH.replace(':', '-')}/",
     "--depth 32 --size 64": "--depth 8 --size 16",
     "--trainer.devices 4": "--trainer.devices 1",
     "$SLURM_JOB_NUM_NODES": "1",

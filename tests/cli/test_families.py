@@ -8,19 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from braindino.cli.main import main
-from braindino.encoders.export import export
-from braindino.encoders.vit import create_vit
 from braindino.files import read_json
 from braindino.scans.store.store import Store
 from braindino.synthetic import generator
-
-NAME = "vit_tiny_patch16_dinov3_qkvb"
-ARGUMENTS = {
-    "embed_dim": 48, "depth": 2, "num_heads": 2, "patch_size": 8, "in_chans": 1, "init_values": 0.1,
-}  # fmt: skip
+from tests.helpers.tiny_vit import export_tiny
 
 
 class Family(NamedTuple):
@@ -102,18 +95,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def encoder(made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported encoder with random weights: heads are tested here, not what an encoder learns."""
     folder = tmp_path_factory.mktemp("encoder")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        weights = create_vit(NAME, **ARGUMENTS).state_dict()
-    contract = Store.open(made("oasis") / "store").contract.to_dict()
-    content = {
-        "state_dict": {f"teacher.backbone.{key}": value for key, value in weights.items()},
-        "encoder": {"architecture": NAME, "model_args": ARGUMENTS, "preprocessing": contract},
-        "global_step": 1,
-    }
-    torch.save(content, folder / "step0000001.ckpt")
-    export(folder / "step0000001.ckpt", folder / "encoder")
-    return folder / "encoder"
+    return export_tiny(folder, Store.open(made("oasis") / "store").contract, init_values=0.1)
 
 
 @pytest.fixture

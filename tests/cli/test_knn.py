@@ -11,8 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from braindino.analysis.predictions import read_predictions
 from braindino.cli.main import main
 from braindino.encoders.embedding_files import read_embedding
-
-SCRATCH = "scratch:vit_tiny_patch16_dinov3_qkvb"
+from tests.helpers.tiny_vit import SCRATCH
 
 
 def knn(cohort: Path, encoder: Path | str, out: Path, *more: str) -> int:

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,8 +13,10 @@ from braindino.cli.main import main
 from braindino.datasets import SliceDataModule
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.export import export
+from braindino.encoders.vit import ViTEncoder
 from braindino.files import read_json
 from braindino.scans.seen import Seen
+from tests.helpers.tiny_vit import checkpoint_of
 
 TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
 
@@ -23,11 +24,8 @@ TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
 def sees(encoder: Path, seen: Seen, out: Path) -> Path:
     """The encoder's weights as exported by a run that was trained on these people."""
     network = load_encoder(str(encoder))
-    content: dict[str, Any] = {
-        "state_dict": {f"teacher.backbone.{k}": v for k, v in network.model.state_dict().items()},  # type: ignore[union-attr]
-        "encoder": {**network.description(), "preprocessing": network.preprocessing.to_dict()},
-        "global_step": 1,
-    }
+    assert isinstance(network, ViTEncoder)
+    content = checkpoint_of(network)
     seen.into(content)
     torch.save(content, out.with_suffix(".ckpt"))
     export(out.with_suffix(".ckpt"), out)

@@ -10,8 +10,7 @@ import pytest
 from braindino.analysis.predictions import read_predictions
 from braindino.cli.main import main
 from braindino.files import read_json
-
-TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
+from tests.helpers.tiny_vit import SCRATCH
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def probe(study: Path, runs: Path, config: str, *more: str) -> Path:
     command = [
         *("probe", "--config", f"{config}.yaml", "--data", "Cohort"),
         *("--data.root", str(study / "table.csv"), "--data.store", str(study / "store"), "--data.folds", "3"),
-        *("--data.path", "{T1w: t1, FLAIR: flair}", "--model.encoder", TINY, "--run.root", str(runs)),
+        *("--data.path", "{T1w: t1, FLAIR: flair}", "--model.encoder", SCRATCH, "--run.root", str(runs)),
         *("--probe.seeds", "[0]", "--probe.max_epochs", "2", "--probe.resamples", "20"),
         *("--probe.baselines", "false", "--trainer.accelerator", "cpu", *more),
     ]

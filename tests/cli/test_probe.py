@@ -11,15 +11,14 @@ from braindino.cli.main import main
 from braindino.cli.probe import identity_of
 from braindino.files import read_json
 from braindino.locks import locked
-
-ENCODER = "scratch:vit_tiny_patch16_dinov3_qkvb"
+from tests.helpers.tiny_vit import NAME, SCRATCH
 
 
 def probe(cohort: Path, runs: Path, *more: str) -> int:
     return main(
         [
             *("probe", "--config", "adni_cls.yaml", "--data.root", str(cohort / "ADNI")),
-            *("--data.store", str(cohort / "store"), "--model.encoder", ENCODER, "--run.root", str(runs)),
+            *("--data.store", str(cohort / "store"), "--model.encoder", SCRATCH, "--run.root", str(runs)),
             *("--probe.seeds", "[0]", "--probe.max_epochs", "2", "--probe.resamples", "20"),
             *("--probe.baselines", "false", *more),
         ]
@@ -31,7 +30,7 @@ def test_run_folder_and_its_reuse(cohort: Path, tmp_path: Path, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "test/auroc" in shown
     # The id follows from the config: the same probe finds itself, more seeds join it.
-    (run,) = tmp_path.glob("adni_cls/scratch-vit_tiny_patch16_dinov3_qkvb/*")
+    (run,) = tmp_path.glob(f"adni_cls/scratch-{NAME}/*")
     assert f"run folder: {run}" in shown
     assert yaml.safe_load((run / "config.yaml").read_text())["probe"]["max_epochs"] == 2
     predictions = pd.read_csv(run / "predictions.csv")
@@ -85,7 +84,7 @@ def test_identity_of_differs_where_results_do() -> None:
 
 
 def test_probe_leaves_the_config_of_a_running_study_alone(cohort: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "adni_cls" / "scratch-vit_tiny_patch16_dinov3_qkvb" / "mine"
+    folder = tmp_path / "adni_cls" / f"scratch-{NAME}" / "mine"
     with locked(folder, "run folder"):
         assert probe(cohort, tmp_path, "--run.id", "mine") == 2
         assert not (folder / "config.yaml").exists()

@@ -22,9 +22,9 @@ from braindino.errors import BraindinoError
 from braindino.probing.predict.outputs import write_masks
 from braindino.scans.dicom.series import convert_series
 from braindino.scans.store.store import Store
+from tests.helpers.tiny_vit import SCRATCH
 
 TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
-ENCODER = "scratch:vit_tiny_patch16_dinov3_qkvb"
 
 
 class Bomb:
@@ -167,7 +167,7 @@ def test_an_architecture_is_a_name_and_no_place(name: str) -> None:
 
 
 def test_arrays_with_code(tmp_path: Path, mark: Path) -> None:
-    cache = FeatureCache(tmp_path, load_encoder(ENCODER))
+    cache = FeatureCache(tmp_path, load_encoder(SCRATCH))
     key = "ab" * 20
     cache.path(key).parent.mkdir(parents=True)
     np.save(cache.path(key), np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
@@ -215,7 +215,7 @@ def test_names_in_a_manifest_stay_inside(
     store, runs = here / "store", here / "runs"
     before = tree(tmp_path)
     assert main(["prepare", str(hostile), "--store", str(store), "--depth", "8", "--size", "16"]) == 0
-    assert main([*probe(cohort, runs, ENCODER, hostile), "--data.store", str(store)]) == 0
+    assert main([*probe(cohort, runs, SCRATCH, hostile), "--data.store", str(store)]) == 0
     (run,) = runs.glob("*/*/*")
     out = here / "predicted"
     assert main(["predict", str(hostile), "--probe", str(run), "--out", str(out)]) == 0

@@ -17,8 +17,8 @@ from braindino.cli.main import main
 from braindino.datasets import dataset_class
 from braindino.files import read_json
 from braindino.synthetic import generator
+from tests.helpers.tiny_vit import SCRATCH
 
-TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
 CONFIGS = {
     "seg_atlas": "atlas",
     "seg_brats2021": "brats2021",
@@ -38,7 +38,7 @@ def probe(config: str, data: Path, store: Path, runs: Path, *more: str) -> int:
                 "--data.num_workers",
                 "0",
                 "--model.encoder",
-                TINY,
+                SCRATCH,
                 "--run.root",
                 str(runs),
             ),

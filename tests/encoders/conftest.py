@@ -5,11 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from braindino.encoders.vit import ViTEncoder, create_vit
+from braindino.encoders.vit import ViTEncoder
 from braindino.scans.contract import Preprocessing
-
-ARCHITECTURE = "vit_tiny_patch16_dinov3_qkvb"
-MODEL_ARGS: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 2, "patch_size": 8, "in_chans": 1}
+from tests.helpers.tiny_vit import checkpoint_of, tiny_encoder
 
 
 @pytest.fixture
@@ -19,8 +17,8 @@ def contract() -> Preprocessing:
 
 @pytest.fixture
 def encoder(contract: Preprocessing) -> ViTEncoder:
-    torch.manual_seed(0)
-    return ViTEncoder(create_vit(ARCHITECTURE, **MODEL_ARGS), contract, ARCHITECTURE, MODEL_ARGS)
+    torch.manual_seed(0)  # for what a test draws
+    return tiny_encoder(contract)
 
 
 @pytest.fixture
@@ -30,15 +28,8 @@ def slices() -> torch.Tensor:
 
 @pytest.fixture
 def checkpoint(encoder: ViTEncoder) -> dict[str, Any]:
-    """What a checkpoint of `braindino fit` holds, as far as an encoder is concerned."""
-    weights = {f"teacher.backbone.{k}": v for k, v in encoder.model.state_dict().items()}
-    return {
-        "state_dict": {**weights, "teacher.dino_head.last.weight": torch.zeros(4, 4)},
-        "global_step": 7,
-        "encoder": {
-            "architecture": ARCHITECTURE,
-            "model_args": MODEL_ARGS,
-            "preprocessing": encoder.preprocessing.to_dict(),
-        },
-        "pretraining_people": ["ADNI:002_S_0001", "IXI:17"],
-    }
+    """A checkpoint of `braindino fit`, without the parts that an encoder does not use."""
+    people = ["ADNI:002_S_0001", "IXI:17"]
+    content = checkpoint_of(encoder, global_step=7, pretraining_people=people)
+    content["state_dict"]["teacher.dino_head.last.weight"] = torch.zeros(4, 4)
+    return content

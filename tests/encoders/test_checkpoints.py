@@ -13,6 +13,7 @@ from braindino.encoders.key_mapping import timm_to_dinov3
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
+from tests.helpers.tiny_vit import NAME, SCRATCH
 
 
 def test_lightning_checkpoint_and_run_folder(
@@ -29,7 +30,7 @@ def test_lightning_checkpoint_and_run_folder(
 
 
 @pytest.mark.parametrize("wrap", ["bare", "model", "teacher"])
-@pytest.mark.parametrize("architecture", ["vit_tiny_patch16_dinov3_qkvb", "vit_small_patch16_dinov3"])
+@pytest.mark.parametrize("architecture", [NAME, "vit_small_patch16_dinov3"])
 def test_dinov3_files(tmp_path: Path, wrap: str, architecture: str) -> None:
     model = create_vit(architecture).eval()
     weights = timm_to_dinov3(dict(model.state_dict()))
@@ -49,7 +50,7 @@ def test_dinov3_files(tmp_path: Path, wrap: str, architecture: str) -> None:
 
 
 def test_safetensors_weights(tmp_path: Path) -> None:
-    model = create_vit("vit_tiny_patch16_dinov3_qkvb", in_chans=1)
+    model = create_vit(NAME, in_chans=1)
     safetensors.torch.save_file(dict(model.state_dict()), tmp_path / "w.safetensors")
     assert load_encoder(str(tmp_path / "w.safetensors")).embed_dim == 192
 
@@ -94,7 +95,7 @@ def test_dinov2_in_its_own_names(tmp_path: Path) -> None:
 
 def test_scratch_is_seeded(slices: torch.Tensor) -> None:
     state = torch.random.get_rng_state()
-    name = "scratch:vit_tiny_patch16_dinov3_qkvb"
+    name = SCRATCH
     a, b, c = load_encoder(name), load_encoder(name), load_encoder(name, seed=1)
     assert torch.equal(a(slices), b(slices))
     assert not torch.equal(a(slices), c(slices))
@@ -102,7 +103,7 @@ def test_scratch_is_seeded(slices: torch.Tensor) -> None:
 
 
 def test_untrained_names_the_twin_of_any_encoder(slices: torch.Tensor) -> None:
-    name = "scratch:vit_tiny_patch16_dinov3_qkvb"
+    name = SCRATCH
     encoder, twin = load_encoder(name, seed=3), load_encoder(f"untrained:{name}")
     untrained = encoder.untrained()
     assert untrained is not None

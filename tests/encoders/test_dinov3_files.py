@@ -14,12 +14,12 @@ from braindino.errors import BraindinoError
 from braindino.pretraining.init_weights import load_backbone
 from braindino.pretraining.model.backbone import create_backbone
 from braindino.scans.contract import Preprocessing
+from tests.helpers.tiny_vit import NAME
 
 CONTRACT = Preprocessing(depth=4, size=(32, 48))
-TINY = "vit_tiny_patch16_dinov3_qkvb"
 
 
-def _file(path: Path, architecture: str = TINY, **arguments: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
+def _file(path: Path, architecture: str = NAME, **arguments: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
     """A timm model with LayerScale 1 and random biases, and its weights as DINOv3 saves them."""
     torch.manual_seed(0)
     model = create_vit(architecture, **arguments).eval()
@@ -110,7 +110,7 @@ def test_describe_dinov3_refuses_unmasked_key_bias(tmp_path: Path) -> None:
     for name in [name for name in weights if name.endswith("_mask")]:
         del weights[name]
     torch.save(weights, tmp_path / "w.pth")
-    for spec in ("{}", TINY + ":{}"):
+    for spec in ("{}", NAME + ":{}"):
         with pytest.raises(
             BraindinoError, match=r"blocks\.0\.attn\.qkv\.bias: its keys have a bias \(up to 7\)"
         ):
@@ -133,7 +133,7 @@ def test_describe_dinov3_refuses_what_timm_cannot_hold(tmp_path: Path) -> None:
 
 def test_named_dinov3_keeps_biases_and_positions(tmp_path: Path) -> None:
     model, _ = _file(tmp_path / "w.pth", rope_temperature=50.0)
-    arguments = _same_features(tmp_path / "w.pth", model, TINY + ":{}")
+    arguments = _same_features(tmp_path / "w.pth", model, NAME + ":{}")
     assert arguments == {"in_chans": 3, "rope_temperature": 50.0}
     _file(tmp_path / "s.pth", "vit_small_patch16_dinov3_qkvb")
     with pytest.raises(BraindinoError, match=r"unexpected: blocks\.0\.attn\.q_bias"):
@@ -152,12 +152,12 @@ def test_rope_base_is_that_of_the_closed_form() -> None:
 
 def test_load_backbone_refuses_other_positions(tmp_path: Path) -> None:
     _file(tmp_path / "w.pth", rope_temperature=50.0)
-    backbone = create_backbone(TINY, in_chans=3)
+    backbone = create_backbone(NAME, in_chans=3)
     with pytest.raises(
         BraindinoError, match=r"RoPE of base 50; the model is .*RoPE of base 100.*(?s:.)*rope_temperature"
     ):
         load_backbone(str(tmp_path / "w.pth"), backbone, CONTRACT, "model.init_from")
-    same = create_backbone(TINY, in_chans=3, rope_temperature=50.0)
+    same = create_backbone(NAME, in_chans=3, rope_temperature=50.0)
     assert (
         "RoPE of base 50" in load_backbone(str(tmp_path / "w.pth"), same, CONTRACT, "model.init_from").report
     )

@@ -13,6 +13,7 @@ from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.export import export
 from braindino.encoders.vit import ViTEncoder
 from braindino.errors import BraindinoError
+from tests.helpers.tiny_vit import NAME
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_folder_is_self_describing(tmp_path: Path, run: Path) -> None:
     }
     card = (out / "README.md").read_text()
     assert card.startswith("---\n")
-    assert "vit_tiny_patch16_dinov3_qkvb" in card
+    assert NAME in card
     assert "`depth`: 8" in card
     front = yaml.safe_load(card.split("---")[1])
     assert (front["license"], front["license_link"]) == ("other", "LICENSE")

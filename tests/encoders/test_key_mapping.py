@@ -4,12 +4,13 @@ import torch
 
 from braindino.encoders.key_mapping import dinov3_to_timm, is_dinov3, timm_to_dinov3
 from braindino.encoders.vit import create_vit
+from tests.helpers.tiny_vit import tiny_vit
 
 ARGUMENTS = {"embed_dim": 48, "depth": 2, "num_heads": 2}
 
 
 def test_round_trip_with_bias() -> None:
-    weights = dict(create_vit("vit_tiny_patch16_dinov3_qkvb", **ARGUMENTS).state_dict())
+    weights = dict(tiny_vit().state_dict())
     weights["blocks.0.attn.q_bias"] = torch.arange(48.0)
     weights["blocks.1.attn.v_bias"] = torch.arange(48.0) - 7
     there = timm_to_dinov3(weights)

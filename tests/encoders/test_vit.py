@@ -7,7 +7,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
-from tests.encoders.conftest import ARCHITECTURE, MODEL_ARGS
+from tests.helpers.tiny_vit import MODEL_ARGS, NAME, tiny_vit
 
 
 def test_shapes_and_patch_maps(encoder: ViTEncoder, slices: torch.Tensor) -> None:
@@ -29,9 +29,7 @@ def test_frozen(encoder: ViTEncoder) -> None:
 
 
 def test_grey_repeated_equals_summed_kernel(contract: Preprocessing, slices: torch.Tensor) -> None:
-    arguments = {"embed_dim": 48, "depth": 1, "num_heads": 2, "patch_size": 8}
-    three = create_vit("vit_tiny_patch16_dinov3_qkvb", in_chans=3, **arguments)
-    one = create_vit("vit_tiny_patch16_dinov3_qkvb", in_chans=1, **arguments)
+    three, one = (tiny_vit(depth=1, in_chans=channels) for channels in (3, 1))
     weights = dict(three.state_dict())
     weights["patch_embed.proj.weight"] = weights["patch_embed.proj.weight"].sum(1, keepdim=True)
     one.load_state_dict(weights)
@@ -43,25 +41,22 @@ def test_grey_repeated_equals_summed_kernel(contract: Preprocessing, slices: tor
 def test_digest_changes_with_weights_and_contract(encoder: ViTEncoder, contract: Preprocessing) -> None:
     other = ViTEncoder(encoder.model, Preprocessing(depth=9, size=(32, 32)), "x", {})
     assert other.digest != encoder.digest
-    again = ViTEncoder(encoder.model, contract, ARCHITECTURE, MODEL_ARGS)
+    again = ViTEncoder(encoder.model, contract, NAME, MODEL_ARGS)
     assert again.digest == encoder.digest
     # The same weights are another function with another number of heads.
-    assert (
-        ViTEncoder(encoder.model, contract, ARCHITECTURE, MODEL_ARGS | {"num_heads": 4}).digest
-        != again.digest
-    )
+    assert ViTEncoder(encoder.model, contract, NAME, MODEL_ARGS | {"num_heads": 4}).digest != again.digest
     with torch.no_grad():
         encoder.model.cls_token.add_(1e-3)
-    assert ViTEncoder(encoder.model, contract, ARCHITECTURE, MODEL_ARGS).digest != again.digest
+    assert ViTEncoder(encoder.model, contract, NAME, MODEL_ARGS).digest != again.digest
 
 
 @pytest.mark.parametrize("eps", [1e-6, "1e-6"])
 def test_create_vit_sets_the_eps_of_every_norm(eps: float | str) -> None:
-    model = create_vit("vit_tiny_patch16_dinov3_qkvb", depth=1, norm_eps=eps)
+    model = create_vit(NAME, depth=1, norm_eps=eps)
     norms = [m.eps for m in model.modules() if isinstance(m, torch.nn.LayerNorm)]
     assert norms == [1e-6] * 3
     with pytest.raises(BraindinoError, match="norm_eps 'small': expected a number"):
-        create_vit("vit_tiny_patch16_dinov3_qkvb", depth=1, norm_eps="small")
+        create_vit(NAME, depth=1, norm_eps="small")
 
 
 def test_size_must_divide_into_patches(encoder: ViTEncoder) -> None:
@@ -76,7 +71,7 @@ def test_unknown_architecture_names_the_nearest() -> None:
 
 def test_argument_that_timm_refuses() -> None:
     with pytest.raises(BraindinoError, match="depht"):
-        create_vit("vit_tiny_patch16_dinov3_qkvb", depht=2)
+        create_vit(NAME, depht=2)
 
 
 def test_the_mean_patch_beside_the_cls_token(encoder: ViTEncoder, slices: torch.Tensor) -> None:

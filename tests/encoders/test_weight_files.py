@@ -16,14 +16,14 @@ from braindino.encoders.vit import create_vit
 from braindino.encoders.weight_files import read_file, state_dict_of, vit_weights
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
+from tests.helpers.tiny_vit import NAME
 
 CONTRACT = Preprocessing(depth=4, size=(32, 32))
-TINY = "vit_tiny_patch16_dinov3_qkvb"
 
 
 def _tiny(seed: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    return dict(create_vit(TINY).state_dict())
+    return dict(create_vit(NAME).state_dict())
 
 
 def _under(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -78,7 +78,7 @@ def test_state_dict_of_prefers_averaged_weights(content: dict[str, Any]) -> None
     assert _bare(content) == _few(1)
 
 
-@pytest.mark.parametrize("named", ["", f"{TINY}:"])
+@pytest.mark.parametrize("named", ["", f"{NAME}:"])
 def test_load_encoder_takes_averaged_weights_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, named: str
 ) -> None:

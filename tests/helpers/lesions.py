@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from braindino.datasets import Cohort
-from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.scans.contract import Preprocessing
+from tests.helpers.tiny_vit import tiny_encoder
 
 CONTRACT = Preprocessing(depth=8, size=(32, 32))
-NAME = "vit_tiny_patch16_dinov3_qkvb"
-ARGUMENTS = {"patch_size": 8, "embed_dim": 48, "depth": 4, "num_heads": 2, "in_chans": 3}
 # Axes run left, posterior, superior, with voxels of 1 x 1.5 x 3 mm: nothing fits without the way back.
 AFFINE = np.diag([-1.0, -1.5, 3.0, 1.0])
 SHAPE = (30, 28, 10)
@@ -73,5 +71,5 @@ def lesions(lesion_scans):
 
 @pytest.fixture
 def vit_encoder():
-    torch.manual_seed(0)
-    return ViTEncoder(create_vit(NAME, **ARGUMENTS), CONTRACT, NAME, ARGUMENTS)
+    torch.manual_seed(0)  # for what a test draws
+    return tiny_encoder(CONTRACT, depth=4, in_chans=3)

@@ -9,16 +9,12 @@ from braindino.pretraining.config import TeacherConfig
 from braindino.pretraining.model.heads import HeadConfig
 from braindino.pretraining.optimiser import OptimiserConfig
 from braindino.pretraining.views.views import ViewsConfig
+from tests.helpers import tiny_vit
+from tests.helpers.tiny_vit import NAME as ARCHITECTURE
 
-ARCHITECTURE = "vit_tiny_patch16_dinov3_qkvb"
-MODEL_ARGS = {
-    "patch_size": 8,
-    "embed_dim": 48,
-    "depth": 2,
-    "num_heads": 3,
-    "img_size": 32,
-    "init_values": 1.0,
-}
+# Sizes for pretraining, where the number of channels is an argument of its own.
+MODEL_ARGS = {name: value for name, value in tiny_vit.MODEL_ARGS.items() if name != "in_chans"}
+MODEL_ARGS |= {"num_heads": 3, "img_size": 32, "init_values": 1.0}
 HEAD = HeadConfig(prototypes=32, hidden=32, bottleneck=16, prototype_norm=1.0)
 VIEWS = ViewsConfig(global_size=32, local_size=16, local_crops=2)
 

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
 
-from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing import (
     ClassificationHead,
     FrozenProbeModule,
@@ -17,15 +15,7 @@ from braindino.probing.baselines import known_traits, traits_cell
 from braindino.probing.cell import Cell
 from braindino.probing.data.cases import ProbeCases
 from braindino.scans.contract import Preprocessing
-
-ARCHITECTURE = {
-    "patch_size": 4,
-    "embed_dim": 24,
-    "depth": 1,
-    "num_heads": 2,
-    "init_values": 0.1,
-    "in_chans": 1,
-}
+from tests.helpers.tiny_vit import tiny_encoder
 
 
 def test_traits_that_tell_the_label_are_used(planted, tmp_path):
@@ -59,10 +49,8 @@ def test_a_number_is_predicted_from_site_alone(planted, tmp_path):
 
 
 def test_the_untrained_twin_has_the_shape_and_other_weights():
-    torch.manual_seed(3)
     contract = Preprocessing(depth=3, size=(16, 16))
-    name = "vit_tiny_patch16_dinov3_qkvb"
-    encoder = ViTEncoder(create_vit(name, **ARCHITECTURE), contract, name, ARCHITECTURE)
+    encoder = tiny_encoder(contract, seed=3, embed_dim=24, depth=1, patch_size=4, init_values=0.1)
     twin = encoder.untrained()
     assert twin.preprocessing == contract
     assert {k: v.shape for k, v in twin.state_dict().items()} == {

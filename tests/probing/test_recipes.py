@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.probing import (
@@ -22,6 +21,7 @@ from braindino.probing.heads.base import mlp
 from braindino.probing.recipes import apply_recipe
 from braindino.probing.stochastic_depth import drop_paths
 from braindino.scans.contract import Preprocessing
+from tests.helpers.tiny_vit import tiny_encoder
 
 # head: optimiser, lr, weight decay, cases per step, epochs, patience
 PAPER = {
@@ -87,17 +87,8 @@ def test_mlp_with_dropout_has_it_after_the_norm_and_gelu_and_the_same_parameters
 
 @pytest.fixture
 def vit():
-    torch.manual_seed(0)
-    arguments = {
-        "embed_dim": 48,
-        "depth": 3,
-        "num_heads": 2,
-        "patch_size": 8,
-        "in_chans": 1,
-        "init_values": 1.0,
-    }
-    name = "vit_tiny_patch16_dinov3_qkvb"
-    return ViTEncoder(create_vit(name, **arguments), Preprocessing(depth=3, size=(16, 16)), name, arguments)
+    torch.manual_seed(0)  # for what a test draws
+    return tiny_encoder(Preprocessing(depth=3, size=(16, 16)), depth=3, init_values=1.0)
 
 
 def test_drop_paths_act_in_training_only_and_rise_linearly(vit):

@@ -14,8 +14,7 @@ from braindino.cli.bench import work
 from braindino.cli.bench.plan import Study
 from braindino.cli.main import main
 from braindino.training.state import read_state, recorded
-
-TINY = "scratch:vit_tiny_patch16_dinov3_qkvb"
+from tests.helpers.tiny_vit import SCRATCH
 
 
 def write_plan(folder: Path, cohort: Path, **changes: Any) -> str:
@@ -26,7 +25,7 @@ def write_plan(folder: Path, cohort: Path, **changes: Any) -> str:
     }
     content = {
         "out": str(folder / "bench"),
-        "encoders": {"first": TINY, "second": TINY},
+        "encoders": {"first": SCRATCH, "second": SCRATCH},
         "tasks": [
             task,
             {**task, "name": "linear", "model.head": {"class_path": "braindino.probing.LogisticHead"}},
@@ -85,7 +84,7 @@ def test_from_a_plan_to_a_table(
     )
     assert main(["bench", plan, "--resamples", "20"]) == 0
     assert ran == []
-    write_plan(tmp_path, cohort, seeds=[0, 1, 2], encoders={"first": TINY}, tasks=_only(plan))
+    write_plan(tmp_path, cohort, seeds=[0, 1, 2], encoders={"first": SCRATCH}, tasks=_only(plan))
     assert main(["bench", plan, "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "3 cells, 2 done, 1 left" in shown
@@ -103,7 +102,7 @@ def _only(plan: str) -> list[Any]:
 def test_one_failure_stops_no_other(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = write_plan(tmp_path, cohort, encoders={"broken": "nowhere", "fine": TINY, "dying": TINY})
+    plan = write_plan(tmp_path, cohort, encoders={"broken": "nowhere", "fine": SCRATCH, "dying": SCRATCH})
     content = yaml.safe_load(Path(plan).read_text())
     write_plan(tmp_path, cohort, encoders=content["encoders"], tasks=content["tasks"][1:], seeds=[0])
 

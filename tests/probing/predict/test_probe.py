@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from braindino.encoders.features import extract
-from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
 from braindino.probing import (
@@ -26,6 +25,7 @@ from braindino.probing.cell import predict
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.predict.probe import load_probe
 from braindino.scans.contract import Preprocessing
+from tests.helpers.tiny_vit import checkpoint_of, tiny_encoder
 from tests.probing.conftest import TinyEncoder
 
 FAST = {"max_epochs": 3, "resamples": 0, "baselines": False}
@@ -140,15 +140,10 @@ def test_the_encoder_is_found_where_it_is_and_held_against_its_digest(
     planted, make_trainer, tmp_path, monkeypatch
 ):
     contract = Preprocessing(depth=3, size=(4, 4))
-    arguments = {"embed_dim": 48, "depth": 1, "num_heads": 2, "patch_size": 4, "in_chans": 1}
     encoders = []
     for seed in (0, 1):
-        torch.manual_seed(seed)
-        name = "vit_tiny_patch16_dinov3_qkvb"
-        encoders.append(ViTEncoder(create_vit(name, **arguments), contract, name, arguments))
-        weights = {f"teacher.backbone.{k}": v for k, v in encoders[-1].model.state_dict().items()}
-        described = {**encoders[-1].description(), "preprocessing": contract.to_dict()}
-        torch.save({"state_dict": weights, "encoder": described}, tmp_path / f"encoder{seed}.ckpt")
+        encoders.append(tiny_encoder(contract, seed, depth=1, patch_size=4))
+        torch.save(checkpoint_of(encoders[-1]), tmp_path / f"encoder{seed}.ckpt")
     monkeypatch.chdir(tmp_path)
     module = FrozenProbeModule("encoder0.ckpt", RidgeHead())
     run_study(
