@@ -50,9 +50,11 @@ from braindino.probing import (
     SegmentationHead,
     run_study,
 )
-from braindino.probing.cell import Cell, prediction_rows, shown_parts
+from braindino.probing.cell import Cell, prediction_rows, reported_parts
 from braindino.probing.data.cases import ProbeCases
-from braindino.probing.heads.base import Head, classification_rows, regression_rows
+from braindino.probing.heads.base import Head
+from braindino.probing.heads.classification import classification_rows
+from braindino.probing.heads.regression import regression_rows
 from braindino.probing.study import run_cells
 
 TASKS = {"age": "age", "sex": "sex", "prior_stroke": "prior stroke", "poor": "mRS >= 3"}
@@ -169,7 +171,7 @@ def supervised(how: Any, cases: ProbeCases, images: np.ndarray, head: Head) -> C
 
     def run(cell: Cell) -> None:
         train, val = cases.labelled(cell.fraction, cell.seed), cases.part("val")
-        shown = pd.concat(shown_parts(cases, train, head.task))
+        shown = pd.concat(reported_parts(cases, train, head.task))
         target = cases.target.numpy().astype(np.float64)
         (x, y), (xv, yv) = ((images[part.index], target[part.index]) for part in (train, val))
         made = how(x, y, xv, yv, bool(cases.classes), cell.seed)(images[shown.index])

@@ -1,9 +1,10 @@
-"""Probes: a pooling and a head trained on frozen features, by an honest protocol."""
+"""Probes: a pooling and a head trained on the features of a frozen encoder, and evaluated."""
 
 from braindino.probing.augmentation import Augmentation
-from braindino.probing.heads.base import ClassificationHead, Head, RegressionHead
+from braindino.probing.heads.base import Head
+from braindino.probing.heads.classification import ClassificationHead
 from braindino.probing.heads.closed_form import CoxNetHead, KNNHead, LogisticHead, RidgeHead
-from braindino.probing.heads.days import DaysHead
+from braindino.probing.heads.regression import DaysHead, RegressionHead
 from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.probing.heads.survival import SurvivalHead
 from braindino.probing.module import FrozenProbeModule

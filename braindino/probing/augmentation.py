@@ -1,4 +1,4 @@
-"""Changes of slices that leave their label alone: flips, shifts, brightness; a mask moves with its slices."""
+"""Augmentation of training slices: flips, shifts and brightness."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from braindino.errors import BraindinoError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to the slices of training while the encoder is in the loop.
+    """Change training slices at random while the encoder is in the loop.
 
-    All slices and modalities of a case, or of a training slice, change alike; the background stays exactly 0.
+    All slices and modalities of a case get the same change; the background stays exactly 0.
 
     Args:
         flip: probability of a left-right flip.
-        shift: most that a slice is moved up or down and left or right, as a part of its side.
-        scale: most that values other than the background are multiplied by, above or below 1.
-        offset: most that is added to them or taken from them (z-scores).
+        shift: largest shift up or down and left or right, as a share of the side.
+        scale: largest change of a factor on the foreground, above or below 1.
+        offset: largest value that is added to or subtracted from the foreground [z-scores].
     """
 
     flip: float = 0.5
@@ -27,23 +27,26 @@ class Augmentation:
     offset: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability or no part."""
+        """Raise BraindinoError for values outside of 0 to 1."""
         for name in ("flip", "shift", "scale", "offset"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BraindinoError(f"model.augment.{name} {getattr(self, name)}: expected 0 to 1.")
 
     def __call__(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Change images (B, ..., H, W) and their labels (B, H, W), if any, alike.
+        """Return changed images, and the labels with the same changes.
 
-        Draws from torch's global random state on the CPU, wherever the images are, so that the same seed
-        gives the same changes on every device.
+        The random numbers are drawn on the CPU, so that a seed gives the same changes on every device.
+
+        Args:
+            images: (B, ..., H, W).
+            labels: (B, H, W), or None.
         """
         draws = torch.rand(len(images), 5)
         flips = draws[:, 0] < self.flip
         moved = 2 * draws[:, 1:] - 1
         side = torch.tensor(images.shape[-2:])
         shifts = (moved[:, :2] * self.shift * side).round().long().tolist()
-        changed, others = [], []
+        changed, changed_labels = [], []
         for i, (flip, (down, right)) in enumerate(zip(flips.tolist(), shifts, strict=True)):
             image = images[i]
             foreground = image != 0
@@ -51,12 +54,12 @@ class Augmentation:
             image = (image * scale + offset) * foreground
             changed.append(_moved(image, flip, down, right))
             if labels is not None:
-                others.append(_moved(labels[i], flip, down, right))
-        return torch.stack(changed), torch.stack(others) if labels is not None else None
+                changed_labels.append(_moved(labels[i], flip, down, right))
+        return torch.stack(changed), torch.stack(changed_labels) if labels is not None else None
 
 
 def _moved(image: Tensor, flip: bool, down: int, right: int) -> Tensor:
-    """Flip (..., H, W) left to right, then move it; what comes in is 0."""
+    """Return an image (..., H, W) flipped left to right, then moved; new pixels are 0."""
     if flip:
         image = image.flip(-1)
     for dim, by in ((-2, down), (-1, right)):

@@ -1,4 +1,4 @@
-"""One cell of a study: a seed, a fraction (and a fold); trained, evaluated once, written, never run again."""
+"""A cell of a study: one seed, label fraction and fold, trained, evaluated once and saved."""
 
 import copy
 import io
@@ -19,15 +19,15 @@ from braindino.analysis.predictions import TRAITS, format_predictions, read_pred
 from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, read_json, write_json
-from braindino.probing.artifacts.examples import keep_examples
+from braindino.probing.artifacts.examples import write_examples
 from braindino.probing.data.base import Batch, CaseData
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.slices import CaseSlices
 from braindino.probing.evaluation import measure_cases
-from braindino.probing.heads.closed_form import ClosedForm, parameters_free
+from braindino.probing.heads.closed_form import ClosedForm, check_no_parameters
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE, Protocol
-from braindino.probing.resume import Unfinished
+from braindino.probing.resume import CellCheckpoint
 from braindino.probing.selection import BestEpoch
 from braindino.progress import track
 
@@ -44,7 +44,15 @@ QUIET = {
 
 
 class CellFacts(TypedDict):
-    """cell.json."""
+    """Required keys of cell.json.
+
+    Attributes:
+        seed: seed of the cell.
+        fraction: label fraction of the cell.
+        fold: number of the fold that is tested; None or absent without folds.
+        train_cases: number of labelled training cases.
+        train_people: number of people among them.
+    """
 
     seed: int
     fraction: float
@@ -54,21 +62,30 @@ class CellFacts(TypedDict):
 
 
 class Cell:
-    """A folder `seed0_fraction1.0`: `predictions.csv`, `epochs.csv`, `probe.pt` and, last, `cell.json`.
+    """The folder of a cell, as `seed0_fraction1.0`, or `seed0_fraction1.0_fold2` with folds.
 
-    In cross-validation `seed0_fraction1.0_fold2`, where fold 2 is the test part.
-    `probe.pt` is what `kept_probe` gives, saved by torch and readable with weights_only=True.
+    It holds `predictions.csv`, `epochs.csv`, `probe.pt` (see `probe_state`; readable by torch with
+    weights_only=True) and `cell.json`, which is written last.
+
+    Args:
+        root: parent folder of all cells.
+        seed: seed of the initialisation, of the order of batches and of the choice of labelled people.
+        fraction: fraction of the training people whose labels are used.
+        fold: number of the fold that is tested; None without folds.
     """
 
     def __init__(self, root: Path, seed: int, fraction: float, fold: int | None = None) -> None:
         self.seed, self.fraction, self.fold = seed, float(fraction), fold
-        self.folder = root / f"seed{seed}_fraction{self.fraction}{'' if fold is None else f'_fold{fold}'}"
+        suffix = "" if fold is None else f"_fold{fold}"
+        self.folder = root / f"seed{seed}_fraction{self.fraction}{suffix}"
 
     @classmethod
     def finished(cls, root: Path, folds: int | None = None) -> list["Cell"]:
-        """The cells below `root` that are done, by fraction, seed and fold.
+        """Return the finished cells below a folder, by fraction, seed and fold.
 
-        folds: only those of a seed and fraction of which so many folds are done.
+        Args:
+            root: parent folder of all cells.
+            folds: with a number, return only cells of a seed and fraction with so many finished folds.
         """
         cells = [cls._of(file) for file in sorted(root.glob("seed*/cell.json"))]
         done = Counter((cell.fraction, cell.seed) for cell in cells)
@@ -77,7 +94,7 @@ class Cell:
 
     @classmethod
     def _of(cls, file: Path) -> "Cell":
-        """The cell whose `cell.json` this is."""
+        """Return the cell of a `cell.json`."""
         facts = read_json(file, CellFacts)
         cell = cls(file.parent.parent, facts["seed"], facts["fraction"], facts.get("fold"))
         if cell.folder != file.parent:
@@ -89,26 +106,26 @@ class Cell:
 
     @property
     def names(self) -> dict[str, int | float]:
-        """What tells it from other cells: seed, fraction, and fold if there are folds."""
+        """Seed, fraction, and the fold if there are folds: the columns of predictions.csv."""
         fold = {} if self.fold is None else {"fold": self.fold}
         return {"seed": self.seed, "fraction": self.fraction, **fold}
 
     @property
-    def told(self) -> str:
-        """`names` for people to read."""
+    def label(self) -> str:
+        """The `names` as text."""
         return ", ".join(f"{name} {value}" for name, value in self.names.items())
 
     def within(self, cases: ProbeCases) -> ProbeCases:
-        """The cases as this cell splits them."""
+        """Return the cases with the split of this cell."""
         return cases if self.fold is None else cases.of_fold(self.fold)
 
     @property
     def done(self) -> bool:
-        """Whether it was run to its end."""
+        """Whether the cell is finished."""
         return (self.folder / "cell.json").is_file()
 
     def read(self) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Predictions and training facts of a cell that is done."""
+        """Return predictions and training facts of a finished cell."""
         try:
             predictions = read_predictions(self.folder / "predictions.csv")
         except ValueError as error:
@@ -124,11 +141,18 @@ class Cell:
         epochs: pd.DataFrame | None = None,
         probe: dict[str, Any] | None = None,
     ) -> None:
-        """Each file atomically; `cell.json`, which says that the cell is done, after all others."""
-        parts = {"predictions.csv": format_predictions(predictions)}
+        """Write all files atomically, last `cell.json`, which marks the cell as finished.
+
+        Args:
+            predictions: rows of predictions.csv.
+            facts: training facts, for `cell.json`.
+            epochs: logged values per epoch; None writes no `epochs.csv`.
+            probe: the trained probe (`probe_state`); None writes no `probe.pt`.
+        """
+        texts = {"predictions.csv": format_predictions(predictions)}
         if epochs is not None:
-            parts["epochs.csv"] = csv_text(epochs)
-        for name, text in parts.items():
+            texts["epochs.csv"] = csv_text(epochs)
+        for name, text in texts.items():
             with atomic_write(self.folder / name) as file:
                 file.write(text)
         if probe is not None:
@@ -146,53 +170,35 @@ def train_cell(
     data: CaseData,
     protocol: Protocol,
     make_trainer: MakeTrainer,
-    keep: bool = True,
+    save_probe: bool = True,
 ) -> None:
-    """Train a fresh copy of `template`, take the best epoch on validation (`selection`), predict all.
+    """Train a copy of a probe, predict with its best epoch, and save the cell.
 
-    keep: whether the trained probe is kept with the cell.
+    Args:
+        cell: the cell.
+        template: the probe, which is not changed.
+        cases: all cases of the study.
+        data: the data of these cases.
+        protocol: rules of training.
+        make_trainer: see `run_study`.
+        save_probe: save the trained probe with the cell.
+
+    Raises:
+        CellError: the labelled cases cannot be used, or no epoch had a finite validation loss.
     """
     if isinstance(template.head, ClosedForm):
-        solve_cell(cell, template, cases, data, protocol, keep)
+        solve_cell(cell, template, cases, data, protocol, save_probe)
         return
     module, cases = copy.deepcopy(template), cell.within(cases)
     train = cases.labelled(cell.fraction, cell.seed)
     labelled = _numbers(train)
-    judge = "test" if protocol.selection == "test" else "val"
-    best = BestEpoch(
-        "loss" if protocol.select_by == "loss" else module.head.metric,
-        "min" if protocol.select_by == "loss" else module.head.mode,
-        protocol.patience or PATIENCE,
-    )
-    in_loop = data.encoder is not None
-    steps = module.step_size(len(labelled))
-    threads = torch.get_num_threads() if in_loop or module.pooling.trains_on_slices else 1
-    with torch.random.fork_rng(devices=[]), _quietly(), _threads(threads):
-        torch.manual_seed(cell.seed)
-        with _precision(data, protocol), _in_this_cell(cell):
-            module.build(data, labelled, cases.classes)
-        precision = {"precision": "bf16-mixed"} if in_loop and protocol.precision == "bfloat16" else {}
-        batches = data.loader(labelled, steps, shuffle=cell.seed)
-        unfinished = Unfinished(cell.folder, batches)
-        callbacks = [best, unfinished]
-        trainer = make_trainer(
-            max_epochs=protocol.max_epochs or MAX_EPOCHS, callbacks=callbacks, **precision, **QUIET
-        )
-        trainer.fit(
-            module,
-            batches,
-            data.loader(_numbers(cases.part(judge)), steps if in_loop else EVALUATION_BATCH),
-            ckpt_path=unfinished.start(),
-            weights_only=True,
-        )
-    if best.weights is None:
-        unfinished.remove()
-        raise CellError(
-            f"{cell.told}: no epoch had a finite validation loss.\nLower model.lr (now {module.recipe.lr})."
-        )
+    best = _fit(cell, module, cases, data, labelled, protocol, make_trainer)
+    assert best.weights is not None
     module.cpu().load_state_dict(best.weights)
     with _precision(data, protocol):
-        tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, module.head.task)]
+        tables = [
+            predict(module, data, part, cell) for part in reported_parts(cases, train, module.head.task)
+        ]
     facts = {
         "train_cases": len(train),
         "train_people": int(train["group"].nunique()),
@@ -200,12 +206,58 @@ def train_cell(
         "epochs": len(best.history),
         "selected_by": best.selected_by,
     }
-    if keep and isinstance(data, CaseSlices):
+    if save_probe and isinstance(data, CaseSlices):
         with _precision(data, protocol):
-            keep_examples(cell.folder, module, data, cases.part("test"), tables[-1])
-    probe = kept_probe(module, data, labelled) if keep else None
+            write_examples(cell.folder, module, data, cases.part("test"), tables[-1])
+    probe = probe_state(module, data, labelled) if save_probe else None
     cell.write(pd.concat(tables, ignore_index=True), facts, pd.DataFrame(best.history), probe)
-    unfinished.remove()
+    CellCheckpoint.remove_from(cell.folder)
+
+
+def _fit(
+    cell: Cell,
+    module: FrozenProbeModule,
+    cases: ProbeCases,
+    data: CaseData,
+    labelled: Tensor,
+    protocol: Protocol,
+    make_trainer: MakeTrainer,
+) -> BestEpoch:
+    """Train `module` on the cases numbered `labelled`; return the best epoch."""
+    judge = "test" if protocol.selection == "test" else "val"
+    by_loss = protocol.select_by == "loss"
+    best = BestEpoch(
+        "loss" if by_loss else module.head.metric,
+        "min" if by_loss else module.head.mode,
+        protocol.patience or PATIENCE,
+    )
+    in_loop = data.encoder is not None
+    steps = module.step_size(len(labelled))
+    threads = torch.get_num_threads() if in_loop or module.pooling.trains_on_slices else 1
+    with torch.random.fork_rng(devices=[]), _quietly(), _threads(threads):
+        torch.manual_seed(cell.seed)
+        with _precision(data, protocol), _errors_of(cell):
+            module.build(data, labelled, cases.classes)
+        batches = data.loader(labelled, steps, shuffle=cell.seed)
+        checkpoint = CellCheckpoint(cell.folder, batches)
+        options: dict[str, Any] = {**QUIET, "max_epochs": protocol.max_epochs or MAX_EPOCHS}
+        if in_loop and protocol.precision == "bfloat16":
+            options["precision"] = "bf16-mixed"
+        trainer = make_trainer(callbacks=[best, checkpoint], **options)
+        trainer.fit(
+            module,
+            batches,
+            data.loader(_numbers(cases.part(judge)), steps if in_loop else EVALUATION_BATCH),
+            ckpt_path=checkpoint.start(),
+            weights_only=True,
+        )
+    if best.weights is None:
+        checkpoint.remove()
+        raise CellError(
+            f"{cell.label}: no epoch had a finite validation loss.\n"
+            f"Lower model.lr (now {module.optimizer_settings.lr})."
+        )
+    return best
 
 
 def solve_cell(
@@ -214,9 +266,21 @@ def solve_cell(
     cases: ProbeCases,
     data: CaseData,
     protocol: Protocol,
-    keep: bool = True,
+    save_probe: bool = True,
 ) -> None:
-    """Solve a closed-form head on the labelled cases, its option chosen on validation, predict all."""
+    """Solve a closed-form head on the labelled cases, predict, and save the cell.
+
+    Args:
+        cell: the cell.
+        template: the probe, which is not changed; its head is a `ClosedForm`.
+        cases: all cases of the study.
+        data: the data of these cases.
+        protocol: names the part that selects the option of the head.
+        save_probe: save the solved probe with the cell.
+
+    Raises:
+        CellError: the labelled cases cannot be used.
+    """
     module, cases = copy.deepcopy(template), cell.within(cases)
     head = module.head
     assert isinstance(head, ClosedForm)
@@ -224,22 +288,28 @@ def solve_cell(
     judge = cases.part("test" if protocol.selection == "test" else "val")
     with torch.random.fork_rng(devices=[]), _threads(1):
         torch.manual_seed(cell.seed)
-        with _in_this_cell(cell):
+        with _errors_of(cell):
             module.build(data, _numbers(train), cases.classes)
-        parameters_free(module.pooling)
+        check_no_parameters(module.pooling)
         module.eval()
         pooled = [_pooled(module, data, part) for part in (train, judge)]
         targets = [cases.target[_numbers(part)] for part in (train, judge)]
-        with _in_this_cell(cell):
+        with _errors_of(cell):
             chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
-        tables = [predict(module, data, part, cell) for part in shown_parts(cases, train, head.task)]
+        tables = [predict(module, data, part, cell) for part in reported_parts(cases, train, head.task)]
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique()), "chosen": chosen}
-    probe = kept_probe(module, data, _numbers(train)) if keep else None
+    probe = probe_state(module, data, _numbers(train)) if save_probe else None
     cell.write(pd.concat(tables, ignore_index=True), facts, probe=probe)
 
 
-def kept_probe(module: FrozenProbeModule, data: CaseData, labelled: Tensor) -> dict[str, Any]:
-    """What `FrozenProbeModule.restore` needs: weights, widths, and the targets the head was built on."""
+def probe_state(module: FrozenProbeModule, data: CaseData, labelled: Tensor) -> dict[str, Any]:
+    """Return what `FrozenProbeModule.restore` needs: weights, widths and training targets.
+
+    Args:
+        module: the trained probe.
+        data: the data it was trained on.
+        labelled: numbers of the labelled training cases.
+    """
     return {
         "format": 1,
         "state": {name: value.cpu() for name, value in module.state_dict().items()},
@@ -256,7 +326,14 @@ def _pooled(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame) -> T
 
 
 def predict(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    """Rows of predictions.csv for some of the cases."""
+    """Return the rows of predictions.csv for some of the cases.
+
+    Args:
+        module: the trained probe.
+        data: the data of all cases.
+        cases: the cases to predict, numbered by their index.
+        cell: the cell, for its columns.
+    """
     module.eval()
     if data.encoder is not None:
         module.to(next(data.encoder.parameters()).device)
@@ -267,28 +344,40 @@ def predict(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame, cell
             batches = data.loader(_numbers(cases), EVALUATION_BATCH if data.encoder is None else 1)
             show = getattr(data, "progress", False)
             shown = track(batches, len(cases), "predict", show, unit="case")
-            output = torch.cat([module.answer(_to(batch, module.device)).cpu() for batch in shown])
+            output = torch.cat([module.forward_batch(_to(batch, module.device)).cpu() for batch in shown])
     return prediction_rows(cases, module.head.rows(output, cases), cell)
 
 
-def shown_parts(cases: ProbeCases, labelled: pd.DataFrame, task: str) -> list[pd.DataFrame]:
-    """The cases that predictions.csv holds: validation and test; for survival the labelled ones first.
+def reported_parts(cases: ProbeCases, labelled: pd.DataFrame, task: str) -> list[pd.DataFrame]:
+    """Return the parts of the split in predictions.csv: validation and test.
 
-    Of these come the baseline hazard, the distribution of censoring and the threshold of the risk groups.
+    For survival the labelled training cases come first; the baseline hazard, the distribution of censoring
+    and the threshold of the risk groups are computed from them.
+
+    Args:
+        cases: all cases, with the split of the cell.
+        labelled: the labelled training cases.
+        task: task of the head.
     """
     return [*([labelled] if task == "survival" else []), cases.part("val"), cases.part("test")]
 
 
 def prediction_rows(cases: pd.DataFrame, predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:
-    """Put truth and prediction beside who they are about: the rows of predictions.csv."""
-    cases = cases.loc[cases.index.repeat(len(predicted) // len(cases))]  # a segmentation has many rows each
+    """Return the rows of predictions.csv: case, person, cell, truth, prediction and traits.
+
+    Args:
+        cases: the cases.
+        predicted: truth and prediction of each; a segmentation has several rows per case.
+        cell: the cell.
+    """
+    cases = cases.loc[cases.index.repeat(len(predicted) // len(cases))]
     known = cases[["case", "group", "split"]].assign(**cell.names)
     traits = cases[[name for name in TRAITS if name in cases]]
     return pd.concat([part.reset_index(drop=True) for part in (known, predicted, traits)], axis=1)
 
 
 def _precision(data: CaseData, protocol: Protocol) -> AbstractContextManager[Any]:
-    """Where the encoder is in the loop: autocast, outside of the trainer, as the trainer does it."""
+    """Return the trainer's autocast of an encoder in the loop, for work outside of the trainer."""
     if data.encoder is None or protocol.precision == "float32":
         return nullcontext()
     return torch.autocast(next(data.encoder.parameters()).device.type, torch.bfloat16)
@@ -303,23 +392,23 @@ def _numbers(cases: pd.DataFrame) -> Tensor:
 
 
 def device_of(make_trainer: MakeTrainer) -> torch.device:
-    """The device on which the trainers work."""
+    """Return the device of the trainers that `make_trainer` makes."""
     with _quietly():
         return make_trainer(**QUIET).strategy.root_device
 
 
 @contextmanager
-def _in_this_cell(cell: Cell) -> Iterator[None]:
-    """Turn what is wrong with the labelled cases of one cell into an error of this cell alone."""
+def _errors_of(cell: Cell) -> Iterator[None]:
+    """Raise a BraindinoError of the block as a CellError, so that the other cells are trained."""
     try:
         yield
     except BraindinoError as error:
-        raise CellError(f"{cell.told}: {error}") from error
+        raise CellError(f"{cell.label}: {error}") from error
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Steps on pooled features take a millisecond: a second thread costs more than it gives."""
+    """Limit torch to `count` threads; for steps of a millisecond more threads cost time."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -330,7 +419,7 @@ def _threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Lightning introduces every trainer with five lines; a study makes dozens."""
+    """Silence the five lines that Lightning logs for each of the dozens of trainers."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

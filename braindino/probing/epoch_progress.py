@@ -1,4 +1,4 @@
-"""Show the epochs of a cell while it is trained."""
+"""Progress bar of the epochs of a cell."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ SHOWN = 2  # validation metrics beside the bar
 
 
 class EpochProgress(Callback):
-    """Shows how many of the epochs of a cell are done, batch by batch, with the newest validation metrics.
+    """Show how many epochs of a cell are done, with the newest validation metrics.
 
-    Early stopping may end a cell before: the time left is an upper bound.
+    Early stopping may end a cell earlier, so the remaining time is an upper bound.
 
     Args:
-        label: the name of the cell.
+        label: label of the cell.
     """
 
     def __init__(self, label: str) -> None:
@@ -44,7 +44,7 @@ class EpochProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Advance by a part of an epoch: validation of whole scans may take longer than training."""
+        """Advance by a part of an epoch; validation of whole scans may take longer than training."""
         self._reach(trainer, int(trainer.num_training_batches) + batch_idx + 1)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -64,7 +64,7 @@ class EpochProgress(Callback):
         self._close()
 
     def _reach(self, trainer: Trainer, batches: int) -> None:
-        """Advance to so many batches of the epoch, training first, then validation."""
+        """Advance to a number of batches of the epoch, training first, then validation."""
         if self._progress is not None:
             whole = int(trainer.num_training_batches) + sum(map(int, trainer.num_val_batches))
             self._progress.reach(trainer.current_epoch + batches / whole)
@@ -75,8 +75,14 @@ class EpochProgress(Callback):
             self._progress = None
 
 
-def with_epochs(make_trainer: MakeTrainer, label: str, show: bool) -> MakeTrainer:
-    """Return a maker of trainers that show their epochs, labelled with the name of a cell."""
+def show_epochs(make_trainer: MakeTrainer, label: str, show: bool) -> MakeTrainer:
+    """Return a function that makes trainers with an `EpochProgress`.
+
+    Args:
+        make_trainer: see `run_study`.
+        label: label of the cell.
+        show: False returns `make_trainer` itself.
+    """
     if not show:
         return make_trainer
 

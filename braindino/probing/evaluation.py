@@ -1,4 +1,4 @@
-"""Masks in the scan's own space, and how they compare with those that were drawn: Dice, HD95, volumes."""
+"""Predicted masks in the native space of a scan, and their Dice, HD95 and volumes."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -25,64 +25,72 @@ def case_masks(
     present: Tensor,
     geometry: Geometry,
 ) -> dict[str, np.ndarray]:
-    """The masks that a trained probe draws on one prepared case, in the scan's own space.
+    """Return the masks that a probe predicts for one case, in the native space of a scan.
 
     Args:
-        module: with a `SegmentationHead`, in evaluation mode, its encoder and itself on one device.
-        slices: (M, D, H, W) as the store holds them, in the order of the modalities the probe was trained on.
-        scale, zero_point, present: (M,) how to decode them, and which are there.
-        geometry: the way back of the scan whose space is wanted.
+        module: the probe, with a `SegmentationHead`, in evaluation mode, on one device with its encoder.
+        slices: (M, D, H, W) as stored, in the order of the modalities of the probe.
+        scale: (M,) scale of the stored values.
+        zero_point: (M,) stored value of 0.
+        present: (M,) whether a modality is present.
+        geometry: transform of the scan whose native space the masks are in.
 
     Returns:
         region -> (X, Y, Z) bool.
 
     Raises:
-        NotFiniteError: what the encoder or the decoder makes of the case is not finite.
+        NotFiniteError: the output is not finite.
     """
     head = module.head
     assert isinstance(head, SegmentationHead)
     planes = slices.transpose(0, 1)
-    drawn = []
+    predicted = []
     with torch.inference_mode():
         for chunk in planes.split(module.step_size(len(planes))):
             batch = {"slices": chunk, "scale": scale, "zero_point": zero_point, "present": present}
             batch |= {name: batch[name].expand(len(chunk), -1) for name in ("scale", "zero_point", "present")}
-            output = module.answer({name: value.to(module.device) for name, value in batch.items()})
+            output = module.forward_batch({name: value.to(module.device) for name, value in batch.items()})
             if not output.isfinite().all():
-                raise NotFiniteError("what the probe makes of it is not finite")
-            drawn.append(head.decide(output).cpu())
-    masks = restore_regions(torch.cat(drawn).transpose(0, 1).numpy(), geometry, head.exclusive)
+                raise NotFiniteError("the output of the probe is not finite")
+            predicted.append(head.decide(output).cpu())
+    masks = restore_regions(torch.cat(predicted).transpose(0, 1).numpy(), geometry, head.exclusive)
     return dict(zip(head.regions, masks, strict=True))
 
 
 def measure_cases(module: FrozenProbeModule, data: CaseSlices, cases: Tensor) -> Tensor:
-    """(N, R, 7) float64: what `row_of` says of the regions of the cases numbered `cases` (N,).
+    """Return the measures (`row_of`) of every region of some cases, (N, R, 7) float64.
 
-    Masks go back and are compared in `jobs` threads of the data module while the next case is predicted.
+    Masks are resampled and compared in `jobs` threads (of the data module) while the next case is predicted.
+
+    Args:
+        module: the trained probe.
+        data: the data of all cases.
+        cases: (N,) numbers of the cases.
     """
     head = module.head
     assert isinstance(head, SegmentationHead)
     masked = data.masked
     jobs = masked.datamodule.jobs
-    found: list[np.ndarray] = []
+    measures: list[np.ndarray] = []
     waiting: deque[Future[np.ndarray]] = deque()
     with ThreadPoolExecutor(jobs) as threads:
-        drawn = _predicted(module, head, data, cases)
-        for case, masks in track(drawn, len(cases), "measure", data.progress, unit="case"):
+        predicted = _predicted(module, head, data, cases)
+        for case, masks in track(predicted, len(cases), "measure", data.progress, unit="case"):
             waiting.append(threads.submit(_measure_case, masked, case, masks, head.exclusive))
-            while len(waiting) > 2 * jobs:  # so that no more masks than that lie in memory
-                found.append(waiting.popleft().result())
-        found += [future.result() for future in waiting]
-    return torch.from_numpy(np.stack(found))
+            # Limits the number of masks in memory.
+            while len(waiting) > 2 * jobs:
+                measures.append(waiting.popleft().result())
+        measures += [future.result() for future in waiting]
+    return torch.from_numpy(np.stack(measures))
 
 
 def _predicted(
     module: FrozenProbeModule, head: SegmentationHead, data: CaseSlices, cases: Tensor
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Each case and its masks (R, D, H, W) bool on the prepared grid."""
+    """Yield each case and its predicted masks (R, D, H, W) bool on the prepared grid."""
     planes: list[Tensor] = []
     for batch in data.loader(cases, module.step_size(len(cases))):
-        output = module.answer({name: value.to(module.device) for name, value in batch.items()})
+        output = module.forward_batch({name: value.to(module.device) for name, value in batch.items()})
         for case, mask in zip(batch["case"].tolist(), head.decide(output).cpu(), strict=True):
             planes.append(mask)
             if len(planes) == len(data.masked.masks[case]):

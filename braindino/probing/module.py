@@ -1,4 +1,4 @@
-"""The probe as Lightning trains it: a pooling and a head on features, kept, or made anew in the loop."""
+"""The LightningModule of a probe: a pooling and a head on the features of an encoder."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -16,48 +16,54 @@ from braindino.probing.augmentation import Augmentation
 from braindino.probing.data.base import Batch, CaseData, running_moments
 from braindino.probing.data.online import encode_cases
 from braindino.probing.decoder import PatchDecoder
-from braindino.probing.heads.base import Head, Recipe
+from braindino.probing.heads.base import Head, OptimizerDefaults
 from braindino.probing.heads.closed_form import ClosedForm
 from braindino.probing.pooling import MeanPooling, Pooling
 from braindino.probing.stochastic_depth import drop_paths
 from braindino.scans.preprocessing import decode
 
-AT_ONCE = 64  # slices that pass the encoder together when it is in the loop
+MAX_SLICES = 64  # per forward of an encoder in the loop
 
 
 @stable_id("FrozenProbeModule")
 class FrozenProbeModule(LightningModule):
-    """Pooling and head, trained on features that a frozen encoder gave once, or gives in the loop.
+    """Train a pooling and a head on cached features, or with the encoder in the loop.
+
+    Logs `train/loss`, `val/loss` and the head's metrics as `val/<metric>` once per epoch.
 
     Args:
         encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name, or
-            `scratch`: whatever `braindino.encoders.checkpoints.load_encoder` reads. It is not trained, unless
-            `unfreeze`.
+            `scratch`; see `braindino.encoders.checkpoints.load_encoder`. It is trained only with `unfreeze`.
         head: what to predict, e.g. `{class_path: braindino.probing.ClassificationHead}`.
         pooling: from slices to one vector per case; the mean over slices and modalities if omitted.
             Segmentation has none: it decodes patch tokens.
-        standardise: subtract the mean of each feature over the labelled training cases and divide by its
-            deviation, before whatever is trained; true if omitted, false in the paper's recipe
-            (`probe.recipe`). The features of an untrained or little trained encoder differ between scans by a
-            millionth of their size: without this a head sees nothing in them.
-        lr: learning rate of AdamW; the head's own if omitted: 1e-4 (BrainDINO's released code), for
+        standardise: subtract from each feature its mean over the labelled training cases and divide by its
+            deviation; true if omitted, false in the paper's recipe (`probe.recipe`). The features of an
+            untrained or little trained encoder differ between scans by a millionth of their size, too little
+            for a head to learn from without this.
+        lr: learning rate of AdamW; if omitted that of the head: 1e-4 (BrainDINO's released code), for
             survival 1e-3, for segmentation 3e-4.
-        weight_decay: decoupled weight decay; the head's own if omitted: 0, which makes the optimiser plain
+        weight_decay: decoupled weight decay; if omitted that of the head: 0, which makes the optimiser plain
             Adam, for segmentation 0.05.
-        batch_size: cases per step; the head's own if omitted: 8 (BrainDINO's logs: 2 to 8), for survival all
-            labelled cases, because a case is compared with those at risk in the same step. For segmentation
-            slices per step: 16.
+        batch_size: cases per step; if omitted that of the head: 8 (BrainDINO's logs: 2 to 8), for survival
+            all labelled cases, because a case is compared with those at risk in the same step. For
+            segmentation slices per step: 16.
         unfreeze: train the encoder too; it has to be in the loop (segmentation, or `probe.cache: false`).
-        encoder_lr: its learning rate (BrainDINO's released code: 3e-5).
-        augment: change the slices of training where the encoder is in the loop: true, false, or how much.
+        encoder_lr: learning rate of an encoder that is trained (BrainDINO's released code: 3e-5).
+        augment: change the training slices of an encoder in the loop: true, false, or the amounts.
 
-    Logs `train/loss`, `val/loss` and the head's metrics as `val/<metric>` once per epoch.
+    Attributes:
+        mean: (dim,) mean of the features, set by `build` where they are standardised.
+        spread: (dim,) deviation of the features, set by `build` where they are standardised.
+        trained: the copy of the encoder that is trained, with `unfreeze`.
+        drop_path: rate of stochastic depth in a frozen encoder in the loop, while the head is trained.
     """
 
     mean: Tensor
     spread: Tensor
     trained: Encoder
-    unfreeze: bool  # type: ignore[assignment]  # hides a method of Lightning's that nothing here calls
+    # Hides a method of Lightning's that nothing here calls.
+    unfreeze: bool  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -87,55 +93,58 @@ class FrozenProbeModule(LightningModule):
         self.unfreeze = unfreeze
         self.encoder_lr = encoder_lr
         self.augment = augment
-        self.drop_path = 0.0  # stochastic depth of a frozen encoder in the loop, while the head is trained
+        self.drop_path = 0.0
         self._drops: tuple[nn.Module, ...] = ()
-        self._frozen: tuple[Encoder, ...] = ()  # in a tuple: neither moved, saved nor trained with the probe
+        # In a tuple, so that Lightning neither moves, saves nor trains it with the probe.
+        self._frozen: tuple[Encoder, ...] = ()
         self._losses: list[Tensor] = []
         self._trained = 0
         self._evidence: list[dict[str, Tensor]] = []
 
     @property
-    def recipe(self) -> Recipe:
-        """The head's, with what the user says instead."""
-        own = self.head.recipe
+    def optimizer_settings(self) -> OptimizerDefaults:
+        """Settings of the optimiser: the head's defaults, with `lr` and `weight_decay` if given."""
+        defaults = self.head.optimizer_defaults
         return replace(
-            own,
-            lr=own.lr if self.lr is None else self.lr,
-            weight_decay=own.weight_decay if self.weight_decay is None else self.weight_decay,
+            defaults,
+            lr=defaults.lr if self.lr is None else self.lr,
+            weight_decay=defaults.weight_decay if self.weight_decay is None else self.weight_decay,
         )
 
     @property
     def standardises(self) -> bool:
-        """Whether features are standardised; they are if the user and the recipe leave it open."""
+        """Whether features are standardised; true unless the user or the recipe turns it off."""
         return self.standardise is not False
 
     @property
     def network(self) -> Encoder | None:
-        """The encoder in the loop; None where features are kept."""
+        """The encoder in the loop; None with cached features."""
         if self.unfreeze:
             return self.trained
         return self._frozen[0] if self._frozen else None
 
     def build(self, data: CaseData, labelled: Tensor, classes: Sequence[str]) -> None:
-        """Make all parameters anew. Uses torch's global random state.
+        """Initialise all parameters, from torch's global random state.
 
         Args:
-            data: tells the widths; of its cases only those numbered `labelled`, to be trained on, are
-                looked at.
-            classes: of the dataset, or its regions; empty for a regression.
+            data: gives the widths; only its labelled cases are used.
+            labelled: numbers of the labelled training cases.
+            classes: classes of the dataset, or its regions; empty for a regression.
         """
         if data.encoder is not None:
             self.attach(data.encoder)
         width = self.pooling.build(**data.shape)
         if self.standardises:
             with torch.no_grad():
-                mean, spread = running_moments(self._seen(batch) for batch in data.sample(labelled))
+                mean, spread = running_moments(
+                    self._features_to_standardise(batch) for batch in data.sample(labelled)
+                )
             self.register_buffer("mean", mean)
             self.register_buffer("spread", spread)
         self.head.build(width, data.train_target(labelled), classes)
 
     def attach(self, encoder: Encoder) -> None:
-        """Take an encoder into the loop; a copy of it if it is to be trained."""
+        """Take an encoder into the loop; with `unfreeze`, or stochastic depth, a copy of it."""
         if self.unfreeze:
             self.trained = copy.deepcopy(encoder).requires_grad_(True).train()
         else:
@@ -144,41 +153,46 @@ class FrozenProbeModule(LightningModule):
                 self._drops = tuple(drop_paths(encoder, self.drop_path))
             self._frozen = (encoder.freeze(),)
 
-    def restore(self, kept: Mapping[str, Any], classes: Sequence[str], encoder: Encoder) -> None:
-        """Take on what a trained copy was (`kept_probe`), and be ready to predict.
+    def restore(self, saved: Mapping[str, Any], classes: Sequence[str], encoder: Encoder) -> None:
+        """Restore a trained probe, in evaluation mode.
+
+        Args:
+            saved: result of `probe_state`.
+            classes: classes of the dataset, or its regions.
+            encoder: the encoder of the probe.
 
         Raises:
-            RuntimeError: `kept` is of another pooling or head.
+            RuntimeError: `saved` is of another pooling or head.
         """
-        state = kept["state"]
-        if kept["in_loop"]:
+        state = saved["state"]
+        if saved["in_loop"]:
             self.attach(encoder)
         if self.standardises:
             self.register_buffer("mean", torch.empty_like(state["mean"]))
             self.register_buffer("spread", torch.empty_like(state["spread"]))
-        width = self.pooling.build(**kept["shape"])
-        self.head.build(width, kept["target"], classes)
+        width = self.pooling.build(**saved["shape"])
+        self.head.build(width, saved["target"], classes)
         if isinstance(self.head, ClosedForm):
             self.head.reserve({name[5:]: value for name, value in state.items() if name[:5] == "head."})
         self.load_state_dict(state)
         self.eval().requires_grad_(False)
 
     def step_size(self, labelled: int) -> int:
-        """Cases (or slices) per step when `labelled` cases are trained on."""
+        """Return the cases (or slices) per step of a training on `labelled` cases."""
         return self.batch_size or self.head.batch_size or labelled
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, M, D, dim) and the mask (B, M, D) of slices that are there -> (B, outputs)."""
+        """Return outputs (B, outputs) of features (B, M, D, dim) and the slice mask (B, M, D)."""
         return self.head(self.pooled(features, mask))
 
     def pooled(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, M, D, dim) and the mask (B, M, D) -> (B, width), what the head is given."""
+        """Return the head's input (B, width) of features (B, M, D, dim) and slice mask (B, M, D)."""
         if self.standardises:
             features = (features - self.mean) / self.spread
         return self.pooling(features, mask)
 
-    def answer(self, batch: Batch) -> Tensor:
-        """The head's output for a batch of any `CaseData`: (B, outputs), or (B, outputs, H, W) of slices."""
+    def forward_batch(self, batch: Batch) -> Tensor:
+        """Return the outputs of a batch of any `CaseData`: (B, outputs), or (B, outputs, H, W)."""
         if "features" in batch:
             return self(batch["features"], batch["mask"])
         batch = batch if "images" in batch else self._with_images(batch)
@@ -191,7 +205,7 @@ class FrozenProbeModule(LightningModule):
         return self(*self._features(batch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of a batch of `CaseData`."""
+        """Return the loss of a batch of `CaseData`."""
         if "features" not in batch:
             batch = self._with_images(batch)
             if self.augment is not False:
@@ -201,7 +215,7 @@ class FrozenProbeModule(LightningModule):
                 batch = {**batch, "images": images, "target": batch["target"] if labels is None else labels}
         for drop in self._drops:
             drop.train()
-        loss = self.head.loss(self.answer(batch), batch["target"])
+        loss = self.head.loss(self.forward_batch(batch), batch["target"])
         for drop in self._drops:
             drop.eval()
         self._losses.append(loss.detach() * len(batch["target"]))
@@ -209,18 +223,19 @@ class FrozenProbeModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep what the head wants to know of a batch; metrics such as the AUROC belong to the whole part."""
-        self._evidence.append(self.head.evidence(self.answer(batch), batch["target"], batch["case"]))
+        """Collect the evidence of a batch; metrics such as the AUROC need the whole part."""
+        evidence = self.head.evidence(self.forward_batch(batch), batch["target"], batch["case"])
+        self._evidence.append(evidence)
 
     def on_fit_start(self) -> None:
-        """Bring the frozen encoder, which is no part of the module, to where it is needed."""
+        """Move the frozen encoder, which is not a submodule, to the device of the probe."""
         for encoder in self._frozen:
             encoder.to(self.device)
 
     def on_validation_epoch_end(self) -> None:
         """Log the losses of both parts, and the head's metrics of the validation part.
 
-        The training loss is logged here, once: Lightning's own averaging costs a fifth of a step.
+        The training loss is logged here, once, because Lightning's averaging costs a fifth of a step.
         """
         if self._trained:
             self.log("train/loss", torch.stack(self._losses).sum() / self._trained)
@@ -232,15 +247,15 @@ class FrozenProbeModule(LightningModule):
             self.log(f"val/{name}", torch.tensor(value, dtype=torch.float32))
 
     def configure_optimizers(self) -> Any:
-        """AdamW, which without weight decay is Adam, or Adam; a trained encoder at its own rate."""
-        recipe = self.recipe
+        """Return the optimiser, with `encoder_lr` for a trained encoder, and its schedule if any."""
+        settings = self.optimizer_settings
         probe = [value for name, value in self.named_parameters() if not name.startswith("trained.")]
         groups: list[dict[str, Any]] = [{"params": probe}]
         if self.unfreeze:
             groups.append({"params": list(self.trained.parameters()), "lr": self.encoder_lr})
-        kind = torch.optim.Adam if recipe.coupled else torch.optim.AdamW
-        optimiser = kind(groups, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
-        if not recipe.decay:
+        kind = torch.optim.Adam if settings.coupled else torch.optim.AdamW
+        optimiser = kind(groups, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+        if not settings.decay:
             return optimiser
         steps = int(self.trainer.estimated_stepping_batches)
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: max(0.0, 1 - step / steps))
@@ -251,23 +266,26 @@ class FrozenProbeModule(LightningModule):
         return {**batch, "images": decode(batch["slices"], batch["scale"], batch["zero_point"])}
 
     def _tokens(self, batch: Batch) -> Tensor:
-        """(B, levels x D, h, w) of slices."""
+        """Return the patch tokens of slices, (B, levels x D, h, w)."""
         assert self.network is not None
         assert isinstance(self.pooling, PatchDecoder)
         return self.pooling.tokens(self.network, batch["images"], batch["present"])
 
     def _features(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(B, M, D, dim) of cases and the mask of slices; D is 1 where pooling them has no parameters."""
+        """Return the features (B, M, D, dim) of cases and the mask (B, M, D) of slices.
+
+        D is 1 if pooling over slices has no parameters: it is done here.
+        """
         assert self.network is not None
         assert isinstance(self.pooling, Pooling)
         images, mask, patches = batch["images"], batch["mask"], self.pooling.patches
-        features = encode_cases(self.network, images, mask, AT_ONCE, patches)
+        features = encode_cases(self.network, images, mask, MAX_SLICES, patches)
         if self.pooling.trains_on_slices:
             return features, mask
         return self.pooling.pool_slices(features, mask).unsqueeze(2), mask.any(dim=2, keepdim=True)
 
-    def _seen(self, batch: Batch) -> Tensor:
-        """(n, dim) what a batch holds, to standardise by: features of slices or scans, or patch tokens."""
+    def _features_to_standardise(self, batch: Batch) -> Tensor:
+        """Return the features of slices or scans, or the patch tokens, of a batch, (n, dim)."""
         if "features" in batch:
             return batch["features"][batch["mask"]]
         assert self.network is not None

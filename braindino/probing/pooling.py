@@ -1,4 +1,4 @@
-"""From the features of a case's slices to one vector: pooling over slices, then fusion of modalities."""
+"""Pooling of the slices of each scan, and fusion of the scans of a case, to one vector."""
 
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -15,12 +15,12 @@ FUSIONS = ("mean", "concat", "attention")
 
 
 class Pooling(nn.Module, ABC):
-    """Slices of one scan to a vector (what a subclass says), then the scans of a case to one (`fusion`).
+    """Pool the slices of each scan to a vector, then fuse the scans of a case.
 
     Args:
-        fusion: "mean" over the modalities that are there (BrainDINO, Methods); "concat", where a learnt
-            vector, 0 at first, stands for a missing one; "attention", gated, over those that are there.
-        patches: take the mean of a slice's patch tokens beside its CLS token: twice the width.
+        fusion: "mean" over the modalities that a case has (BrainDINO, Methods); "concat", with a learnt
+            vector, initially 0, for a missing modality; "attention", gated, over those that a case has.
+        patches: concatenate the mean of a slice's patch tokens to its CLS token, which doubles the width.
 
     Attributes:
         trains_on_slices: whether pooling over slices has parameters; if not, it is done once, before
@@ -37,11 +37,16 @@ class Pooling(nn.Module, ABC):
 
     @property
     def level(self) -> Level:
-        """What of a slice is wanted from the encoder (see `FeatureCache`)."""
+        """The kind of features that is extracted from a slice; see `FeatureCache`."""
         return "slice_patch" if self.patches else "slice"
 
     def build(self, embed_dim: int, modalities: int) -> int:
-        """Make the parameters anew for `embed_dim` features per slice; returns the width of the result."""
+        """Initialise the parameters; return the width of the pooled vector.
+
+        Args:
+            embed_dim: features per slice.
+            modalities: scans per case.
+        """
         if self.fusion == "attention":
             self.weigh = GatedAttention(embed_dim)
         if self.fusion == "concat":
@@ -51,10 +56,15 @@ class Pooling(nn.Module, ABC):
 
     @abstractmethod
     def pool_slices(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(..., D, dim) with `mask` (..., D), True where a slice is there -> (..., dim); 0 where none is."""
+        """Return the pooled features (..., dim); 0 for a scan without slices.
+
+        Args:
+            features: (..., D, dim).
+            mask: (..., D), True where a slice is present.
+        """
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, M, D, dim) and the mask (B, M, D) of slices that are there -> (B, width)."""
+        """Return vectors (B, width) of features (B, M, D, dim) and the slice mask (B, M, D)."""
         scans = self.pool_slices(features, mask)
         present = mask.any(dim=-1)
         if self.fusion == "mean":
@@ -66,22 +76,23 @@ class Pooling(nn.Module, ABC):
 
 @stable_id("MeanPooling")
 class MeanPooling(Pooling):
-    """The mean over slices (BrainDINO, Methods)."""
+    """Average the slices (BrainDINO, Methods)."""
 
     trains_on_slices = False
 
     def pool_slices(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Mean over the slices that are there."""
+        """Return the mean over the present slices."""
         return masked_mean(features, mask)
 
 
 @stable_id("GatedAttentionPooling")
 class GatedAttentionPooling(Pooling):
-    """A learnt weighted mean over slices (Ilse et al. 2018, "Attention-based deep MIL", eq. 9).
+    """Average slices with learnt weights (Ilse et al. 2018, "Attention-based deep MIL", eq. 9).
 
     Args:
         hidden: width of the two branches that score a slice.
-        fusion, patches: see `Pooling`.
+        fusion: see `Pooling`.
+        patches: see `Pooling`.
     """
 
     trains_on_slices = True
@@ -91,17 +102,22 @@ class GatedAttentionPooling(Pooling):
         self.hidden = hidden
 
     def build(self, embed_dim: int, modalities: int) -> int:
-        """Make the parameters anew; returns the width of the result."""
+        """Initialise the parameters; return the width of the pooled vector."""
         self.attend = GatedAttention(embed_dim, self.hidden)
         return super().build(embed_dim, modalities)
 
     def pool_slices(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Weighted mean over the slices that are there."""
+        """Return the weighted mean over the present slices."""
         return self.attend(features, mask)
 
 
 class GatedAttention(nn.Module):
-    """Weights w_k proportional to exp(w . (tanh(V x_k) * sigmoid(U x_k))) over the items that are there."""
+    """Average items with weights proportional to exp(w . (tanh(V x_k) * sigmoid(U x_k))).
+
+    Args:
+        width: features of an item.
+        hidden: rows of V and U.
+    """
 
     def __init__(self, width: int, hidden: int = 128) -> None:
         super().__init__()
@@ -110,14 +126,15 @@ class GatedAttention(nn.Module):
         self.score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, items: Tensor, mask: Tensor) -> Tensor:
-        """(..., K, width) with `mask` (..., K) -> (..., width); 0 where the mask is empty."""
+        """Return the weighted mean over K of items (..., K, width) where `mask` (..., K) is True."""
         gated = torch.tanh(self.content(items)) * torch.sigmoid(self.gate(items))
         score = self.score(gated).squeeze(-1).masked_fill(~mask, torch.finfo(items.dtype).min)
-        weight = score.softmax(dim=-1) * mask  # an empty mask gives equal weights: the product makes them 0
+        # An empty mask gives equal weights; the product makes them 0.
+        weight = score.softmax(dim=-1) * mask
         return torch.einsum("...k,...kd->...d", weight, items)
 
 
 def masked_mean(items: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (..., K, dim) over the K where `mask` (..., K) is True; 0 where it is empty."""
+    """Return the mean over K of items (..., K, dim) where `mask` (..., K) is True, else 0."""
     total = (items * mask.unsqueeze(-1)).sum(dim=-2)
     return total / mask.sum(dim=-1, keepdim=True).clamp(min=1)

@@ -1,4 +1,4 @@
-"""The protocol of a study: what is repeated, when training stops, how sure the numbers are."""
+"""The protocol of a study: repetitions, early stopping, evaluation, confidence intervals."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,29 +13,30 @@ MAX_EPOCHS, PATIENCE = 100, 10  # BrainDINO's logs
 
 @dataclass(frozen=True)
 class Protocol:
-    """Seeds times label fractions; the epoch is chosen on validation; test is looked at once per cell.
+    """Train every seed and label fraction, select the epoch on validation, evaluate test once.
 
     Args:
         seeds: each gives another initialisation, order of batches and choice of labelled people.
-        fractions: of the training people; for one seed the smaller lies inside the larger.
+        fractions: shares of the training people; for one seed the smaller is part of the larger.
         recipe: "default", or "paper": no standardising of features, and optimiser, weight decay, batch size,
-            epochs, patience and dropout of BrainDINO's released code (docs/method.md, "Probes"). What is set
-            besides it (`model.lr`, `max_epochs`, ...) stays as set. A segmentation is only not standardised.
-        max_epochs: at most; 100 if omitted, 8 in the paper's recipe for classes and numbers.
+            epochs, patience and dropout of BrainDINO's released code (docs/method.md, "Probes"). Options that
+            are set besides it (`model.lr`, `max_epochs`, ...) are not changed. For a segmentation only the
+            standardising is off.
+        max_epochs: number of epochs at most; 100 if omitted, 8 in the paper's recipe for classes and numbers.
         patience: epochs without improvement on validation after which training stops; 10 if omitted, in the
             paper's recipe 4 for classes and numbers, 20 for survival.
-        select_by: "metric" (the head's own, e.g. the AUROC; ties go to the lower loss) or "loss".
-        selection: the part by which the epoch is chosen. "test" is the way of BrainDINO's released code, for
+        select_by: "metric" (that of the head, e.g. the AUROC; ties go to the lower loss) or "loss".
+        selection: the part that selects the epoch. "test" is the way of BrainDINO's released code, for
             comparison with its figures only: such results are too good, and are marked.
         resamples: draws of people for the confidence intervals; 0 for none.
-        missing: a case without one of its modalities is kept and the gap masked ("mask"), or left out
+        missing: a case without one of its modalities is used with the gap masked ("mask"), or dropped
             ("drop").
-        baselines: put a model of age, sex and site, and a randomly initialised encoder of the same shape,
-            beside every result.
-        precision: of the features: "float32", or "bfloat16" (faster on a GPU, kept as float16). With the
-            encoder in the loop, of training.
+        baselines: add a model of age, sex and site, and a randomly initialised encoder of the same shape,
+            to every result.
+        precision: precision of the features: "float32", or "bfloat16" (faster on a GPU, cached as float16).
+            With the encoder in the loop, precision of the training.
         extraction_batch: slices per forward of the encoder, when features are extracted.
-        cache: whether features are extracted once and kept, in `features` inside the store (true) or in a
+        cache: whether features are extracted once and cached, in `features` inside the store (true) or in a
             folder. False runs the encoder in the loop, on slices that change from epoch to epoch
             (`model.augment`). Segmentation always does.
     """
@@ -55,7 +56,7 @@ class Protocol:
     cache: bool | Path = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run."""
+        """Raise BraindinoError for options out of range."""
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise BraindinoError(f"probe.seeds {self.seeds}: expected different numbers, 0 or above.")
         if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
@@ -71,5 +72,5 @@ class Protocol:
 
     @property
     def cells(self) -> list[tuple[int, float]]:
-        """Every (seed, fraction), in the order in which they are run and reported."""
+        """Every (seed, fraction), in the order in which they are trained and reported."""
         return [(seed, float(fraction)) for fraction in self.fractions for seed in self.seeds]

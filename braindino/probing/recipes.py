@@ -1,45 +1,53 @@
-"""Named ways to train a probe: ours, and that of BrainDINO's paper and released code."""
+"""Named recipes of training a probe: the default, and that of BrainDINO's paper and code."""
 
 import copy
 from dataclasses import dataclass, replace
 
 from braindino.errors import BraindinoError
-from braindino.probing.heads.base import Recipe
+from braindino.probing.heads.base import OptimizerDefaults
 from braindino.probing.heads.closed_form import ClosedForm
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE, Protocol
 
-DROP_PATH = 0.2  # rate at the last block of BrainDINO's encoder, rising linearly from 0 at the first
-DROPOUT = 0.3  # of heads for several sequences
+# Rate at the last block of BrainDINO's encoder, rising linearly from 0 at the first.
+DROP_PATH = 0.2
+DROPOUT = 0.3  # in heads for several sequences
 
 
 @dataclass(frozen=True)
-class Training:
-    """What the released code trains a task with (docs/method.md, "Probes")."""
+class TrainingRecipe:
+    """Settings of the released code for a task (docs/method.md, "Probes").
 
-    recipe: Recipe
+    Attributes:
+        optimizer: settings of the optimiser.
+        batch_size: cases per step.
+        max_epochs: number of epochs at most.
+        patience: epochs without improvement after which training stops.
+    """
+
+    optimizer: OptimizerDefaults
     batch_size: int | None
     max_epochs: int
     patience: int
 
 
 PAPER = {
-    "classification": Training(Recipe(1e-4, 1e-5, coupled=True), 8, 8, 4),
-    "regression": Training(Recipe(1e-3, 1e-4), 8, 8, 4),
-    "survival": Training(Recipe(3e-4, 1e-3, coupled=True), 12, MAX_EPOCHS, 20),
+    "classification": TrainingRecipe(OptimizerDefaults(1e-4, 1e-5, coupled=True), 8, 8, 4),
+    "regression": TrainingRecipe(OptimizerDefaults(1e-3, 1e-4), 8, 8, 4),
+    "survival": TrainingRecipe(OptimizerDefaults(3e-4, 1e-3, coupled=True), 12, MAX_EPOCHS, 20),
 }
 
 
 def apply_recipe(
     module: FrozenProbeModule, protocol: Protocol, modalities: int
 ) -> tuple[FrozenProbeModule, Protocol]:
-    """Return copies of a probe and its protocol in which the recipe has settled what the user left open.
+    """Return copies of a probe and its protocol, with the recipe's options where none is set.
 
-    What the user set (`model.standardise`, `lr`, `weight_decay`, `batch_size`, `probe.max_epochs`,
-    `patience`) stays as it is.
+    Options of the user (`model.standardise`, `lr`, `weight_decay`, `batch_size`, `probe.max_epochs`,
+    `patience`) are not changed.
 
     Args:
-        module: not built yet.
+        module: the probe, before `build`.
         protocol: names the recipe.
         modalities: scans of a case; heads for several have dropout in the paper's recipe.
 
@@ -57,7 +65,8 @@ def apply_recipe(
     if module.standardise is None:
         module.standardise = not paper
     if training is not None:
-        module.head.recipe, module.head.batch_size = training.recipe, training.batch_size
+        module.head.optimizer_defaults = training.optimizer
+        module.head.batch_size = training.batch_size
         module.head.dropout = DROPOUT if modalities > 1 else 0.0
         module.drop_path = DROP_PATH if protocol.cache is False else 0.0
     epochs = MAX_EPOCHS if training is None else training.max_epochs

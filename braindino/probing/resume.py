@@ -1,4 +1,4 @@
-"""Save the training of a long cell after its epochs, so that a study continues inside of it."""
+"""Checkpoints within a long cell, from which an interrupted study continues."""
 
 import json
 import logging
@@ -15,18 +15,20 @@ from lightning.pytorch.callbacks import Callback
 from braindino.training.checkpoint_io import AtomicCheckpointIO
 
 FILE = "unfinished.ckpt"
-EVERY = 60.0  # seconds between two checkpoints of a cell; most cells take fewer in all
+EVERY = 60.0  # seconds between two checkpoints of a cell; most cells take less in all
 SHARE = 20  # writing takes at most one part in so many of the time
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError)
 _log = logging.getLogger(__name__)
 
 
-class Unfinished(Callback):
-    """Save a cell's training at the end of an epoch, once a minute; it continues bit for bit on a CPU.
+class CellCheckpoint(Callback):
+    """Save the training of a cell at the end of an epoch, at most once a minute.
+
+    On a CPU a training that is continued gives the same bytes as one that was not interrupted.
 
     Args:
-        folder: of the cell.
-        batches: training batches; what orders them has its random state in an attribute `random`.
+        folder: folder of the cell.
+        batches: training batches. The object that orders them has its random state in an attribute `random`.
     """
 
     def __init__(self, folder: Path, batches: Any) -> None:
@@ -36,8 +38,13 @@ class Unfinished(Callback):
         self._loaded: dict[str, Any] = {}
         self._pause, self._saved = EVERY, time.monotonic()
 
+    @property
+    def state_key(self) -> str:
+        """Key of this callback in a checkpoint; fixed, so that it survives a rename of the class."""
+        return "Unfinished"
+
     def start(self) -> Path | None:
-        """Return the checkpoint that training continues from, if any, and restore the order of batches."""
+        """Restore the order of batches; return the checkpoint that training continues from, if any."""
         if not self.path.is_file():
             return None
         try:
@@ -53,10 +60,15 @@ class Unfinished(Callback):
 
     def remove(self) -> None:
         """Remove the checkpoint: the cell is finished, or cannot be trained."""
-        self.path.unlink(missing_ok=True)
+        self.remove_from(self.path.parent)
+
+    @staticmethod
+    def remove_from(folder: Path) -> None:
+        """Remove the checkpoint of the cell in `folder`, if any."""
+        (folder / FILE).unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all random states; Lightning has the rest."""
+        """Return all random states; Lightning saves everything else."""
         return {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -64,7 +76,7 @@ class Unfinished(Callback):
         }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore the random state, which building the module has moved."""
+        """Restore the random state, which building the module has changed."""
         trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if self._loaded:
             torch.set_rng_state(self._loaded["torch"])
@@ -72,7 +84,7 @@ class Unfinished(Callback):
                 torch.cuda.set_rng_state_all(self._loaded["cuda"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save when it is time; not after the last epoch, which the cell's own files follow."""
+        """Save when it is time; not after the last epoch, which the files of the cell follow."""
         started = time.monotonic()
         if trainer.should_stop or started - self._saved < self._pause:
             return

@@ -1,4 +1,4 @@
-"""Which epoch counts: the best on validation, kept in memory; training stops when it does not improve."""
+"""Selection of the best epoch on validation, in memory, and early stopping."""
 
 import math
 from typing import Any, Literal
@@ -8,18 +8,23 @@ from torch import Tensor
 
 
 class BestEpoch(Callback):
-    """Keeps the weights of the best epoch and stops `patience` epochs after it.
+    """Save the weights of the best epoch, and stop `patience` epochs after it.
 
-    The best epoch has the best `val/<metric>` and, among equals, the lowest `val/loss`: a small validation
-    part soon reaches an AUROC that it cannot exceed, while its loss still tells. Of equals in both the
-    first counts. Where the metric is undefined (a class absent from validation) the loss alone decides.
-    Lightning's EarlyStopping knows no second criterion.
+    The best epoch has the best `val/<metric>`, among equals the lowest `val/loss`, among equals in both it is
+    the first. The loss is needed because a small validation part soon reaches an AUROC that it cannot exceed.
+    If the metric is undefined (a class is absent from validation), the loss alone is the criterion.
+    Lightning's EarlyStopping has no second criterion.
+
+    Args:
+        metric: name of the metric, without "val/".
+        mode: the better direction of the metric.
+        patience: number of epochs.
 
     Attributes:
         weights: state of the module after the best epoch; None if no epoch had a finite loss.
         epoch: number of that epoch, from 0.
-        selected_by: "val/<metric>" or "val/loss", whichever decided.
-        history: one dictionary per epoch with everything that was logged.
+        selected_by: "val/<metric>" or "val/loss", the criterion that was used.
+        history: one dictionary per epoch with all logged values.
     """
 
     def __init__(self, metric: str, mode: Literal["max", "min"], patience: int) -> None:
@@ -33,7 +38,7 @@ class BestEpoch(Callback):
         self._best = (-math.inf, -math.inf)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs to continue; plain values and tensors."""
+        """Return the state for `load_state_dict`: plain values and tensors."""
         return {
             "weights": self.weights,
             "epoch": self.epoch,
@@ -43,13 +48,13 @@ class BestEpoch(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the epochs of an interrupted training."""
+        """Restore the state of an interrupted training."""
         self.weights, self.epoch = state_dict["weights"], state_dict["epoch"]
         self.selected_by, self.history = state_dict["selected_by"], list(state_dict["history"])
         self._best = tuple(state_dict["best"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Judge the epoch that ends; its validation has been run."""
+        """Compare the epoch that ends, after its validation, with the best one."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch
         self.history.append({"epoch": epoch, **dict(sorted(logged.items()))})

@@ -1,4 +1,4 @@
-"""What a study's cells depend on, as JSON: a run folder is continued only by the same study."""
+"""Settings of a study as JSON, and their comparison with those of a run folder."""
 
 import inspect
 import re
@@ -9,12 +9,16 @@ from typing import Any
 from torch import nn
 
 from braindino.errors import BraindinoError
-from braindino.files import read_json, write_json
+from braindino.files import read_json
 from braindino.identity import id_of
 
 
 def describe(part: nn.Module) -> dict[str, Any]:
-    """Class and arguments of a module that keeps each argument as an attribute of the same name."""
+    """Return the class and the arguments of a module.
+
+    Args:
+        part: a module that stores each argument of its constructor as an attribute of the same name.
+    """
     described: dict[str, Any] = {"class": id_of(type(part))}
     for name, parameter in inspect.signature(type(part)).parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD and parameter.kind is not parameter.VAR_POSITIONAL:
@@ -25,14 +29,17 @@ def describe(part: nn.Module) -> dict[str, Any]:
     return described
 
 
-def keep_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Write `settings`, or compare them with those that are there.
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Raise if a file holds other settings than these.
+
+    Args:
+        path: `study.json` of a run folder; it need not exist.
+        settings: the settings of the study that is to run in the folder.
 
     Raises:
         BraindinoError: they differ; the message names the first differences.
     """
     if not path.is_file():
-        write_json(path, settings)
         return
     before, now = _flat(read_json(path, dict[str, Any])), _flat(settings)
     changed = [
@@ -48,12 +55,13 @@ def keep_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _short(value: Any) -> Any:
-    """Return the beginning of a digest, and all else as it is."""
+    """Return the beginning of a digest, and any other value unchanged."""
     is_digest = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40,}", value) is not None
     return value[:8] if is_digest else value
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dictionaries by dotted name."""
     if not isinstance(value, dict):
         return {name: value}
     parts = [_flat(part, f"{name}.{key}" if name else key) for key, part in value.items()]

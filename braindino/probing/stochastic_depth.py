@@ -1,4 +1,4 @@
-"""Stochastic depth of a frozen encoder, active while a head is trained, as in BrainDINO's released code."""
+"""Stochastic depth of a frozen encoder while a head is trained, as in BrainDINO's code."""
 
 from timm.layers import DropPath
 from torch import nn
@@ -7,14 +7,15 @@ from braindino.encoders.base import Encoder
 
 
 def drop_paths(encoder: Encoder, rate: float) -> list[nn.Module]:
-    """Put stochastic depth into the blocks of a ViT; return its modules, which act while in training mode.
+    """Add stochastic depth to the blocks of a ViT.
 
     Args:
-        encoder: whose weights stay as they are.
-        rate: at the last block, rising linearly from 0 at the first.
+        encoder: the encoder; its weights are not changed.
+        rate: rate at the last block, rising linearly from 0 at the first.
 
     Returns:
-        The modules, in evaluation mode; none where the network has no blocks with residual branches.
+        The added modules, in evaluation mode; they act in training mode. Empty if the network has no blocks
+        with residual branches.
     """
     blocks = getattr(getattr(encoder, "model", None), "blocks", [])
     modules: list[nn.Module] = []

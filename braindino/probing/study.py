@@ -1,9 +1,10 @@
-"""A study: one head on one encoder, over seeds, label fractions and folds, from the store to results.json."""
+"""A study: one head on one encoder, over seeds, label fractions and folds."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -19,39 +20,88 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, write_json
-from braindino.probing.artifacts.cases import keep_cases, keep_dropped
-from braindino.probing.artifacts.patches import keep_patch_colours
+from braindino.probing.artifacts.cases import write_cases, write_dropped
+from braindino.probing.artifacts.patches import write_patch_colours
 from braindino.probing.baselines import known_traits, traits_cell
 from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
 from braindino.probing.data.base import CaseData
 from braindino.probing.data.cases import ProbeCases
-from braindino.probing.data.factory import case_data, check_way
+from braindino.probing.data.factory import case_data, check_options
 from braindino.probing.data.slices import MaskedCases
 from braindino.probing.decoder import INITIALISATION
-from braindino.probing.epoch_progress import with_epochs
+from braindino.probing.epoch_progress import show_epochs
 from braindino.probing.module import FrozenProbeModule
-from braindino.probing.predict.checks import keep_training_scans
-from braindino.probing.predict.probe import keep_recipe
+from braindino.probing.predict.checks import write_training_scans
+from braindino.probing.predict.probe import write_record
 from braindino.probing.protocol import Protocol
 from braindino.probing.recipes import apply_recipe
-from braindino.probing.settings import describe, keep_settings
+from braindino.probing.settings import check_settings, describe
 from braindino.progress import ProgressReport
 
-SHAPES_A_CELL = ("max_epochs", "patience", "select_by", "selection", "precision")
+CELL_SETTINGS = ("max_epochs", "patience", "select_by", "selection", "precision")
 SELECTION = {
     "validation": "epoch chosen on validation, test evaluated once",
     "test": "epoch chosen ON THE TEST PART (BrainDINO's released code): too good, not an estimate",
 }
-
-
 PAUSE = 15.0  # seconds between two lines about cells
 
 
-class CellRunner(NamedTuple):
-    """`run` trains a cell; `before` makes what all cells share, called once before the first."""
+@dataclass(frozen=True)
+class PreparedStudy:
+    """Everything that is decided before a cell is trained.
 
-    run: Callable[[Cell], None]
-    before: Callable[[], object] = lambda: None
+    Attributes:
+        run_dir: run folder; nothing has been written into it.
+        module: the probe, with the options that its recipe leaves to the study; each cell trains a copy.
+        protocol: the protocol, with the options that its recipe leaves to the study.
+        encoder: the encoder.
+        datamodule: the dataset, after `setup`.
+        cases: the cases that the study uses.
+        masked: the cases with their masks; None unless the head is dense.
+        contents: key -> digests of a scan.
+        audit: result of the leakage audit.
+        settings: content of `study.json`.
+    """
+
+    run_dir: Path
+    module: FrozenProbeModule
+    protocol: Protocol
+    encoder: Encoder
+    datamodule: ScanDataModule
+    cases: ProbeCases
+    masked: MaskedCases | None
+    contents: dict[str, tuple[str, ...]]
+    audit: dict[str, Any]
+    settings: dict[str, Any]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells that the protocol asks for, finished or not."""
+        folds = (None,) if self.cases.folds is None else range(self.cases.folds)
+        return [
+            Cell(self.run_dir / "cells", seed, fraction, fold)
+            for seed, fraction in self.protocol.cells
+            for fold in folds
+        ]
+
+
+@dataclass(frozen=True)
+class TrainedCells:
+    """Predictions of all finished cells of a run folder, and of its baselines.
+
+    Attributes:
+        predictions: rows of predictions.csv of all cells, on `align_risks`.
+        facts: content of `cell.json` of every cell.
+        failed: errors of the cells that could not be trained.
+        baselines: name of a baseline -> its cells.
+        baselines_failed: name of a baseline -> the reason why it could not be trained.
+    """
+
+    predictions: pd.DataFrame
+    facts: list[dict[str, Any]]
+    failed: list[CellError] = field(default_factory=list)
+    baselines: dict[str, "TrainedCells"] = field(default_factory=dict)
+    baselines_failed: dict[str, str] = field(default_factory=dict)
 
 
 def run_study(
@@ -63,32 +113,67 @@ def run_study(
     encoder: Encoder | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Extract features once, run every cell that is not done yet, and write what all of them show.
+    """Extract features, train every unfinished cell, and write the results of all cells.
 
     Writes `predictions.csv` (validation and test; all cells), `results.json`, `metrics.csv`, `cases.csv`,
     `dropped.csv`, `study.json`, `probe.json`, `training_scans.json` and `patches.npz` into `run_dir`, and
-    each cell with its trained probe into `run_dir/cells`; `load_probe` reads them again. Interrupting it is
-    safe, and the next call goes on. On a CPU the same study gives the same bytes. Cells of seeds and
-    fractions that an earlier call ran stay, and are in the results, although this call does not ask for them.
+    each cell with its trained probe into `run_dir/cells`, where `load_probe` reads it. A study that was
+    interrupted is continued by the next call. On a CPU the same study gives the same bytes. Cells of seeds
+    and fractions that only an earlier call asked for stay, and are part of the results.
 
-    Where the data has `folds` and no `fold`, each cell is run for every fold as the test part.
+    If the data has `folds` and no `fold`, each cell is trained once per fold, with that fold as the test
+    part.
 
     Args:
-        module: never trained itself: each cell trains a copy of it.
+        module: the probe; each cell trains a copy of it.
         datamodule: the labelled cases; its store is prepared by the encoder's contract.
+        protocol: seeds, label fractions and the rules of training and evaluation.
         make_trainer: called once per cell with keyword arguments of Lightning's Trainer that the study sets.
-        encoder: used instead of loading `module.encoder`.
+        run_dir: run folder.
+        encoder: encoder to use; by default `module.encoder` is loaded.
         progress: show on stderr how many scans, cells and epochs are done.
 
     Returns:
-        What is in results.json; `results_table` makes text of it.
+        The content of results.json; `results_table` formats it as text.
 
     Raises:
-        BraindinoError: people shared between parts of the split, a folder that holds another study, labels
-            that the head cannot use, a store of another contract; or cells that cannot be trained, after the
-            results of all others were written.
+        BraindinoError: people shared between parts of the split, a folder of another study, labels that the
+            head cannot use, a store of another contract; or, after the results of all other cells were
+            written, cells that cannot be trained.
     """
-    check_way(module, protocol)
+    prepared = prepare_study(module, datamodule, protocol, run_dir, encoder)
+    trained = train_cells(prepared, make_trainer, progress)
+    results = write_results(prepared, trained)
+    if trained.failed:
+        raise BraindinoError(
+            f"{_message(trained.failed)}\n"
+            f"The results of the {len(trained.facts)} cells that were trained are in {run_dir}."
+        )
+    return results
+
+
+def prepare_study(
+    module: FrozenProbeModule,
+    datamodule: ScanDataModule,
+    protocol: Protocol,
+    run_dir: Path,
+    encoder: Encoder | None = None,
+) -> PreparedStudy:
+    """Decide everything that training depends on, and compare it with the run folder.
+
+    The store is filled; nothing is written into the run folder.
+
+    Args:
+        module: the probe.
+        datamodule: the labelled cases; `prepare_data` and `setup` are called.
+        protocol: the protocol.
+        run_dir: run folder, new or of an earlier call.
+        encoder: encoder to use; by default `module.encoder` is loaded.
+
+    Raises:
+        BraindinoError: see `run_study`.
+    """
+    check_options(module, protocol)
     encoder = load_encoder(module.encoder) if encoder is None else encoder
     datamodule.use_contract(encoder.preprocessing)
     datamodule.prepare_data()
@@ -99,98 +184,24 @@ def run_study(
     _check_parts(cases)
     masked = MaskedCases(cases, datamodule, masks) if module.head.dense else None
     contents = contents_of(cases.table, cases.modalities, datamodule.store)
-    leaks = audit(cases.table, cases.modalities, encoder.seen, contents)
-    settings = {
-        "encoder": encoder.digest,
-        "model": {**describe(module), "encoder": None},  # known by its digest, wherever it lies
-        "protocol": {name: getattr(protocol, name) for name in SHAPES_A_CELL},
-        "classes": list(cases.classes),
-        "cases": cases.digest,
-        **({"recipe": protocol.recipe} if protocol.recipe != "default" else {}),
-        **({"in_loop": True} if protocol.cache is False else {}),
-        **({"masks": masked.digest, "initialisation": INITIALISATION} if masked else {}),
-    }
-    keep_settings(run_dir / "study.json", settings)
-    keep_cases(run_dir, cases, contents)
-    keep_recipe(run_dir, module, cases, encoder, datamodule.store.strip_cmd)
-    trained_on = cases.table if cases.folds is None else cases.table.assign(split="train")  # by some fold
-    keep_training_scans(run_dir, trained_on, cases.modalities, datamodule.store)
-
-    keep_patch_colours(run_dir, encoder, cases, datamodule.store)
-
-    def probe(network: Encoder, keep: bool) -> CellRunner:
-        @cache
-        def data() -> CaseData:
-            device = device_of(make_trainer)
-            return case_data(network, module, cases, masked, datamodule, protocol, device, progress)
-
-        def run(cell: Cell) -> None:
-            trainers = with_epochs(make_trainer, cell.told, progress)
-            train_cell(cell, module, cases, data(), protocol, trainers, keep)
-
-        return CellRunner(run, data)
-
-    asked = [
-        Cell(run_dir / "cells", seed, fraction, fold)
-        for seed, fraction in protocol.cells
-        for fold in ((None,) if cases.folds is None else range(cases.folds))
-    ]
-    label = "cells" if progress else None
-    predictions, facts, failed = _run_those_that_can(
-        run_dir, asked, probe(encoder, keep=True), cases.folds, label
+    prepared = PreparedStudy(
+        run_dir=run_dir,
+        module=module,
+        protocol=protocol,
+        encoder=encoder,
+        datamodule=datamodule,
+        cases=cases,
+        masked=masked,
+        contents=contents,
+        audit=audit(cases.table, cases.modalities, encoder.seen, contents),
+        settings=_settings(module, protocol, encoder, cases, masked),
     )
-    baselines: dict[str, CellRunner] = {}
-    if protocol.baselines:
-        if known_traits(cases) and not module.head.dense:
-            baselines["age_sex_site"] = CellRunner(lambda cell: traits_cell(cell, cases, module.head.task))
-        twin = encoder.untrained()
-        if twin is not None and twin.digest != encoder.digest:
-            baselines["untrained_encoder"] = probe(twin, keep=False)
-    results: dict[str, Any] = {
-        "task": module.head.task,
-        "target": list(cases.target_names),
-        "unit": module.head.unit or unit_of(cases.target_names),
-        "classes": list(cases.classes),
-        "encoder": {"name": module.encoder, "digest": encoder.digest},
-        "selection": SELECTION[protocol.selection],
-        "recipe": protocol.recipe,
-        "standardise": module.standardises,
-        "folds": cases.folds,
-        "asked": {"seeds": protocol.seeds, "fractions": protocol.fractions},
-        "cases": {part: _counts(cases.part(part)) for part in PARTS},
-        "dropped": keep_dropped(run_dir, datamodule.dropped, cases.left_out),
-        "audit": leaks,
-        **summarise(predictions, facts, protocol.resamples),
-        "failed": [str(error) for error in failed],
-        "baselines": {},
-        "baselines_failed": {},
-    }
-    add_details(results, predictions, protocol.resamples)
-    for name, runner in baselines.items():
-        folder = run_dir / "baselines" / name
-        beside = [Cell(folder / "cells", fact["seed"], fact["fraction"], fact.get("fold")) for fact in facts]
-        label = f"cells of {name}" if progress else None
-        try:
-            other, other_facts = run_cells(folder, beside, runner, cases.folds, label)
-        except BraindinoError as error:
-            results["baselines_failed"][name] = str(error)
-            continue
-        results["baselines"][name] = {
-            **summarise(other, other_facts, protocol.resamples),
-            "advantage": advantage(predictions, other, module.head.task, protocol.resamples),
-        }
-    write_json(run_dir / "results.json", results)
-    with atomic_write(run_dir / "metrics.csv") as file:
-        file.write(csv_text(metrics_table(results)))
-    if failed:
-        raise BraindinoError(
-            f"{_told(failed)}\nThe results of the {len(facts)} cells that were trained are in {run_dir}."
-        )
-    return results
+    check_settings(run_dir / "study.json", prepared.settings)
+    return prepared
 
 
 def _check_parts(cases: ProbeCases) -> None:
-    """Raise BraindinoError for a split of which a part is empty."""
+    """Raise BraindinoError if a part of the split is empty."""
     empty = [part for part in PARTS if cases.folds is None and cases.part(part).empty]
     if empty:
         counts = ", ".join(f"{len(cases.part(part))} in {part}" for part in PARTS)
@@ -201,62 +212,235 @@ def _check_parts(cases: ProbeCases) -> None:
         )
 
 
-def _run_those_that_can(
-    folder: Path, asked: Sequence[Cell], runner: CellRunner, folds: int | None, label: str | None
-) -> tuple[pd.DataFrame, list[dict[str, Any]], list[CellError]]:
-    """As `run_cells`, but with the errors of those that cannot be trained as long as others can."""
+def _settings(
+    module: FrozenProbeModule,
+    protocol: Protocol,
+    encoder: Encoder,
+    cases: ProbeCases,
+    masked: MaskedCases | None,
+) -> dict[str, Any]:
+    """Return the content of study.json; options of later versions only if they are set."""
+    settings: dict[str, Any] = {
+        "encoder": encoder.digest,
+        # The digest identifies the encoder; the path may change.
+        "model": {**describe(module), "encoder": None},
+        "protocol": {name: getattr(protocol, name) for name in CELL_SETTINGS},
+        "classes": list(cases.classes),
+        "cases": cases.digest,
+    }
+    if protocol.recipe != "default":
+        settings["recipe"] = protocol.recipe
+    if protocol.cache is False:
+        settings["in_loop"] = True
+    if masked is not None:
+        settings |= {"masks": masked.digest, "initialisation": INITIALISATION}
+    return settings
+
+
+def train_cells(prepared: PreparedStudy, make_trainer: MakeTrainer, progress: bool = False) -> TrainedCells:
+    """Write the files that describe the study, and train every unfinished cell and baseline.
+
+    Args:
+        prepared: the study.
+        make_trainer: see `run_study`.
+        progress: show on stderr how many scans, cells and epochs are done.
+
+    Raises:
+        BraindinoError: no cell can be trained.
+    """
+    _write_description(prepared)
+    train, data = _cell_trainer(prepared, prepared.encoder, make_trainer, progress, save_probe=True)
+    label = "cells" if progress else None
+    trained = _train_possible(
+        prepared.run_dir, prepared.cells, train, prepared.cases.folds, label, before=data
+    )
+    if prepared.protocol.baselines:
+        _train_baselines(prepared, trained, make_trainer, progress)
+    return trained
+
+
+def _write_description(prepared: PreparedStudy) -> None:
+    """Write study.json, cases.csv, probe.json, training_scans.json and patches.npz."""
+    run_dir, cases, store = prepared.run_dir, prepared.cases, prepared.datamodule.store
+    if not (run_dir / "study.json").is_file():
+        write_json(run_dir / "study.json", prepared.settings)
+    write_cases(run_dir, cases, prepared.contents)
+    write_record(run_dir, prepared.module, cases, prepared.encoder, store.strip_cmd)
+    # In cross-validation every case is a training case of some fold.
+    trained_on = cases.table if cases.folds is None else cases.table.assign(split="train")
+    write_training_scans(run_dir, trained_on, cases.modalities, store)
+    write_patch_colours(run_dir, prepared.encoder, cases, store)
+
+
+def _cell_trainer(
+    prepared: PreparedStudy, encoder: Encoder, make_trainer: MakeTrainer, progress: bool, save_probe: bool
+) -> tuple[Callable[[Cell], None], Callable[[], CaseData]]:
+    """Return a function that trains a cell, and one that returns the data of all cells."""
+
+    @cache
+    def data() -> CaseData:
+        return case_data(
+            encoder,
+            prepared.module,
+            prepared.cases,
+            prepared.masked,
+            prepared.datamodule,
+            prepared.protocol,
+            device_of(make_trainer),
+            progress,
+        )
+
+    def train(cell: Cell) -> None:
+        train_cell(
+            cell,
+            prepared.module,
+            prepared.cases,
+            data(),
+            prepared.protocol,
+            show_epochs(make_trainer, cell.label, progress),
+            save_probe,
+        )
+
+    return train, data
+
+
+def _train_baselines(
+    prepared: PreparedStudy, trained: TrainedCells, make_trainer: MakeTrainer, progress: bool
+) -> None:
+    """Train the baselines of every finished cell, and put them into `trained`."""
+    cases, encoder = prepared.cases, prepared.encoder
+    baselines: dict[str, tuple[Callable[[Cell], None], Callable[[], object] | None]] = {}
+    if known_traits(cases) and not prepared.module.head.dense:
+        baselines["age_sex_site"] = (lambda cell: traits_cell(cell, cases, prepared.module.head.task)), None
+    untrained = encoder.untrained()
+    if untrained is not None and untrained.digest != encoder.digest:
+        baselines["untrained_encoder"] = _cell_trainer(
+            prepared, untrained, make_trainer, progress, save_probe=False
+        )
+    for name, (train, before) in baselines.items():
+        folder = prepared.run_dir / "baselines" / name
+        cells = [
+            Cell(folder / "cells", fact["seed"], fact["fraction"], fact.get("fold")) for fact in trained.facts
+        ]
+        label = f"cells of {name}" if progress else None
+        try:
+            predictions, facts = run_cells(folder, cells, train, cases.folds, label, before)
+        except BraindinoError as error:
+            trained.baselines_failed[name] = str(error)
+        else:
+            trained.baselines[name] = TrainedCells(predictions, facts)
+
+
+def run_cells(
+    folder: Path,
+    cells: Sequence[Cell],
+    train: Callable[[Cell], None],
+    folds: int | None = None,
+    label: str | None = None,
+    before: Callable[[], object] | None = None,
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Train the unfinished ones of `cells`, and write the predictions of all finished cells.
+
+    Args:
+        folder: parent of `cells`; `predictions.csv` is written there.
+        cells: the cells to train.
+        train: trains one cell.
+        folds: number of folds of each seed and fraction; see `Cell.finished`.
+        label: what stderr shows with the number of finished cells; None shows nothing.
+        before: called once before the first cell is trained, so that its time counts to no cell.
+
+    Returns:
+        The predictions (`align_risks`) and the facts of every finished cell in `folder`, also of cells that
+        are not in `cells`.
+
+    Raises:
+        BraindinoError: some cells cannot be trained; raised when all others are finished.
+    """
+    trained = _train_possible(folder, cells, train, folds, label, before)
+    if trained.failed:
+        raise BraindinoError(_message(trained.failed))
+    return trained.predictions, trained.facts
+
+
+def _train_possible(
+    folder: Path,
+    cells: Sequence[Cell],
+    train: Callable[[Cell], None],
+    folds: int | None,
+    label: str | None,
+    before: Callable[[], object] | None,
+) -> TrainedCells:
+    """Train cells as `run_cells` does, but return the errors of single cells."""
     failed: list[CellError] = []
-    left = [cell for cell in asked if not cell.done]
-    if left:
-        runner.before()  # not within the time of the first cell
-    show, done = label is not None and bool(left), len(asked) - len(left)
-    with ProgressReport(len(asked), label or "cells", "cell", show, done, pause=PAUSE) as progress:
-        for cell in left:
-            progress.note(cell.told)
+    unfinished = [cell for cell in cells if not cell.done]
+    if unfinished and before is not None:
+        before()
+    show = label is not None and bool(unfinished)
+    done = len(cells) - len(unfinished)
+    with ProgressReport(len(cells), label or "cells", "cell", show, done, pause=PAUSE) as progress:
+        for cell in unfinished:
+            progress.note(cell.label)
             try:
-                runner.run(cell)
+                train(cell)
             except CellError as error:
                 failed.append(error)
             progress.advance()
     finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
     if not finished:
-        raise BraindinoError(_told(failed))
+        raise BraindinoError(_message(failed))
     predictions = pd.concat([table for table, _ in finished], ignore_index=True)
     with atomic_write(folder / "predictions.csv") as file:
         file.write(format_predictions(predictions))
-    return align_risks(predictions), [facts for _, facts in finished], failed
+    return TrainedCells(align_risks(predictions), [facts for _, facts in finished], failed)
 
 
-def _told(failed: Sequence[CellError]) -> str:
+def _message(failed: Sequence[CellError]) -> str:
     return f"{failed[0]}" + (f"\n{len(failed) - 1} more cells failed." if len(failed) > 1 else "")
 
 
-def run_cells(
-    folder: Path,
-    asked: Sequence[Cell],
-    runner: CellRunner,
-    folds: int | None = None,
-    label: str | None = None,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Run those of the cells `asked` for that are not done, and write the predictions of all that are.
+def write_results(prepared: PreparedStudy, trained: TrainedCells) -> dict[str, Any]:
+    """Write results.json, metrics.csv and dropped.csv of a study.
 
     Args:
-        folder: where `cells` is, and `predictions.csv` is written.
-        asked: the cells.
-        runner: trains one.
-        folds: of each seed and fraction; see `Cell.finished`.
-        label: what stderr shows how many of are done; None shows nothing.
+        prepared: the study.
+        trained: its cells.
 
     Returns:
-        The predictions (`align_risks`) and the facts of every finished cell in `folder`, asked for or not.
-
-    Raises:
-        BraindinoError: some cells cannot be trained; told when all others are done.
+        The content of results.json.
     """
-    predictions, facts, failed = _run_those_that_can(folder, asked, runner, folds, label)
-    if failed:
-        raise BraindinoError(_told(failed))
-    return predictions, facts
+    module, cases, protocol = prepared.module, prepared.cases, prepared.protocol
+    summarised = partial(summarise, resamples=protocol.resamples)
+    results: dict[str, Any] = {
+        "task": module.head.task,
+        "target": list(cases.target_names),
+        "unit": module.head.unit or unit_of(cases.target_names),
+        "classes": list(cases.classes),
+        "encoder": {"name": module.encoder, "digest": prepared.encoder.digest},
+        "selection": SELECTION[protocol.selection],
+        "recipe": protocol.recipe,
+        "standardise": module.standardises,
+        "folds": cases.folds,
+        "asked": {"seeds": protocol.seeds, "fractions": protocol.fractions},
+        "cases": {part: _counts(cases.part(part)) for part in PARTS},
+        "dropped": write_dropped(prepared.run_dir, prepared.datamodule.dropped, cases.excluded),
+        "audit": prepared.audit,
+        **summarised(trained.predictions, trained.facts),
+        "failed": [str(error) for error in trained.failed],
+        "baselines": {},
+        "baselines_failed": trained.baselines_failed,
+    }
+    add_details(results, trained.predictions, protocol.resamples)
+    for name, baseline in trained.baselines.items():
+        results["baselines"][name] = {
+            **summarised(baseline.predictions, baseline.facts),
+            "advantage": advantage(
+                trained.predictions, baseline.predictions, module.head.task, protocol.resamples
+            ),
+        }
+    write_json(prepared.run_dir / "results.json", results)
+    with atomic_write(prepared.run_dir / "metrics.csv") as file:
+        file.write(csv_text(metrics_table(results)))
+    return results
 
 
 def _counts(cases: pd.DataFrame) -> dict[str, int]:

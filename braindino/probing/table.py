@@ -1,4 +1,4 @@
-"""Results as text: the table that the command prints, and what a reader must know besides the numbers."""
+"""Results of a study as text: a table, with details and notes."""
 
 from typing import Any
 
@@ -9,10 +9,12 @@ from braindino.analysis.results import models
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """A line per label fraction and model, a metric as `0.871 [0.792, 0.943]`, then `details` and `notes`.
+    """Return a line per label fraction and model, then the `details` and `notes` of the results.
+
+    A metric is shown as `0.871 [0.792, 0.943]`.
 
     Args:
-        results: what `run_study` returns.
+        results: result of `run_study`.
     """
     names = headlines(results["task"], results["classes"])
     over = "folds" if results["folds"] else "seeds"

@@ -125,7 +125,7 @@ def test_features_that_are_not_finite_refuse_their_case_only(
     monkeypatch.setattr(FeatureCache, "write", first_is_broken)
     assert predict(run, tmp_path, *scans[:3]) == 1
     (refused,) = pd.read_csv(tmp_path / "rejects.csv").to_dict("records")
-    assert (refused["check"], refused["reason"]) == ("finite", "what the encoder makes of it is not finite")
+    assert (refused["check"], refused["reason"]) == ("finite", "the features of the encoder are not finite")
     got = pd.read_csv(tmp_path / "predictions.csv")
     assert len(got) == 2
     assert refused["case"] not in set(got["case"])

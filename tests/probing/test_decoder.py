@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from braindino.probing.decoder import PatchDecoder, levels_of
+from braindino.probing.decoder import PatchDecoder, decoded_blocks
 
 
 def built(modalities=1, patch_size=8, blocks=4, in_chans=3):
@@ -45,7 +45,7 @@ def test_decoder_starts_from_the_released_codes_law():
     [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0])],
 )
 def test_levels_are_evenly_spaced_and_end_with_the_last(blocks, levels):
-    assert levels_of(blocks) == levels
+    assert decoded_blocks(blocks) == levels
 
 
 @pytest.mark.parametrize("patch_size", [4, 8, 14, 16])

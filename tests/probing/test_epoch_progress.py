@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from braindino import progress
 from braindino.probing.cell import QUIET
-from braindino.probing.epoch_progress import with_epochs
+from braindino.probing.epoch_progress import show_epochs
 
 
 class Line(LightningModule):
@@ -27,11 +27,11 @@ class Line(LightningModule):
 
 
 @pytest.mark.parametrize("show", [True, False])
-def test_with_epochs_shows_epochs_and_metrics(
+def test_show_epochs_shows_epochs_and_metrics(
     show: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0.0)
-    make = with_epochs(lambda **options: Trainer(accelerator="cpu", **options), "seed 0", show)
+    make = show_epochs(lambda **options: Trainer(accelerator="cpu", **options), "seed 0", show)
     batches: DataLoader[Tensor] = DataLoader(torch.ones(4, 1))  # type: ignore[arg-type]
     make(max_epochs=2, callbacks=[], **QUIET).fit(Line(), batches, batches)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("seed 0")]

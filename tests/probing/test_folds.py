@@ -71,7 +71,7 @@ def test_the_probes_of_all_folds_answer_together(tmp_path, planted, encoder, mak
     run_study(module, data, protocol, make_trainer, run, encoder)
     probe = load_probe(run)
     assert [(cell.seed, cell.fold) for cell in probe.modules] == [(s, f) for s in (0, 1) for f in range(3)]
-    assert probe.told == "mean of 6 probes (2 seeds x 3 folds)"
+    assert probe.label == "mean of 6 probes (2 seeds x 3 folds)"
     assert [cell.fold for cell in load_probe(run, seed=1).modules] == [0, 1, 2]
     asked = {row["case"]: {"T1w": row["key_T1w"]} for row in data.cases.head(2).to_dict("records")}
     together = dict(predict_cases(probe, asked, data.store))

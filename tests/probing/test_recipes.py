@@ -49,14 +49,18 @@ def test_apply_recipe_paper_sets_every_constant(head):
     assert (protocol.max_epochs, protocol.patience) == (epochs, patience)
     assert (module.standardise, module.head.dropout) == (False, 0.0)
     assert apply_recipe(given, Protocol(recipe="paper"), 2)[0].head.dropout == 0.3
-    assert (given.standardise, given.head.dropout, given.head.recipe) == (None, 0.0, head.recipe)
+    assert (given.standardise, given.head.dropout, given.head.optimizer_defaults) == (
+        None,
+        0.0,
+        head.optimizer_defaults,
+    )
 
 
 @pytest.mark.parametrize("head", PAPER)
 def test_apply_recipe_default_is_what_it_was(head):
     module, protocol = apply_recipe(FrozenProbeModule("x", head()), Protocol(), 2)
     assert _optimiser(module)[0] is torch.optim.AdamW
-    assert module.recipe == head.recipe
+    assert module.optimizer_settings == head.optimizer_defaults
     assert (module.standardise, module.head.dropout, module.drop_path) == (True, 0.0, 0.0)
     assert (protocol.max_epochs, protocol.patience) == (100, 10)
 
@@ -71,7 +75,7 @@ def test_apply_recipe_leaves_what_the_user_set():
 
 def test_apply_recipe_of_other_heads():
     module, _ = apply_recipe(FrozenProbeModule("x", SegmentationHead()), Protocol(recipe="paper"), 4)
-    assert (module.standardise, module.recipe) == (False, SegmentationHead.recipe)
+    assert (module.standardise, module.optimizer_settings) == (False, SegmentationHead.optimizer_defaults)
     with pytest.raises(BraindinoError, match=r"recipe: paper trains .*LogisticHead is solved at once"):
         apply_recipe(FrozenProbeModule("x", LogisticHead()), Protocol(recipe="paper"), 1)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol, run_study
-from braindino.probing.resume import FILE, Unfinished
+from braindino.probing.resume import FILE, CellCheckpoint
 
 FAST = {"seeds": [0], "max_epochs": 6, "patience": 6, "resamples": 0, "baselines": False}
 
@@ -67,10 +67,10 @@ def test_unfinished_cell_continues_to_the_bit(tmp_path, planted, encoder, make_t
 def test_unfinished_that_is_damaged_is_dropped_with_a_notice(tmp_path, caplog):
     for content in (b"half", b""):
         (tmp_path / FILE).write_bytes(content)
-        assert Unfinished(tmp_path, ()).start() is None
+        assert CellCheckpoint(tmp_path, ()).start() is None
         assert not (tmp_path / FILE).exists()
     torch.save({"callbacks": {}}, tmp_path / FILE)
-    assert Unfinished(tmp_path, ()).start() is None
+    assert CellCheckpoint(tmp_path, ()).start() is None
     assert caplog.text.count("the cell starts from its beginning") == 3
 
 
@@ -81,7 +81,7 @@ def test_unfinished_restores_the_order_of_batches(tmp_path):
     sampler = Sampler()
     state = json.dumps(sampler.random.bit_generator.state)
     expected = sampler.random.random(3)
-    unfinished = Unfinished(tmp_path, sampler)
+    unfinished = CellCheckpoint(tmp_path, sampler)
     torch.save({"callbacks": {unfinished.state_key: {"batches": state}}}, unfinished.path)
     assert unfinished.start() == unfinished.path
     assert (sampler.random.random(3) == expected).all()

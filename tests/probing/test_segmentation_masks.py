@@ -145,4 +145,4 @@ def test_masks_that_cannot_be_used_say_why(lesions, tmp_path):
     assert "no file" in reasons[2]
     cases = ProbeCases.of(data, SegmentationHead(), "mask", reasons)
     assert len(cases.table) == 16 == len(masks)
-    assert cases.left_out["reason"].tolist() == [reasons[row] for row in range(4)]
+    assert cases.excluded["reason"].tolist() == [reasons[row] for row in range(4)]

@@ -18,7 +18,7 @@ from braindino.probing import (
     run_study,
 )
 from braindino.probing.cell import Cell
-from braindino.probing.study import CellRunner, run_cells
+from braindino.probing.study import run_cells
 
 FAST = {"max_epochs": 30, "patience": 5, "resamples": 200, "baselines": False}
 
@@ -233,12 +233,12 @@ def test_a_cell_that_cannot_be_trained_stops_no_other(tmp_path):
 
     def run(cell):
         if cell.seed < 2:
-            raise CellError(f"{cell.told}: no epoch had a finite validation loss.")
+            raise CellError(f"{cell.label}: no epoch had a finite validation loss.")
         table = pd.DataFrame({**rows, "seed": [cell.seed], "target": [1.0], "prediction": [1.0]})
         cell.write(table, {"train_cases": 1, "train_people": 1})
 
     with pytest.raises(BraindinoError, match=r"seed 0, fraction 1\.0: no epoch .*\n1 more cells failed"):
-        run_cells(tmp_path, cells, CellRunner(run))
+        run_cells(tmp_path, cells, run)
     assert [cell.done for cell in cells] == [False, False, True, True]
 
 

@@ -1,4 +1,4 @@
-"""Who was judged, and what was left out on the way there: `cases.csv` and `dropped.csv` of a run."""
+"""`cases.csv` and `dropped.csv` of a run: the used and the dropped cases of a study."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from braindino.probing.data.cases import ProbeCases
 COLUMNS = ("path", "subject", "case", "reason")
 
 
-def keep_cases(run_dir: Path, cases: ProbeCases, contents: Mapping[str, Sequence[str]]) -> None:
-    """Write `cases.csv`: case, group and split of all that the study uses, and the digests of their scans.
+def write_cases(run_dir: Path, cases: ProbeCases, contents: Mapping[str, Sequence[str]]) -> None:
+    """Write `cases.csv`: case, group and split of all cases, and the digests of their scans.
 
-    In cross-validation the column `fold` says in which fold a case is tested, and every split is `test`: that
-    is what an exclude list for pretraining has to know.
+    In cross-validation the column `fold` is the fold that tests a case, and every split is `test`, because
+    an exclude list for pretraining must contain all of them.
 
     Args:
-        run_dir: of the study.
-        cases: all of them.
-        contents: key -> digests of a scan, as `Store.digests` gives them.
+        run_dir: run folder of the study.
+        cases: all cases of the study.
+        contents: key -> digests of a scan, as `Store.digests` returns them.
     """
     columns = ["case", "group", "split"]
     table = cases.table
@@ -31,21 +31,22 @@ def keep_cases(run_dir: Path, cases: ProbeCases, contents: Mapping[str, Sequence
         columns, table = [*columns, "fold"], table.assign(split="test")
     columns.append(SCANS)
     keys = table[[f"key_{name}" for name in cases.modalities]].to_numpy(object)
-    digests = [[digest for key in row for digest in contents.get(key, ())] for row in keys]
-    table = table.assign(**{SCANS: [" ".join(found) for found in digests]})
+    digests = [" ".join(digest for key in row for digest in contents.get(key, ())) for row in keys]
+    table = table.assign(**{SCANS: digests})
     with atomic_write(run_dir / "cases.csv") as file:
         file.write(csv_text(table[columns]))
 
 
-def keep_dropped(run_dir: Path, scans: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
-    """Write `dropped.csv`: every scan and every case that the study does not use, with its reason.
+def write_dropped(run_dir: Path, scans: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
+    """Write `dropped.csv`: every scan and case that the study does not use, with the reason.
 
     Args:
-        scans: `path`, `subject` and `reason` of what the dataset and the store dropped.
-        cases: `case` and `reason` of what the protocol left out.
+        run_dir: run folder of the study.
+        scans: `path`, `subject` and `reason` of the scans that the dataset and the store dropped.
+        cases: `case` and `reason` of the cases that the protocol excludes.
 
     Returns:
-        `scans`, `cases`: how many; `reasons`: how many of each, the most frequent first.
+        `scans`, `cases`: their numbers; `reasons`: number of each reason, the most frequent first.
     """
     dropped = pd.concat([scans, cases], ignore_index=True).reindex(columns=list(COLUMNS)).fillna("")
     with atomic_write(run_dir / "dropped.csv") as file:

@@ -1,4 +1,4 @@
-"""A slice of the test cases with the best, the median and the worst Dice, kept with a cell for the report."""
+"""`examples.npz` of a cell: slices of the test cases with the best, median and worst Dice."""
 
 import io
 from pathlib import Path
@@ -17,33 +17,36 @@ from braindino.probing.module import FrozenProbeModule
 EXAMPLES = "examples.npz"
 
 
-def keep_examples(
+def write_examples(
     folder: Path, module: FrozenProbeModule, data: CaseSlices, cases: pd.DataFrame, tested: pd.DataFrame
 ) -> None:
-    """Write `examples.npz` of a trained probe: of each example the slice where truth and answer are largest.
+    """Write `examples.npz`: per example the slice with the largest true and predicted mask.
 
-    Arrays, a row per example: `place` ("best", ...), `case`, `dice` (mean over regions), `image` (N, H, W)
-    uint8, `truth` and `answer` (N, R, H, W) bool on the prepared grid; `regions` (R,); and how the slices
-    lie (`views_to_arrays`).
+    The arrays have a row per example: `place` ("best", ...); `case`; `dice`, the mean over regions; `image`
+    (N, H, W) uint8; `truth` and `answer` (N, R, H, W) bool, the true and predicted masks on the prepared
+    grid; also `regions` (R,), and the orientation of the slices (`views_to_arrays`).
 
     Args:
-        cases: the test cases, numbered as in `data`.
-        tested: their rows of predictions.csv.
+        folder: folder of the cell.
+        module: the trained probe, with a `SegmentationHead`.
+        data: the data of all cases.
+        cases: the test cases, numbered by their index.
+        tested: rows of predictions.csv of the test cases.
     """
     head = module.head
     assert isinstance(head, SegmentationHead)
-    chosen = choose(tested)
+    chosen = choose_examples(tested)
     numbers = pd.Series(cases.index, index=cases["case"])
-    images, truths, answers, views = [], [], [], []
+    images, truths, predictions, views = [], [], [], []
     for name in chosen["case"]:
         number = int(numbers[name])
-        answer, truth = _answer(module, head, data, number), _truth(data, number)
-        middle = int((answer.any(axis=0) | truth.any(axis=0)).sum(axis=(1, 2)).argmax())
+        predicted, truth = _predicted(module, head, data, number), _truth(data, number)
+        middle = int((predicted.any(axis=0) | truth.any(axis=0)).sum(axis=(1, 2)).argmax())
         key = next(key for key in data.masked.keys[number] if key)
         images.append(_grey(data.masked.store.slice(key, middle), data.masked.scales[key][1]))
         views.append(slice_view(data.masked.store, key))
         truths.append(truth[:, middle])
-        answers.append(answer[:, middle])
+        predictions.append(predicted[:, middle])
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -52,7 +55,7 @@ def keep_examples(
         dice=chosen["dice"].to_numpy(float),
         image=np.array(images),
         truth=np.array(truths),
-        answer=np.array(answers),
+        answer=np.array(predictions),
         regions=np.array(head.regions, dtype=str),
         **views_to_arrays(views),
     )
@@ -60,42 +63,50 @@ def keep_examples(
         file.write(buffer.getbuffer())
 
 
-def choose(tested: pd.DataFrame) -> pd.DataFrame:
-    """`case` and `dice` of "best", "median" and "worst", of cases with something to find (or else of all)."""
-    found = tested.groupby("case").agg(dice=("dice", "mean"), true=("true_ml", "sum")).reset_index()
-    found = found[found["true"] > 0] if (found["true"] > 0).any() else found
-    ranked = found.sort_values(["dice", "case"], ascending=[False, True])
+def choose_examples(tested: pd.DataFrame) -> pd.DataFrame:
+    """Return `case` and `dice` of the cases with the best, median and worst Dice.
+
+    Cases with an empty true mask are skipped, unless all masks are empty.
+
+    Args:
+        tested: rows of predictions.csv of the test cases.
+    """
+    scores = tested.groupby("case").agg(dice=("dice", "mean"), true=("true_ml", "sum")).reset_index()
+    scores = scores[scores["true"] > 0] if (scores["true"] > 0).any() else scores
+    ranked = scores.sort_values(["dice", "case"], ascending=[False, True])
     rows = ranked.iloc[[0, len(ranked) // 2, len(ranked) - 1]]
     return rows.set_index(pd.Index(["best", "median", "worst"]))[["case", "dice"]]
 
 
-def _answer(module: FrozenProbeModule, head: SegmentationHead, data: CaseSlices, number: int) -> np.ndarray:
-    """(R, D, H, W) bool"""
+def _predicted(
+    module: FrozenProbeModule, head: SegmentationHead, data: CaseSlices, number: int
+) -> np.ndarray:
+    """Return the predicted masks of a case, (R, D, H, W) bool."""
     planes = []
     with torch.inference_mode():
         for batch in data.loader(torch.tensor([number]), module.step_size(1)):
-            output = module.answer({name: value.to(module.device) for name, value in batch.items()})
+            output = module.forward_batch({name: value.to(module.device) for name, value in batch.items()})
             planes.append(head.decide(output).cpu())
     return torch.cat(planes).transpose(0, 1).numpy().astype(bool)
 
 
 def _truth(data: CaseSlices, number: int) -> np.ndarray:
-    """(R, D, H, W) bool"""
+    """Return the true masks of a case, (R, D, H, W) bool."""
     mask = data.masked.masks[number]
     labels = np.stack([mask.slice(i) for i in range(len(mask))])
     return np.moveaxis(data.masked.membership.numpy()[labels], -1, 0)
 
 
 def _grey(image: np.ndarray, zero_point: float) -> np.ndarray:
-    """Return (H, W) uint8: the background black; all else by its own range, never quite black.
+    """Return a slice as (H, W) uint8: background 0, foreground 30 to 255 over its own range.
 
     Args:
         image: (H, W) as stored.
-        zero_point: what the background is stored as, and voxels of the mean intensity, too.
+        zero_point: stored value of the background, and of voxels with the mean intensity.
     """
-    values, shown = image.astype(np.float32), foreground(image, zero_point)
-    if not shown.any():
+    values, inside = image.astype(np.float32), foreground(image, zero_point)
+    if not inside.any():
         return np.zeros(image.shape, np.uint8)
-    low, high = np.percentile(values[shown], (0.5, 99.5))
+    low, high = np.percentile(values[inside], (0.5, 99.5))
     shade = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
-    return np.where(shown, 30 + 225 * shade, 0).astype(np.uint8)
+    return np.where(inside, 30 + 225 * shade, 0).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Patch tokens of a few test scans in colours, kept with a study for the report."""
+"""`patches.npz` of a run: patch tokens of a few test scans as colours, for the report."""
 
 import io
 from pathlib import Path
@@ -17,18 +17,24 @@ from braindino.scans.store.store import Store
 from braindino.scans.subset import evenly_spaced
 
 PATCHES = "patches.npz"
-SHOWN = 6
+SHOWN = 6  # scans
 
 
-def keep_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store: Store) -> None:
-    """Write `patches.npz`: the middle slice of scans of test cases, evenly spaced over these.
+def write_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store: Store) -> None:
+    """Write `patches.npz`: middle slices of some test cases, with their patch tokens as colours.
 
-    Arrays, a row per scan: `case`, `slice` (its number), `image` (N, H, W) z-scored, `held` (N, h, w), the
-    patches that show more foreground than background, and `colours` (N, h, w, 3) in 0-1, the first three
-    principal components of their last tokens over all N together (the pictures of DINOv2 and DINOv3); and
-    how the slices lie (`views_to_arrays`).
+    The arrays have a row per scan: `case`; `slice`, its number; `image` (N, H, W), z-scored; `held`
+    (N, h, w), whether a patch has more foreground than background; `colours` (N, h, w, 3) in 0-1, the first
+    three principal components of the last tokens over all N scans (as in the figures of DINOv2 and DINOv3);
+    and the orientation of the slices (`views_to_arrays`).
 
-    Nothing is written for an encoder without patch tokens, and nothing anew.
+    Nothing is written if the encoder has no patch tokens, or the file exists.
+
+    Args:
+        folder: run folder.
+        encoder: the encoder.
+        cases: all cases of the study; the test cases are sampled at even distances.
+        store: holds the scans.
     """
     if encoder.dimensions != 2 or encoder.patch_size is None or (folder / PATCHES).exists():
         return
@@ -37,24 +43,27 @@ def keep_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store:
     images, numbers, views = [], [], []
     for row in chosen.to_dict("records"):
         key = next(row[f"key_{name}"] for name in cases.modalities if row[f"key_{name}"])
-        known = store.sidecar(key)
-        numbers.append((known["first"] + known["last"]) // 2)
+        sidecar = store.sidecar(key)
+        numbers.append((sidecar["first"] + sidecar["last"]) // 2)
         views.append(slice_view(store, key))
-        images.append(decode(store.slice(key, numbers[-1]).copy(), known["scale"], known["zero_point"]))
+        images.append(decode(store.slice(key, numbers[-1]).copy(), sidecar["scale"], sidecar["zero_point"]))
     slices = np.stack(images)
     device = next(encoder.parameters()).device
     with torch.inference_mode():
         tokens = encoder.patch_maps(torch.from_numpy(slices)[:, None].to(device), [-1])[0]
     patches = tokens.movedim(1, -1).float().cpu().numpy()
-    held = held_patches(slices, store.contract, patches.shape[1:3])
-    colours = principal_colours(patches, held) if held.any() else np.zeros((*held.shape, 3))
+    foreground = held_patches(slices, store.contract, patches.shape[1:3])
+    if foreground.any():
+        colours = principal_colours(patches, foreground)
+    else:
+        colours = np.zeros((*foreground.shape, 3))
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         case=chosen["case"].to_numpy(str),
         slice=np.array(numbers),
         image=slices.astype(np.float16),
-        held=held,
+        held=foreground,
         colours=colours.astype(np.float16),
         **views_to_arrays(views),
     )

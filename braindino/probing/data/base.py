@@ -1,4 +1,4 @@
-"""What a probe trains on, whichever way its cases come: kept features, whole scans, or slices with masks."""
+"""Interface of the data of a probe, and moments of features."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
@@ -12,41 +12,45 @@ Batch = dict[str, Tensor]
 
 
 class CaseData(Protocol):
-    """N cases, numbered as in `ProbeCases`.
+    """Data of N cases, numbered as in `ProbeCases`: features, whole scans, or slices with masks.
 
     Attributes:
-        encoder: to be run on every batch; None where the batches hold features already.
-        shape: what the pooling (of a dense head, the decoder) is built for, its arguments by name.
+        encoder: the encoder to run on every batch; None if the batches hold features.
+        shape: arguments of `build` of the pooling (for a dense head, of the decoder).
     """
 
     encoder: Encoder | None
 
     @property
     def shape(self) -> dict[str, int]:
-        """See above."""
+        """Arguments of `build` of the pooling (for a dense head, of the decoder)."""
 
     def train_target(self, cases: Tensor) -> Tensor:
-        """What the head may know of the targets of the cases numbered `cases` before it is trained."""
+        """Return the targets of some cases, or the regions of their masks, for `Head.build`."""
 
     def sample(self, cases: Tensor) -> Iterable[Batch]:
-        """Batches that show what the cases numbered `cases` hold, to be standardised by."""
+        """Return batches of the cases numbered `cases` from which the features are standardised."""
 
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> Any:
-        """Batches of the cases numbered `cases`; a seed in `shuffle` makes them those of training."""
+        """Return batches of some cases; a seed in `shuffle` makes them those of training."""
 
 
 def running_moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (dim,) over the rows of all parts (n, dim), float32; 1 where a column is constant.
+    """Return mean and deviation (dim,) over the rows of all parts; 1 for a constant column.
 
-    Parts are merged by their own means (Chan et al. 1983, "Algorithms for computing the sample variance"), in
-    float64: deviations of a millionth of the mean are told from rounding.
+    Parts are merged by their means (Chan et al. 1983, "Algorithms for computing the sample variance") in
+    float64, which separates deviations of a millionth of the mean from rounding.
+
+    Args:
+        parts: tensors (n, dim).
     """
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for part in _doubles(parts):
-        own = part.mean(dim=0)
-        away, total = own - mean, count + len(part)
-        squares = squares + (part - own).square().sum(dim=0) + away.square() * (count * len(part) / total)
-        mean, count = mean + away * (len(part) / total), total
+        part_mean = part.mean(dim=0)
+        shift, total = part_mean - mean, count + len(part)
+        within = (part - part_mean).square().sum(dim=0)
+        squares = squares + within + shift.square() * (count * len(part) / total)
+        mean, count = mean + shift * (len(part) / total), total
     spread = (squares / count).sqrt()
     constant = spread <= 1e-7 * mean.abs()
     return mean.float(), spread.masked_fill(constant, 1.0).float()

@@ -1,4 +1,4 @@
-"""Which way cases come to a probe: features kept once, the encoder in the loop, or slices with masks."""
+"""Choice of the data of a probe: cached features, encoder in the loop, slices with masks."""
 
 from pathlib import Path
 
@@ -19,11 +19,16 @@ from braindino.probing.pooling import Pooling
 from braindino.probing.protocol import Protocol
 
 
-def check_way(module: FrozenProbeModule, protocol: Protocol) -> None:
-    """Raise BraindinoError where what the user asks for needs the encoder in the loop, or out of it."""
+def check_options(module: FrozenProbeModule, protocol: Protocol) -> None:
+    """Raise BraindinoError for options that need the encoder in the loop, or cached features.
+
+    Args:
+        module: the probe.
+        protocol: states whether features are cached.
+    """
     if isinstance(module.head, ClosedForm) and protocol.cache is False:
         raise BraindinoError(
-            f"probe.cache: {type(module.head).__name__} is solved on kept features; leave probe.cache out."
+            f"probe.cache: {type(module.head).__name__} is solved on cached features; leave probe.cache out."
         )
     if module.head.dense or protocol.cache is False:
         return
@@ -43,9 +48,20 @@ def case_data(
     device: torch.device,
     progress: bool = False,
 ) -> CaseData:
-    """The cases as `module` is trained on them, with `network` on `device`.
+    """Return the data on which a probe is trained.
 
-    masked: the cases with their masks; of a dense head only.
+    Args:
+        network: the encoder.
+        module: the probe.
+        cases: all cases of the study.
+        masked: the cases with their masks; None unless the head is dense.
+        datamodule: the dataset, after `setup`.
+        protocol: states whether and how features are cached.
+        device: device of the encoder.
+        progress: show on stderr how many scans are extracted, or cases predicted.
+
+    Raises:
+        BraindinoError: the encoder takes whole scans and cannot be in the loop.
     """
     if masked is not None:
         assert isinstance(module.head, SegmentationHead)

@@ -1,4 +1,4 @@
-"""Whole cases with the encoder in the loop: their slices batch by batch, and the features they become."""
+"""Data of a probe with the encoder in the loop: batches of whole cases, and their features."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,14 +17,16 @@ from braindino.scans.store.store import Store
 
 
 class CaseScans:
-    """N cases as batches of the slices of all their scans, read from the store when they are asked for.
+    """Load the slices of all scans of a case from the store, batch by batch; see `CaseData`.
 
     Batches hold "slices" (B, M, D, H, W) as stored, "scale" and "zero_point" (B, M), "mask" (B, M, D) of the
-    slices that are there, "target", "case".
+    present slices, "target" and "case".
 
     Args:
-        encoder: on the device where it is to work.
-        width: of the features that are taken from a slice.
+        cases: all cases of the study.
+        store: holds the scans.
+        encoder: the encoder, on its device.
+        width: features per slice.
         workers: processes that read.
         progress: show on stderr how many cases are predicted.
     """
@@ -45,21 +47,22 @@ class CaseScans:
         self.dataset = CaseDataset(store, cases.table, cases.modalities, (), False)
 
     def train_target(self, cases: Tensor) -> Tensor:
-        """The targets of the cases numbered `cases`."""
+        """Return the targets of the cases numbered `cases`."""
         return self.target[cases]
 
     def sample(self, cases: Tensor) -> DataLoader[Any]:
-        """All of the cases."""
+        """Return all slices of the cases numbered `cases`."""
         return self.loader(cases, 1)
 
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> DataLoader[Any]:
-        """Batches of the cases numbered `cases`; a seed in `shuffle` gives another order every epoch."""
+        """Return batches of some cases; a seed in `shuffle` gives another order every epoch."""
         return Loader(
             self.dataset,
-            batch_sampler=Order(cases, batch_size, shuffle),
+            batch_sampler=CaseSampler(cases, batch_size, shuffle),
             collate_fn=self._collate,
             **worker_options(self.workers),
-            generator=torch.Generator(),  # or each pass would draw from the global random state
+            # Without it each pass would draw from the global random state.
+            generator=torch.Generator(),
         )
 
     def _collate(self, items: list[dict[str, Any]]) -> Batch:
@@ -69,19 +72,25 @@ class CaseScans:
         return batch
 
 
-class Order(Sampler[list[int]]):
-    """Numbers of cases in batches; with a seed another order every pass."""
+class CaseSampler(Sampler[list[int]]):
+    """Sample numbers of cases in batches.
+
+    Args:
+        cases: numbers of the cases.
+        batch_size: cases per batch.
+        shuffle: seed of the orders, another one every pass; None for the order of `cases`.
+    """
 
     def __init__(self, cases: Tensor, batch_size: int, shuffle: int | None) -> None:
         self.cases, self.batch_size = cases, batch_size
         self.random = None if shuffle is None else torch.Generator().manual_seed(shuffle)
 
     def __len__(self) -> int:
-        """Number of batches of a pass; the last may be smaller."""
+        """Return the number of batches of a pass; the last may be smaller."""
         return -(-len(self.cases) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """One pass."""
+        """Yield the batches of a pass."""
         cases = self.cases
         if self.random is not None:
             cases = cases[torch.randperm(len(cases), generator=self.random)]
@@ -89,19 +98,26 @@ class Order(Sampler[list[int]]):
 
 
 def encode_cases(
-    encoder: Encoder, images: Tensor, mask: Tensor, at_once: int, patches: bool = False
+    encoder: Encoder, images: Tensor, mask: Tensor, max_slices: int, patches: bool = False
 ) -> Tensor:
-    """Features (B, M, D, dim) of images (B, M, D, H, W) where `mask` (B, M, D) is True, 0 elsewhere.
+    """Return the features (B, M, D, dim) of the slices of cases; 0 where the mask is False.
 
-    Slices pass the encoder `at_once`. Where the encoder is trained, each pass is computed again on the way
-    back instead of being kept: a case has a hundred slices or more. patches: see `Pooling`.
+    When the encoder is trained, activations are recomputed in the backward pass (checkpointing), because a
+    case has a hundred slices or more.
+
+    Args:
+        encoder: the encoder.
+        images: (B, M, D, H, W).
+        mask: (B, M, D), True where a slice is present.
+        max_slices: slices per forward.
+        patches: see `Pooling`.
     """
     encode = encoder.with_mean_patch if patches else encoder
     trained = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
     parts = []
     with torch.set_grad_enabled(trained):
-        for slices in images[mask].unsqueeze(1).split(at_once):
-            kept = checkpoint(encode, slices, use_reentrant=False) if trained else encode(slices)
-            parts.append(kept.float())
-    found = torch.cat(parts)
-    return images.new_zeros(*mask.shape, found.shape[1]).index_put((mask,), found)
+        for slices in images[mask].unsqueeze(1).split(max_slices):
+            part = checkpoint(encode, slices, use_reentrant=False) if trained else encode(slices)
+            parts.append(part.float())
+    features = torch.cat(parts)
+    return images.new_zeros(*mask.shape, features.shape[1]).index_put((mask,), features)

@@ -1,4 +1,4 @@
-"""Slices with their masks: drawn at random for training, one after another for evaluation."""
+"""Data of a segmentation probe: slices with masks, random in training, ordered in evaluation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,19 +21,24 @@ from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.scans.store.store import Store
 from braindino.scans.subset import evenly_spaced
 
-SAMPLE = 256  # slices over which the moments of patch tokens are taken
-Place = tuple[int, int]  # number of a case, number of a slice
+SAMPLE = 256  # slices from which the moments of patch tokens are computed
+SliceIndex = tuple[int, int]  # number of a case, number of a slice
 
 
 class MaskedCases:
-    """The cases of a study with their masks on the grid, whatever the encoder.
+    """The cases of a study with their masks on the grid of the store.
 
     Attributes:
-        masks: of each case. membership: (256, R) bool, which label is part of which region.
-        spans: (N, 2) first and last slice with anything in any scan of a case.
+        masks: mask of each case.
+        membership: (256, R) bool, whether a label is part of a region.
+        spans: (N, 2) first and last slice that is not empty in some scan of a case.
+        rows: row label of each case in the data module's cases.
+        keys: (N, M) keys of the scans of each case; "" for a missing modality.
 
     Args:
-        masks: by row label of the data module's cases; see `grid_masks`.
+        cases: all cases of the study.
+        datamodule: the dataset, after `setup`.
+        masks: row label of the data module's cases -> mask; see `grid_masks`.
 
     Raises:
         BraindinoError: a case's scans have different numbers of slices.
@@ -53,29 +58,31 @@ class MaskedCases:
         self.scales = {str(key): (row["scale"], row["zero_point"]) for key, row in needed.iterrows()}
         spans = []
         for name, keys in zip(cases.table["case"], self.keys, strict=True):
-            there = needed.loc[[key for key in keys if key]]
-            if len(depths := sorted(set(there["depth"]))) > 1:
+            scans = needed.loc[[key for key in keys if key]]
+            if len(depths := sorted(set(scans["depth"]))) > 1:
                 raise BraindinoError(
                     f"case {name}: its scans have {' and '.join(map(str, depths))} slices; to be segmented "
                     "together they must be in register."
                 )
-            spans.append((int(there["first"].min()), int(there["last"].max())))
+            spans.append((int(scans["first"].min()), int(scans["last"].max())))
         self.spans = np.array(spans)
 
     @property
     def digest(self) -> str:
-        """Of all masks and of what their labels mean."""
+        """Digest of all masks and of the meaning of their labels."""
         return digest_of_json([[mask.digest for mask in self.masks], self.membership.nonzero().tolist()])
 
 
 class CaseSlices:
-    """Batches of slices with masks for a probe whose head is dense; see `CaseData`.
+    """Load slices with masks from the store, batch by batch, for a dense head; see `CaseData`.
 
     Batches hold "slices" (B, M, H, W) as stored, "scale", "zero_point" and "present" (B, M), "target"
     (B, H, W) uint8 labels, "case" and "slice" (B,).
 
     Args:
-        masked: the cases. encoder: on the device where it is to work. head: says what an epoch draws.
+        masked: all cases of the study with their masks.
+        encoder: the encoder, on its device.
+        head: head of the probe; it sets the number of slices that an epoch draws.
         progress: show on stderr how many cases are measured.
     """
 
@@ -89,39 +96,44 @@ class CaseSlices:
         self.dataset = _Slices(masked.store, masked.keys, masked.scales, masked.masks)
 
     def train_target(self, cases: Tensor) -> Tensor:
-        """Which label is part of which region, (256, R) bool."""
+        """Return whether a label is part of a region, (256, R) bool."""
         return self.masked.membership
 
     def sample(self, cases: Tensor) -> DataLoader[Any]:
-        """Some of all slices of the cases, evenly spaced."""
-        places = [(case, i) for case in cases.tolist() for i in self._span(case)]
-        chosen = evenly_spaced(len(places), min(SAMPLE, len(places)))
-        return self._loader(_InOrder([places[i] for i in chosen], self.head.batch_size))
+        """Return up to `SAMPLE` slices of the cases numbered `cases`, at even distances."""
+        slices = [(case, i) for case in cases.tolist() for i in self.span(case)]
+        chosen = evenly_spaced(len(slices), min(SAMPLE, len(slices)))
+        return self._loader(_SequentialSampler([slices[i] for i in chosen], self.head.batch_size))
 
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> DataLoader[Any]:
-        """Batches of slices: all of every case in order, or with a seed in `shuffle` an epoch's draw."""
+        """Return batches of all slices in order, or with a seed `shuffle` of drawn slices."""
         if shuffle is not None:
-            return self._loader(Draws(self, cases.tolist(), batch_size, shuffle))
+            return self._loader(SliceSampler(self, cases.tolist(), batch_size, shuffle))
         masks = self.masked.masks
-        return self._loader(
-            _InOrder([(c, i) for c in cases.tolist() for i in range(len(masks[c]))], batch_size)
-        )
+        slices = [(case, i) for case in cases.tolist() for i in range(len(masks[case]))]
+        return self._loader(_SequentialSampler(slices, batch_size))
 
-    def _span(self, case: int) -> range:
+    def span(self, case: int) -> range:
+        """Return the numbers of the slices from the first to the last that is not empty."""
         first, last = self.masked.spans[case]
         return range(first, last + 1)
 
-    def _loader(self, order: Sampler[list[Place]]) -> DataLoader[Any]:
+    def _loader(self, sampler: Sampler[list[SliceIndex]]) -> DataLoader[Any]:
         return Loader(
             self.dataset,
-            batch_sampler=order,
+            batch_sampler=sampler,
             **worker_options(self.masked.workers),
-            generator=torch.Generator(),  # or each pass would draw from the global random state
+            # Without it each pass would draw from the global random state.
+            generator=torch.Generator(),
         )
 
 
 def decoder_shape(encoder: Encoder, modalities: int) -> dict[str, int]:
-    """What a `PatchDecoder` is built for.
+    """Return the arguments of `PatchDecoder.build`.
+
+    Args:
+        encoder: the encoder.
+        modalities: scans per case.
 
     Raises:
         BraindinoError: the encoder has no patch tokens.
@@ -140,52 +152,58 @@ def decoder_shape(encoder: Encoder, modalities: int) -> dict[str, int]:
     }
 
 
-class Draws(Sampler[list[Place]]):
-    """The slices of an epoch, another draw every pass, in batches that mix cases.
+class SliceSampler(Sampler[list[SliceIndex]]):
+    """Sample the slices of an epoch, others every pass, in batches that mix cases.
 
-    Of each case `slices_per_case`; each with probability `foreground` from those that hold a region, drawn at
-    random from the regions that the case has, else from the span that is not empty.
+    `slices_per_case` slices are drawn from each case: with probability `foreground` from the slices with a
+    region, drawn at random among the regions of the case, else from all slices that are not empty.
+
+    Args:
+        data: the data; its head sets `slices_per_case` and `foreground`.
+        cases: numbers of the cases.
+        batch_size: slices per batch.
+        seed: seed of the draws.
     """
 
     def __init__(self, data: CaseSlices, cases: list[int], batch_size: int, seed: int) -> None:
         head = data.head
         self.batch_size, self.foreground = batch_size, head.foreground
         self.per_case = head.slices_per_case
-        self.spans = {case: np.array(data._span(case)) for case in cases}
+        self.spans = {case: np.array(data.span(case)) for case in cases}
         members = data.masked.membership.numpy()
-        self.holding = {}
+        self.with_region = {}
         for case in cases:
             holds = (data.masked.masks[case].present.astype(np.float32) @ members.astype(np.float32)) > 0
-            self.holding[case] = [np.flatnonzero(column) for column in holds.T if column.any()]
+            self.with_region[case] = [np.flatnonzero(column) for column in holds.T if column.any()]
         self.random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
-        """Number of batches of a pass; the last may be smaller."""
+        """Return the number of batches of a pass; the last may be smaller."""
         return -(-len(self.spans) * self.per_case // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[Place]]:
-        """One pass."""
-        places = []
+    def __iter__(self) -> Iterator[list[SliceIndex]]:
+        """Yield the batches of a pass."""
+        slices = []
         for case, span in self.spans.items():
             for _ in range(self.per_case):
-                held = self.holding[case]
-                forced = self.random.random() < self.foreground and held
-                choices = held[self.random.integers(len(held))] if forced else span
-                places.append((case, int(self.random.choice(choices))))
-        order = self.random.permutation(len(places))
-        mixed = [places[i] for i in order]
+                regions = self.with_region[case]
+                from_region = self.random.random() < self.foreground and regions
+                choices = regions[self.random.integers(len(regions))] if from_region else span
+                slices.append((case, int(self.random.choice(choices))))
+        order = self.random.permutation(len(slices))
+        mixed = [slices[i] for i in order]
         yield from (mixed[i : i + self.batch_size] for i in range(0, len(mixed), self.batch_size))
 
 
-class _InOrder(Sampler[list[Place]]):
-    def __init__(self, places: list[Place], batch_size: int) -> None:
-        self.places, self.batch_size = places, batch_size
+class _SequentialSampler(Sampler[list[SliceIndex]]):
+    def __init__(self, slices: list[SliceIndex], batch_size: int) -> None:
+        self.slices, self.batch_size = slices, batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.places) // self.batch_size)
+        return -(-len(self.slices) // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[Place]]:
-        yield from (self.places[i : i + self.batch_size] for i in range(0, len(self.places), self.batch_size))
+    def __iter__(self) -> Iterator[list[SliceIndex]]:
+        yield from (self.slices[i : i + self.batch_size] for i in range(0, len(self.slices), self.batch_size))
 
 
 class _Slices(Dataset[dict[str, Any]]):
@@ -196,8 +214,8 @@ class _Slices(Dataset[dict[str, Any]]):
     ) -> None:
         self.store, self.keys, self.scales, self.masks = store, keys, scales, masks
 
-    def __getitem__(self, place: Place) -> dict[str, Any]:
-        case, number = place
+    def __getitem__(self, index: SliceIndex) -> dict[str, Any]:
+        case, number = index
         keys, labels = self.keys[case], self.masks[case].slice(number)
         empty = np.zeros(labels.shape, self.store.contract.dtype)
         scales = np.array([self.scales.get(key, (1.0, 0.0)) for key in keys], np.float32)

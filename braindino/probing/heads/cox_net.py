@@ -1,4 +1,4 @@
-"""Cox regression with an elastic net (scikit-survival), its penalty chosen on the validation part."""
+"""Cox regression with an elastic net (scikit-survival) whose penalty validation selects."""
 
 from typing import NamedTuple
 
@@ -10,23 +10,33 @@ from braindino.errors import BraindinoError
 from braindino.probing.heads.survival import cox_loss
 
 L1_RATIO = 0.5
-WEAKEST = 0.01  # penalty, as a share of the one at which every coefficient is 0
+# Weakest penalty, as a share of the one at which every coefficient is 0.
+MIN_PENALTY = 0.01
 
 
 class CoxNet(NamedTuple):
-    """`coefficients` (F,) of the log relative hazard; `alpha`: the penalty, None where nothing could vary."""
+    """Fitted coefficients and their penalty.
+
+    Attributes:
+        coefficients: (F,) of the log relative hazard.
+        alpha: the penalty; None if all features are constant.
+    """
 
     coefficients: np.ndarray
     alpha: float | None
 
 
 def fit_cox_net(x: np.ndarray, cases: pd.DataFrame, x_val: np.ndarray, val: pd.DataFrame) -> CoxNet:
-    """Fit a path of penalties, take the one with the lowest Cox loss on validation; of equals the strongest.
+    """Fit a path of penalties and return the fit with the lowest Cox loss on validation.
 
-    The C-index would not do: it does not change with the size of the risks, on which calibration hangs.
+    Among equals the strongest penalty is selected. The C-index is no criterion: it does not depend on the
+    size of the risks, which determines the calibration.
 
     Args:
-        x, x_val: (N, F) features of training and validation. cases, val: with `time` and `event`.
+        x: (N, F) features of the training cases.
+        cases: the training cases, with `time` and `event`.
+        x_val: (V, F) features of the validation cases.
+        val: the validation cases, with `time` and `event`.
 
     Raises:
         BraindinoError: no training case has an event, or the regression does not converge.
@@ -41,14 +51,14 @@ def fit_cox_net(x: np.ndarray, cases: pd.DataFrame, x_val: np.ndarray, val: pd.D
     coefficients = np.zeros(x.shape[1])
     if not varies.any():
         return CoxNet(coefficients, None)
-    model = CoxnetSurvivalAnalysis(l1_ratio=L1_RATIO, n_alphas=50, alpha_min_ratio=WEAKEST)
+    model = CoxnetSurvivalAnalysis(l1_ratio=L1_RATIO, n_alphas=50, alpha_min_ratio=MIN_PENALTY)
     known = Surv.from_arrays(event, cases["time"].to_numpy(dtype=np.float64))
     try:
         model.fit(x[:, varies], known)
     except (ValueError, ArithmeticError) as error:
         raise BraindinoError(f"Cox regression on {len(cases)} labelled cases failed: {error}.") from error
-    time, died = torch.tensor(val["time"].to_numpy()), torch.tensor(val["event"].to_numpy() == 1)
+    time, observed = torch.tensor(val["time"].to_numpy()), torch.tensor(val["event"].to_numpy() == 1)
     risks = torch.tensor(x_val[:, varies] @ model.coef_)
-    best = int(np.argmin([float(cox_loss(risk, time, died)) for risk in risks.T]))
+    best = int(np.argmin([float(cox_loss(risk, time, observed)) for risk in risks.T]))
     coefficients[varies] = model.coef_[:, best]
     return CoxNet(coefficients, float(model.alphas_[best]))

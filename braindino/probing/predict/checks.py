@@ -1,4 +1,4 @@
-"""Whether a new scan is like those that a probe was trained on: what is not is told by name."""
+"""Comparison of a new scan with the training scans of a probe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +14,24 @@ from braindino.scans.store.store import Store
 
 TRAINING_SCANS = "training_scans.json"
 CHECKS = ("readable", "modality", "orientation", "stripped", "spacing", "shape", "foreground", "intensity")
-MEASURED = 200  # training scans per modality; the range hardly moves with more
-COVERED = (0.1, 99.9)  # percentiles of the training scans that make the range
-SLACK = (0.1, 0.25)  # the range is widened by so much of its larger end and of its length
-AGREE = 0.9  # of the training scans, for skull stripping to be a rule of theirs
-MOST_OBLIQUE = 30.0  # degrees; slices then run half way between two planes
+MAX_MEASURED = 200  # training scans per modality; the range hardly changes with more
+COVERED = (0.1, 99.9)  # percentiles of the training scans between which the range lies
+SLACK = (0.1, 0.25)  # by which the range is widened: shares of its larger end, and of its length
+MIN_AGREEMENT = 0.9  # share of the training scans for which skull stripping is a rule
+MAX_OBLIQUE = 30.0  # degrees; at larger angles slices lie between two planes
 _UNITS = {"spacing": " mm", "shape": " voxels"}
 
 
 class Reference(TypedDict):
-    """A modality's part of `training_scans.json`."""
+    """The part of `training_scans.json` for a modality.
+
+    Attributes:
+        scans: number of measured training scans.
+        missing: share of the training cases without the modality.
+        stripped: share of the training scans that are skull-stripped; None without scans.
+        axes: orientations of the stored axes, as RAS.
+        range: name of a measure -> its low and high end.
+    """
 
     scans: int
     missing: float
@@ -33,21 +41,30 @@ class Reference(TypedDict):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that is not as in training. `refused`: the scan is not predicted unless it is accepted."""
+class Deviation:
+    """A property of a case or scan that differs from the training data.
+
+    Attributes:
+        check: name of the check, one of `CHECKS`.
+        message: the difference.
+        rejects: whether the case is rejected unless the user accepts the check.
+    """
 
     check: str
-    told: str
-    refused: bool
+    message: str
+    rejects: bool
 
 
-def keep_training_scans(
+def write_training_scans(
     run_dir: Path, cases: pd.DataFrame, modalities: tuple[str, ...], store: Store
 ) -> None:
-    """Write `training_scans.json`, once: of each modality the range of every measure of the training scans.
+    """Write `training_scans.json`, unless it exists: ranges of measures of the training scans.
 
     Args:
-        cases: with `split` and `key_<modality>`.
+        run_dir: run folder.
+        cases: the cases, with `split` and `key_<modality>`.
+        modalities: the scans of a case.
+        store: holds the scans.
     """
     if (run_dir / TRAINING_SCANS).is_file():
         return
@@ -59,75 +76,86 @@ def keep_training_scans(
 
 
 def _reference(keys: list[str], store: Store) -> dict[str, Any]:
-    there = sorted({key for key in keys if key})
-    chosen = [
-        there[i] for i in np.unique(np.linspace(0, len(there) - 1, min(MEASURED, len(there))).astype(int))
-    ]
-    found = [measure(store, key) for key in chosen]
-    named = [name for name in (found[0] if found else {}) if name not in ("axes", "affine_source")]
+    present = sorted({key for key in keys if key})
+    chosen = [present[i] for i in _spread(len(present))]
+    measured = [measure(store, key) for key in chosen]
+    names = [name for name in (measured[0] if measured else {}) if name not in ("axes", "affine_source")]
     low, high = (
-        {name: float(np.percentile([each[name] for each in found], q)) for name in named} for q in COVERED
+        {name: float(np.percentile([scan[name] for scan in measured], q)) for name in names} for q in COVERED
     )
+    stripped = [not more_than_brain(scan) for scan in measured]
     return {
-        "scans": len(found),
+        "scans": len(measured),
         "missing": keys.count("") / max(len(keys), 1),
-        "stripped": float(np.mean([not more_than_brain(each) for each in found])) if found else None,
-        "axes": sorted({each["axes"] for each in found}),
-        "range": {name: [low[name], high[name]] for name in named},
+        "stripped": float(np.mean(stripped)) if stripped else None,
+        "axes": sorted({scan["axes"] for scan in measured}),
+        "range": {name: [low[name], high[name]] for name in names},
     }
 
 
-def check_scan(found: Mapping[str, Any], reference: Mapping[str, Any], native: bool) -> list[Finding]:
-    """What is not as in training, of a scan's measures against its modality's part of `training_scans.json`.
+def _spread(count: int) -> np.ndarray:
+    """Return the indices of the scans that are measured, at even distances."""
+    return np.unique(np.linspace(0, count - 1, min(MAX_MEASURED, count)).astype(int))
+
+
+def check_scan(measures: Mapping[str, Any], reference: Mapping[str, Any], native: bool) -> list[Deviation]:
+    """Return the deviations of a scan from the training scans of its modality.
 
     Args:
-        native: whether the encoder takes the axes as they are stored, so that other axes cannot be turned.
+        measures: measures of the scan; see `measure`.
+        reference: the modality's part of `training_scans.json`; see `Reference`.
+        native: whether the encoder takes the axes as they are stored, so that they cannot be reoriented.
     """
-    told = _orientation(found, reference, native)
+    deviations = _check_orientation(measures, reference, native)
     if reference["scans"] == 0 or reference["stripped"] is None:
-        return told
-    why = more_than_brain(dict(found))
-    if why and reference["stripped"] >= AGREE:
-        told.append(Finding("stripped", f"not skull-stripped, as the training scans were: {why}", True))
-    if not why and reference["stripped"] <= 1 - AGREE:
-        told.append(Finding("stripped", "skull-stripped, as hardly any training scan was", True))
+        return deviations
+    head = more_than_brain(dict(measures))
+    if head and reference["stripped"] >= MIN_AGREEMENT:
+        message = f"not skull-stripped, as the training scans were: {head}"
+        deviations.append(Deviation("stripped", message, True))
+    if not head and reference["stripped"] <= 1 - MIN_AGREEMENT:
+        deviations.append(Deviation("stripped", "skull-stripped, as hardly any training scan was", True))
     for check in ("spacing", "shape", "foreground", "intensity"):
-        if odd := _outside(check, found, reference):
+        if outside := _outside(check, measures, reference):
             training = f"training: {reference['scans']} scans"
-            told.append(Finding(check, f"{'; '.join(odd)} ({training})", False))
-    return told
+            deviations.append(Deviation(check, f"{'; '.join(outside)} ({training})", False))
+    return deviations
 
 
-def _orientation(found: Mapping[str, Any], reference: Mapping[str, Any], native: bool) -> list[Finding]:
+def _check_orientation(
+    measures: Mapping[str, Any], reference: Mapping[str, Any], native: bool
+) -> list[Deviation]:
     if native:
-        if reference["axes"] and found["axes"] not in reference["axes"]:
-            there = ", ".join(reference["axes"])
-            said = f"stored {found['axes']}, the training scans {there}; the encoder takes axes as stored"
-            return [Finding("orientation", said, True)]
+        if reference["axes"] and measures["axes"] not in reference["axes"]:
+            stored = f"stored {measures['axes']}, the training scans {', '.join(reference['axes'])}"
+            message = f"{stored}; the encoder takes axes as stored"
+            return [Deviation("orientation", message, True)]
         return []
-    if found["affine_source"] == "none":
-        return [Finding("orientation", "its header does not say how its axes lie in the room", True)]
-    told = []
-    if found["affine_source"] == "analyze":
-        told.append(Finding("orientation", "an Analyze header does not tell left from right", False))
-    if found["oblique"] > MOST_OBLIQUE:
-        angle = f"its axes are {found['oblique']:.0f} degrees oblique; slices are cut along them"
-        told.append(Finding("orientation", angle, False))
-    return told
+    if measures["affine_source"] == "none":
+        return [Deviation("orientation", "its header has no orientation of its axes", True)]
+    deviations = []
+    if measures["affine_source"] == "analyze":
+        message = "an Analyze header does not distinguish left from right"
+        deviations.append(Deviation("orientation", message, False))
+    if measures["oblique"] > MAX_OBLIQUE:
+        message = f"its axes are {measures['oblique']:.0f} degrees oblique; slices are cut along them"
+        deviations.append(Deviation("orientation", message, False))
+    return deviations
 
 
-def _outside(check: str, found: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
-    """A few words on every measure of a check that lies outside the widened range of training."""
-    told = []
+def _outside(check: str, measures: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
+    """Describe every measure of a check that lies outside of the widened range of training."""
+    descriptions = []
     for name, (low, high) in reference["range"].items():
         kind, _, part = name.partition("/")
-        if kind != check or name not in found:
+        if kind != check or name not in measures:
             continue
         slack = SLACK[0] * max(abs(low), abs(high)) + SLACK[1] * (high - low)
-        if low - slack <= found[name] <= high + slack:
+        if low - slack <= measures[name] <= high + slack:
             continue
-        what = part or "share of voxels"
+        label = part or "share of voxels"
         if kind == "intensity":
-            what = f"{part}{'st' if part == '1' else 'th'} percentile"
-        told.append(f"{what} {found[name]:.3g}{_UNITS.get(kind, '')}, not {low:.3g} to {high:.3g}")
-    return told
+            label = f"{part}{'st' if part == '1' else 'th'} percentile"
+        unit = _UNITS.get(kind, "")
+        descriptions.append(f"{label} {measures[name]:.3g}{unit}, not {low:.3g} to {high:.3g}")
+    return descriptions

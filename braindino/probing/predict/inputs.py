@@ -1,4 +1,4 @@
-"""Scans as a user names them (files, folders, DICOM series, manifests) as cases that a probe can answer."""
+"""The scans to predict (files, folders, DICOM series, manifests), grouped into cases."""
 
 import re
 from collections import Counter
@@ -12,14 +12,19 @@ from braindino.datasets.generic.bids import SUFFIXES, entities
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder, is_manifest
 from braindino.datasets.sequences import UNKNOWN, complex_part, is_localizer, sequence_of
 from braindino.errors import BraindinoError, LayoutError
-from braindino.probing.predict.checks import Finding
+from braindino.probing.predict.checks import Deviation
 
 
 @dataclass(frozen=True)
 class NewScan:
-    """A scan to be predicted: the case it belongs to, what it is, where it is, what the user named.
+    """A scan to predict.
 
-    lone: a file of its own, named by its file.
+    Attributes:
+        case: name of its case.
+        modality: its modality.
+        path: its file.
+        source: the file or folder that the user named.
+        lone: whether the user named the file, or a folder of files, so that the file names the case.
     """
 
     case: str
@@ -30,8 +35,15 @@ class NewScan:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """What is not predicted, and why: `check` is one of `conformity.CHECKS`."""
+class Rejection:
+    """A case or scan that is not predicted; a row of rejects.csv.
+
+    Attributes:
+        case: name of the case.
+        path: the file or folder.
+        check: name of the check, one of `CHECKS`, or "finite".
+        reason: the reason.
+    """
 
     case: str
     path: str
@@ -40,75 +52,78 @@ class Refused:
 
 
 def find_cases(
-    given: Sequence[Path], modalities: Sequence[str], converted: Path
-) -> tuple[dict[str, dict[str, NewScan]], list[Refused]]:
-    """Cases by name, each with its scans by modality, and what was refused.
+    sources: Sequence[Path], modalities: Sequence[str], converted: Path
+) -> tuple[dict[str, dict[str, NewScan]], list[Rejection]]:
+    """Return cases by name, each with its scans by modality, and what was rejected.
 
-    A manifest's rows of one subject and session are a case, and so are the DICOM series of one folder that
-    was named. Of other files each is a case where the probe takes one modality; where it takes several,
-    files whose names differ in the last word only are one (`sub-01_T1w`, `sub-01_FLAIR`). What lies in a
-    folder and is of another modality by its name, or a mask, is passed over; a file that was named is not.
+    The rows of a manifest with one subject and session are a case, and so are the DICOM series of a folder
+    that was named. Each other file is a case if the probe takes one modality; if it takes several, files
+    whose names differ only in the last word are one (`sub-01_T1w`, `sub-01_FLAIR`). Files in a folder are
+    skipped if their names are those of a mask or of another modality; files that were named are not.
 
     Args:
-        given: scans, folders of scans or of DICOM series, and manifests.
-        modalities: that the probe takes.
-        converted: folder that DICOM series are converted into.
+        sources: scans, folders of scans or of DICOM series, and manifests.
+        modalities: modalities of the probe.
+        converted: folder for converted DICOM series.
 
     Raises:
-        BraindinoError: nothing of that name, a table that is no manifest, or DICOM without dcm2niix.
+        BraindinoError: a path does not exist, a table is no manifest, or DICOM without dcm2niix.
     """
     scans: list[NewScan] = []
-    refused: list[Refused] = []
-    for path in given:
+    rejected: list[Rejection] = []
+    for path in sources:
         if path.suffix.lower() in (".csv", ".tsv", ".xlsx"):
-            scans += _of_manifest(path)
+            scans += _scans_of_manifest(path)
         elif path.is_dir():
-            found, lost = _of_folder(path, modalities, converted / _plain(path.absolute().name))
-            scans += found
-            refused += lost
+            in_folder, failed = _scans_of_folder(path, modalities, converted / _plain(path.absolute().name))
+            scans += in_folder
+            rejected += failed
         elif not path.exists() and not path.is_symlink():
             raise BraindinoError(f"{path}: no such scan, folder or manifest.")
         elif reason := unusable(path):
-            refused.append(Refused(stem(path), str(path), "readable", reason))
+            rejected.append(Rejection(stem(path), str(path), "readable", reason))
         else:
-            scans.append(_of_file(path, modalities))
+            scans.append(_scan_of_file(path, modalities))
     cases: dict[str, dict[str, NewScan]] = {}
-    for scan in _apart(scans, modalities):
+    for scan in _distinct(scans, modalities):
         case = cases.setdefault(scan.case, {})
         if scan.modality in case:
-            said = f"the case has another {scan.modality}: {case[scan.modality].source}"
-            refused.append(Refused(scan.case, str(scan.source), "modality", said))
+            reason = f"the case has another {scan.modality}: {case[scan.modality].source}"
+            rejected.append(Rejection(scan.case, str(scan.source), "modality", reason))
         else:
             case[scan.modality] = scan
-    return cases, refused
+    return cases, rejected
 
 
 def choose_scans(
-    name: str, scans: Mapping[str, NewScan], modalities: Sequence[str], may_miss: Sequence[str]
-) -> tuple[dict[str, NewScan], list[Finding]]:
-    """The scans of a case that the probe takes, by modality, and what is to be said of them.
+    scans: Mapping[str, NewScan], modalities: Sequence[str], may_miss: Sequence[str]
+) -> tuple[dict[str, NewScan], list[Deviation]]:
+    """Return the scans of a case that the probe takes, by modality, and deviations from the training data.
 
-    A single scan of which nothing tells what it is, or what is said to be another modality and is accepted
-    nevertheless, is taken for the one modality of the probe.
+    A single scan of unknown modality is taken for the one modality of the probe. A single scan of another
+    modality is taken too, with a deviation that rejects it.
 
     Args:
-        may_miss: modalities that some training cases had none of, so that a gap is nothing new to the probe.
+        scans: modality -> scan.
+        modalities: modalities of the probe.
+        may_miss: modalities that some training cases did not have.
     """
     taken = {modality: scans[modality] for modality in modalities if modality in scans}
     if len(modalities) == 1 and len(scans) == 1 and not taken:
         (scan,) = scans.values()
-        told = f"{scan.modality} by its name or manifest, the probe takes {modalities[0]}"
-        return {modalities[0]: scan}, [] if scan.modality == UNKNOWN else [Finding("modality", told, True)]
+        message = f"{scan.modality} by its name or manifest, the probe takes {modalities[0]}"
+        deviations = [] if scan.modality == UNKNOWN else [Deviation("modality", message, True)]
+        return {modalities[0]: scan}, deviations
     missing = [modality for modality in modalities if modality not in taken]
     if not missing:
         return taken, []
-    grave = not taken or any(modality not in may_miss for modality in missing)
-    there = f" (there: {', '.join(sorted(scans))})" if grave else ""
-    return taken, [Finding("modality", f"no {', '.join(missing)}{there}", grave)]
+    rejects = not taken or any(modality not in may_miss for modality in missing)
+    present = f" (there: {', '.join(sorted(scans))})" if rejects else ""
+    return taken, [Deviation("modality", f"no {', '.join(missing)}{present}", rejects)]
 
 
-def _apart(scans: list[NewScan], modalities: Sequence[str]) -> list[NewScan]:
-    """The same, a file named twice taken once; equal names of lone scans in several folders told apart."""
+def _distinct(scans: list[NewScan], modalities: Sequence[str]) -> list[NewScan]:
+    """Return each file once; files of equal name get the name of their folder, too."""
     once = list({scan.path: scan for scan in scans}.values())
     if len(modalities) > 1:
         return once
@@ -121,7 +136,8 @@ def _apart(scans: list[NewScan], modalities: Sequence[str]) -> list[NewScan]:
     ]
 
 
-def _of_manifest(path: Path) -> list[NewScan]:
+def _scans_of_manifest(path: Path) -> list[NewScan]:
+    """Return the scans of a manifest, without its masks."""
     if not path.is_file():
         raise BraindinoError(f"{path}: no such manifest.")
     if path.suffix.lower() != ".csv" or not is_manifest(path):
@@ -129,53 +145,53 @@ def _of_manifest(path: Path) -> list[NewScan]:
             f"{path}: a table, but no manifest. Make one with `braindino index`, of scans listed in a table "
             "with `--dataset cohort`."
         )
-    found = []
+    scans = []
     for row in Manifest.read(path).table.astype(str).to_dict("records"):
         if row["modality"] != MASK:
-            named = [
-                f"sub-{_plain(row['subject'])}",
-                *([f"ses-{_plain(row['session'])}"] * bool(row["session"])),
-            ]
+            case = f"sub-{_plain(row['subject'])}"
+            if row["session"]:
+                case += f"_ses-{_plain(row['session'])}"
             scan = Path(row["path"])
-            found.append(NewScan("_".join(named), row["modality"], scan, scan))
-    return found
+            scans.append(NewScan(case, row["modality"], scan, scan))
+    return scans
 
 
-def _of_folder(
+def _scans_of_folder(
     folder: Path, modalities: Sequence[str], converted: Path
-) -> tuple[list[NewScan], list[Refused]]:
-    """All scans below a folder, DICOM series converted."""
+) -> tuple[list[NewScan], list[Rejection]]:
+    """Return the scans below a folder that the probe may take, with DICOM series converted."""
     rows = ManifestBuilder("new")
     scans: list[NewScan] = []
     patients: list[str] = []
-    for found in _volumes(folder, rows, converted.absolute()):
-        if found.series is not None:
-            named = found.series.description or stem(found.inside)
-            if reason := _no_scan(named):
-                rows.drop(found.series.source, "", reason)
+    for volume in _volumes(folder, rows, converted.absolute()):
+        if volume.series is not None:
+            name = volume.series.description or stem(volume.inside)
+            if reason := _not_predictable(name):
+                rows.drop(volume.series.source, "", reason)
                 continue
             case = f"sub-{_plain(folder.absolute().name)}"
-            patients.append(found.series.patient)
-            scans.append(NewScan(case, sequence_of(named), found.path, Path(found.series.source)))
-        elif not MASK_LIKE.search(stem(found.path)) and not _no_scan(stem(found.path)):
-            scans.append(_of_file(found.path, modalities))
-    if len(set(patients)) > 1:  # of one folder, but no case of its own each
+            patients.append(volume.series.patient)
+            scans.append(NewScan(case, sequence_of(name), volume.path, Path(volume.series.source)))
+        elif not MASK_LIKE.search(stem(volume.path)) and not _not_predictable(stem(volume.path)):
+            scans.append(_scan_of_file(volume.path, modalities))
+    # Series of several patients are several cases.
+    if len(set(patients)) > 1:
         series = iter(patients)
         scans = [scan if scan.lone else replace(scan, case=f"{scan.case}{next(series)}") for scan in scans]
     wanted = [scan for scan in scans if scan.modality in (*modalities, UNKNOWN)]
-    refused = [
-        Refused(Path(row["path"]).name, row["path"], "readable", row["reason"])
+    rejected = [
+        Rejection(Path(row["path"]).name, row["path"], "readable", row["reason"])
         for row in rows.build().dropped.to_dict("records")
     ]
     if not wanted:
-        there = f"; there are {', '.join(sorted({scan.modality for scan in scans}))}" if scans else ""
-        told = f"no {' or '.join(modalities)} in it{there}"
-        refused.append(Refused(folder.absolute().name, str(folder), "modality", told))
-    return wanted, refused
+        present = f"; there are {', '.join(sorted({scan.modality for scan in scans}))}" if scans else ""
+        reason = f"no {' or '.join(modalities)} in it{present}"
+        rejected.append(Rejection(folder.absolute().name, str(folder), "modality", reason))
+    return wanted, rejected
 
 
-def _no_scan(name: str) -> str:
-    """Return why a series or file is no scan to predict from, by its name, or `""`."""
+def _not_predictable(name: str) -> str:
+    """Return why a series or file is no scan to predict from, by its name, or ""."""
     if is_localizer(name):
         return "localizer or scout, by its name"
     part = complex_part(name)
@@ -183,15 +199,15 @@ def _no_scan(name: str) -> str:
 
 
 def _volumes(folder: Path, rows: ManifestBuilder, converted: Path) -> Iterator[FoundVolume]:
-    """All there are; where no series gives one, `rows` has the reason of each."""
+    """Yield all volumes below a folder; if no series gives one, `rows` has the reasons."""
     with suppress(LayoutError):
         yield from find_volumes(folder, rows, converted)
 
 
-def _of_file(path: Path, modalities: Sequence[str]) -> NewScan:
+def _scan_of_file(path: Path, modalities: Sequence[str]) -> NewScan:
     name = stem(path)
     words = re.split(r"[_-](?=[^_-]*$)", name)
-    modality = _no_scan(name).partition(",")[0] or sequence_of(name)
+    modality = _not_predictable(name).partition(",")[0] or sequence_of(name)
     if "sub" in entities(path):
         case = name.rpartition("_")[0] if words[-1] in SUFFIXES else name
     elif len(modalities) > 1 and len(words) > 1 and sequence_of(words[-1]) != UNKNOWN:
@@ -202,5 +218,5 @@ def _of_file(path: Path, modalities: Sequence[str]) -> NewScan:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits only, as BIDS has labels."""
+    """Return letters and digits only, as BIDS labels have."""
     return re.sub(r"[^A-Za-z0-9]", "", text) or "x"

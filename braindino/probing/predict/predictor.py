@@ -1,4 +1,4 @@
-"""Finished probes on new cases: all seeds and folds answer together, without a truth to compare with."""
+"""Predictions of finished probes for new cases, averaged over seeds and folds."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,14 @@ from braindino.encoders.features import extract
 from braindino.errors import NotFiniteError
 from braindino.files import read_json
 from braindino.probing.cell import Cell
+from braindino.probing.evaluation import case_masks
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.pooling import Pooling
-from braindino.probing.predict.inputs import Refused
+from braindino.probing.predict.inputs import Rejection
 from braindino.probing.predict.probe import FinishedProbe
 from braindino.scans.store.store import Store
 
-TRUTH = ("target", "time", "event")  # columns of a head's rows that a new case has none of
+TRUTH = ("target", "time", "event")  # columns of a head's rows that a new case does not have
 
 
 class _Protocol(TypedDict):
@@ -31,17 +32,19 @@ class _Protocol(TypedDict):
 
 
 class _Settings(TypedDict):
-    """What of study.json says how features are made."""
+    """The part of study.json about the extraction of features."""
 
     protocol: _Protocol
 
 
-@dataclass
-class Answer:
-    """What the probes say of one case.
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction for one case.
 
-    columns: of a row of predictions.csv. curve: of survival, `time` and `survival`. masks: of a segmentation,
-    region -> (X, Y, Z) bool in the space of the case's first scan.
+    Attributes:
+        columns: columns of its row of predictions.csv.
+        curve: for survival `time` and `survival`, else None.
+        masks: for a segmentation region -> (X, Y, Z) bool in the native space of the case's first scan.
     """
 
     columns: dict[str, Any]
@@ -56,70 +59,109 @@ def predict_cases(
     device: torch.device | str = "cpu",
     batch_size: int = 128,
     progress: bool = False,
-) -> Iterator[tuple[str, Answer | Refused]]:
-    """The answer to each case, in their order; a case whose features or answer are not finite is refused.
+) -> Iterator[tuple[str, Prediction | Rejection]]:
+    """Yield the prediction for each case in order; cases with features or outputs not finite are rejected.
 
     Several probes (seeds, folds) are averaged: probabilities; numbers, with their deviation in `sd`; survival
-    curves, and risks relative to the median risk of each probe's training cases. A mask is what most of them
-    (half counts) hold to be the region.
+    curves, and risks relative to the median risk of each probe's training cases. A mask is the region that
+    at least half of them predict.
 
     Args:
-        cases: name -> modality -> key in the store, which was prepared by the encoder's contract.
+        probe: the trained probes.
+        cases: name -> modality -> key in the store.
+        store: holds the scans, prepared by the encoder's contract.
+        device: where the encoder and the probes run.
         batch_size: slices per forward of the encoder.
+        progress: show on stderr how many scans are extracted.
     """
     modules = {cell: module.to(device) for cell, module in probe.modules.items()}
-    pooling = next(iter(modules.values())).pooling
-    if isinstance(pooling, Pooling) and any(module.network is None for module in modules.values()):
-        precision: Precision = read_json(probe.run / "study.json", _Settings)["protocol"]["precision"]
-        keys = [key for scans in cases.values() for key in scans.values()]
-        features: Mapping[str, Tensor] = extract(
-            probe.encoder, store, keys, store.path / "features", batch_size=batch_size,
-            precision=precision, device=device, progress=progress, level=pooling.level, leave_out=True,
-        )  # fmt: skip
-    else:
-        keys, features = [], {}
+    features = _extract(probe, modules, cases, store, device, batch_size, progress)
+    if features is None:
         probe.encoder.to(device)
     trained = {cell: _training_rows(cell) for cell in modules} if probe.task == "survival" else {}
-    lost = set(keys) - features.keys()
     for name, scans in cases.items():
         keys = [scans.get(modality, "") for modality in probe.modalities]
+        not_finite = [key for key in keys if key and features is not None and key not in features]
         try:
-            if lost & set(keys):
-                raise NotFiniteError("what the encoder makes of it is not finite")
+            if not_finite:
+                raise NotFiniteError("the features of the encoder are not finite")
             if probe.task == "segmentation":
-                yield name, _masked(modules, keys, store)
+                yield name, _predict_masks(modules, keys, store)
                 continue
-            rows = {}
-            for cell, module in modules.items():
-                batch = _kept(keys, features) if module.network is None else _sliced(keys, store)
-                with torch.inference_mode():
-                    output = module.answer({part: value.to(device) for part, value in batch.items()})
-                if not output.isfinite().all():
-                    raise NotFiniteError("what the probe makes of it is not finite")
-                rows[cell] = module.head.rows(output, pd.DataFrame({part: [0] for part in TRUTH}))
+            rows = {
+                cell: _predict_rows(module, keys, features, store, device) for cell, module in modules.items()
+            }
         except NotFiniteError as error:
-            odd = [key for key in keys if key in lost] or [key for key in keys if key]
-            sources = "; ".join(os.path.normpath(store.path / store.sidecar(key)["source"]) for key in odd)
-            yield name, Refused(name, sources, "finite", str(error))
+            affected = not_finite or [key for key in keys if key]
+            sources = [os.path.normpath(store.path / store.sidecar(key)["source"]) for key in affected]
+            yield name, Rejection(name, "; ".join(sources), "finite", str(error))
             continue
-        yield name, _together(rows, trained)
+        yield name, _average(rows, trained)
 
 
-def _kept(keys: list[str], features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A case's features (1, M, D, dim), and the mask (1, M, D) of slices that are there."""
-    there = [features[key].float() if key else torch.empty(0, 0) for key in keys]
-    depth, width = max(map(len, there)), max(part.shape[1] for part in there)
+def _extract(
+    probe: FinishedProbe,
+    modules: Mapping[Cell, FrozenProbeModule],
+    cases: Mapping[str, Mapping[str, str]],
+    store: Store,
+    device: torch.device | str,
+    batch_size: int,
+    progress: bool,
+) -> Mapping[str, Tensor] | None:
+    """Return the features of all scans, without those that are not finite; None if they are not cached."""
+    pooling = next(iter(modules.values())).pooling
+    if not isinstance(pooling, Pooling) or all(module.network is not None for module in modules.values()):
+        return None
+    precision: Precision = read_json(probe.run / "study.json", _Settings)["protocol"]["precision"]
+    return extract(
+        probe.encoder,
+        store,
+        [key for scans in cases.values() for key in scans.values()],
+        store.path / "features",
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+        progress=progress,
+        level=pooling.level,
+        leave_out=True,
+    )
+
+
+def _predict_rows(
+    module: FrozenProbeModule,
+    keys: list[str],
+    features: Mapping[str, Tensor] | None,
+    store: Store,
+    device: torch.device | str,
+) -> pd.DataFrame:
+    """Return the rows of the head for one case."""
+    if module.network is None:
+        assert features is not None
+        batch = _feature_batch(keys, features)
+    else:
+        batch = _slice_batch(keys, store)
+    with torch.inference_mode():
+        output = module.forward_batch({name: value.to(device) for name, value in batch.items()})
+    if not output.isfinite().all():
+        raise NotFiniteError("the output of the probe is not finite")
+    return module.head.rows(output, pd.DataFrame({name: [0] for name in TRUTH}))
+
+
+def _feature_batch(keys: list[str], features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return "features" (1, M, D, dim) and "mask" (1, M, D) of a case."""
+    parts = [features[key].float() if key else torch.empty(0, 0) for key in keys]
+    depth, width = max(map(len, parts)), max(part.shape[1] for part in parts)
     stacked, mask = torch.zeros(len(keys), depth, width), torch.zeros(len(keys), depth, dtype=torch.bool)
-    for m, part in enumerate(there):
+    for m, part in enumerate(parts):
         stacked[m, : len(part), : part.shape[1]] = part
         mask[m, : len(part)] = True
     return {"features": stacked[None], "mask": mask[None]}
 
 
-def _sliced(keys: list[str], store: Store) -> dict[str, Tensor]:
-    """A case's slices (1, M, D, H, W) as stored, how to decode them, which are there."""
+def _slice_batch(keys: list[str], store: Store) -> dict[str, Tensor]:
+    """Return "slices" (1, M, D, H, W), "scale", "zero_point" (1, M) and "mask" (1, M, D) of a case."""
     scans = [torch.from_numpy(np.array(store.slices(key))) if key else None for key in keys]
-    facts = [store.sidecar(key) if key else {"scale": 1.0, "zero_point": 0.0} for key in keys]
+    sidecars = [store.sidecar(key) if key else {"scale": 1.0, "zero_point": 0.0} for key in keys]
     first = next(scan for scan in scans if scan is not None)
     depth = max(len(scan) for scan in scans if scan is not None)
     slices = torch.zeros(len(keys), depth, *first.shape[1:], dtype=first.dtype)
@@ -127,8 +169,10 @@ def _sliced(keys: list[str], store: Store) -> dict[str, Tensor]:
     for m, scan in enumerate(scans):
         if scan is not None:
             slices[m, : len(scan)], mask[m, : len(scan)] = scan, True
-            slices[m, len(scan) :] = facts[m]["zero_point"]
-    scale, zero_point = (torch.tensor([[fact[name] for fact in facts]]) for name in ("scale", "zero_point"))
+            slices[m, len(scan) :] = sidecars[m]["zero_point"]
+    scale, zero_point = (
+        torch.tensor([[sidecar[name] for sidecar in sidecars]]) for name in ("scale", "zero_point")
+    )
     return {
         "slices": slices[None],
         "scale": scale.float(),
@@ -137,35 +181,47 @@ def _sliced(keys: list[str], store: Store) -> dict[str, Tensor]:
     }
 
 
-def _masked(modules: Mapping[Cell, FrozenProbeModule], keys: list[str], store: Store) -> Answer:
-    from braindino.probing.evaluation import case_masks
-
-    batch = {name: value[0] for name, value in _sliced(keys, store).items()}
+def _predict_masks(modules: Mapping[Cell, FrozenProbeModule], keys: list[str], store: Store) -> Prediction:
+    """Return the masks that at least half of the probes predict, and their volumes [ml]."""
+    batch = {name: value[0] for name, value in _slice_batch(keys, store).items()}
     present = torch.tensor([bool(key) for key in keys])
     geometry = store.geometry(next(key for key in keys if key))
     votes: dict[str, np.ndarray] = {}
     for module in modules.values():
-        drawn = case_masks(module, batch["slices"], batch["scale"], batch["zero_point"], present, geometry)
-        for region, mask in drawn.items():
+        predicted = case_masks(
+            module, batch["slices"], batch["scale"], batch["zero_point"], present, geometry
+        )
+        for region, mask in predicted.items():
             votes[region] = votes.get(region, 0) + mask.astype(np.uint8)
     masks = {region: count * 2 >= len(modules) for region, count in votes.items()}
     voxel = abs(float(np.linalg.det(np.asarray(geometry.affine)[:3, :3]))) / 1000
-    return Answer({f"{region}_ml": float(mask.sum()) * voxel for region, mask in masks.items()}, masks=masks)
+    return Prediction(
+        {f"{region}_ml": float(mask.sum()) * voxel for region, mask in masks.items()}, masks=masks
+    )
 
 
-def _together(rows: Mapping[Cell, pd.DataFrame], trained: Mapping[Cell, pd.DataFrame]) -> Answer:
-    """One answer from the rows that the heads of all cells make of a case."""
+def _average(rows: Mapping[Cell, pd.DataFrame], trained: Mapping[Cell, pd.DataFrame]) -> Prediction:
+    """Return the average of the predictions of all cells for a case.
+
+    Args:
+        rows: cell -> rows of its head.
+        trained: for survival cell -> rows of its training cases, else empty.
+    """
+    if trained:
+        return _average_risks(rows, trained)
     tables = [table.drop(columns=list(TRUTH), errors="ignore") for table in rows.values()]
-    both = pd.concat(tables, ignore_index=True)
-    probabilities = [name for name in both if str(name).startswith(PROBABILITY)]
+    table = pd.concat(tables, ignore_index=True)
+    probabilities = [name for name in table if str(name).startswith(PROBABILITY)]
     if probabilities:
-        mean = {str(name): float(both[name].mean()) for name in probabilities}
-        answer = max(mean, key=lambda name: mean[name]).removeprefix(PROBABILITY)
-        return Answer({"prediction": answer, **mean})
-    if not trained:
-        values = both["prediction"]
-        spread = {"sd": float(values.std())} if len(values) > 1 else {}
-        return Answer({"prediction": float(values.mean()), **spread})
+        mean = {str(name): float(table[name].mean()) for name in probabilities}
+        predicted = max(mean, key=lambda name: mean[name]).removeprefix(PROBABILITY)
+        return Prediction({"prediction": predicted, **mean})
+    values = table["prediction"]
+    spread = {"sd": float(values.std())} if len(values) > 1 else {}
+    return Prediction({"prediction": float(values.mean()), **spread})
+
+
+def _average_risks(rows: Mapping[Cell, pd.DataFrame], trained: Mapping[Cell, pd.DataFrame]) -> Prediction:
     times = np.unique(np.concatenate([table["time"] for table in trained.values()]))
     curves, risks = [], []
     for cell, table in rows.items():
@@ -174,7 +230,7 @@ def _together(rows: Mapping[Cell, pd.DataFrame], trained: Mapping[Cell, pd.DataF
         risks.append(float(risk[0] - trained[cell]["risk"].median()))
     survival = np.mean(curves, axis=0)
     below = times[survival <= 0.5]
-    return Answer(
+    return Prediction(
         {
             "risk": float(np.mean(risks)),
             "risk_group": "high" if np.mean(risks) > 0 else "low",

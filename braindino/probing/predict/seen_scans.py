@@ -1,4 +1,4 @@
-"""Tell which scans a probe, or the encoder below it, was trained on: answers for them are too good."""
+"""Recognition of scans that a probe, or its encoder, was trained on."""
 
 from collections.abc import Iterable
 
@@ -8,17 +8,18 @@ from braindino.probing.predict.probe import FinishedProbe
 from braindino.scans.store.store import Store
 
 
-def known_scans(probe: FinishedProbe, store: Store, keys: Iterable[str]) -> dict[str, str]:
-    """Return key -> a warning, of the scans that were trained on; they are recognised by their content.
+def seen_scans(probe: FinishedProbe, store: Store, keys: Iterable[str]) -> dict[str, str]:
+    """Return key -> a warning, of the scans that were trained on: their predictions are too good.
 
-    In cross-validation every case of a study was trained on by the probes of the other folds.
+    Scans are recognised by their content. In cross-validation every case of a study is a training case of
+    the other folds.
 
     Args:
-        probe: its run folder has `cases.csv`; one of an earlier version lists no scans there.
-        store: has the scans.
-        keys: of the scans.
+        probe: the probe; its run folder has `cases.csv`, which lists no scans in early versions.
+        store: holds the scans.
+        keys: keys of the scans.
     """
-    by_probe = _trained_on(probe)
+    by_probe = _training_scans(probe)
     by_encoder = frozenset() if probe.encoder.seen is None else probe.encoder.seen.scans
     warnings = {}
     for key, digests in store.digests(keys).items():
@@ -29,7 +30,7 @@ def known_scans(probe: FinishedProbe, store: Store, keys: Iterable[str]) -> dict
     return warnings
 
 
-def _trained_on(probe: FinishedProbe) -> frozenset[str]:
+def _training_scans(probe: FinishedProbe) -> frozenset[str]:
     """Return the digests of the scans that a probe was trained on."""
     file = probe.run / "cases.csv"
     if not file.is_file():

@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer
 
 from braindino.analysis.predictions import read_predictions
 from braindino.probing import FrozenProbeModule, Protocol, SegmentationHead, run_study
-from braindino.probing.artifacts.examples import choose
+from braindino.probing.artifacts.examples import choose_examples
 
 
 def rows(dice, true):
@@ -16,10 +16,14 @@ def rows(dice, true):
 
 def test_best_median_and_worst_of_those_with_something_to_find():
     table = pd.concat([rows([0.9, 0.5, 1.0, 0.7], [1, 1, 0, 2])] * 2)
-    chosen = choose(table)
+    chosen = choose_examples(table)
     assert chosen["case"].to_dict() == {"best": "c0", "median": "c3", "worst": "c1"}
     assert chosen.loc["worst", "dice"] == pytest.approx(0.5)
-    assert choose(rows([1.0, 0.0], [0, 0]))["case"].to_dict() == {"best": "c0", "median": "c1", "worst": "c1"}
+    assert choose_examples(rows([1.0, 0.0], [0, 0]))["case"].to_dict() == {
+        "best": "c0",
+        "median": "c1",
+        "worst": "c1",
+    }
 
 
 def test_a_cell_keeps_them(tmp_path, lesions, vit_encoder):

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from braindino.probing import ClassificationHead
-from braindino.probing.artifacts.patches import PATCHES, SHOWN, keep_patch_colours
+from braindino.probing.artifacts.patches import PATCHES, SHOWN, write_patch_colours
 from braindino.probing.data.cases import ProbeCases
 from tests.probing.conftest import MemoryStore, TinyEncoder
 
@@ -32,7 +32,7 @@ def kept(tmp_path, planted):
     scans = {key: np.array(scan) for key, scan in data.store.scans.items()}
     for scan in scans.values():
         scan[:, :2, :2] = 100  # background in the first patch of every slice
-    keep_patch_colours(tmp_path, PatchEncoder(), cases, MemoryStore(tmp_path, scans))
+    write_patch_colours(tmp_path, PatchEncoder(), cases, MemoryStore(tmp_path, scans))
     with np.load(tmp_path / PATCHES, allow_pickle=False) as file:
         return cases, dict(file), tmp_path
 
@@ -56,7 +56,7 @@ def test_test_cases_and_what_their_patches_are(kept):
 def test_nothing_is_written_anew_or_without_patch_tokens(kept, tmp_path):
     cases, _, folder = kept
     before = (folder / PATCHES).stat().st_mtime_ns
-    keep_patch_colours(folder, PatchEncoder(), cases, None)
+    write_patch_colours(folder, PatchEncoder(), cases, None)
     assert (folder / PATCHES).stat().st_mtime_ns == before
-    keep_patch_colours(folder / "other", TinyEncoder(), cases, None)
+    write_patch_colours(folder / "other", TinyEncoder(), cases, None)
     assert not (folder / "other").exists()

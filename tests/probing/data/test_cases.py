@@ -74,12 +74,12 @@ def test_which_cases_are_used(planted):
     data.cases.loc[5, ["key_T1w", "key_T2w"]] = ""
     data.cases.loc[6, "split"] = "none"
     masked = ProbeCases.of(data, ClassificationHead(), "mask")
-    assert masked.left_out.values.tolist() == [["case005", "no scan"], ["case006", "in no part of the split"]]
+    assert masked.excluded.values.tolist() == [["case005", "no scan"], ["case006", "in no part of the split"]]
     assert not {"case005", "case006"} & set(masked.table["case"])
     dropped = ProbeCases.of(data, ClassificationHead(), "drop")
     assert (dropped.table[["key_T1w", "key_T2w"]] != "").all(axis=None)
     assert dropped.digest != masked.digest
-    assert dropped.left_out["reason"].value_counts().to_dict() == {
+    assert dropped.excluded["reason"].value_counts().to_dict() == {
         "no T2w (probe.missing: drop)": 13,
         "no T1w (probe.missing: drop)": 1,
         "in no part of the split": 1,

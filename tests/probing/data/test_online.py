@@ -56,7 +56,7 @@ def test_batches_hold_the_slices_and_say_which_are_there(planted, encoder, tmp_p
     features = extract(encoder, data.store, cases.keys, tmp_path / "features")
     kept = CaseFeatures(cases, features, GatedAttentionPooling()).batch(torch.tensor([1, 0]))
     images = decode(batch["slices"], batch["scale"], batch["zero_point"])
-    found = encode_cases(encoder, images, batch["mask"], at_once=2)
+    found = encode_cases(encoder, images, batch["mask"], max_slices=2)
     torch.testing.assert_close(found, kept["features"])
     orders = [[b["case"].tolist() for b in scans.loader(torch.arange(9), 4, shuffle=s)] for s in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
@@ -120,5 +120,5 @@ def test_settings_that_would_do_nothing_are_refused(tmp_path, planted, encoder, 
         run(probe(unfreeze=True))
     with pytest.raises(BraindinoError, match=r"model\.augment: slices change in the loop only"):
         run(probe(augment=False))
-    with pytest.raises(BraindinoError, match="LogisticHead is solved on kept features"):
+    with pytest.raises(BraindinoError, match="LogisticHead is solved on cached features"):
         run(FrozenProbeModule("tiny", LogisticHead()), cache=False)

@@ -8,7 +8,7 @@ from braindino.datasets.grid_masks import grid_masks
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
-from braindino.probing.data.slices import CaseSlices, Draws, MaskedCases
+from braindino.probing.data.slices import CaseSlices, MaskedCases, SliceSampler
 from braindino.scans.preprocessing import decode
 from tests.helpers.lesions import EMPTY
 
@@ -45,13 +45,13 @@ def test_evaluation_gives_every_slice_with_its_mask(data):
 
 def test_a_seed_draws_the_same_slices_and_every_epoch_others(data):
     cases = list(range(6))
-    one, other = Draws(data, cases, 16, seed=3), Draws(data, cases, 16, seed=3)
+    one, other = SliceSampler(data, cases, 16, seed=3), SliceSampler(data, cases, 16, seed=3)
     first, second = list(one), list(one)
     assert first == list(other)
     assert first != second
     assert [len(batch) for batch in first] == [16] * 15
     assert len(one) == 15
-    assert Draws(data, cases, 16, seed=4).__iter__().__next__() != first[0]
+    assert SliceSampler(data, cases, 16, seed=4).__iter__().__next__() != first[0]
 
 
 def test_regions_are_drawn_more_often_than_they_are(data):
@@ -60,7 +60,7 @@ def test_regions_are_drawn_more_often_than_they_are(data):
     share = np.mean(
         [h[slice(*(data.masked.spans[c] + [0, 1]))].mean() for c, h in zip(cases, holding, strict=True)]
     )
-    drawn = [place for batch in Draws(data, cases, 16, 0) for place in batch]
+    drawn = [place for batch in SliceSampler(data, cases, 16, 0) for place in batch]
     found = np.mean([data.masked.masks[case].present[i, 2] for case, i in drawn])
     # Half of the draws are forced, and half of these by the core; the rim's slices hold the core at times.
     assert found > 0.25 + 0.5 * share
@@ -71,7 +71,7 @@ def test_a_case_without_a_lesion_is_drawn_from_all_that_is_not_empty(data):
     names = data.masked.cases.table["case"]
     (empty,) = [i for i, name in enumerate(names) if name.endswith(f"p{EMPTY:02d}")]
     assert not data.masked.masks[empty].present[:, 1:].any()
-    assert len(list(Draws(data, [empty], 8, 0))) == 5
+    assert len(list(SliceSampler(data, [empty], 8, 0))) == 5
 
 
 def test_the_digest_follows_masks_and_regions(data, lesions):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from braindino.files import read_json
-from braindino.probing.predict.checks import TRAINING_SCANS, check_scan, keep_training_scans
+from braindino.probing.predict.checks import TRAINING_SCANS, check_scan, write_training_scans
 
 PLAIN = {
     "foreground": 0.3, "volume": 1400.0, "oblique": 2.0, "axes": "LAS", "affine_source": "sform",
@@ -25,12 +25,12 @@ def reference(tmp_path, monkeypatch):
     }
     monkeypatch.setattr("braindino.probing.predict.checks.measure", lambda store, key: made[key])
     cases = pd.DataFrame({"split": ["train"] * 21 + ["test"], "key_T1w": [*made, "", "elsewhere"]})
-    keep_training_scans(tmp_path, cases, ("T1w",), None)
+    write_training_scans(tmp_path, cases, ("T1w",), None)
     return read_json(tmp_path / TRAINING_SCANS)["T1w"]
 
 
 def told(reference, native=False, **changes):
-    return [(each.check, each.refused) for each in check_scan({**PLAIN, **changes}, reference, native)]
+    return [(each.check, each.rejects) for each in check_scan({**PLAIN, **changes}, reference, native)]
 
 
 def test_the_reference_is_of_the_training_scans_alone(reference):
@@ -64,7 +64,7 @@ def test_what_differs_is_named(reference, changes, expected):
 
 def test_a_warning_tells_both_numbers(reference):
     (finding,) = check_scan({**PLAIN, "spacing/slices": 5.0, "spacing/rows": 2.0}, reference, native=False)
-    assert finding.told == "slices 5 mm, not 1 to 1.19; rows 2 mm, not 1 to 1 (training: 20 scans)"
+    assert finding.message == "slices 5 mm, not 1 to 1.19; rows 2 mm, not 1 to 1 (training: 20 scans)"
 
 
 def test_axes_matter_where_the_encoder_takes_them_as_they_are(reference):
@@ -83,11 +83,11 @@ def test_a_probe_of_whole_heads_is_not_given_brains(reference):
 
 def test_the_reference_is_written_once(reference, tmp_path):
     before = (tmp_path / TRAINING_SCANS).read_bytes()
-    keep_training_scans(tmp_path, pd.DataFrame(), ("T1w",), None)
+    write_training_scans(tmp_path, pd.DataFrame(), ("T1w",), None)
     assert (tmp_path / TRAINING_SCANS).read_bytes() == before
 
 
 def test_percentiles_are_told_as_they_are_read(reference):
     found = check_scan({**PLAIN, "intensity/1": -9.0, "intensity/95": 9.0}, reference, False)
-    assert "1st percentile -9, not" in found[0].told
-    assert "95th percentile 9, not" in found[0].told
+    assert "1st percentile -9, not" in found[0].message
+    assert "95th percentile 9, not" in found[0].message

@@ -78,22 +78,22 @@ def test_a_second_scan_of_a_modality_is_refused(tmp_path: Path) -> None:
 def test_what_is_there_is_taken_and_what_lacks_is_told(tmp_path: Path) -> None:
     (t1,) = made(tmp_path, "sub-01_T1w.nii.gz")
     found, _ = find_cases([t1], ("T1w", "FLAIR"), tmp_path / "dicom")
-    taken, (finding,) = choose_scans("sub-01", found["sub-01"], ("T1w", "FLAIR"), may_miss=[])
-    assert (list(taken), finding.told, finding.refused) == (["T1w"], "no FLAIR (there: T1w)", True)
-    _, (finding,) = choose_scans("sub-01", found["sub-01"], ("T1w", "FLAIR"), may_miss=["FLAIR"])
-    assert (finding.told, finding.refused) == ("no FLAIR", False)
+    taken, (finding,) = choose_scans(found["sub-01"], ("T1w", "FLAIR"), may_miss=[])
+    assert (list(taken), finding.message, finding.rejects) == (["T1w"], "no FLAIR (there: T1w)", True)
+    _, (finding,) = choose_scans(found["sub-01"], ("T1w", "FLAIR"), may_miss=["FLAIR"])
+    assert (finding.message, finding.rejects) == ("no FLAIR", False)
 
 
 def test_a_name_that_tells_nothing_is_believed_and_another_modality_is_not(tmp_path: Path) -> None:
     plain, t2 = made(tmp_path, "patient7.nii.gz", "patient8_T2w.nii.gz")
     found, _ = find_cases([plain, t2], ("T1w",), tmp_path / "dicom")
-    assert choose_scans("patient7", found["patient7"], ("T1w",), []) == (
+    assert choose_scans(found["patient7"], ("T1w",), []) == (
         {"T1w": found["patient7"]["unknown"]},
         [],
     )
-    taken, (finding,) = choose_scans("patient8_T2w", found["patient8_T2w"], ("T1w",), [])
+    taken, (finding,) = choose_scans(found["patient8_T2w"], ("T1w",), [])
     assert list(taken) == ["T1w"]
-    assert (finding.check, finding.refused) == ("modality", True)
+    assert (finding.check, finding.rejects) == ("modality", True)
 
 
 def test_what_cannot_be_a_scan_is_refused_and_what_is_not_there_is_an_error(tmp_path: Path) -> None:

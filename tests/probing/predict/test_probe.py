@@ -82,7 +82,7 @@ def test_risks_come_out_as_they_were_written(study, planted_survival):
 def agrees(run, cases, bank, column):
     probe = load_probe(run)
     ((cell, module),) = probe.modules.items()
-    assert probe.told == ""
+    assert probe.label == ""
     written = cell.read()[0].query("split == 'test'")[column]
     data = CaseFeatures(cases, bank, module.pooling)
     again = predict(module, data, cases.part("test"), cell)[column]
@@ -96,7 +96,7 @@ def test_all_seeds_of_the_largest_fraction_unless_told(study):
     probe = load_probe(run)
     assert (probe.fraction, probe.classes) == (1.0, ("CN", "MCI", "AD"))
     assert [cell.seed for cell in probe.modules] == [0, 3]
-    assert probe.told == "mean of 2 probes (2 seeds)"
+    assert probe.label == "mean of 2 probes (2 seeds)"
     (cell,) = load_probe(run, seed=3, fraction=0.5).modules
     assert (cell.seed, cell.fraction) == (3, 0.5)
     with pytest.raises(BraindinoError, match="no finished cell of fraction 1 and seed 1; there are seed 0"):
@@ -161,6 +161,6 @@ def test_the_encoder_is_found_where_it_is_and_held_against_its_digest(
         load_probe(tmp_path / "run", encoder=str(tmp_path / "encoder1.ckpt"))
     moved = tmp_path / "encoder0.ckpt"
     moved.rename(tmp_path / "moved.ckpt")
-    with pytest.raises(BraindinoError, match="If the encoder has moved, say where: --encoder"):
+    with pytest.raises(BraindinoError, match="If the encoder has moved, give its folder: --encoder"):
         load_probe(tmp_path / "run")
     assert load_probe(tmp_path / "run", encoder=str(tmp_path / "moved.ckpt")).task == "regression"
