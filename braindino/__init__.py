@@ -33,12 +33,16 @@ if TYPE_CHECKING:
     from braindino.scans.reading import read_scan as read_scan
     from braindino.scans.store.fill import fill as fill
     from braindino.scans.store.store import Store as Store
+    from braindino.verbs.compare import compare as compare
     from braindino.verbs.index import index as index
+    from braindino.verbs.report import report as report
+    from braindino.verbs.space import space as space
     from braindino.verbs.synth import synth as synth
 
 # Public name -> the module that defines it. Verbs of the command are functions of `braindino.verbs`.
 _NAMES = {
     "BraindinoError": "braindino.errors",
+    "compare": "braindino.verbs.compare",
     "dataset_class": "braindino.datasets",
     "decode": "braindino.scans.preprocessing",
     "DINOModule": "braindino.pretraining",
@@ -56,9 +60,11 @@ _NAMES = {
     "Protocol": "braindino.probing",
     "read_predictions": "braindino.analysis.predictions",
     "read_scan": "braindino.scans.reading",
+    "report": "braindino.verbs.report",
     "Run": "braindino.analysis.runs",
     "run_study": "braindino.probing",
     "Scan": "braindino.scans.reading",
+    "space": "braindino.verbs.space",
     "Store": "braindino.scans.store.store",
     "SwinSSLModule": "braindino.brainsegfounder",
     "SwinUNETRModule": "braindino.brainsegfounder",
@@ -92,6 +98,7 @@ __all__ = [
     "SwinSSLModule",
     "SwinUNETRModule",
     "__version__",
+    "compare",
     "dataset_class",
     "decode",
     "extract",
@@ -103,7 +110,9 @@ __all__ = [
     "preprocess",
     "read_predictions",
     "read_scan",
+    "report",
     "run_study",
+    "space",
     "synth",
 ]
 

@@ -1,1 +1,1 @@
-"""Tables in, statistics and figures out: knows arrays and tables only, never a network."""
+"""Analyse predictions: metrics with intervals, comparisons of models, figures and reports; without torch."""

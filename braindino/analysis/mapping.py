@@ -3,10 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-# A function, what it is called with one by one, a word for what it does -> its results in the same order.
+# Takes a function, its arguments one per call, and a label for a progress bar; returns the results in order.
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any], str], Iterable[Any]]
 
 
 def serial_map(function: Callable[[Any], Any], items: Sequence[Any], label: str) -> Iterable[Any]:
-    """The simplest way to divide work: not at all."""
+    """Return the results of `function` in the order of `items`, one after the other and without a bar.
+
+    Args:
+        function: takes one item.
+        items: its arguments, one per call.
+        label: not used.
+    """
     return map(function, items)

@@ -1,9 +1,6 @@
-"""The verb `report`: finished probes as one page that opens from disk, and as tables for a paper."""
+"""The verb `report`: write finished probes as one page that opens from disk, and as tables for a paper."""
 
-from functools import partial
 from pathlib import Path
-
-from braindino.errors import BraindinoError
 
 
 def report(
@@ -21,7 +18,7 @@ def report(
     maps of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows,
     versions, the command to repeat it. Models are compared where they share a label fraction, seed and test
     cases; other pairs are named on it. Subject ids are pseudonyms and of paths only the ends are shown, so
-    that the page can be given away.
+    that the page can be shared.
 
     Args:
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
@@ -35,26 +32,10 @@ def report(
     Returns:
         0.
     """
-    from braindino.analysis.report.page import build, render, table_files
-    from braindino.analysis.runs import runs_by_model
-    from braindino.files import atomic_write
-    from braindino.parallel import parallel_map
+    from braindino.verbs.report import report as run
 
-    for name, value in (("resamples", resamples), ("jobs", jobs)):
-        if value < 1:
-            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
-    if out.is_dir():
-        raise BraindinoError(f"--out {out}: is a folder, expected the name of an HTML file.")
-    try:
-        page = build(runs_by_model(runs), resamples, title, partial(parallel_map, jobs=jobs), identify)
-    except ValueError as error:
-        raise BraindinoError(f"report: {error}.") from None
-    with atomic_write(out) as file:
-        file.write(render(page))
-    print(f"wrote {out}")
+    result = run(runs, out, tables, title, resamples, jobs, identify)
+    print(f"wrote {result.page}")
     if tables is not None:
-        for name, text in table_files(page).items():
-            with atomic_write(tables / name) as file:
-                file.write(text)
-        print(f"wrote {len(table_files(page))} tables in {tables}")
+        print(f"wrote {len(result.tables)} tables in {tables}")
     return 0

@@ -137,7 +137,7 @@ def neighbour_results(
     """A row per encoder, k and metric: value with its 95 % interval from resampling people.
 
     Args:
-        divide: how the tables are gone through; see `compare_sides`.
+        divide: how the tables are gone through; see `compare_models`.
     """
     each = [(encoder, k, table) for encoder, tables in found.items() for k, table in tables.items()]
     estimated = divide(partial(_estimated, resamples=resamples), [table for _, _, table in each], "intervals")

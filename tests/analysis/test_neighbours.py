@@ -10,7 +10,7 @@ from braindino.analysis.neighbours import nearest, neighbour_mean
 
 @pytest.fixture(autouse=True)
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr(neighbours, "QUERY_BATCH", 7)
 
 
 def test_neighbours_and_votes_are_those_of_scikit_learn() -> None:

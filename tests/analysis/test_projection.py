@@ -42,7 +42,7 @@ def test_umap_without_its_package_names_the_remedy(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("braindino.analysis.projection.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'braindino\[umap\]'"):
         project(groups()[0], "umap")
-    with pytest.raises(ValueError, match="five at least"):
+    with pytest.raises(ValueError, match="at least five"):
         project(np.ones((3, 2)), "tsne")
 
 

@@ -1,4 +1,4 @@
-"""`braindino report` from the command line: files, and refusals in a line."""
+"""Test `braindino report`: its files, and one-line errors."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "adni_cls" / "enc" / "1", cells(classification))
 
 
-def test_a_page_and_tables(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_writes_a_page_and_tables(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, tables = tmp_path / "deep" / "report.html", tmp_path / "tables"
     assert main(["report", str(run), "--out", str(out), "--tables", str(tables), "--title", "Ours"]) == 0
     assert f"wrote {out}" in capsys.readouterr().out
@@ -22,7 +24,7 @@ def test_a_page_and_tables(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("change", "arguments", "told"),
+    ("change", "arguments", "message"),
     [
         ("results.json", [], "no results.json; the run is not finished"),
         ("predictions.csv", [], "no finished probe in it"),
@@ -31,12 +33,12 @@ def test_a_page_and_tables(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         ("", ["--jobs", "0"], "--jobs 0: expected 1 or more"),
     ],
 )
-def test_refusals(
+def test_report_rejects_wrong_arguments(
     run: Path,
     tmp_path: Path,
     change: str,
     arguments: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     copy = tmp_path / "adni_cls" / "enc" / "1"
@@ -46,5 +48,5 @@ def test_refusals(
             (copy / path.name).write_bytes(path.read_bytes())
     assert main(["report", str(copy), *(arguments or ["--out", str(tmp_path / "r.html")])]) == 2
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     assert len(shown.strip().splitlines()) <= 3

@@ -1,4 +1,4 @@
-"""`braindino space`: a picture with its coordinates, and encoders compared on the rows they share."""
+"""Test `braindino space`: a picture with its coordinates, and encoders compared on the rows they share."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from braindino.cli.main import main
-from braindino.cli.space import _free_names
 from braindino.encoders.embedding_files import embedding_writer, read_embedding
 from braindino.errors import BraindinoError
+from braindino.verbs.space import coordinate_columns
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def written(path: Path, features: np.ndarray, level: str = "scan") -> Path:
     return path
 
 
-def test_a_picture_and_its_coordinates(emb: Path, tmp_path: Path) -> None:
+def test_space_writes_a_picture_and_its_coordinates(emb: Path, tmp_path: Path) -> None:
     out = tmp_path / "fig.png"
     arguments = ["--color-by", "diagnosis", "--method", "pca", "--sample", "30", "--out", str(out)]
     assert main(["space", str(emb), *arguments]) == 0
@@ -47,12 +47,12 @@ def test_space_keeps_columns_of_the_manifest_called_x_and_y(tmp_path: Path) -> N
     assert set(table["x"]) == {7}
     assert set(table["y"]) == {"left"}
     assert table[["map_x", "map_y"]].notna().all(axis=None)
-    assert _free_names(pd.Index(["path"])) == ("x", "y")
+    assert coordinate_columns(pd.Index(["path"])) == ("x", "y")
     with pytest.raises(BraindinoError, match="rename one pair"):
-        _free_names(pd.Index(["y", "map_x"]))
+        coordinate_columns(pd.Index(["y", "map_x"]))
 
 
-def test_cka_is_over_the_rows_in_common(
+def test_space_cka_uses_the_rows_in_common(
     emb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     features = np.random.default_rng(0).standard_normal((40, 6))
@@ -68,26 +68,26 @@ def test_cka_is_over_the_rows_in_common(
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--color-by", "age"], "no column 'age'; there are dataset, path, diagnosis"),
         (["--cka"], "name two or more"),
         (["--out", "fig.jpg"], ".png, .svg or .pdf"),
         (["--sample", "1"], "expected 2 or more"),
-        (["--sample", "4"], "five at least"),
+        (["--sample", "4"], "at least five"),
         (["slices.parquet"], "one file is drawn at a time"),
         (["nowhere.parquet", "--cka"], "nowhere.parquet: no such file"),
         (["slices.parquet", "--cka"], "the same --level"),
     ],
 )
-def test_wrong_input_is_told(
-    emb: Path, tmp_path: Path, more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_space_rejects_wrong_input(
+    emb: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path / "slices.parquet", np.ones((8, 6)), "slice")
     paths = [str(tmp_path / word) if word.endswith(".parquet") else word for word in more]
     assert main(["space", str(emb), "--out", str(tmp_path / "f.png"), *paths]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert len(error.splitlines()) <= 3
 
 

@@ -158,7 +158,7 @@ def test_fewer_seeds_keep_what_earlier_runs_found(tmp_path, planted, encoder, ma
     again = run_study(probe(), planted(), few, make_trainer, run, encoder)
     assert (run / "predictions.csv").read_bytes() == before
     assert again["summary"] == first["summary"]
-    told = "3 results of earlier runs of this study in the same folder are counted as well (seed 0 at 50%"
+    told = "3 results of earlier runs of this study in the same folder are included (seed 0 at 50%"
     assert told in results_table(again)
     assert "earlier runs" not in results_table(first)
     # Baselines asked for later stand beside all of them.

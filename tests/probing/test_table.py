@@ -70,7 +70,7 @@ def test_seeds_baselines_and_caveats():
     assert "mean of 2 seeds" in text
     named = "5 reason 0; 4 reason 1; 3 reason 2; and 2 more reasons"
     assert f"Not used: 12 scans and 3 cases ({named}); dropped.csv lists them." in text
-    earlier = "1 results of earlier runs of this study in the same folder are counted as well (seed 1 at 25%"
+    earlier = "1 results of earlier runs of this study in the same folder are included (seed 1 at 25%"
     assert earlier in text
     assert "WARNING: 2 scans occur in several parts" in text
     assert "WARNING: the encoder was pretrained on 7 of these people, 1 in test." in text

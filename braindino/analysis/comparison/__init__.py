@@ -1,1 +1,1 @@
-"""Paired comparisons of models on the same cases."""
+"""Paired comparisons of models on the same test cases."""

@@ -1,7 +1,7 @@
-"""Models against each other over tasks: every difference in one table, its p values adjusted by Holm."""
+"""Compare models over tasks: all differences in one table, with p values adjusted by Holm."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,81 +20,101 @@ COLUMNS = (
     *("test", "statistic", "p", "p_holm", "family"),
 )
 
+ModelPredictions = Mapping[str, Mapping[str, pd.DataFrame]]  # name of a model -> task -> its predictions
 
-class _Part(NamedTuple):
-    """Two models on one task at one label fraction."""
 
-    known: Row
+class _Comparison(NamedTuple):
+    """Two models on one task at one label fraction.
+
+    Attributes:
+        names: the columns `task`, `first`, `second` and `kind` of the result.
+        pairing: the predictions of both.
+        resamples: draws of people for the intervals.
+        seed: of the draws and of the permutations.
+    """
+
+    names: Row
     pairing: Pairing
     resamples: int
     seed: int
 
 
 def compare_models(
-    sides: Mapping[str, Mapping[str, pd.DataFrame]],
+    predictions: ModelPredictions,
     all_pairs: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    divide: Mapper = serial_map,
+    mapper: Mapper = serial_map,
     stand_ins: bool = False,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Every other model against the first (or all pairs) on every task that both have.
+    """Compare every model with the first one, or all pairs, on every task that both have.
 
     Args:
-        sides: name of the model -> task -> its predictions.
-        divide: how the parts (a pair on a task at a label fraction) are gone through: in several processes,
-            with a progress bar. Whatever it does, the table is the same.
-        stand_ins: if a model shares no label fraction, seed or test case of a task with the first one, take
-            the first of those before it with which it does.
+        predictions: name of the model -> task -> rows of predictions.csv.
+        all_pairs: compare all pairs instead of every model with the first one.
+        resamples: draws of people for the intervals.
+        seed: of the draws and of the permutations.
+        mapper: applies the comparison to each pair, task and label fraction, as `parallel_map` does in
+            several processes. The table does not depend on it.
+        stand_ins: a model that shares no label fraction, seed or test case of a task with the first one is
+            compared with the first of the models before it with which it does.
 
     Returns:
-        A table with `COLUMNS`, and sentences about what was left out: models that share a task, but no label
-        fraction, seed or test case of it, are. The table is empty where that is so of all of them.
+        A table with `COLUMNS`, and sentences about what was excluded. The table is empty if no two models
+        that share a task share a label fraction, seed and test case of it.
 
     Raises:
-        ValueError: no two models have a task in common, or two contradict each other; told with both names.
+        ValueError: no two models have a task in common, or two contradict each other; names both.
     """
-    names = list(sides)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    parts: list[_Part] = []
-    said: list[str] = []
-    apart = False
-    for first, second in pairs if all_pairs else [(names[0], other) for other in names[1:]]:
-        for task in sides[first]:
-            if task not in sides[second]:
-                said.append(f"{task}: {second} has no such run.")
+    names = list(predictions)
+    comparisons: list[_Comparison] = []
+    notes: list[str] = []
+    unpaired = False
+    for first, second in _pairs(names, all_pairs):
+        between = names[1 : names.index(second)] if stand_ins and not all_pairs else []
+        for task in predictions[first]:
+            if task not in predictions[second]:
+                notes.append(f"{task}: {second} has no run of this task.")
                 continue
-            between = names[1 : names.index(second)] if stand_ins and not all_pairs else []
-            chosen, pairings, reason = _partner(sides, task, [first, *between], second)
+            partner, pairings, reason = _find_partner(predictions, task, [first, *between], second)
             if reason:
-                apart = True
-                told = f"{task}: {first} and {second} are not compared, {reason}"
-                said.append(f"{told}; {second} is compared with {chosen}." if pairings else f"{told}.")
+                unpaired = True
+                note = f"{task}: {first} and {second} are not compared, {reason}"
+                notes.append(f"{note}; {second} is compared with {partner}." if pairings else f"{note}.")
             if not pairings:
                 continue
-            tables = sides[chosen][task], sides[second][task]
-            said += _left_out(task, chosen, second, pairings, *tables)
-            known = {"task": task, "first": chosen, "second": second, "kind": task_of(tables[0])}
-            parts += [_Part(known, pairing, resamples, seed) for pairing in pairings]
-    if not parts and not apart:
+            tables = predictions[partner][task], predictions[second][task]
+            notes += _exclusions(task, partner, second, pairings, *tables)
+            row = {"task": task, "first": partner, "second": second, "kind": task_of(tables[0])}
+            comparisons += [_Comparison(row, pairing, resamples, seed) for pairing in pairings]
+    if not comparisons and not unpaired:
         raise ValueError(f"{' and '.join(names)} have no task in common")
-    rows: list[Row] = [row for found in divide(_rows, parts, "compare") for row in found] if parts else []
-    return adjust(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=list(COLUMNS)), said
+    if not comparisons:
+        return pd.DataFrame(columns=list(COLUMNS)), notes
+    rows: list[Row] = [row for part in mapper(_compare, comparisons, "compare") for row in part]
+    return adjust_p_values(pd.DataFrame(rows)), notes
 
 
-def _partner(
-    sides: Mapping[str, Mapping[str, pd.DataFrame]], task: str, candidates: Sequence[str], second: str
+def _pairs(names: Sequence[str], all_pairs: bool) -> list[tuple[str, str]]:
+    if all_pairs:
+        return [(first, second) for i, first in enumerate(names) for second in names[i + 1 :]]
+    return [(names[0], second) for second in names[1:]]
+
+
+def _find_partner(
+    predictions: ModelPredictions, task: str, candidates: Sequence[str], second: str
 ) -> tuple[str, list[Pairing], str]:
-    """The first candidate that shares cases of a task with `second`: its name, the cases, why not the first.
+    """Return the first candidate that shares cases of a task with `second`, and the paired predictions.
 
-    Without one there are no cases.
+    The third value is the reason why the first candidate shares none, or empty. If no candidate does, the
+    list of pairings is empty.
     """
     reason = ""
     for name in candidates:
-        if task not in sides[name]:
+        if task not in predictions[name]:
             continue
         try:
-            return name, pair_predictions(sides[name][task], sides[second][task]), reason
+            return name, pair_predictions(predictions[name][task], predictions[second][task]), reason
         except NothingSharedError as error:
             reason = reason or str(error)
         except ValueError as error:
@@ -102,40 +122,45 @@ def _partner(
     return candidates[0], [], reason
 
 
-def _rows(part: _Part) -> list[Row]:
+def _compare(comparison: _Comparison) -> list[Row]:
+    names = comparison.names
     try:
-        found = compare_pairings([part.pairing], part.resamples, part.seed)
+        rows = compare_pairings([comparison.pairing], comparison.resamples, comparison.seed)
     except ValueError as error:
-        known = part.known
-        raise ValueError(f"{known['task']}, {known['first']} and {known['second']}: {error}") from error
-    return [{**part.known, **row} for row in found]
+        raise ValueError(f"{names['task']}, {names['first']} and {names['second']}: {error}") from error
+    return [{**names, **row} for row in rows]
 
 
-def _left_out(
+def _exclusions(
     task: str, first: str, second: str, pairings: Sequence[Pairing], *tables: pd.DataFrame
 ) -> Iterator[str]:
-    """Sentences about the cases, seeds and fractions that only one of the two has."""
-    told = pairings[0]
-    shared = told.first[0]["case"].nunique()
-    if told.only_first or told.only_second:
+    """Yield sentences about the cases, seeds and fractions that only one of two models has."""
+    pairing = pairings[0]
+    shared = pairing.first[0]["case"].nunique()
+    if pairing.only_first or pairing.only_second:
         yield (
-            f"{task}: compared on the {shared} test cases of both; left out: {told.only_first} of {first}, "
-            f"{told.only_second} of {second}, whose splits differ."
+            f"{task}: compared on the {shared} test cases of both; excluded: "
+            f"{pairing.only_first} of {first}, {pairing.only_second} of {second}, whose splits differ."
         )
-    for column, kept in (("seed", set(told.seeds)), ("fraction", {each.fraction for each in pairings})):
-        others = set(tables[0][column]) ^ set(tables[1][column])
-        if others:
+    fractions = {each.fraction for each in pairings}
+    compared: dict[str, set[Any]] = {"seed": set(pairing.seeds), "fraction": fractions}
+    for column, values in compared.items():
+        excluded = set(tables[0][column]) ^ set(tables[1][column])
+        if excluded:
             yield (
-                f"{task}: {first} and {second} share {column} {list_values(kept)}; "
-                f"left out: {list_values(others)}."
+                f"{task}: {first} and {second} share {column} {list_values(values)}; "
+                f"excluded: {list_values(excluded)}."
             )
 
 
-def adjust(table: pd.DataFrame) -> pd.DataFrame:
+def adjust_p_values(table: pd.DataFrame) -> pd.DataFrame:
     """Add `family` and `p_holm`: Holm's adjustment over all p values of one family in the table.
 
-    The families: the main test of every task (`MAIN_TESTS`) over tasks, label fractions and pairs of models;
-    the same by age band; every further metric and test by itself.
+    The main tests of all tasks (`MAIN_TESTS`) are one family, over tasks, label fractions and pairs of
+    models; the main tests by age band are another; every further metric and test is its own.
+
+    Args:
+        table: rows of `compare_pairings`, with `kind`, the kind of task.
     """
     main = [
         MAIN_TESTS[kind] == (metric, test)

@@ -1,4 +1,4 @@
-"""DeLong's test of two AUROCs on the same cases in O(n log n), for several classes and cases of a person."""
+"""Compute DeLong's test of two AUROCs on the same cases, for several classes and several cases per person."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,15 @@ from braindino.analysis.metrics.weighting import Floats
 
 
 class DeLong(NamedTuple):
-    """AUROCs of two models, `first - second`, its standard error, z = difference / error, two-sided p.
+    """The result of a test.
 
-    `error`, `z` and `p` are NaN where a class has a single person; `p` is 1 where both models are equal.
+    Attributes:
+        first: AUROC of the first model.
+        second: AUROC of the second model.
+        difference: first minus second.
+        error: standard error of the difference; NaN if only one person has a class.
+        z: difference by error; NaN as `error` is.
+        p: two-sided p value; NaN as `error` is, 1 if both models are equal.
     """
 
     first: float
@@ -26,42 +32,63 @@ class DeLong(NamedTuple):
 def delong(target: ArrayLike, first: ArrayLike, second: ArrayLike, people: ArrayLike | None = None) -> DeLong:
     """Test whether two models have the same (macro one-vs-rest) AUROC on the same N cases.
 
-    Two classes, a case per person: DeLong, DeLong and Clarke-Pearson 1988, by the mid-ranks of Sun and Xu
-    2014. Several cases of a person are not independent: their parts are added up before they are squared, as
-    by Obuchowski 1997. Of more than two classes the macro AUROC is a mean of AUROCs of the same cases, and so
-    is a case's part in it. Several seeds of a model count by their mean AUROC.
+    For two classes and one case per person this is the test of DeLong, DeLong and Clarke-Pearson (1988),
+    computed in O(N log N) by the mid-ranks of Sun and Xu (2014). Several cases of a person are not
+    independent: their components are summed before they are squared (Obuchowski 1997). The macro AUROC of
+    more than two classes is a mean of AUROCs of the same cases, and so are the components of a case. Several
+    seeds of a model count by their mean AUROC.
 
     Args:
         target: (N,) index of the true class.
-        first, second: (N, C) scores of the classes, or (S, N, C) of S seeds.
-        people: (N,), whose case it is; everybody has one if not given.
+        first: (N, C) scores of the classes by the first model, or (S, N, C) of S seeds.
+        second: the same of the second model.
+        people: (N,) the person of each case; by default one person per case.
 
     Raises:
-        ValueError: shapes differ, or there are fewer than two classes with cases.
+        ValueError: shapes differ, or fewer than two classes have cases.
     """
-    owners = np.arange(len(np.asarray(target))) if people is None else np.asarray(people)
-    values, parts = zip(*(auroc_parts(target, scores, owners) for scores in (first, second)), strict=True)
-    return delong_from_parts(values[0], values[1], parts[0] - parts[1], owners)
+    person = np.arange(len(np.asarray(target))) if people is None else np.asarray(people)
+    (first_value, first_parts), (second_value, second_parts) = (
+        auroc_components(target, scores, person) for scores in (first, second)
+    )
+    return delong_from_components(first_value, second_value, first_parts - second_parts, person)
 
 
-def delong_from_parts(first: float, second: float, parts: Floats, people: NDArray[np.generic]) -> DeLong:
-    """The test, of what each case (N,) adds to the error of the difference."""
-    whose = np.unique(people, return_inverse=True)[1]
+def delong_from_components(
+    first: float, second: float, components: Floats, people: NDArray[np.generic]
+) -> DeLong:
+    """Compute the test from the components of the difference's variance.
+
+    Args:
+        first: AUROC of the first model.
+        second: AUROC of the second model.
+        components: (N,) of the cases.
+        people: (N,) the person of each case.
+    """
+    codes = np.unique(people, return_inverse=True)[1]
     difference = first - second
-    error = float(np.sqrt((np.bincount(whose, weights=parts) ** 2).sum()))
+    error = float(np.sqrt((np.bincount(codes, weights=components) ** 2).sum()))
     if np.isnan(error):
         return DeLong(first, second, difference, error, error, error)
-    if error < 1e-12:  # rounding is all that is left
+    if error < 1e-12:  # zero up to rounding
         equal = abs(difference) < 1e-12
         return DeLong(first, second, difference, 0.0, 0.0 if equal else np.nan, 1.0 if equal else np.nan)
     z = difference / error
     return DeLong(first, second, difference, error, z, float(2 * norm.sf(abs(z))))
 
 
-def auroc_parts(target: ArrayLike, scores: ArrayLike, people: NDArray[np.generic]) -> tuple[float, Floats]:
-    """The AUROC, and what each case (N,) adds to its error: the variance is their sum of squares by person.
+def auroc_components(
+    target: ArrayLike, scores: ArrayLike, people: NDArray[np.generic]
+) -> tuple[float, Floats]:
+    """Return the AUROC, and the components (N,) of its variance: their sums by person, squared and summed.
 
-    Classes without a case are left out, as in `classification_metrics`.
+    Args:
+        target: (N,) index of the true class; classes without a case are excluded.
+        scores: (N, C) scores of the classes, or (S, N, C) of S seeds.
+        people: (N,) the person of each case.
+
+    Raises:
+        ValueError: shapes differ, or fewer than two classes have cases.
     """
     truth, values = np.asarray(target, dtype=np.int64), np.asarray(scores, dtype=np.float64)
     seeds = values if values.ndim == 3 else values[None]
@@ -69,33 +96,39 @@ def auroc_parts(target: ArrayLike, scores: ArrayLike, people: NDArray[np.generic
         raise ValueError(
             f"scores are {values.shape}, people {people.shape}; expected a row for each of {len(truth)} cases"
         )
-    present = [1] if seeds.shape[2] == 2 else [c for c in range(seeds.shape[2]) if (truth == c).any()]
     if len(np.unique(truth)) < 2:
         raise ValueError("an AUROC needs cases of two classes")
-    each = [_one_against_rest(truth == c, scores[:, c], people) for scores in seeds for c in present]
-    return float(np.mean([value for value, _ in each])), np.mean([parts for _, parts in each], axis=0)
+    classes = [1] if seeds.shape[2] == 2 else [c for c in range(seeds.shape[2]) if (truth == c).any()]
+    results = [_one_against_rest(truth == c, scores[:, c], people) for scores in seeds for c in classes]
+    return float(np.mean([value for value, _ in results])), np.mean([parts for _, parts in results], axis=0)
 
 
 def _one_against_rest(
     positive: NDArray[np.bool_], score: Floats, people: NDArray[np.generic]
 ) -> tuple[float, Floats]:
-    won = placements(positive, score)
-    value = float(won[positive].mean())
-    parts = np.empty(len(score))
-    for side in (positive, ~positive):
-        carriers = len(np.unique(people[side]))
-        scale = np.sqrt(carriers / (carriers - 1)) if carriers > 1 else np.nan
-        parts[side] = (won[side] - value) * scale / side.sum()
-    return value, parts
+    """Return the AUROC of one class against the rest, and the components of its variance."""
+    placed = placements(positive, score)
+    value = float(placed[positive].mean())
+    components = np.empty(len(score))
+    for members in (positive, ~positive):
+        count = len(np.unique(people[members]))
+        scale = np.sqrt(count / (count - 1)) if count > 1 else np.nan
+        components[members] = (placed[members] - value) * scale / members.sum()
+    return value, components
 
 
 def placements(positive: NDArray[np.bool_], score: Floats) -> Floats:
-    """(N,): of a positive the share of negatives below it, of a negative that of positives above; ties half.
+    """Return the placement of each case among the cases of the opposite label; ties count half.
 
+    For a positive it is the share of negatives below it, for a negative that of positives above it:
     DeLong's structural components V10 and V01 (1988, eq. 4 and 5).
+
+    Args:
+        positive: (N,) whether a case is of the class.
+        score: (N,) its score.
     """
     ranks = rankdata(score)
-    own = np.empty(len(score))
-    own[positive], own[~positive] = rankdata(score[positive]), rankdata(score[~positive])
-    below = (ranks - own) / np.where(positive, (~positive).sum(), positive.sum())
+    within = np.empty(len(score))
+    within[positive], within[~positive] = rankdata(score[positive]), rankdata(score[~positive])
+    below: Floats = (ranks - within) / np.where(positive, (~positive).sum(), positive.sum())
     return np.where(positive, below, 1 - below)

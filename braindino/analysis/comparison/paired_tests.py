@@ -1,4 +1,4 @@
-"""Paired tests of two models on the same cases: exact McNemar, Wilcoxon, permutation over people, Holm."""
+"""Test two models on the same cases: exact McNemar, Wilcoxon, permutation of people; adjust by Holm."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,28 +9,39 @@ PERMUTATIONS = 9999
 
 
 def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> tuple[int, int, float]:
-    """Exact McNemar test: cases that only the first, and only the second model has right; two-sided p.
+    """Compute the exact McNemar test.
 
-    Cases count as independent; where people have several, `permutation` is the test to believe.
+    It treats cases as independent; `permutation` is valid if people have several.
+
+    Args:
+        first_right: (N,) bool, whether the first model classifies each case correctly.
+        second_right: (N,) bool, the same of the second model.
+
+    Returns:
+        The numbers of cases that only the first, and only the second model classifies correctly, and the
+        two-sided p value.
     """
-    from statsmodels.stats.contingency_tables import mcnemar as of_table
+    from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_table
 
     first, second = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
-    counts = [[np.sum(one & other) for other in (second, ~second)] for one in (first, ~first)]
-    p = float(of_table(counts, exact=True).pvalue) if counts[0][1] + counts[1][0] else 1.0
+    counts = [[np.sum(row & column) for column in (second, ~second)] for row in (first, ~first)]
+    p = float(mcnemar_of_table(counts, exact=True).pvalue) if counts[0][1] + counts[1][0] else 1.0
     return int(counts[0][1]), int(counts[1][0]), min(1.0, p)
 
 
 def wilcoxon(difference: ArrayLike, people: ArrayLike) -> tuple[float, float]:
-    """Wilcoxon's signed-rank test that differences lie about 0: the smaller rank sum, two-sided p.
+    """Compute Wilcoxon's signed-rank test that differences are symmetric about 0.
 
     Args:
-        difference: (N,) of the cases; their mean of each person is ranked, zeros are left out.
-        people: (N,) whose case it is.
+        difference: (N,) of the cases; the mean of each person is ranked, and zeros are excluded.
+        people: (N,) the person of each case.
+
+    Returns:
+        The smaller rank sum, and the two-sided p value.
     """
     from scipy import stats
 
-    mean = _sums(difference, people)[1]
+    mean = _by_person(difference, people)[1]
     if not mean.any():
         return 0.0, 1.0
     result = stats.wilcoxon(mean)
@@ -38,19 +49,20 @@ def wilcoxon(difference: ArrayLike, people: ArrayLike) -> tuple[float, float]:
 
 
 def permutation(difference: ArrayLike, people: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """Permutation test: what each person's cases say of the two models is swapped at random.
+    """Compute a permutation test that swaps the two models at random for each person.
 
     Args:
         difference: (N,) of the cases.
-        people: (N,) whose case it is; all cases of a person are swapped together.
+        people: (N,) the person of each case; all cases of a person are swapped together.
+        seed: of the random swaps.
 
     Returns:
-        The mean difference over cases, and two-sided p: of all swaps where there are no more than
-        `PERMUTATIONS`, else of so many drawn ones.
+        The mean difference over cases, and the two-sided p value over all swaps, or over `PERMUTATIONS`
+        random ones if there are more.
     """
     from scipy import stats
 
-    sums = _sums(difference, people)[0]
+    sums = _by_person(difference, people)[0]
     mean = float(sums.sum() / np.size(difference))
     if not sums.any():
         return 0.0, 1.0
@@ -67,22 +79,26 @@ def permutation(difference: ArrayLike, people: ArrayLike, seed: int = 0) -> tupl
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Holm's step-down adjustment (1979) of (N,) p values; those that are NaN stay so and do not count."""
+    """Return p values adjusted by Holm's step-down method (Holm 1979).
+
+    Args:
+        p_values: (N,); NaN stays NaN and does not count.
+    """
     from statsmodels.stats.multitest import multipletests
 
     adjusted = np.array(p_values, dtype=np.float64)
-    known = np.isfinite(adjusted)
-    if known.any():
-        adjusted[known] = multipletests(adjusted[known], method="holm")[1]
+    defined = np.isfinite(adjusted)
+    if defined.any():
+        adjusted[defined] = multipletests(adjusted[defined], method="holm")[1]
     return adjusted
 
 
-def _sums(difference: ArrayLike, people: ArrayLike) -> tuple[Floats, Floats]:
-    """Sum and mean of each person's differences."""
+def _by_person(difference: ArrayLike, people: ArrayLike) -> tuple[Floats, Floats]:
+    """Return sum and mean of each person's differences."""
     values = np.asarray(difference, dtype=np.float64)
-    owners: NDArray[np.generic] = np.asarray(people)
-    if values.ndim != 1 or values.shape != owners.shape or not len(values):
-        raise ValueError(f"differences are {values.shape}, people {owners.shape}; expected a person per case")
-    whose, counts = np.unique(owners, return_inverse=True, return_counts=True)[1:]
-    total = np.bincount(whose, weights=values).astype(np.float64)
+    person: NDArray[np.generic] = np.asarray(people)
+    if values.ndim != 1 or values.shape != person.shape or not len(values):
+        raise ValueError(f"differences are {values.shape}, people {person.shape}; expected a person per case")
+    codes, counts = np.unique(person, return_inverse=True, return_counts=True)[1:]
+    total = np.bincount(codes, weights=values).astype(np.float64)
     return total, total / counts

@@ -1,4 +1,4 @@
-"""Two tables of predictions beside each other: the test cases, seeds and label fractions that both have."""
+"""Align the predictions of two models: the test cases, seeds and label fractions that both have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,21 @@ from braindino.analysis.metrics.segmentation import REGION
 from braindino.analysis.predictions import class_names, task_of
 from braindino.errors import NothingSharedError
 
-TRUTHS = {"segmentation": ("true_ml",), "survival": ("time", "event")}
+TRUTH_COLUMNS = {"segmentation": ("true_ml",), "survival": ("time", "event")}  # by default "target"
 
 
 @dataclass
 class Pairing:
-    """Test rows of two models at one label fraction: a table per seed of each, cases in the same order."""
+    """Test rows of two models at one label fraction.
+
+    Attributes:
+        fraction: the label fraction.
+        seeds: that both models have.
+        first: rows of predictions.csv of the first model, one table per seed, cases in the same order.
+        second: the same of the second model.
+        only_first: number of test cases that only the first model has.
+        only_second: number of test cases that only the second model has.
+    """
 
     fraction: float
     seeds: list[int]
@@ -26,93 +35,107 @@ class Pairing:
     only_second: int
 
     def part(self, chosen: "pd.Series[bool]") -> "Pairing":
-        """The cases for which `chosen`, indexed like the tables, is True."""
-        sides = [[table[chosen.to_numpy()] for table in side] for side in (self.first, self.second)]
-        return Pairing(self.fraction, self.seeds, sides[0], sides[1], self.only_first, self.only_second)
+        """Return a part of the cases.
+
+        Args:
+            chosen: (rows,) True for rows to include.
+        """
+        models = [[table[chosen.to_numpy()] for table in tables] for tables in (self.first, self.second)]
+        return Pairing(self.fraction, self.seeds, models[0], models[1], self.only_first, self.only_second)
 
 
 def pair_predictions(first: pd.DataFrame, second: pd.DataFrame) -> list[Pairing]:
-    """Put the test rows of two models beside each other, at every label fraction and of every seed both have.
+    """Align the test rows of two models, at every label fraction and for every seed that both have.
 
     Args:
-        first, second: what `read_predictions` gives.
+        first: rows of predictions.csv of the first model.
+        second: the same of the second model.
 
     Raises:
         NothingSharedError: they have no test case, seed or fraction in common.
-        ValueError: they are of different tasks, classes or regions, or disagree about the truth or the person
-            of a case.
+        ValueError: they are of different tasks, classes or regions, or contradict each other about the label
+            or the person of a case.
     """
-    _same("tasks", task_of(first), task_of(second))
-    _same("classes", list(class_names(first)), list(class_names(second)))
+    _check_equal("tasks", task_of(first), task_of(second))
+    _check_equal("classes", list(class_names(first)), list(class_names(second)))
     regions = [sorted(set(table[REGION])) if REGION in table else [] for table in (first, second)]
-    _same("regions", *regions)
-    sides = [table[table["split"] == "test"] for table in (first, second)]
-    fractions = _common([side["fraction"] for side in sides], "label fraction")
+    _check_equal("regions", *regions)
+    tests = [table[table["split"] == "test"] for table in (first, second)]
+    fractions = _common_values([test["fraction"] for test in tests], "label fraction")
     return [
-        _pair_at(fraction, *(side[side["fraction"] == fraction] for side in sides)) for fraction in fractions
+        _pair_at(fraction, *(test[test["fraction"] == fraction] for test in tests)) for fraction in fractions
     ]
 
 
 def _pair_at(fraction: float, first: pd.DataFrame, second: pd.DataFrame) -> Pairing:
-    seeds = _common([first["seed"], second["seed"]], f"seed (at {fraction:.0%} of the labels)")
-    tables: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
-    names = [set(side["case"]) for side in (first, second)]
-    shared = names[0] & names[1]
+    """Align the test rows of two models at one label fraction."""
+    seeds = _common_values([first["seed"], second["seed"]], f"seed (at {fraction:.0%} of the labels)")
+    cases = set(first["case"]), set(second["case"])
+    shared = cases[0] & cases[1]
     if not shared:
         raise NothingSharedError(
-            "no test case is in both: they were split otherwise, or are of different datasets"
+            "no test case is in both: their splits differ, or they are of different datasets"
         )
+    pairing = Pairing(fraction, seeds, [], [], len(cases[0] - shared), len(cases[1] - shared))
     for seed in seeds:
         rows = []
-        for side in (first, second):
-            kept = side[(side["seed"] == seed) & side["case"].isin(shared)]
-            rows.append(kept.set_index(row_keys(kept)).sort_index())
+        for table in (first, second):
+            chosen = table[(table["seed"] == seed) & table["case"].isin(shared)]
+            rows.append(chosen.set_index(row_keys(chosen)).sort_index())
         if not rows[0].index.equals(rows[1].index):
-            raise ValueError(f"seed {seed} was tested on other cases than the other seeds")
-        _agree(rows[0], rows[1], TRUTHS.get(task_of(first), ("target",)))
-        for kept_tables, table in zip(tables, rows, strict=True):
-            kept_tables.append(table.reset_index())
-    return Pairing(fraction, seeds, *tables, len(names[0] - shared), len(names[1] - shared))
+            raise ValueError(f"seed {seed} was tested on different cases than the other seeds")
+        _check_agreement(rows[0], rows[1], TRUTH_COLUMNS.get(task_of(first), ("target",)))
+        pairing.first.append(rows[0].reset_index())
+        pairing.second.append(rows[1].reset_index())
+    return pairing
 
 
-def _agree(first: pd.DataFrame, second: pd.DataFrame, truths: Sequence[str]) -> None:
-    """Refuse tables, indexed alike, that disagree about who a case is or what is true of it."""
+def _check_agreement(first: pd.DataFrame, second: pd.DataFrame, truths: Sequence[str]) -> None:
+    """Raise ValueError if tables, indexed alike, differ in the person or the label of a case."""
     for column in ("group", *truths):
-        mine, other = first[column], second[column]
-        if pd.api.types.is_numeric_dtype(mine):
-            differ = ~np.isclose(mine.astype(float), other.astype(float))
+        left, right = first[column], second[column]
+        if pd.api.types.is_numeric_dtype(left):
+            differ = ~np.isclose(left.astype(float), right.astype(float))
         else:
-            differ = (mine.astype(str) != other.astype(str)).to_numpy()
+            differ = (left.astype(str) != right.astype(str)).to_numpy()
         if differ.any():
-            case = first.index[int(differ.argmax())]
+            row = int(differ.argmax())
+            case = first.index[row]
             name = case if isinstance(case, str) else case[0]
             raise ValueError(
-                f"they disagree about case {name}: {column} {mine.iloc[int(differ.argmax())]} in the first, "
-                f"{other.iloc[int(differ.argmax())]} in the second; they are not of the same labels"
+                f"they disagree about case {name}: {column} {left.iloc[row]} in the first, "
+                f"{right.iloc[row]} in the second; they are not of the same labels"
             )
 
 
 def row_keys(table: pd.DataFrame) -> list[str]:
-    """The columns that name a row of one trained probe: the case, and the region of a segmentation."""
+    """Return the columns that identify a row of one trained probe: the case, and the region if there is one.
+
+    Args:
+        table: rows of predictions.csv.
+    """
     return ["case", REGION] if REGION in table else ["case"]
 
 
 def list_values(values: set[Any]) -> str:
-    """Numbers in their order."""
+    """Return numbers in ascending order, separated by commas.
+
+    Args:
+        values: the numbers.
+    """
     return ", ".join(f"{value:g}" for value in sorted(values))
 
 
-def _common(columns: Sequence["pd.Series[Any]"], what: str) -> list[Any]:
-    values = [set(column) for column in columns]
-    shared = sorted(values[0] & values[1])
+def _common_values(columns: Sequence["pd.Series[Any]"], name: str) -> list[Any]:
+    first, second = (set(column) for column in columns)
+    shared = sorted(first & second)
     if not shared:
         raise NothingSharedError(
-            f"no {what} in common: {list_values(values[0])} in the first, "
-            f"{list_values(values[1])} in the second"
+            f"no {name} in common: {list_values(first)} in the first, {list_values(second)} in the second"
         )
     return shared
 
 
-def _same(what: str, first: Any, second: Any) -> None:
+def _check_equal(name: str, first: Any, second: Any) -> None:
     if first != second:
-        raise ValueError(f"they have different {what}: {first} and {second}")
+        raise ValueError(f"they have different {name}: {first} and {second}")

@@ -1,39 +1,54 @@
-"""Every model against the same network without its training, as its probe measured it."""
+"""Tabulate each model against the same network without training, one of the baselines of its probe."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
 from braindino.analysis.metrics.headlines import heading
-from braindino.analysis.runs import Run
+from braindino.analysis.runs import ModelRuns
 
-UNTRAINED = "untrained_encoder"
+UNTRAINED = "untrained_encoder"  # name of the baseline
+COLUMNS = (
+    *("model", "task", "fraction", "metric", "heading"),
+    *("value", "untrained", "difference", "low", "high", "p"),
+)
 
 
-def untrained_rows(sides: Mapping[str, Mapping[str, Run]]) -> list[dict[str, Any]]:
-    """Return a row per model, task and label fraction whose run has an untrained twin beside it.
+def untrained_rows(models: ModelRuns) -> list[dict[str, Any]]:
+    """Return a row per model, task and label fraction whose run has the baseline of an untrained encoder.
 
     Args:
-        sides: name of the model -> task -> its run; runs without results.json are passed over.
+        models: name of the model -> task -> its run; runs without results.json are skipped.
 
     Returns:
         Dictionaries of `model`, `task`, `fraction`, `metric`, `heading`, `value`, `untrained` (the metric of
-        both), `difference`, `low`, `high` and `p`.
+        the model and of the baseline), `difference`, `low`, `high` and `p`.
     """
     rows = []
-    for model, runs in sides.items():
+    for model, runs in models.items():
         for task, run in runs.items():
-            if not (run.path / "results.json").is_file():
+            if not run.has_results or UNTRAINED not in run.results["baselines"]:
                 continue
-            results = run.results
-            twin = results["baselines"].get(UNTRAINED)
-            for line in twin["advantage"] if twin else ():
+            baseline = run.results["baselines"][UNTRAINED]
+            for line in baseline["advantage"]:
                 metric, fraction = line["metric"], line["fraction"]
-                own, other = (_value(part["summary"], fraction, metric) for part in (results, twin))
-                known = {"model": model, "task": task, "fraction": fraction, "metric": metric}
-                known |= {"heading": heading(metric, results), "value": own, "untrained": other}
-                numbers = {"difference": line["value"], "low": line["low"], "high": line["high"]}
-                rows.append({**known, **numbers, "p": line.get("p")})
+                rows.append(
+                    {
+                        "model": model,
+                        "task": task,
+                        "fraction": fraction,
+                        "metric": metric,
+                        "heading": heading(metric, run.results),
+                        "value": _value(run.results["summary"], fraction, metric),
+                        "untrained": _value(baseline["summary"], fraction, metric),
+                        "difference": line["value"],
+                        "low": line["low"],
+                        "high": line["high"],
+                        "p": line.get("p"),
+                    }
+                )
     return rows
 
 
@@ -43,37 +58,41 @@ def _value(summary: Sequence[Mapping[str, Any]], fraction: float, metric: str) -
     return value
 
 
-def results_by_task(sides: Mapping[str, Mapping[str, Run]]) -> dict[str, Mapping[str, Any]]:
-    """Return task -> results.json of the first model that has one."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for runs in sides.values():
+def results_by_task(models: ModelRuns) -> dict[str, Mapping[str, Any]]:
+    """Return task -> results.json of the first model that has one.
+
+    Args:
+        models: name of the model -> task -> its run.
+    """
+    results: dict[str, Mapping[str, Any]] = {}
+    for runs in models.values():
         for task, run in runs.items():
-            if task not in found and (run.path / "results.json").is_file():
-                found[task] = run.results
-    return found
+            if task not in results and run.has_results:
+                results[task] = run.results
+    return results
 
 
-def untrained_text(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the rows as lines of a table for a terminal; nothing without rows."""
-    if not rows:
+def untrained_text(table: pd.DataFrame) -> list[str]:
+    """Return the lines of a table for a terminal; none without rows.
+
+    Args:
+        table: rows of `untrained_rows`, with `COLUMNS`.
+    """
+    if table.empty:
         return []
     cells = [["model", "task", "labels", "metric", "trained", "untrained", "difference", "p"]]
-    for row in rows:
-        difference = format_interval({"value": row["difference"], "low": row["low"], "high": row["high"]})
+    for row in table.to_dict("records"):
         cells.append(
             [
-                *(str(row["model"]), str(row["task"]), f"{row['fraction']:.0%}", row["heading"]),
-                *(
-                    format_number(row["value"]),
-                    format_number(row["untrained"]),
-                    difference,
-                    format_p_value(row["p"]),
-                ),
+                str(row["model"]),
+                str(row["task"]),
+                f"{row['fraction']:.0%}",
+                str(row["heading"]),
+                format_number(row["value"]),
+                format_number(row["untrained"]),
+                format_interval({"value": row["difference"], "low": row["low"], "high": row["high"]}),
+                format_p_value(row["p"]),
             ]
         )
-    return [
-        "Each against the same network untrained, as its own probe measured it:",
-        "",
-        *align_columns(cells),
-        "",
-    ]
+    title = "Each model against the same network without training, from the baselines of its probe:"
+    return [title, "", *align_columns(cells), ""]

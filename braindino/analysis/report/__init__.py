@@ -1,1 +1,1 @@
-"""The report: one self-contained page, its tables and its notes."""
+"""Write finished probes as one self-contained page, with its tables, figures and notes."""

@@ -1,4 +1,4 @@
-"""What a reader of a study's results must know besides the numbers, a sentence each."""
+"""Write sentences about a study's results that a reader needs besides the numbers."""
 
 from typing import Any
 
@@ -8,161 +8,206 @@ from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.metrics.subgroups import MIN_PEOPLE
 from braindino.analysis.report.leakage_notes import pretraining_notes
 
-MAX_GROUPS = 6
+MAX_GROUPS = 6  # of a trait, in one sentence
+MAX_REASONS = 3  # of dropped rows, in one sentence
 
 
 def result_notes(results: dict[str, Any]) -> list[str]:
-    """The sentences about results.json that stand below its table."""
+    """Return the sentences that stand below the table of a study.
+
+    Args:
+        results: content of results.json.
+    """
+    return [
+        *_test_part(results),
+        *_earlier_cells(results),
+        *_dropped(results["dropped"]),
+        *_shared_scans(results["audit"]["shared_scans_across_parts"]),
+        *pretraining_notes(results["audit"]["pretraining"]),
+        *_empty_truths(results["summary"][0]),
+        *_undefined(results),
+        *(f"No baseline {name}: {reason}" for name, reason in results.get("baselines_failed", {}).items()),
+        *(f"WARNING: not trained: {error}" for error in results.get("failed", [])),
+        *_unbeaten(results),
+    ]
+
+
+def _test_part(results: dict[str, Any]) -> list[str]:
+    """Return the numbers of test cases, people, folds and seeds, and whether there are intervals."""
     test, seeds = results["summary"][0]["test"], results["summary"][0]["seeds"]
     enough = test["redrawn"] <= MAX_REDRAWN * (test["resamples"] + test["redrawn"])
-    said = [
-        f"{test['cases']} test cases of {test['people']} people"
-        + (f", each tested in one of {results['folds']} folds" if results["folds"] else "")
-        + (f", mean of {len(seeds)} seeds" if len(seeds) > 1 else "")
-        + (", 95 % intervals from resampling people." if test["resamples"] and enough else ".")
-    ]
+    parts = [f"{test['cases']} test cases of {test['people']} people"]
+    if results["folds"]:
+        parts.append(f"each tested in one of {results['folds']} folds")
+    if len(seeds) > 1:
+        parts.append(f"mean of {len(seeds)} seeds")
+    if test["resamples"] and enough:
+        parts.append("95 % intervals from resampling people")
+    notes = [f"{', '.join(parts)}."]
     if not enough:
-        said.append("No intervals: one or two test people carry a whole class, too few to resample.")
+        notes.append("No intervals: all test cases of a class are of one or two people, too few to resample.")
     if "TEST" in results["selection"]:
-        said.append(f"WARNING: {results['selection']}.")
-    said += _repeats(results) + _dropped(results["dropped"])
-    if copies := results["audit"]["shared_scans_across_parts"]:
-        said.append(f"WARNING: {copies} scans occur in several parts of the split; results.json lists them.")
-    said += pretraining_notes(results["audit"]["pretraining"])
-    said += _empty(results["summary"][0]) + _undefined(results)
-    said += [f"No baseline {name}: {why}" for name, why in results.get("baselines_failed", {}).items()]
-    said += [f"WARNING: not trained: {error}" for error in results.get("failed", [])]
-    for name, baseline in results["baselines"].items():
-        for line in baseline["advantage"]:
-            if line["beaten"] is False:
-                said.append(
-                    f"At {line['fraction']:.0%} of the labels the probe does not beat {name}: "
-                    f"difference in test/{heading(line['metric'], results)} {format_interval(line)}."
-                )
-    return said
+        notes.append(f"WARNING: {results['selection']}.")
+    return notes
+
+
+def _shared_scans(copies: int) -> list[str]:
+    if not copies:
+        return []
+    return [f"WARNING: {copies} scans occur in several parts of the split; results.json lists them."]
+
+
+def _unbeaten(results: dict[str, Any]) -> list[str]:
+    """Return a sentence for every baseline and label fraction that the probe does not beat."""
+    return [
+        f"At {line['fraction']:.0%} of the labels the probe does not beat {name}: "
+        f"difference in test/{heading(line['metric'], results)} {format_interval(line)}."
+        for name, baseline in results["baselines"].items()
+        for line in baseline["advantage"]
+        if line["beaten"] is False
+    ]
 
 
 def detail_notes(results: dict[str, Any]) -> list[str]:
-    """The first headline by sex, age band, site and dataset at the most labels; what belongs to the task."""
+    """Return sentences about subgroups at the largest label fraction, and about the kind of task.
+
+    Args:
+        results: content of results.json.
+    """
     line = results["summary"][-1]
-    name = heading(headlines(results["task"], results["classes"])[0], results)
-    said = [
-        told
-        for trait, groups in line["subgroups"].items()
-        if (told := _groups(f"test/{name}", trait, groups))
+    metric = heading(headlines(results["task"], results["classes"])[0], results)
+    groups = (_subgroups(f"test/{metric}", trait, each) for trait, each in line["subgroups"].items())
+    cells = [cell for cell in results["cells"] if cell["fraction"] == line["fraction"]]
+    return [
+        *(note for note in groups if note),
+        *_age_bias(line.get("without_age_bias"), results.get("unit")),
+        *_logrank(line.get("pooled", cells)),
+        *_options_tried(cells),
     ]
-    unit = f" {results['unit']}" if results.get("unit") else ""
-    if corrected := line.get("without_age_bias"):
-        value = f"blank ({corrected.get('undefined')})"
-        if corrected["metrics"] is not None:
-            value = f"{format_interval(corrected['metrics']['mae'])}{unit}"
-        said.append(f"Without the bias towards the mean age, as fitted on validation: test/mae {value}.")
-    curves = [
-        cell["kaplan_meier"]
-        for cell in line.get("pooled", results["cells"])
-        if cell.get("fraction", line["fraction"]) == line["fraction"] and "kaplan_meier" in cell
-    ]
-    if curves:
-        values = ", ".join(
-            format_p_value(curve["logrank"]["p"])
-            if curve["logrank"]
-            else " ".join(
-                [UNDEFINED, *(f"({why})" for key, why in curve.items() if key == "logrank_undefined")]
-            )
-            for curve in curves
-        )
-        said.append(f"Above and below the training median risk: log-rank p {values} (each seed).")
-    return said + _tried([cell for cell in results["cells"] if cell["fraction"] == line["fraction"]])
 
 
-def _tried(cells: list[dict[str, Any]]) -> list[str]:
-    """Of a closed-form head: what each option gave on validation (mean over cells), and which were taken."""
-    chosen = [cell["chosen"] for cell in cells if "chosen" in cell]
-    found: dict[str, dict[str, list[float]]] = {}
-    for each in chosen:
-        for metric in (name for name in each if name.startswith("val/")):
-            for option, value in each[metric].items():
-                found.setdefault(metric, {}).setdefault(option, []).extend([] if value is None else [value])
-    said = []
-    for metric, options in found.items():
-        (name,) = (key for key in chosen[0] if not key.startswith("val/"))
-        values = ", ".join(
+def _age_bias(corrected: dict[str, Any] | None, unit: str | None) -> list[str]:
+    """Return the error of brain age without its bias."""
+    if not corrected:
+        return []
+    value = f"blank ({corrected.get('undefined')})"
+    if corrected["metrics"] is not None:
+        value = format_interval(corrected["metrics"]["mae"]) + (f" {unit}" if unit else "")
+    return [f"Without the bias towards the mean age, as fitted on validation: test/mae {value}."]
+
+
+def _logrank(tests: list[dict[str, Any]]) -> list[str]:
+    """Return the p values of the log-rank test, one per seed."""
+    values = []
+    for test in tests:
+        if "kaplan_meier" not in test:
+            continue
+        curves = test["kaplan_meier"]
+        if curves["logrank"]:
+            values.append(format_p_value(curves["logrank"]["p"]))
+        elif "logrank_undefined" in curves:
+            values.append(f"{UNDEFINED} ({curves['logrank_undefined']})")
+        else:
+            values.append(UNDEFINED)
+    if not values:
+        return []
+    return [f"Above and below the training median risk: log-rank p {', '.join(values)} (each seed)."]
+
+
+def _options_tried(cells: list[dict[str, Any]]) -> list[str]:
+    """Return the validation metric of each option of a closed-form head, and the options that were chosen."""
+    choices = [cell["chosen"] for cell in cells if "chosen" in cell]
+    if not choices:
+        return []
+    values: dict[str, dict[str, list[float]]] = {}
+    for choice in choices:
+        for metric in (name for name in choice if name.startswith("val/")):
+            for option, value in choice[metric].items():
+                defined = values.setdefault(metric, {}).setdefault(option, [])
+                defined += [] if value is None else [value]
+    (name,) = (key for key in choices[0] if not key.startswith("val/"))
+    chosen = ", ".join(f"{choice[name]:g}" for choice in choices)
+    notes = []
+    for metric, options in values.items():
+        means = ", ".join(
             f"{option} {format_number(sum(each) / len(each)) if each else UNDEFINED}"
             for option, each in sorted(options.items(), key=lambda item: float(item[0]))
         )
-        taken = ", ".join(f"{each[name]:g}" for each in chosen)
-        said.append(f"{metric} by {name}: {values}; taken {taken}.")
-    return said
+        notes.append(f"{metric} by {name}: {means}; chosen: {chosen}.")
+    return notes
 
 
-def _groups(metric: str, trait: str, groups: list[dict[str, Any]]) -> str:
-    """One line for a trait, or nothing where all cases are alike or no group has people enough."""
-    told = [
+def _subgroups(metric: str, trait: str, groups: list[dict[str, Any]]) -> str:
+    """Return a sentence about a trait; empty if there is one group, or no group with enough people."""
+    values = [
         f"{group['group']} {format_interval(next(iter(group['metrics'].values())))} of {group['people']}"
         for group in groups
         if group["metrics"] is not None
     ]
-    if len(groups) < 2 or not told:
+    if len(groups) < 2 or not values:
         return ""
-    small = sum(group["too_small"] for group in groups)
-    told, more = told[:MAX_GROUPS], len(told) - MAX_GROUPS
-    rest = [f"{more} more in results.json"] if more > 0 else []
-    rest += [f"{small} groups of fewer than {MIN_PEOPLE} people"] if small else []
-    return f"{metric} by {trait}: {'; '.join([*told, *rest])}."
+    parts, more = values[:MAX_GROUPS], len(values) - MAX_GROUPS
+    if more > 0:
+        parts.append(f"{more} more in results.json")
+    if small := sum(group["too_small"] for group in groups):
+        parts.append(f"{small} groups of fewer than {MIN_PEOPLE} people")
+    return f"{metric} by {trait}: {'; '.join(parts)}."
 
 
-def _repeats(results: dict[str, Any]) -> list[str]:
-    """Cells of earlier calls are counted; who asked for fewer is told."""
-    found = sorted({(seed, line["fraction"]) for line in results["summary"] for seed in line["seeds"]})
-    asked = [
-        (seed, float(part)) for seed in results["asked"]["seeds"] for part in results["asked"]["fractions"]
-    ]
-    more = [cell for cell in found if cell not in asked]
+def _earlier_cells(results: dict[str, Any]) -> list[str]:
+    """Return a sentence if cells of earlier calls, which the last call did not request, are included."""
+    present = {(seed, line["fraction"]) for line in results["summary"] for seed in line["seeds"]}
+    asked = {
+        (seed, float(fraction))
+        for seed in results["asked"]["seeds"]
+        for fraction in results["asked"]["fractions"]
+    }
+    more = sorted(present - asked)
     if not more:
         return []
-    first = f"seed {more[0][0]} at {more[0][1]:.0%} of the labels"
-    return [
-        f"{len(more)} results of earlier runs of this study in the same folder are counted as well ({first}"
-        + (", ...)." if len(more) > 1 else ").")
-    ]
+    seed, fraction = more[0]
+    first = f"seed {seed} at {fraction:.0%} of the labels{', ...' if len(more) > 1 else ''}"
+    return [f"{len(more)} results of earlier runs of this study in the same folder are included ({first})."]
 
 
 def _dropped(dropped: dict[str, Any]) -> list[str]:
-    """How much is not used and why, the three most frequent reasons."""
-    reasons = dropped["reasons"]
+    """Return the number of scans and cases that are not used, with the most frequent reasons."""
+    reasons = list(dropped["reasons"].items())
     if not reasons:
         return []
-    named = [f"{count} {reason}" for reason, count in list(reasons.items())[:3]]
-    named += [f"and {len(reasons) - 3} more reasons"] if len(reasons) > 3 else []
+    parts = [f"{count} {reason}" for reason, count in reasons[:MAX_REASONS]]
+    if len(reasons) > MAX_REASONS:
+        parts.append(f"and {len(reasons) - MAX_REASONS} more reasons")
     return [
-        f"Not used: {dropped['scans']} scans and {dropped['cases']} cases ({'; '.join(named)}); "
+        f"Not used: {dropped['scans']} scans and {dropped['cases']} cases ({'; '.join(parts)}); "
         "dropped.csv lists them."
     ]
 
 
 def _undefined(results: dict[str, Any]) -> list[str]:
-    """The reasons of headlines without a value."""
+    """Return the reasons why headline metrics have no value."""
     names = headlines(results["task"], results["classes"])
-    told: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for line in results["summary"]:
-        given = line["test"].get("undefined", {})
-        told |= {name: given[name] for name in names if name in given and name not in told}
-    if not told:
+        for name, reason in line["test"].get("undefined", {}).items():
+            if name in names:
+                reasons.setdefault(name, reason)
+    if not reasons:
         return []
     by_reason: dict[str, list[str]] = {}
-    for name, reason in told.items():
+    for name, reason in reasons.items():
         by_reason.setdefault(reason, []).append(f"test/{name}")
-    listed = [f"{', '.join(metrics)} ({reason})" for reason, metrics in by_reason.items()]
-    return [f"Undefined: {'; '.join(listed)}."]
+    parts = [f"{', '.join(metrics)} ({reason})" for reason, metrics in by_reason.items()]
+    return [f"Undefined: {'; '.join(parts)}."]
 
 
-def _empty(line: dict[str, Any]) -> list[str]:
-    """How often a segmentation had nothing to find, where Dice is blank."""
-    counts = {name: count for name, count in line.get("nothing_to_find", {}).items() if count}
+def _empty_truths(line: dict[str, Any]) -> list[str]:
+    """Return in how many test cases the true mask of a region is empty."""
+    counts = {region: count for region, count in line.get("nothing_to_find", {}).items() if count}
     if not counts:
         return []
-    told = ", ".join(f"{name} in {count}" for name, count in counts.items())
+    parts = ", ".join(f"{region} in {count}" for region, count in counts.items())
     return [
-        f"Nothing to find: {told} of {line['test']['cases']} test cases; Dice and lesion F1 are blank there "
-        "and have no part in the means."
+        f"Empty true masks: {parts} of {line['test']['cases']} test cases; their Dice and lesion F1 are "
+        "blank and excluded from the means."
     ]

@@ -1,9 +1,9 @@
-"""One self-contained page about probes: what they reach, against what, on whom, and how to repeat it."""
+"""Build and render one self-contained page about finished probes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,19 +14,27 @@ from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.report import tables
 from braindino.analysis.report.figures import Figure, task_figures
 from braindino.analysis.report.pseudonyms import Pseudonymiser
-from braindino.analysis.report.run_details import SHOWN_DROPPED, RunDetails, run_details, run_ids
+from braindino.analysis.report.run_details import MAX_DROPPED_ROWS, RunDetails, run_details, run_ids
 from braindino.analysis.report.tables import Table
-from braindino.analysis.runs import ModelRuns, Run, largest_fraction_summary
+from braindino.analysis.runs import ModelRuns, TaskRuns, largest_fraction_summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass
 class Section:
-    """One task: its tables and figures, and its runs."""
+    """A task on the page.
+
+    Attributes:
+        name: of the task.
+        description: the kind of task and its target.
+        tables: with results of all models.
+        figures: with results of all models.
+        runs: details of each run.
+    """
 
     name: str
-    what: str
+    description: str
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     runs: list[RunDetails] = field(default_factory=list)
@@ -34,64 +42,97 @@ class Section:
 
 @dataclass
 class Page:
-    """All of a report, before it is HTML."""
+    """The content of a report, before it is rendered as HTML.
+
+    Attributes:
+        title: at the top.
+        sections: one per task.
+        overview: the main metric of every task.
+        notes: sentences about what the comparison of models excludes.
+    """
 
     title: str
     sections: list[Section]
     overview: Table
-    said: list[str]
+    notes: list[str]
 
 
-def build(
-    sides: ModelRuns, resamples: int, title: str, divide: Mapper = serial_map, identify: bool = False
+class _Task(NamedTuple):
+    """A task, as one unit of work for a `Mapper`.
+
+    Attributes:
+        name: of the task.
+        runs: name of the model -> its run.
+        compared: the differences between models on this task.
+        pseudonymiser: of the page.
+    """
+
+    name: str
+    runs: TaskRuns
+    compared: pd.DataFrame
+    pseudonymiser: Pseudonymiser
+
+
+def build_page(
+    models: ModelRuns,
+    resamples: int,
+    title: str,
+    mapper: Mapper = serial_map,
+    identify: bool = False,
 ) -> Page:
-    """Put a report together.
+    """Build a report.
 
     Args:
-        sides: name of the model -> task -> its run (`runs_by_model`).
+        models: name of the model -> task -> its run (`runs_by_model`).
         resamples: draws of people for the comparison of models.
-        divide: how comparisons, then tasks, are gone through; see `compare_sides`.
-        identify: show subject ids, file names and absolute paths; by default pseudonyms and ends of paths.
+        title: at the top of the page.
+        mapper: applies the comparison, then the drawing, to each part; see `compare_models`.
+        identify: show subject ids, file names and absolute paths, instead of pseudonyms and ends of paths.
 
     Raises:
-        ValueError: a file of a run is missing or damaged, or the models contradict each other on a task.
+        ValueError: a file of a run is missing or damaged, or the models contradict each other about a task.
     """
-    tasks = list(dict.fromkeys(task for runs in sides.values() for task in runs))
-    compared, said = _compared(sides, resamples, divide)
-    disguise = Pseudonymiser(() if identify else run_ids(sides), identify)
-    each = [
-        (
-            disguise,
-            task,
-            {name: found[task] for name, found in sides.items() if task in found},
-            compared[compared["task"] == task],
+    names = list(dict.fromkeys(task for runs in models.values() for task in runs))
+    compared, notes = _compare_models(models, resamples, mapper)
+    pseudonymiser = Pseudonymiser(() if identify else run_ids(models), identify)
+    tasks = [
+        _Task(
+            name,
+            {model: runs[name] for model, runs in models.items() if name in runs},
+            compared[compared["task"] == name],
+            pseudonymiser,
         )
-        for task in tasks
+        for name in names
     ]
-    notes = [disguise.text(sentence) for sentence in said]
-    return Page(title, list(divide(_section, each, "draw")), _overview(sides, tasks), notes)
+    sections = list(mapper(_section, tasks, "draw"))
+    return Page(title, sections, _overview(models, names), [pseudonymiser.text(note) for note in notes])
 
 
-def _section(part: tuple[Pseudonymiser, str, dict[str, Run], pd.DataFrame]) -> Section:
-    """One task, from its name, its runs by model and the models' differences."""
-    disguise, task, runs, compared = part
-    section = Section(task, _what(next(iter(runs.values())).results))
-    section.tables += tables.results_tables(runs)
-    section.tables += tables.comparison_tables(compared)
-    for make in (
-        tables.baseline_tables,
-        tables.age_bias_tables,
-        tables.empty_tables,
-        tables.subgroup_tables,
-    ):
-        section.tables += make(runs)
-    section.figures = task_figures(runs, disguise)
-    section.runs = [run_details(name, run, disguise) for name, run in runs.items()]
-    return section
+def _section(task: _Task) -> Section:
+    """Build the section of one task."""
+    runs = task.runs
+    return Section(
+        name=task.name,
+        description=_description(next(iter(runs.values())).results),
+        tables=[
+            *tables.results_tables(runs),
+            *tables.comparison_tables(task.compared),
+            *tables.baseline_tables(runs),
+            *tables.age_bias_tables(runs),
+            *tables.empty_tables(runs),
+            *tables.subgroup_tables(runs),
+        ],
+        figures=task_figures(runs, task.pseudonymiser),
+        runs=[run_details(model, run, task.pseudonymiser) for model, run in runs.items()],
+    )
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Whatever comes from data is escaped; nothing is loaded, and nothing can run."""
+    """Return the page as HTML. Text from data is escaped; no script runs and nothing is loaded.
+
+    Args:
+        page: of `build_page`.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -101,13 +142,17 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["slug"] = tables.slug
-    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    return environment.get_template("report.html").render(page=page, made=made, most=SHOWN_DROPPED)
+    template = environment.get_template("report.html")
+    created = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return template.render(page=page, created=created, max_dropped_rows=MAX_DROPPED_ROWS)
 
 
 def table_files(page: Page) -> dict[str, str]:
-    """Name -> text of a CSV and a LaTeX file for every table of numbers on the page."""
+    """Return file name -> text: a CSV and a LaTeX file for every table of the page.
+
+    Args:
+        page: of `build_page`.
+    """
     named = {"overview": page.overview}
     for section in page.sections:
         for table in section.tables:
@@ -116,44 +161,44 @@ def table_files(page: Page) -> dict[str, str]:
     return files | {f"{name}.tex": table.latex() for name, table in named.items()}
 
 
-def _compared(sides: ModelRuns, resamples: int, divide: Mapper) -> tuple[pd.DataFrame, list[str]]:
-    """Models against the first, on the tasks that it shares with them; empty where there is nothing to do.
-
-    Of runs of one label fraction each, those of the same fraction are compared.
-    """
-    first, *others = sides
-    shared = [name for name in others if set(sides[name]) & set(sides[first])]
+def _compare_models(models: ModelRuns, resamples: int, mapper: Mapper) -> tuple[pd.DataFrame, list[str]]:
+    """Compare models with the first one, on the tasks that they share; empty if they share none."""
+    first, *further = models
+    shared = [name for name in further if set(models[name]) & set(models[first])]
     if not shared:
         return pd.DataFrame({"task": []}), []
     predictions = {
-        name: {task: run.predictions for task, run in sides[name].items()} for name in (first, *shared)
+        name: {task: run.predictions for task, run in models[name].items()} for name in (first, *shared)
     }
-    return compare_models(predictions, resamples=resamples, divide=divide, stand_ins=True)
+    return compare_models(predictions, resamples=resamples, mapper=mapper, stand_ins=True)
 
 
-def _overview(sides: ModelRuns, tasks: list[str]) -> Table:
-    """A line per task and model: the first headline at the largest label fraction."""
-    found = tables.Collected()
+def _overview(models: ModelRuns, tasks: list[str]) -> Table:
+    """Tabulate the main metric of every task and model, at the largest label fraction."""
+    rows = tables.Rows()
     for task in tasks:
-        for model, runs in sides.items():
+        for model, runs in models.items():
             if task not in runs:
                 continue
             results, line = runs[task].results, largest_fraction_summary(runs[task])
             metric = headlines(results["task"], results["classes"])[0]
             numbers = line["test"]["metrics"][metric]
-            who = [f"{line['test']['cases']}", f"{line['test']['people']}"]
-            titled = heading(metric, results)
-            found.rows.append(
-                [task, model, f"{line['fraction']:.0%}", titled, *who, format_interval(numbers)]
-            )
-            found.numbers.append({"task": task, "model": model, "metric": metric, **numbers})
+            cells = [
+                task,
+                model,
+                f"{line['fraction']:.0%}",
+                heading(metric, results),
+                f"{line['test']['cases']}",
+                f"{line['test']['people']}",
+                format_interval(numbers),
+            ]
+            rows.add(cells, {"task": task, "model": model, "metric": metric, **numbers})
     columns = ["task", "model", "labels", "metric", "test cases", "people", "value [95 % interval]"]
-    return found.table(
-        "Main metric of every task", columns, 4, "At the largest label fraction, mean over seeds."
-    )
+    note = "At the largest label fraction, mean over seeds."
+    return rows.table("Main metric of every task", columns, 4, note)
 
 
-def _what(results: dict[str, Any]) -> str:
+def _description(results: dict[str, Any]) -> str:
     target = " and ".join(results["target"]) or "regions of the mask"
     classes = f": {', '.join(results['classes'])}" if results["classes"] else ""
     return f"{results['task']} of {target}{classes}"

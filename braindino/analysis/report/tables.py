@@ -1,4 +1,4 @@
-"""Tables of a report: the cells that a reader sees, and beside them the numbers, as CSV and LaTeX."""
+"""Build the tables of a report: cells as shown, and the numbers behind them for CSV and LaTeX."""
 
 import re
 from collections.abc import Sequence
@@ -12,16 +12,21 @@ from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.runs import TaskRuns, first_test_results, largest_fraction_summary
 from braindino.csv_text import csv_text
 
-LONG = 20  # rows, above which a table of details is folded
-
-Line = dict[str, Any]
+MAX_OPEN_ROWS = 20  # a table of subgroups with more rows is folded
 
 
 @dataclass
 class Table:
-    """`columns` and `rows` as shown, of which the first `words` hold text; `numbers` for the CSV.
+    """A table of a page.
 
-    `folded`: on a page it is shown when asked for.
+    Attributes:
+        title: above the table.
+        columns: headings.
+        rows: cells as shown.
+        numbers: the numbers behind them, for the CSV.
+        words: number of first columns that contain text, not numbers.
+        note: below the table.
+        folded: whether the page shows only the title until it is opened.
     """
 
     title: str
@@ -33,33 +38,60 @@ class Table:
     folded: bool = False
 
     def csv(self) -> str:
-        """The numbers, a row each."""
+        """Return the numbers as CSV."""
         return csv_text(self.numbers)
 
     def latex(self) -> str:
-        """A `tabular` with the rules of booktabs; text from data is escaped."""
+        """Return the rows as a `tabular` with the rules of booktabs; text from data is escaped."""
         table = pd.DataFrame(self.rows, columns=self.columns)
         layout = "l" * self.words + "r" * (len(self.columns) - self.words)
         return table.to_latex(index=False, escape=True, column_format=layout)
 
 
 @dataclass
-class Collected:
-    """Rows for the reader and for the CSV, put together one by one."""
+class Rows:
+    """Rows of a table under construction.
 
-    rows: list[list[str]] = field(default_factory=list)
-    numbers: list[Line] = field(default_factory=list)
+    Attributes:
+        cells: as shown.
+        numbers: for the CSV.
+    """
+
+    cells: list[list[str]] = field(default_factory=list)
+    numbers: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, cells: list[str], *numbers: dict[str, Any]) -> None:
+        """Add a row as shown, and the rows of the CSV that belong to it.
+
+        Args:
+            cells: as shown.
+            numbers: rows of the CSV.
+        """
+        self.cells.append(cells)
+        self.numbers += numbers
 
     def table(
         self, title: str, columns: Sequence[str], words: int, note: str = "", folded: bool = False
     ) -> Table:
-        """The table of what was collected."""
-        return Table(title, list(columns), self.rows, pd.DataFrame(self.numbers), words, note, folded)
+        """Return the table.
+
+        Args:
+            title: above the table.
+            columns: headings.
+            words: number of first columns that contain text.
+            note: below the table.
+            folded: show only the title until the table is opened.
+        """
+        return Table(title, list(columns), self.cells, pd.DataFrame(self.numbers), words, note, folded)
 
 
 def results_tables(runs: TaskRuns) -> list[Table]:
-    """The headline metrics of every model and label fraction on the test part."""
-    found = Collected()
+    """Return the table of headline metrics, by model and label fraction, on the test part.
+
+    Args:
+        runs: name of the model -> its run of the task.
+    """
+    rows = Rows()
     first = next(iter(runs.values())).results
     names = headlines(first["task"], first["classes"])
     over = "folds" if first.get("folds") else "seeds"
@@ -67,145 +99,168 @@ def results_tables(runs: TaskRuns) -> list[Table]:
         for line in run.results["summary"]:
             metrics = line["test"]["metrics"]
             spread = (line["folds"] if over == "folds" else metrics)[names[0]]["sd"]
-            known = {"model": model, "fraction": line["fraction"], "cases": line["test"]["cases"]}
-            trained = f"{sum(line['train_cases']) / len(line['train_cases']):.0f}"
-            found.rows.append(
-                [
-                    *(model, f"{line['fraction']:.0%}", trained, f"{line['test']['cases']}"),
-                    *(format_interval(metrics[name]) for name in names),
-                    format_number(spread),
-                ]
-            )
-            found.numbers += [{**known, "metric": name, **numbers} for name, numbers in metrics.items()]
+            cells = [
+                model,
+                f"{line['fraction']:.0%}",
+                f"{sum(line['train_cases']) / len(line['train_cases']):.0f}",
+                f"{line['test']['cases']}",
+                *(format_interval(metrics[name]) for name in names),
+                format_number(spread),
+            ]
+            keys = {"model": model, "fraction": line["fraction"], "cases": line["test"]["cases"]}
+            rows.add(cells, *({**keys, "metric": name, **numbers} for name, numbers in metrics.items()))
     titles = [heading(name, first) for name in names]
     columns = ["model", "labels", "trained on", "tested on", *titles, f"sd ({over})"]
     note = (
-        "Trained and tested on: cases. Mean over seeds [95 % interval from resampling people]; "
+        "Trained on and tested on: numbers of cases. Mean over seeds [95 % interval from resampling people]; "
         f"sd of {names[0]} over {over}."
     )
-    return [found.table("Results on the test part", columns, 1, note)]
+    return [rows.table("Results on the test part", columns, 1, note)]
 
 
 def baseline_tables(runs: TaskRuns) -> list[Table]:
-    """The first headline of every probe against its baselines."""
-    found = Collected()
+    """Return the table of the main metric of every probe against its baselines, if there are any.
+
+    Args:
+        runs: name of the model -> its run of the task.
+    """
+    rows = Rows()
     for model, run in runs.items():
         for name, baseline in run.results["baselines"].items():
             for line in baseline["advantage"]:
-                theirs = next(s for s in baseline["summary"] if s["fraction"] == line["fraction"])
-                value = theirs["test"]["metrics"][line["metric"]]
-                verdict = {True: "yes", False: "no", None: "undecided"}[line["beaten"]]
-                found.rows.append(
-                    [
-                        *(model, name, f"{line['fraction']:.0%}", heading(line["metric"], run.results)),
-                        format_interval(value),
-                        *(format_interval(line), format_p_value(line.get("p")), verdict),
-                    ]
-                )
-                known = {"model": model, "baseline": name, "baseline_value": value["value"]}
-                found.numbers.append({**known, **line})
+                summary = next(s for s in baseline["summary"] if s["fraction"] == line["fraction"])
+                numbers = summary["test"]["metrics"][line["metric"]]
+                cells = [
+                    model,
+                    name,
+                    f"{line['fraction']:.0%}",
+                    heading(line["metric"], run.results),
+                    format_interval(numbers),
+                    format_interval(line),
+                    format_p_value(line.get("p")),
+                    {True: "yes", False: "no", None: "undecided"}[line["beaten"]],
+                ]
+                keys = {"model": model, "baseline": name, "baseline_value": numbers["value"]}
+                rows.add(cells, {**keys, **line})
     columns = ["model", "baseline", "labels", "metric", "baseline's", "difference", "p", "beaten"]
-    note = "Difference: probe less baseline, on the same draws of people."
-    return [found.table("Against baselines", columns, 4, note)] if found.rows else []
+    note = "Difference: probe minus baseline, on the same draws of people."
+    return [rows.table("Against baselines", columns, 4, note)] if rows.cells else []
 
 
 def subgroup_tables(runs: TaskRuns) -> list[Table]:
-    """The headlines by sex, age band, site and dataset, at the largest label fraction."""
-    found = Collected()
-    names: tuple[str, ...] = ()
-    for model, run in runs.items():
-        line = largest_fraction_summary(run)
-        names = headlines(run.results["task"], run.results["classes"])
-        for trait, groups in line["subgroups"].items():
-            for group in groups:
-                metrics = group["metrics"]
-                cells = ["too few"] * len(names)
-                if metrics is not None:
-                    why = group.get("undefined", {})
-                    cells = [why.get(name) or format_interval(metrics[name]) for name in names]
-                who = [f"{group['cases']}", f"{group['people']}"]
-                found.rows.append([model, trait, group["group"], *who, *cells])
-                known = {"model": model, "trait": trait, "group": group["group"], "people": group["people"]}
-                for name in names if metrics is not None else ():
-                    found.numbers.append({**known, "metric": name, **metrics[name]})
+    """Return the table of headline metrics by sex, age band, site and dataset, if there are any.
+
+    Args:
+        runs: name of the model -> its run of the task.
+    """
+    rows = Rows()
     first = next(iter(runs.values())).results
+    names = headlines(first["task"], first["classes"])
+    for model, run in runs.items():
+        for trait, groups in largest_fraction_summary(run)["subgroups"].items():
+            for group in groups:
+                cells = [model, trait, group["group"], f"{group['cases']}", f"{group['people']}"]
+                metrics = group["metrics"]
+                if metrics is None:
+                    rows.add([*cells, *["too few"] * len(names)])
+                    continue
+                undefined = group.get("undefined", {})
+                values = [undefined.get(name) or format_interval(metrics[name]) for name in names]
+                keys = {"model": model, "trait": trait, "group": group["group"], "people": group["people"]}
+                rows.add([*cells, *values], *({**keys, "metric": name, **metrics[name]} for name in names))
     columns = ["model", "by", "group", "cases", "people", *(heading(name, first) for name in names)]
     note = "At the largest label fraction; groups of fewer than ten people have no numbers."
-    return [found.table("Subgroups", columns, 3, note, len(found.rows) > LONG)] if found.rows else []
+    folded = len(rows.cells) > MAX_OPEN_ROWS
+    return [rows.table("Subgroups", columns, 3, note, folded)] if rows.cells else []
 
 
 def age_bias_tables(runs: TaskRuns) -> list[Table]:
-    """Brain age after the bias towards the mean was taken out."""
-    found = Collected()
+    """Return the table of brain age without its bias towards the mean, if the task is brain age.
+
+    Args:
+        runs: name of the model -> its run of the task.
+    """
+    rows = Rows()
     names = headlines("regression", ())
     for model, run in runs.items():
         corrected = largest_fraction_summary(run).get("without_age_bias")
-        if corrected is not None:
-            slope, start = (_mean(corrected[key]) for key in ("slope", "intercept"))
-            metrics = corrected["metrics"]
-            if metrics is None:
-                blank = [f"blank: {corrected['undefined']}", *[""] * (len(names) - 1)]
-                found.rows.append([model, format_number(slope), format_number(start), *blank])
-                continue
-            found.rows.append(
-                [
-                    model,
-                    format_number(slope),
-                    format_number(start),
-                    *(format_interval(metrics[n]) for n in names),
-                ]
-            )
-            found.numbers += [{"model": model, "metric": n, **numbers} for n, numbers in metrics.items()]
+        if corrected is None:
+            continue
+        line = [format_number(_mean(corrected[key])) for key in ("slope", "intercept")]
+        metrics = corrected["metrics"]
+        if metrics is None:
+            rows.add([model, *line, f"blank: {corrected['undefined']}", *[""] * (len(names) - 1)])
+            continue
+        cells = [model, *line, *(format_interval(metrics[name]) for name in names)]
+        rows.add(cells, *({"model": model, "metric": n, **numbers} for n, numbers in metrics.items()))
     first = next(iter(runs.values())).results
     columns = ["model", "slope", "intercept", *(heading(name, first) for name in names)]
     note = "The line prediction = intercept + slope age was fitted on validation (Cole et al. 2018)."
-    return [found.table("Without the age bias", columns, 1, note)] if found.rows else []
+    return [rows.table("Without the age bias", columns, 1, note)] if rows.cells else []
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean, or None where one is unknown."""
+    """Return the mean, or None if a value is unknown."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def empty_tables(runs: TaskRuns) -> list[Table]:
-    """Of a segmentation: how often there was nothing to find, or nothing was found."""
-    found = Collected()
+    """Return the table of empty true and predicted masks, if the task is a segmentation.
+
+    Args:
+        runs: name of the model -> its run of the task.
+    """
+    rows = Rows()
     for model, run in runs.items():
         for region, counts in (first_test_results(run).get("empty") or {}).items():
-            found.rows.append([model, region, *(str(count) for count in counts.values())])
-            found.numbers.append({"model": model, "region": region, **counts})
-    columns = ["model", "region", "cases", "truth empty", "answer empty", "both empty"]
+            cells = [model, region, *(str(count) for count in counts.values())]
+            rows.add(cells, {"model": model, "region": region, **counts})
+    columns = ["model", "region", "cases", "truth empty", "prediction empty", "both empty"]
     note = (
-        "Where the truth is empty Dice is blank; an empty answer alone is a Dice of 0; neither has an HD95."
+        "Dice is blank where the truth is empty, and 0 where only the prediction is; HD95 is blank where "
+        "either is."
     )
-    return [found.table("Empty masks", columns, 2, note)] if found.rows else []
+    return [rows.table("Empty masks", columns, 2, note)] if rows.cells else []
 
 
 def comparison_tables(table: pd.DataFrame) -> list[Table]:
-    """What `compare_sides` gives of one task: the main test of everybody, and folded all further ones."""
+    """Return the table of main tests, and folded that of all further ones, where there are any.
+
+    Args:
+        table: rows of `compare_models` of one task.
+    """
     main = table.get("family", pd.Series(dtype=str)) == "main test"
-    titles = {"Models against each other": main, "Further tests, and by age": ~main}
     note = "On the test cases that both have; Holm's correction is over tasks, label fractions and pairs."
-    columns = ["models", "labels", "who", "cases", "metric", "test", "difference", "p", "p (Holm)"]
-    tables = []
-    for title, chosen in titles.items():
-        found = Collected()
+    columns = ["models", "labels", "cases of", "cases", "metric", "test", "difference", "p", "p (Holm)"]
+    built = []
+    for title, chosen, folded in (
+        ("Models against each other", main, False),
+        ("Further tests, and by age", ~main, True),
+    ):
+        rows = Rows()
         for row in table[chosen].to_dict("records"):
-            found.numbers.append({str(name): value for name, value in row.items()})
-            numbers = {"value": row["difference"], "low": row["low"], "high": row["high"]}
-            found.rows.append(
-                [
-                    *(f"{row['first']} less {row['second']}", f"{row['fraction']:.0%}", row["stratum"]),
-                    *(f"{row['cases']}", row["metric"], row["test"], format_interval(numbers)),
-                    *(format_p_value(row["p"]), format_p_value(row["p_holm"])),
-                ]
-            )
-        if found.rows:
-            tables.append(found.table(title, columns, 6, note, title != "Models against each other"))
-    return tables
+            cells = [
+                f"{row['first']} less {row['second']}",
+                f"{row['fraction']:.0%}",
+                row["stratum"],
+                f"{row['cases']}",
+                row["metric"],
+                row["test"],
+                format_interval({"value": row["difference"], "low": row["low"], "high": row["high"]}),
+                format_p_value(row["p"]),
+                format_p_value(row["p_holm"]),
+            ]
+            rows.add(cells, {str(name): value for name, value in row.items()})
+        if rows.cells:
+            built.append(rows.table(title, columns, 6, note, folded))
+    return built
 
 
 def slug(text: str) -> str:
-    """A name for a file: letters, digits and underscores."""
+    """Return text as a name for a file: letters, digits and underscores.
+
+    Args:
+        text: a title.
+    """
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").lower() or "table"

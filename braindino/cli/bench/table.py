@@ -27,10 +27,10 @@ def bench_table(
     Args:
         studies: in the order of the table; the first one's encoder is what the others are compared with.
         resamples: draws of people for the intervals of the differences.
-        divide: how the comparisons are gone through; see `compare_sides`.
+        divide: how the comparisons are gone through; see `compare_models`.
 
     Returns:
-        The table, with `COLUMNS`; all comparisons (`compare_sides`); sentences about what was left out, and
+        The table, with `COLUMNS`; all comparisons (`compare_models`); sentences about what was left out, and
         about leakage.
     """
     finished = [study for study in studies if (study.folder / "results.json").is_file()]
@@ -46,7 +46,7 @@ def bench_table(
     said: list[str] = []
     if others:
         compared, said = compare_models(
-            {name: predictions[name] for name in (first, *others)}, resamples=resamples, divide=divide
+            {name: predictions[name] for name in (first, *others)}, resamples=resamples, mapper=divide
         )
     rows = [row for study in finished for row in _rows(study, compared)]
     said = [*said, *leakage_notes({name: runs for name, runs in sides.items() if runs})]

@@ -1,10 +1,10 @@
-"""Two models on the same cases: right differences, honest tests, Holm over tasks, and clear refusals."""
+"""Test differences of models on the same cases, their tests, Holm over tasks, and error messages."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.comparison.compare_models import COLUMNS, adjust, compare_models
+from braindino.analysis.comparison.compare_models import COLUMNS, adjust_p_values, compare_models
 from braindino.analysis.comparison.differences import compare_pairings
 from braindino.analysis.comparison.pairing import pair_predictions
 from braindino.analysis.metrics.estimates import estimate
@@ -17,10 +17,10 @@ def rows_of(first, second, **options):
     return pd.DataFrame(compare_pairings(pair_predictions(first, second), FEW, **options))
 
 
-def test_classification_has_its_tests():
+def test_compare_pairings_tests_of_a_classification():
     first, second = cells(classification, signal=2.0), cells(classification, signal=0.8)
-    found = rows_of(first, second)
-    whole = found[found["stratum"] == "all"].set_index(["metric", "test"])
+    rows = rows_of(first, second)
+    whole = rows[rows["stratum"] == "all"].set_index(["metric", "test"])
     assert set(whole.index) == {
         *(("auroc", "DeLong"), ("accuracy", "McNemar"), ("accuracy", "permutation")),
         *(("balanced_accuracy", "bootstrap"), ("f1", "bootstrap")),
@@ -38,7 +38,7 @@ def test_classification_has_its_tests():
     # DeLong's interval is that of resampling people, as both are about the mean over seeds.
     half = 1.96 * auroc["difference"] / auroc["statistic"]
     assert half == pytest.approx((auroc["high"] - auroc["low"]) / 2, rel=0.2)
-    bands = found[found["stratum"] != "all"]
+    bands = rows[rows["stratum"] != "all"]
     assert bands["stratum"].tolist() == ["age 50-59", "age 60-69", "age 70-79", "age 80-89"]
     assert set(bands["metric"]) == {"auroc"}
 
@@ -68,50 +68,50 @@ def test_classification_has_its_tests():
         ),
     ],
 )
-def test_errors_and_survival_have_theirs(make, better, worse, metric, tests):
+def test_compare_pairings_tests_of_other_tasks(make, better, worse, metric, tests):
     first, second = cells(make, **better), cells(make, **worse)
-    rows = rows_of(first, second)
-    found = rows[(rows["stratum"] == "all") & (rows["metric"] == metric)]
-    assert found["test"].tolist() == tests
-    assert (found["p"] < 0.05).all()
-    if tests[0] == "Wilcoxon" and metric != "hd95":  # of a mean over all cases, what is shown is tested
-        assert found["statistic"].iloc[1] == pytest.approx(found["difference"].iloc[1])
+    table = rows_of(first, second)
+    rows = table[(table["stratum"] == "all") & (table["metric"] == metric)]
+    assert rows["test"].tolist() == tests
+    assert (rows["p"] < 0.05).all()
+    if tests[0] == "Wilcoxon" and metric != "hd95":  # a mean over all cases: the statistic is the difference
+        assert rows["statistic"].iloc[1] == pytest.approx(rows["difference"].iloc[1])
     assert rows_of(first, first)["p"].eq(1).all()
 
 
-def test_lesions_are_compared_as_they_were_counted():
-    """By hand: the numbers of the first case differ, those of the second do not."""
+def test_compare_pairings_lesion_metrics_match_hand_computed_values():
+    """Two test cases of the second model have other lesion counts."""
     table = cells(segmentation, cases=36, seeds=(0,), regions=("lesion",))
     tested = table.index[table["split"] == "test"]
     better = table.assign(true_lesions=4.0, predicted_lesions=4.0, lesion_f1=1.0)
     worse = better.copy()
     worse.loc[tested[0], ["predicted_lesions", "lesion_f1"]] = [7.0, 0.5]
     worse.loc[tested[1], ["predicted_lesions", "lesion_f1"]] = [2.0, 0.6]
-    rows = rows_of(better, worse)
-    found = rows[rows["stratum"] == "all"].set_index(["metric", "test"])
-    assert found.loc[("lesion_f1", "Wilcoxon"), "difference"] == pytest.approx(0.9 / len(tested))
-    assert found.loc[("lesion_count_error", "permutation"), "statistic"] == pytest.approx(-5 / len(tested))
-    assert found.loc[("lesion_count_error", "permutation"), "p"] == pytest.approx(0.5, abs=0.03)  # 2 of 4
-    assert found.loc[("volume_error_ml", "Wilcoxon"), "p"] == 1
+    table = rows_of(better, worse)
+    rows = table[table["stratum"] == "all"].set_index(["metric", "test"])
+    assert rows.loc[("lesion_f1", "Wilcoxon"), "difference"] == pytest.approx(0.9 / len(tested))
+    assert rows.loc[("lesion_count_error", "permutation"), "statistic"] == pytest.approx(-5 / len(tested))
+    assert rows.loc[("lesion_count_error", "permutation"), "p"] == pytest.approx(0.5, abs=0.03)  # 2 of 4
+    assert rows.loc[("volume_error_ml", "Wilcoxon"), "p"] == 1
     uncounted = worse.drop(columns=["true_lesions", "predicted_lesions", "lesion_f1"])
     for tables in ((better, uncounted), (uncounted, better)):
         metrics = set(rows_of(*tables)["metric"])
         assert metrics == {"dice", "hd95", "volume_error_ml"}
 
 
-def test_only_what_both_have_is_compared_and_the_rest_told():
+def test_compare_models_uses_what_both_have_and_notes_the_rest():
     first = cells(classification, seeds=(0, 1, 2), fractions=(0.5, 1.0)).drop(columns="age")
     second = cells(classification, seeds=(1, 2, 3), signal=0.5)
     moved = second["group"].isin(sorted(second.loc[second["split"] == "test", "group"])[:5])
     second.loc[moved, "split"] = "val"
-    table, said = compare_models({"a": {"adni": first}, "b": {"adni": second}}, resamples=FEW)
+    table, notes = compare_models({"a": {"adni": first}, "b": {"adni": second}}, resamples=FEW)
     assert set(table["seeds"]) == {2}
     assert set(table["fraction"]) == {1.0}
     assert table.loc[table["stratum"] == "all", "cases"].eq(76).all()
-    assert said == [
-        "adni: compared on the 76 test cases of both; left out: 2 of a, 0 of b, whose splits differ.",
-        "adni: a and b share seed 1, 2; left out: 0, 3.",
-        "adni: a and b share fraction 1; left out: 0.5.",
+    assert notes == [
+        "adni: compared on the 76 test cases of both; excluded: 2 of a, 0 of b, whose splits differ.",
+        "adni: a and b share seed 1, 2; excluded: 0, 3.",
+        "adni: a and b share fraction 1; excluded: 0.5.",
     ]
 
 
@@ -121,7 +121,7 @@ def other_labels(table):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (other_labels, "case made:004:0: target MCI in the first, AD in the second"),
         (lambda table: table.assign(group="x" + table["group"]), "group made:003 in the first, xmade:003"),
@@ -132,18 +132,18 @@ def other_labels(table):
         (lambda table: cells(regression), "different tasks: classification and regression"),
     ],
 )
-def test_what_contradicts_each_other_is_refused(change, told):
+def test_compare_models_rejects_contradicting_tables(change, message):
     table = cells(classification)
-    with pytest.raises(ValueError, match=f"adni, a and b: .*{told}"):
+    with pytest.raises(ValueError, match=f"adni, a and b: .*{message}"):
         compare_models({"a": {"adni": table}, "b": {"adni": change(table.copy())}}, resamples=FEW)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             lambda table: table[table["split"] != "test"].assign(split="test"),
-            "no test case is in both: they were split otherwise, or are of different datasets",
+            "no test case is in both: their splits differ, or they are of different datasets",
         ),
         (
             lambda table: table.assign(seed=7),
@@ -155,43 +155,43 @@ def test_what_contradicts_each_other_is_refused(change, told):
         ),
     ],
 )
-def test_a_pair_that_shares_nothing_is_left_out_and_named(change, told):
+def test_compare_models_excludes_and_names_a_pair_that_shares_nothing(change, message):
     table = cells(classification)
-    sides = {"a": {"adni": table}, "b": {"adni": change(table.copy())}}
-    found, said = compare_models(sides, resamples=FEW)
-    assert found.empty
-    assert list(found.columns) == list(COLUMNS)
-    assert said == [f"adni: a and b are not compared, {told}."]
-    found, also_said = compare_models({**sides, "c": {"adni": table}}, resamples=FEW)
-    assert set(found["second"]) == {"c"}
-    assert also_said == said
+    models = {"a": {"adni": table}, "b": {"adni": change(table.copy())}}
+    compared, notes = compare_models(models, resamples=FEW)
+    assert compared.empty
+    assert list(compared.columns) == list(COLUMNS)
+    assert notes == [f"adni: a and b are not compared, {message}."]
+    compared, more_notes = compare_models({**models, "c": {"adni": table}}, resamples=FEW)
+    assert set(compared["second"]) == {"c"}
+    assert more_notes == notes
 
 
-def test_runs_of_one_fraction_each_are_compared_with_those_of_the_same():
-    sides = {
+def test_compare_models_stand_ins_pair_runs_of_the_same_fraction():
+    models = {
         f"{name}_{fraction:.0%}": {"adni": cells(classification, fractions=(fraction,), signal=signal)}
         for name, signal in (("ours", 1.0), ("random", 0.5))
         for fraction in (1.0, 0.25)
     }
-    without, said = compare_models(sides, resamples=FEW)
+    without, notes = compare_models(models, resamples=FEW)
     assert set(zip(without["first"], without["second"], strict=True)) == {("ours_100%", "random_100%")}
-    assert len(said) == 2
-    found, said = compare_models(sides, resamples=FEW, stand_ins=True)
+    assert len(notes) == 2
+    table, notes = compare_models(models, resamples=FEW, stand_ins=True)
     pairs = {("ours_100%", "random_100%"), ("ours_25%", "random_25%")}
-    assert set(zip(found["first"], found["second"], strict=True)) == pairs
-    assert said == [
+    assert set(zip(table["first"], table["second"], strict=True)) == pairs
+    assert notes == [
         "adni: ours_100% and ours_25% are not compared, no label fraction in common: 1 in the first, 0.25 in "
         "the second.",
         "adni: ours_100% and random_25% are not compared, no label fraction in common: 1 in the first, 0.25 "
         "in the second; random_25% is compared with ours_25%.",
     ]
-    every, said = compare_models(sides, True, FEW)
+    every, notes = compare_models(models, True, FEW)
     assert set(zip(every["first"], every["second"], strict=True)) == pairs
-    assert len(said) == 4
+    assert len(notes) == 4
 
 
-def test_holm_is_over_tasks_for_the_main_test_of_each():
-    sides = {
+def test_compare_models_adjusts_main_tests_over_tasks_and_pairs():
+    models = {
         name: {
             "diagnosis": cells(classification, signal=signal, cases=60).drop(columns="age"),
             "sex": cells(classification, signal=1 + signal, cases=60, classes=("F", "M")),
@@ -199,8 +199,8 @@ def test_holm_is_over_tasks_for_the_main_test_of_each():
         }
         for name, signal in (("a", 1.0), ("b", 0.9), ("c", 0.5))
     }
-    table, said = compare_models(sides, resamples=50)
-    assert said == []
+    table, notes = compare_models(models, resamples=50)
+    assert notes == []
     assert list(table.columns) == list(COLUMNS)
     assert set(zip(table["first"], table["second"], strict=True)) == {("a", "b"), ("a", "c")}
     main = table[table["family"] == "main test"]
@@ -209,11 +209,11 @@ def test_holm_is_over_tasks_for_the_main_test_of_each():
     smallest = main.sort_values("p").iloc[0]
     assert smallest["p_holm"] == pytest.approx(min(1, 6 * smallest["p"]))
     assert (main["p_holm"] >= main["p"]).all()
-    every, _ = compare_models({name: {"age": side["age"]} for name, side in sides.items()}, True, 50)
+    every, _ = compare_models({name: {"age": tasks["age"]} for name, tasks in models.items()}, True, 50)
     assert len(every[every["family"] == "main test"]) == 3
 
 
-def test_visits_of_a_person_are_not_taken_for_people():
+def test_compare_pairings_treats_visits_of_a_person_as_one_person():
     once = cells(classification, cases=60, visits=1), cells(classification, cases=60, signal=0.6)
     copies = [
         pd.concat([table.assign(case=table["case"] + f"/{i}") for i in range(6)], ignore_index=True)
@@ -228,7 +228,7 @@ def test_visits_of_a_person_are_not_taken_for_people():
         assert ps[0] == pytest.approx(ps[1], abs=0.02)
 
 
-def test_undefined_p_values_stay_undefined():
+def test_adjust_p_values_keeps_undefined_p_values():
     row = {
         **dict.fromkeys(COLUMNS, "x"),
         "kind": "classification",
@@ -236,10 +236,10 @@ def test_undefined_p_values_stay_undefined():
         "metric": "auroc",
         "test": "DeLong",
     }
-    table = adjust(pd.DataFrame([{**row, "p": None}, {**row, "p": 0.01}]))
+    table = adjust_p_values(pd.DataFrame([{**row, "p": None}, {**row, "p": 0.01}]))
     assert table["p_holm"].tolist() == pytest.approx([np.nan, 0.01], nan_ok=True)
 
 
-def test_nothing_in_common_is_told():
+def test_compare_models_rejects_models_without_a_common_task():
     with pytest.raises(ValueError, match="a and b have no task in common"):
         compare_models({"a": {"x": cells(classification)}, "b": {"y": cells(classification)}})

@@ -1,4 +1,4 @@
-"""DeLong's test against its authors' example, a slow version by definition, and resampling."""
+"""Test DeLong's test against its authors' example, a slow version from the definition, and resampling."""
 
 import time
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from braindino.analysis.comparison.delong import auroc_parts, delong, placements
+from braindino.analysis.comparison.delong import auroc_components, delong, placements
 from braindino.analysis.metrics.classification import classification_metrics
 
 # DeLong, DeLong and Clarke-Pearson 1988: albumin, total protein, K-G score and outcome of 43 patients with
@@ -47,14 +47,14 @@ def planted(cases, seed=0, classes=2, copies=1, round_to=None):
     scores = []
     for signal in (1.0, 0.7):
         common = np.repeat(rng.normal(size=(cases, classes)), copies, axis=0)
-        own = rng.normal(size=(cases * copies, classes)) * (0.2 if copies > 1 else 0.0)
-        scores.append(common + own + signal * np.eye(classes)[target])
+        noise = rng.normal(size=(cases * copies, classes)) * (0.2 if copies > 1 else 0.0)
+        scores.append(common + noise + signal * np.eye(classes)[target])
     if round_to is not None:
         scores = [np.round(score, round_to) for score in scores]
     return target, *scores, np.repeat(np.arange(cases), copies)
 
 
-def test_the_authors_example():
+def test_delong_gives_the_result_of_the_authors_example():
     table = np.array(OVARIAN.split(), dtype=float).reshape(43, 4)
     outcome = table[:, 3].astype(int)
     albumin, protein, kg = (two_columns(score) for score in (table[:, 0], table[:, 1], 10 - table[:, 2]))
@@ -71,7 +71,7 @@ def test_the_authors_example():
 
 
 @pytest.mark.parametrize("round_to", [None, 0])
-def test_it_is_the_slow_one(round_to):
+def test_delong_equals_the_slow_version(round_to):
     for seed in range(5):
         target, first, second, _ = planted(61, seed, round_to=round_to)
         fast = delong(target, first, second)
@@ -87,7 +87,7 @@ def test_placements_count_pairs():
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_value_is_the_metric(classes):
+def test_delong_value_is_the_auroc_metric(classes):
     target, first, second, people = planted(90, classes=classes, round_to=1)
     raw = np.exp(first)
     probability = raw / raw.sum(axis=1, keepdims=True)
@@ -97,7 +97,7 @@ def test_the_value_is_the_metric(classes):
 
 
 @pytest.mark.parametrize(("classes", "copies"), [(2, 4), (3, 1), (3, 3)])
-def test_the_error_is_that_of_resampling_people(classes, copies):
+def test_delong_error_is_that_of_resampling_people(classes, copies):
     target, first, second, people = planted(300, 3, classes, copies)
     names = [str(c) for c in range(classes)]
     rng = np.random.default_rng(0)
@@ -116,7 +116,7 @@ def test_the_error_is_that_of_resampling_people(classes, copies):
         assert delong(target, sides[0][0], sides[1][0]).error < 0.75 * spread
 
 
-def test_equal_models_differ_by_nothing_and_null_p_values_are_uniform():
+def test_delong_of_equal_models_is_zero_and_null_p_values_are_uniform():
     target, first, _, people = planted(50)
     assert delong(target, first, first, people)[2:] == (0, 0, 0, 1)
     ps = []
@@ -128,7 +128,7 @@ def test_equal_models_differ_by_nothing_and_null_p_values_are_uniform():
     assert np.mean(ps) == pytest.approx(0.5, abs=0.06)
 
 
-def test_seeds_count_by_their_mean():
+def test_delong_uses_the_mean_over_seeds():
     target, first, second, people = planted(60)
     alone = delong(target, first, second, people)
     twice = delong(target, np.stack([first, first]), np.stack([second, second]), people)
@@ -137,17 +137,17 @@ def test_seeds_count_by_their_mean():
     assert mixed.difference == pytest.approx(alone.difference / 2)
 
 
-def test_a_class_of_one_person_has_no_error_and_one_class_no_auroc():
+def test_delong_is_undefined_for_one_person_and_rejects_one_class():
     target, first, second, people = planted(20)
     lonely = np.where(np.arange(20) == 0, 1, 0)
     assert np.isnan(delong(lonely, first, second, people).p)
     with pytest.raises(ValueError, match="two classes"):
         delong(np.zeros(20, dtype=int), first, second)
     with pytest.raises(ValueError, match="a row for each of 20 cases"):
-        auroc_parts(target, first[:-1], people)
+        auroc_components(target, first[:-1], people)
 
 
-def test_twenty_thousand_cases_take_under_a_second():
+def test_delong_of_twenty_thousand_cases_takes_under_a_second():
     target, first, second, people = planted(20_000)
     started = time.process_time()
     delong(target, first, second, people)

@@ -1,4 +1,4 @@
-"""Paired tests against closed forms, and that people, not cases, are what is drawn or swapped."""
+"""Test the paired tests against closed forms, and that people, not cases, are drawn or swapped."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ from scipy import stats
 from braindino.analysis.comparison.paired_tests import holm, mcnemar, permutation, wilcoxon
 
 
-def test_mcnemar_is_the_binomial_of_the_discordant_cases():
+def test_mcnemar_is_the_binomial_test_of_discordant_cases():
     first = np.array([1] * 12 + [1] * 9 + [0] * 2 + [0] * 7, dtype=bool)
     second = np.array([1] * 12 + [0] * 9 + [1] * 2 + [0] * 7, dtype=bool)
     gained, lost, p = mcnemar(first, second)
@@ -28,7 +28,7 @@ def test_wilcoxon_ranks_the_mean_of_each_person():
     assert wilcoxon(np.zeros(5), np.arange(5)) == (0, 1)
 
 
-def test_permutation_of_few_people_counts_every_swap():
+def test_permutation_of_few_people_uses_all_swaps():
     difference, people = np.array([0.5, 0.2, 0.3, -0.1, 0.4]), np.array([0, 0, 1, 2, 3])
     sums = np.array([0.7, 0.3, -0.1, 0.4])
     swapped = [abs(np.dot(signs, sums)) for signs in product((-1, 1), repeat=4)]
@@ -37,7 +37,7 @@ def test_permutation_of_few_people_counts_every_swap():
     assert p == pytest.approx(np.mean(np.array(swapped) >= sums.sum() - 1e-12))
 
 
-def test_permutation_keeps_a_persons_cases_together_and_repeats():
+def test_permutation_swaps_cases_of_a_person_together_and_repeats():
     rng = np.random.default_rng(1)
     difference, people = rng.normal(0.3, 1, size=60), np.arange(60)
     alone = permutation(difference, people)
@@ -49,12 +49,12 @@ def test_permutation_keeps_a_persons_cases_together_and_repeats():
     assert permutation(np.zeros(6), np.arange(6)) == (0, 1)
 
 
-def test_holm_steps_down_and_passes_over_what_is_undefined():
+def test_holm_steps_down_and_ignores_undefined_p_values():
     # By hand: 0.01 x 3, then max(0.03, 0.02 x 2), then max(0.04, 0.04 x 1).
     assert holm([0.04, np.nan, 0.01, 0.02]).tolist() == pytest.approx([0.04, np.nan, 0.03, 0.04], nan_ok=True)
     assert np.isnan(holm([np.nan])).all()
 
 
-def test_a_person_per_case_is_asked_for():
+def test_paired_tests_reject_a_missing_person():
     with pytest.raises(ValueError, match="a person per case"):
         wilcoxon([0.1, 0.2], [1])

@@ -1,4 +1,4 @@
-"""Predictions of which metrics are undefined: a blank with its reason, in every table; never an end."""
+"""Test that predictions with undefined metrics give a blank with its reason in every table, not an error."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.report.page import build, render, table_files
+from braindino.analysis.report.page import build_page, render, table_files
 from braindino.analysis.results import metrics_table
 from braindino.analysis.runs import runs_by_model
 from braindino.probing.table import results_table
@@ -110,6 +110,6 @@ def test_results_of_degenerate_predictions_are_blank_with_a_reason(tmp_path, nam
     if any(metric in text for metric in undefined):
         assert "Undefined: " in text
     assert len(metrics_table(results))
-    page = build(runs_by_model([tmp_path]), 20, "Degenerate")
+    page = build_page(runs_by_model([tmp_path]), 20, "Degenerate")
     assert ">nan<" not in render(page).lower()
     assert table_files(page)

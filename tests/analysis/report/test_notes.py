@@ -1,4 +1,4 @@
-"""Sentences about what a reader must know besides the numbers."""
+"""Test the sentences about people whom encoders have seen in pretraining."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ def run(folder: Path, pretraining: dict[str, Any] | None) -> Run:
     return Run(folder)
 
 
-def test_leakage_of_names_all_tasks_of_one_sentence_once(tmp_path: Path) -> None:
+def test_leakage_notes_join_the_tasks_of_equal_sentences(tmp_path: Path) -> None:
     unknown = {task: run(tmp_path / "a" / task, None) for task in ("age", "sex", "site")}
     seen = {
         "age": run(tmp_path / "b" / "age", {"people": 5, "test": 2, "listed": []}),

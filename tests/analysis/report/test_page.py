@@ -1,4 +1,4 @@
-"""The page: complete, self-contained, safe whatever the data say, and right in a real browser."""
+"""Test that the page is complete, self-contained, safe for any data, and correct in a real browser."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from braindino.analysis.report.figures import joined_runs
-from braindino.analysis.report.page import build, render, table_files
+from braindino.analysis.report.page import build_page, render, table_files
 from braindino.analysis.runs import Run, runs_by_model
 from tests.helpers.browser import find_browser
 from tests.helpers.predictions import cells, classification, regression, segmentation, survival, write_run
@@ -62,23 +62,32 @@ def runs(tmp_path_factory):
     cell = root / "seg" / "braindino" / "1" / "cells" / "seed0_fraction1.0"
     cell.mkdir(parents=True)
     np.savez(
-        cell / "examples.npz", place=["best", "median", "worst"], case=["made:001:0", EVIL, "c"],
-        dice=[0.9, 0.5, 0.1], image=np.zeros((3, 16, 16), np.uint8), truth=square, answer=~square,
+        cell / "examples.npz",
+        place=["best", "median", "worst"],
+        case=["made:001:0", EVIL, "c"],
+        dice=[0.9, 0.5, 0.1],
+        image=np.zeros((3, 16, 16), np.uint8),
+        truth=square,
+        answer=~square,
         regions=["whole", EVIL],
-    )  # fmt: skip
+    )
     rng = np.random.default_rng(0)
     np.savez(
-        root / "age" / "braindino" / "1" / "patches.npz", case=[EVIL, "b"], slice=[3, 4],
-        image=rng.normal(size=(2, 16, 16)).astype(np.float16), held=np.ones((2, 2, 2), bool),
-        colours=rng.random((2, 2, 2, 3)).astype(np.float16), upright=True,
-    )  # fmt: skip
+        root / "age" / "braindino" / "1" / "patches.npz",
+        case=[EVIL, "b"],
+        slice=[3, 4],
+        image=rng.normal(size=(2, 16, 16)).astype(np.float16),
+        held=np.ones((2, 2, 2), bool),
+        colours=rng.random((2, 2, 2, 3)).astype(np.float16),
+        upright=True,
+    )
     Image.new("RGB", (20, 10), "red").save(root / "age" / "braindino" / "1" / "maps.png")
     return root
 
 
 @pytest.fixture(scope="module")
 def page(runs):
-    return build(runs_by_model([runs]), 50, f"Report {EVIL}")
+    return build_page(runs_by_model([runs]), 50, f"Report {EVIL}")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +97,7 @@ def html(page, tmp_path_factory):
     return file
 
 
-def test_everything_is_on_the_page(page, html):
+def test_build_page_has_all_tables_figures_and_details(page, html):
     titles = {section.name: [table.title for table in section.tables] for section in page.sections}
     assert titles["adni_cls"] == [
         *("Results on the test part", "Models against each other", "Further tests, and by age"),
@@ -120,19 +129,19 @@ def test_everything_is_on_the_page(page, html):
     assert all(re.fullmatch(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]|\d+\.\d+ \[.*\]", value) for value in values)
 
 
-def test_ids_and_paths_are_shown_only_when_asked_for(runs, html):
+def test_render_shows_ids_and_paths_only_with_identify(runs, html):
     shared = html.read_text()
     drawn = [base64.b64decode(each).decode() for each in re.findall(r"svg\+xml;base64,([\w+/=]+)", shared)]
-    own = render(build(runs_by_model([runs]), 20, "Mine", identify=True))
+    identified = render(build_page(runs_by_model([runs]), 20, "Mine", identify=True))
     for name in ("cd /home/somebody", "maps.png", str(runs)):
-        assert name in own
+        assert name in identified
         assert name not in shared
     assert not any("made:001:0" in text for text in (shared, *drawn))
     assert len(re.findall(r"id-[0-9a-f]{8}", shared)) >= 1
     assert f".../{'/'.join((runs / 'age' / 'braindino' / '1').parts[-3:])}" in shared
 
 
-def test_sentences_hide_people_who_were_trained_on_or_dropped(runs, tmp_path):
+def test_build_page_hides_training_and_dropped_people_in_sentences(runs, tmp_path):
     run = tmp_path / "age" / "enc" / "1"
     shutil.copytree(runs / "age" / "braindino" / "1", run)
     (run / "cases.csv").write_text("case,group,split\nTRAIN-77:1,made:TRAIN-77,train\n")
@@ -142,14 +151,14 @@ def test_sentences_hide_people_who_were_trained_on_or_dropped(runs, tmp_path):
     results = json.loads((run / "results.json").read_text())
     results["failed"] = ["seed 1: TRAIN-77, in /data/secret/TRAIN-77.csv"]
     (run / "results.json").write_text(json.dumps(results))
-    shown = render(build(runs_by_model([tmp_path]), 5, "x"))
+    shown = render(build_page(runs_by_model([tmp_path]), 5, "x"))
     assert "WARNING: not trained: seed 1: id-" in shown
     for secret in ("TRAIN-77", "GONE-12", "/data/secret"):
         assert secret not in shown
-    assert "TRAIN-77" in render(build(runs_by_model([tmp_path]), 5, "x", identify=True))
+    assert "TRAIN-77" in render(build_page(runs_by_model([tmp_path]), 5, "x", identify=True))
 
 
-def test_a_report_carries_no_file_that_a_run_folder_points_to(runs, tmp_path):
+def test_build_page_shows_no_picture_that_is_a_link_or_no_png(runs, tmp_path):
     run = tmp_path / "age" / "enc" / "1"
     shutil.copytree(runs / "age" / "braindino" / "1", run)
     secret = tmp_path / "secret.png"
@@ -158,7 +167,7 @@ def test_a_report_carries_no_file_that_a_run_folder_points_to(runs, tmp_path):
     (run / "linked").symlink_to(tmp_path)
     (run / "text.png").write_text("root:x:0:0")
     (run / "half.png").write_bytes((run / "maps.png").read_bytes()[:40])
-    figures = build(runs_by_model([run]), 5, "x", identify=True).sections[0].runs[0].pictures
+    figures = build_page(runs_by_model([run]), 5, "x", identify=True).sections[0].runs[0].pictures
     assert {figure.title: (bool(figure.source), figure.caption) for figure in figures} == {
         "maps.png": (True, ""),
         "half.png": (False, "Not shown: not a PNG."),
@@ -169,16 +178,16 @@ def test_a_report_carries_no_file_that_a_run_folder_points_to(runs, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "dropped.csv", "environment.json", "results.json"])
-def test_a_report_follows_no_link_out_of_a_run_folder(name, runs, tmp_path):
+def test_build_page_follows_no_link_out_of_a_run_folder(name, runs, tmp_path):
     run = tmp_path / "age" / "enc" / "1"
     shutil.copytree(runs / "age" / "braindino" / "1", run)
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to("/etc/passwd")
     with pytest.raises(ValueError, match=rf"{name}: a link that leads out of the run folder"):
-        build(runs_by_model([run]), 5, "x")
+        build_page(runs_by_model([run]), 5, "x")
 
 
-def test_nothing_is_loaded_and_nothing_can_run(html):
+def test_render_loads_nothing_and_runs_no_script(html):
     seen = Resources()
     seen.feed(html.read_text())
     assert not {"script", "iframe", "object", "embed", "link", "form"} & seen.tags
@@ -193,7 +202,7 @@ def test_nothing_is_loaded_and_nothing_can_run(html):
             assert all(link.startswith(("#", "data:image/png")) for link in links)
 
 
-def test_tables_for_a_paper(page):
+def test_table_files_are_csv_and_latex(page):
     files = table_files(page)
     assert {"overview.csv", "overview.tex", "adni_cls_results_on_the_test_part.csv"} <= set(files)
     tex = files["adni_cls_against_baselines.tex"]
@@ -205,8 +214,8 @@ def test_tables_for_a_paper(page):
     assert len(sites) == 4
 
 
-def test_a_run_alone_has_nothing_to_compare(runs):
-    (section,) = build(runs_by_model([runs / "age" / "braindino"]), 50, "One").sections
+def test_build_page_of_a_single_run_has_no_comparison(runs):
+    (section,) = build_page(runs_by_model([runs / "age" / "braindino"]), 50, "One").sections
     assert [table.title for table in section.tables] == [
         "Results on the test part",
         "Without the age bias",
@@ -214,7 +223,7 @@ def test_a_run_alone_has_nothing_to_compare(runs):
     ]
 
 
-def test_runs_of_one_label_fraction_each_are_a_curve(tmp_path):
+def test_build_page_joins_runs_of_one_label_fraction_each_into_a_curve(tmp_path):
     """As few-shot training leaves them: `<root>/<config>/<id>`, a run per fraction."""
     few_shot = {"ours_all": (1.0, 0.8), "ours_quarter": (0.25, 0.7), "random_quarter": (0.25, 0.5)}
     runs = []
@@ -226,49 +235,49 @@ def test_runs_of_one_label_fraction_each_are_a_curve(tmp_path):
         config = {"run": {"name": "brats"}, "model": model, "data": data}
         (run / "config.yaml").write_text(yaml.safe_dump(config))
         runs.append(run)
-    page = build(runs_by_model(runs), 50, "Few-shot")
+    page = build_page(runs_by_model(runs), 50, "Few-shot")
     (section,) = page.sections
     results, compared, *_ = section.tables
     assert [row[:2] for row in results.rows] == [
         *(["ours_all", "100%"], ["ours_quarter", "25%"], ["random_quarter", "25%"])
     ]
     assert [row[:2] for row in compared.rows] == [["ours_quarter less random_quarter", "25%"]]
-    assert [line.partition(",")[0] for line in page.said] == [
+    assert [line.partition(",")[0] for line in page.notes] == [
         "brats: ours_all and ours_quarter are not compared",
         "brats: ours_all and random_quarter are not compared",
     ]
-    assert page.said[1].endswith("; random_quarter is compared with ours_quarter.")
+    assert page.notes[1].endswith("; random_quarter is compared with ours_quarter.")
     assert "lesion_f1" in set(section.tables[2].numbers["metric"])
     assert section.figures[0].title == "Metric by number of labels"
-    names = joined_runs({run.name: found for run, found in zip(runs, map(Run, runs), strict=True)})
+    names = joined_runs({run.name: Run(run) for run in runs})
     assert names == [["ours_all", "ours_quarter"], ["random_quarter"]]
-    assert page.said[0].replace("&", "") in render(page)
-    alone = build(runs_by_model(runs[:2]), 50, "Nothing to compare")
+    assert page.notes[0].replace("&", "") in render(page)
+    alone = build_page(runs_by_model(runs[:2]), 50, "Nothing to compare")
     assert [table.title for table in alone.sections[0].tables][:2] == [
         *("Results on the test part", "Empty masks")
     ]
-    assert len(alone.said) == 1
+    assert len(alone.notes) == 1
     assert alone.sections[0].figures[0].title == "Metric by number of labels"
 
 
-def test_runs_of_other_data_are_points_beside_each_other(tmp_path):
-    found = {}
+def test_joined_runs_does_not_join_runs_of_different_data(tmp_path):
+    by_name = {}
     for name, modalities in (("all", None), ("t1", ["T1w"])):
         table = cells(segmentation, seeds=(0,), fractions=(1.0 if name == "all" else 0.5,))
         run = write_run(tmp_path / "brats" / name, table, "segmentation", "mask")
         data = {"init_args": {"cases": {"init_args": {"modalities": modalities}}}}
         (run / "config.yaml").write_text(yaml.safe_dump({"data": data}))
-        found[name] = Run(run)
-    assert joined_runs(found) == [["all"], ["t1"]]
-    (section,) = build(runs_by_model([run.path for run in found.values()]), 50, "Points").sections
+        by_name[name] = Run(run)
+    assert joined_runs(by_name) == [["all"], ["t1"]]
+    (section,) = build_page(runs_by_model([run.path for run in by_name.values()]), 50, "Points").sections
     assert section.figures[0].title == "Metric by number of labels"
     assert section.figures[0].caption.endswith("differ in more than the label fraction are not joined.")
 
 
-def test_in_a_browser(html, tmp_path):
+def test_render_in_a_browser(html, tmp_path):
     browser = find_browser(tmp_path)
     text = browser.text(html)
-    assert "<title>Report &lt;script&gt;" in text  # still what it was: no script has changed it
+    assert "<title>Report &lt;script&gt;" in text  # unchanged: no script ran
     assert "Metric by number of labels" in text
     picture = tmp_path / "page.png"
     browser.picture(html, picture, (1200, 3000))

@@ -1,11 +1,11 @@
-"""Pseudonyms and shortened paths of a page that is given away."""
+"""Test pseudonyms and shortened paths of a page that is shared."""
 
 import pytest
 
 from braindino.analysis.report.pseudonyms import Pseudonymiser
 
 
-def test_a_pseudonym_is_stable_on_a_page_and_new_on_the_next() -> None:
+def test_pseudonymiser_person_is_stable_on_a_page_and_different_on_another() -> None:
     first, second = Pseudonymiser(), Pseudonymiser()
     assert first.person("sub-01") == first.person("sub-01") != first.person("sub-02")
     assert first.person("sub-01") != second.person("sub-01")
@@ -23,15 +23,15 @@ def test_a_pseudonym_is_stable_on_a_page_and_new_on_the_next() -> None:
         ("--data.exclude=[/a/b.csv,/c/d.csv]", "--data.exclude=[.../b.csv,.../d.csv]"),
     ],
 )
-def test_absolute_paths_are_cut(text: str, shown: str) -> None:
+def test_pseudonymiser_text_shortens_absolute_paths(text: str, shown: str) -> None:
     assert Pseudonymiser().text(text) == shown
     assert Pseudonymiser(identify=True).text(text) == text
 
 
-def test_known_ids_are_replaced_inside_of_sentences() -> None:
-    disguise = Pseudonymiser(["sub-01", "1"])
-    assert disguise.text("same as sub-01, not sub-011; 1 of 1") == (
-        f"same as {disguise.person('sub-01')}, not sub-011; 1 of 1"
+def test_pseudonymiser_text_replaces_known_ids_inside_of_sentences() -> None:
+    pseudonymiser = Pseudonymiser(["sub-01", "1"])
+    assert pseudonymiser.text("same as sub-01, not sub-011; 1 of 1") == (
+        f"same as {pseudonymiser.person('sub-01')}, not sub-011; 1 of 1"
     )
-    assert disguise.path("/a/runs/t/e/1", keep=3) == ".../t/e/1"
-    assert disguise.path("runs/t/e/1", keep=3) == "runs/t/e/1"
+    assert pseudonymiser.path("/a/runs/t/e/1", parts=3) == ".../t/e/1"
+    assert pseudonymiser.path("runs/t/e/1", parts=3) == "runs/t/e/1"

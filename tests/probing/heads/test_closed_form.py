@@ -121,7 +121,7 @@ def test_in_the_study(tmp_path, planted, planted_survival, encoder, make_trainer
     else:
         (name, option), (tried, values) = chosen.items()
         assert f"{tried} by {name}: {min(values, key=float)} " in printed
-        assert f"; taken {option:g}." in printed
+        assert f"; chosen: {option:g}." in printed
     # Of thirty test cases one order in ten excludes chance by luck: the mean of several does not.
     orders = [np.random.default_rng(seed).permutation(150) for seed in range(8)]
     shuffled = [run(f"shuffled{index}", order) for index, order in enumerate(orders)]

@@ -1,0 +1,141 @@
+"""Compare encoders by the predictions of their probes, paired on the test cases that both have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from braindino.errors import BraindinoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from braindino.analysis.runs import Run
+
+MAX_REASONS = 3  # in the message of an error
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The differences between models.
+
+    Attributes:
+        models: name of the model -> task -> its run.
+        table: a row per task, label fraction, stratum, pair of models, metric and test. The columns are
+            those of `braindino.analysis.comparison.compare_models.COLUMNS`.
+        untrained: a row per model, task and label fraction whose probe has the same network without training
+            as a baseline: `model`, `task`, `fraction`, `metric`, `heading`, `value`, `untrained`,
+            `difference`, `low`, `high` and `p`.
+        notes: sentences about the models, cases, seeds and label fractions that were excluded.
+        leakage: sentences about people whom the encoders have seen in pretraining.
+    """
+
+    models: "dict[str, dict[str, Run]]"
+    table: "pd.DataFrame"
+    untrained: "pd.DataFrame"
+    notes: list[str]
+    leakage: list[str]
+
+
+def compare(
+    runs: Path | str | Sequence[Path | str],
+    out: Path | str | None = None,
+    pairs: Literal["first", "all"] = "first",
+    resamples: int = 1000,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: bool = True,
+) -> Comparison:
+    """Compare encoders by the predictions of their probes, on the test cases that both have.
+
+    Differences are the first model minus the other, of the mean over seeds, with 95 % intervals from
+    resampling people. AUROC is tested by DeLong's test, with the cases of a person together; accuracy by
+    McNemar's exact test and by permutation of people; errors, Dice and the other measures of a mask by
+    Wilcoxon's signed-rank test and by permutation; all other metrics by the bootstrap. p values are adjusted
+    by Holm over tasks, label fractions and pairs.
+
+    Args:
+        runs: run folders of `probe`, or folders of them. Tasks are matched by name; runs of one encoder are
+            one model.
+        out: folder to write compare.csv and compare.json to. If omitted, nothing is written.
+        pairs: compare every model with the first one, or all pairs.
+        resamples: draws of people for the intervals.
+        seed: of the draws and of the permutations.
+        jobs: number of processes; the numbers do not depend on it.
+        progress: False shows no progress bar.
+
+    Returns:
+        The differences, and sentences about what was excluded.
+
+    Raises:
+        BraindinoError: a folder contains no finished run, a file of a run is damaged, there are fewer than
+            two models, or no two models can be compared.
+    """
+    import pandas as pd
+
+    from braindino.analysis.comparison.compare_models import compare_models
+    from braindino.analysis.comparison.untrained import COLUMNS, untrained_rows
+    from braindino.analysis.report.leakage_notes import leakage_notes
+    from braindino.analysis.runs import runs_by_model
+    from braindino.parallel import parallel_map
+
+    for name, value in (("resamples", resamples), ("jobs", jobs)):
+        if value < 1:
+            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
+    try:
+        models = runs_by_model(_paths(runs))
+        if len(models) < 2:
+            raise ValueError(f"one model only ({next(iter(models))}); give the runs of at least two")
+        table, notes = compare_models(
+            {name: {task: run.predictions for task, run in tasks.items()} for name, tasks in models.items()},
+            pairs == "all",
+            resamples=resamples,
+            seed=seed,
+            mapper=partial(parallel_map, jobs=jobs, unit="comparison", show=progress),
+            stand_ins=True,
+        )
+        untrained = untrained_rows(models)
+        if table.empty:
+            raise ValueError("; ".join(note.rstrip(".") for note in notes[:MAX_REASONS]))
+        comparison = Comparison(
+            models, table, pd.DataFrame(untrained, columns=list(COLUMNS)), notes, leakage_notes(models)
+        )
+    except ValueError as error:
+        raise BraindinoError(f"compare: {error}.") from None
+    if out is not None:
+        _write(Path(out), comparison, untrained, resamples, seed)
+    return comparison
+
+
+def _paths(runs: Path | str | Sequence[Path | str]) -> list[Path]:
+    return [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
+
+
+def _write(
+    out: Path, comparison: Comparison, untrained: list[dict[str, Any]], resamples: int, seed: int
+) -> None:
+    """Write compare.csv, and compare.json with the same rows and everything else."""
+    from braindino.csv_text import csv_text
+    from braindino.files import atomic_write, write_json
+
+    with atomic_write(out / "compare.csv") as file:
+        file.write(csv_text(comparison.table))
+    rows = [
+        {name: None if value != value else value for name, value in row.items()}
+        for row in comparison.table.astype(object).to_dict("records")
+    ]
+    models = {
+        name: {task: str(run.path) for task, run in tasks.items()}
+        for name, tasks in comparison.models.items()
+    }
+    content: dict[str, object] = {
+        "models": models,
+        "resamples": resamples,
+        "seed": seed,
+        "left_out": comparison.notes,
+        "leakage": comparison.leakage,
+        "untrained": untrained,
+        "rows": rows,
+    }
+    write_json(out / "compare.json", content)
