@@ -97,9 +97,7 @@ def test_compare_excludes_and_names_runs_without_a_common_fraction(
         table = cells(segmentation, fractions=(fraction,), counted=True)
         (run / "predictions.csv").write_text(format_predictions(table))
         (run / "config.yaml").write_text("run: {name: seg}\n")
-    note = (
-        "seg: whole and quarter are not compared, no label fraction in common: 1 in the first, 0.25 in the"
-    )
+    note = "seg: whole and quarter are not compared, no label fraction in common: 1 in the first, 0.25 in the"
     whole, quarter, other = (str(runs / "seg" / name) for name in ("whole", "quarter", "other"))
     assert main(["compare", whole, quarter, "--resamples", "20"]) == 2
     assert note in capsys.readouterr().err
