@@ -18,9 +18,11 @@ from braindino.brainsegfounder.best_weights import BestWeights
 from braindino.brainsegfounder.optimiser import SwinOptimiserConfig
 from braindino.datasets import Cohort, VolumeCases
 from braindino.encoders.volumes.swin import DEPTHS, SwinShape
+from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
+from braindino.scans.seen import Seen
 from tests.brainsegfounder.conftest import TINY
 from tests.brainsegfounder.test_ssl_module import data_of, train
 from tests.datasets.test_volume_cases import cohort, masked
@@ -203,3 +205,23 @@ def test_best_weights_reads_the_score_to_beat_of_a_continued_run(
     if expected == 0.8:
         assert best.best_k_models == {str(tmp_path / "best.ckpt"): best.best_model_score}
         assert best.kth_best_model_path == str(tmp_path / "best.ckpt")
+
+
+def test_swin_unetr_records_people_of_its_cases_and_of_its_start_from_python(
+    masked: Path, volumes: Path, tmp_path: Path
+) -> None:
+    """A plain `Trainer.fit` records them in every checkpoint, those with weights only included."""
+    (tmp_path / "out").write_text("a:0\na:1\n")
+    start = data_of(volumes, exclude=tmp_path / "out", batch_size=2)
+    train(SwinSSLModule(**TINY), start, 1, tmp_path).save_checkpoint(tmp_path / "ssl.ckpt")
+    data = cases(masked)
+    trainer = trainer_of(tmp_path, 1, limit_val_batches=1, val_check_interval=1)
+    trainer.fit(SwinUNETRModule(**TINY, norm="group", init_from=str(tmp_path / "ssl.ckpt")), data)
+    trainer.save_checkpoint(tmp_path / "whole.ckpt")
+    people = set(data.scans.loc[data.scans["split"] == "train", "group"])
+    assert people
+    for name in ("whole.ckpt", "best.ckpt"):
+        seen = Seen.of_checkpoint(read_file(tmp_path / name))
+        assert seen is not None
+        assert (seen.people, seen.gaps) == (people | {"a:2", "a:3"}, ())
+        assert seen.scans == data.trained_on().scans | start.trained_on().scans
