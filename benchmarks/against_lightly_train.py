@@ -65,7 +65,7 @@ def ours(args: argparse.Namespace, images: Tensor, local_images: Tensor) -> Call
         clip_gradients(student.parts(), 3.0)
         optimiser.step()
         optimiser.zero_grad()
-        teacher.follow(student, 0.006)
+        teacher.ema_update(student, 0.006)
 
     return step
 

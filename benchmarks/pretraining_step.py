@@ -109,7 +109,7 @@ def main() -> None:
         part("clip", lambda: clip_gradients(student.parts(), 3.0))
         part("optimiser", optimiser.step)
         optimiser.zero_grad()
-        part("teacher follows", lambda: teacher.follow(student, 0.006))
+        part("teacher follows", lambda: teacher.ema_update(student, 0.006))
 
     runs = {"bound": bound, "step": step}
     if args.only:

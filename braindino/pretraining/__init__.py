@@ -1,4 +1,4 @@
-"""Self-distillation of a ViT on slices: views, losses, the module that trains, and its callbacks."""
+"""Self-distillation of a ViT on slices: views, losses, the training module, its callbacks."""
 
 from braindino.pretraining.callbacks.images import PatchPictures, ViewPictures
 from braindino.pretraining.callbacks.knn import KNNMonitor

@@ -1,4 +1,4 @@
-"""What pretraining needs of its trainer and its data; anything else is refused before the first step."""
+"""Check what pretraining requires of its trainer and its data, before the first step."""
 
 from typing import Any
 
@@ -10,11 +10,14 @@ from braindino.pretraining.sharding import Sharded
 
 
 def check_trainer(trainer: pl.Trainer) -> None:
-    """Refuse trainer settings under which the method would not hold.
+    """Refuse trainer settings under which the method is not the published one.
+
+    Args:
+        trainer: of the run.
 
     Raises:
-        BraindinoError: clipping by the trainer, a precision that the moving average cannot bear, or a way to
-            shard that does not know the blocks.
+        BraindinoError: clipping by the trainer, a precision without float32 weights for the moving average,
+            or a strategy that shards without regard to the blocks.
     """
     if trainer.gradient_clip_val is not None:
         raise BraindinoError(
@@ -28,22 +31,26 @@ def check_trainer(trainer: pl.Trainer) -> None:
     strategy = trainer.strategy
     if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, Sharded):
         raise BraindinoError(
-            f"trainer.strategy: {type(strategy).__name__} does not know how student and teacher are to be "
-            "split.\nUse --trainer.strategy braindino.pretraining.Sharded, which is FSDP by blocks."
+            f"trainer.strategy: {type(strategy).__name__} cannot split student and teacher by their blocks.\n"
+            "Use --trainer.strategy braindino.pretraining.Sharded, which is FSDP by blocks."
         )
 
 
 def contract_of(trainer: pl.Trainer, patch_size: int) -> dict[str, Any]:
-    """The data module's contract as plain values.
+    """Return the data module's contract as plain values.
+
+    Args:
+        trainer: whose data module is meant.
+        patch_size: side of a patch in pixels.
 
     Raises:
-        BraindinoError: it has none, or slices that patches do not divide.
+        BraindinoError: no contract, or slices that `patch_size` does not divide.
     """
     contract = getattr(getattr(trainer, "datamodule", None), "contract", None)
     if contract is None:
         raise BraindinoError(
             "DINOModule needs a data module with a `contract` (SliceDataModule): it is the preprocessing "
-            "that the exported encoder will ask for."
+            "that the exported encoder will require."
         )
     if any(side % patch_size for side in contract.size):
         raise BraindinoError(

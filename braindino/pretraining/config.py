@@ -1,4 +1,4 @@
-"""Settings of the teacher, the losses and Gram anchoring, with the published values as defaults."""
+"""Settings of the teacher, the losses and Gram anchoring; the defaults are published values."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,20 @@ from braindino.pretraining.schedules import Schedule
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Moving average and centring; lengths in optimiser steps. Defaults: method.md, stage 1.
+    """Moving average and centring; lengths in optimiser steps.
+
+    Defaults: method.md "Pretraining".
 
     Args:
         momentum: teacher = momentum * teacher + (1 - momentum) * student after every optimiser step.
-        momentum_final: None stays constant; otherwise a half cosine leads there (1.0 in DINOv2).
+        momentum_final: None keeps it constant; a number is reached by a half cosine (1.0 in DINOv2).
         temperature: of the targets, after the warm-up.
         temperature_start: of the targets at step 0.
-        temperature_warmup_steps: from the one to the other, linearly.
+        temperature_warmup_steps: length of the linear warm-up from `temperature_start` to `temperature`.
         sinkhorn_iterations: of the centring.
+
+    Raises:
+        BraindinoError: a number out of range.
     """
 
     momentum: float = 0.994
@@ -27,31 +32,35 @@ class TeacherConfig:
     sinkhorn_iterations: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse what makes no target."""
+        """Refuse values out of range."""
         limits.fraction(self, "teacher", "momentum", "momentum_final")
         limits.positive(self, "teacher", "temperature", "temperature_start", "sinkhorn_iterations")
         limits.not_negative(self, "teacher", "temperature_warmup_steps")
 
     def momentum_schedule(self) -> Schedule:
-        """Per optimiser step."""
+        """Return the momentum per optimiser step."""
         return Schedule(self.momentum, final=self.momentum_final)
 
     def temperature_schedule(self) -> Schedule:
-        """Per optimiser step."""
+        """Return the temperature of the targets per optimiser step."""
         return Schedule(self.temperature, self.temperature_start, self.temperature_warmup_steps)
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the losses. Defaults: method.md, stage 1.
+    """Weights of the losses. Defaults: method.md "Pretraining".
 
     Args:
-        dino, ibot: factors of the two cross entropies.
+        dino: factor of the cross entropy of CLS tokens.
+        ibot: factor of the cross entropy of masked patches.
         koleo: factor of KoLeo, summed over the two global crops.
-        koleo_over_processes: seek KoLeo's nearest neighbour over all processes (stage 2) instead of within
+        koleo_over_processes: search KoLeo's nearest neighbour over all processes (stage 2) instead of within
             each.
         local_weight: factor of the local crops' part of DINO; 0.5 in stage 2.
         student_temperature: of the student's softmax.
+
+    Raises:
+        BraindinoError: a number out of range.
     """
 
     dino: float = 1.0
@@ -62,14 +71,14 @@ class LossConfig:
     student_temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse negative weights, and a softmax without temperature."""
+        """Refuse negative weights, and a temperature that is not above 0."""
         limits.not_negative(self, "losses", "dino", "ibot", "koleo", "local_weight")
         limits.positive(self, "losses", "student_temperature")
 
 
 @dataclass(frozen=True)
 class GramConfig:
-    """Gram anchoring (DINOv3, section 4.2), which stage 2 turns on with weight 1.5 (method.md).
+    """Gram anchoring (DINOv3, section 4.2). Stage 2 uses weight 1.5 (method.md "Pretraining").
 
     Args:
         weight: factor of the loss; 0 turns it off, and then there is no Gram teacher.

@@ -1,4 +1,4 @@
-"""Sums and maxima over all training processes (the identity for one), and a voice for all of them."""
+"""Sums, maxima and rows over all training processes; with one process, the identity."""
 
 import torch
 from torch import Tensor
@@ -6,37 +6,37 @@ from torch.distributed import ReduceOp, all_reduce, get_rank, get_world_size, is
 
 
 def world_size() -> int:
-    """Number of training processes."""
+    """Return the number of training processes."""
     return get_world_size() if is_available() and is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return get_rank() if is_available() and is_initialized() else 0
 
 
-def say(text: str) -> None:
+def print_on_rank_zero(text: str) -> None:
     """Print a line, on the first process only."""
     if rank() == 0:
         print(text, flush=True)
 
 
 def sum_over_processes(value: Tensor) -> Tensor:
-    """Sum of `value` over all processes, in place; no gradient flows."""
+    """Sum `value` over all processes, in place, and return it; no gradient flows."""
     if world_size() > 1:
         all_reduce(value, op=ReduceOp.SUM)
     return value
 
 
 def maximum_over_processes(value: Tensor) -> Tensor:
-    """Elementwise maximum of `value` over all processes, in place; no gradient flows."""
+    """Take the elementwise maximum over all processes, in place; no gradient flows."""
     if world_size() > 1:
         all_reduce(value, op=ReduceOp.MAX)
     return value
 
 
 class _GatherRows(torch.autograd.Function):
-    """Concatenate the rows of all processes; the gradient of a row returns to the process that owns it."""
+    """Concatenate the rows of all processes; a row's gradient returns to its own process."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor) -> Tensor:
@@ -49,11 +49,19 @@ class _GatherRows(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous()
         all_reduce(gradient)
-        return gradient.unflatten(0, (world_size(), -1))[rank()]
+        return gradient.chunk(world_size())[rank()]
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Rows of all processes by rank, with gradients: (n, d) -> (processes * n, d), n equal everywhere."""
+    """Concatenate the rows of all processes by rank, with gradients.
+
+    Args:
+        rows: (n, ...), n equal on all processes.
+
+    Returns:
+        (processes * n, ...).
+    """
     if world_size() == 1:
         return rows
-    return _GatherRows.apply(rows)
+    gathered: Tensor = _GatherRows.apply(rows)
+    return gathered

@@ -1,4 +1,4 @@
-"""Where a run starts: backbone and heads of an earlier run, an export or a DINOv3 file, loaded strictly."""
+"""Initialise a run from an earlier run, an export or a file of weights, loaded strictly."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,14 @@ _SAVED = ("source", "digest", "report")
 
 @dataclass(frozen=True)
 class Start:
-    """What a run was started from; kept in its checkpoints.
+    """Weights that a run was started from; saved in its checkpoints.
 
     Attributes:
         source: the file, with a run folder resolved to its newest checkpoint.
         digest: of the encoder that was loaded (see `Encoder.digest`).
-        report: what was loaded, in lines to read.
-        seen: people and scans that the loaded weights had seen; None if they do not record them, and in a
-            start that was read from a checkpoint, whose own list holds them.
+        report: description of what was loaded, in lines to read.
+        seen: people and scans that the loaded weights were trained on; None if they do not record them, and
+            in a start that was read from a checkpoint, whose own list contains them.
     """
 
     source: str
@@ -38,9 +38,9 @@ class Start:
     seen: Seen | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint; without `seen`, which is in the checkpoint's own list.
+        """Return plain values for a checkpoint; without `seen`, which the checkpoint lists itself.
 
-        A checkpoint may be given away: an absolute source becomes its end.
+        A checkpoint may be given away: of an absolute source only the end is written.
         """
         source = portable_path(self.source, Path.cwd()) if Path(self.source).is_absolute() else self.source
         report = self.report.replace(self.source, source)
@@ -48,69 +48,79 @@ class Start:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Start":
-        """Return what `to_dict` saved."""
+        """Return the start that `to_dict` saved."""
         return cls(**{name: values[name] for name in _SAVED})
 
 
 def resolve(source: str) -> str:
-    """The newest checkpoint of a run folder; anything else as it is.
+    """Return the newest checkpoint of a run folder; any other source unchanged.
 
-    Called once per start, as a run that is still going on may write another at any time.
+    Called once per start, as a run that still trains may write another at any time.
     """
     path = Path(source)
     return str(last_checkpoint(path)) if (path / "checkpoints").is_dir() else source
 
 
 def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str) -> Start:
-    """Put the encoder that `source` names into `backbone`, strictly: every parameter, none left over.
+    """Load the encoder that `source` names into `backbone`, strictly.
 
-    A backbone with one input channel takes weights for three, whose kernels are summed: that is exact, as
-    the grey slice would have been repeated.
+    Every parameter is loaded, and none remains. A backbone with one input channel takes weights for three,
+    whose kernels are summed: that is exact, as the grey slice would have been repeated.
 
     Args:
         source: a pretraining run folder or `.ckpt` (its teacher), a folder made by `braindino export`, or a
             file of DINOv3 weights; see `load_encoder`.
-        contract: of the slices trained on; the report names what the source's differs in.
+        backbone: whose weights are replaced.
+        contract: of the slices trained on; the report lists in what the source's differs.
         key: the config key that named `source`, for messages.
 
+    Returns:
+        What was loaded.
+
     Raises:
-        BraindinoError: nothing there, or another architecture, or one channel for a backbone with three.
+        BraindinoError: no such source, another architecture, or one channel for a backbone with three.
     """
     path = Path(resolve(source))
     encoder = load_encoder(str(path), contract)
     if not isinstance(encoder, ViTEncoder):
         raise BraindinoError(f"{key} {source}: {type(encoder).__name__} is not a ViT in two dimensions.")
-    theirs: Eva = encoder.model
-    weights = dict(theirs.state_dict())
-    own_channels, notes = backbone.patch_embed.proj.in_channels, []
-    if own_channels == 1 and encoder.in_chans == 3:
+    source_model: Eva = encoder.model
+    weights = dict(source_model.state_dict())
+    notes = []
+    if backbone.patch_embed.proj.in_channels == 1 and encoder.in_chans == 3:
         kernel = "patch_embed.proj.weight"
         weights[kernel] = weights[kernel].sum(dim=1, keepdim=True)
         notes.append("kernels of 3 channels summed to 1")
-    if _shapes(weights) != _shapes(backbone.state_dict()) or not _same_positions(theirs, backbone):
+    if _shapes(weights) != _shapes(backbone.state_dict()) or not _same_positions(source_model, backbone):
         arguments = {k: v for k, v in encoder.model_args.items() if k != "in_chans"}
         raise BraindinoError(
-            f"{key} {path} holds {_describe(theirs)}; the model is {_describe(backbone)}.\n"
+            f"{key} {path} holds {_describe(source_model)}; the model is {_describe(backbone)}.\n"
             f"To start from it set model.architecture: {encoder.architecture}, "
             f"model.in_chans: {encoder.in_chans}, model.model_args: {arguments}."
         )
     fit_weights(backbone, weights, str(path))
-    eps = [float(model.norm.eps) for model in (theirs, backbone)]
+    eps = [float(model.norm.eps) for model in (source_model, backbone)]
     if eps[0] != eps[1]:
-        notes.append(f"eps of the norms {eps[0]:g} there, {eps[1]:g} here")
+        notes.append(f"eps of the norms {eps[0]:g} in the source, {eps[1]:g} here")
     seen = encoder.seen
-    notes += [f"prepared otherwise: {line}" for line in encoder.preprocessing.difference(contract)]
+    notes += [f"prepared differently: {line}" for line in encoder.preprocessing.difference(contract)]
     count = "unknown" if seen is None else f"{len(seen.people)}{' or more' if seen.gaps else ''}"
     notes.append(f"{count} people seen before")
-    report = f"{key}: backbone of {path} ({len(weights)} tensors, {_describe(theirs)}; {'; '.join(notes)})"
+    report = (
+        f"{key}: backbone of {path} ({len(weights)} tensors, {_describe(source_model)}; {'; '.join(notes)})"
+    )
     return Start(str(path), encoder.digest, report, seen)
 
 
 def load_heads(source: str, student: Student) -> str:
-    """Put the teacher's heads and the mask token of a pretraining checkpoint into `student`; a report.
+    """Load the teacher's heads and the mask token of a pretraining checkpoint.
 
     Args:
-        source: a `.ckpt`, as `Start.source` gives it.
+        source: a `.ckpt`, as `Start.source` names it.
+        student: whose heads and mask token are replaced.
+
+    Returns:
+        A line that describes what was loaded.
 
     Raises:
         BraindinoError: not a pretraining checkpoint, or heads of other sizes.
@@ -126,9 +136,9 @@ def load_heads(source: str, student: Student) -> str:
         prefix = f"teacher.{name}."
         weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         if _shapes(weights) != _shapes(head.state_dict()):
-            known = {n: tuple(v.shape) for n, v in weights.items()}.get("prototypes.weight")
+            sizes = {n: tuple(v.shape) for n, v in weights.items()}.get("prototypes.weight")
             raise BraindinoError(
-                f"model.init_heads: the {name} of {path} has other sizes (prototypes x bottleneck {known}).\n"
+                f"model.init_heads: the {name} of {path} has other sizes (prototypes x bottleneck {sizes}).\n"
                 f"Set model.{name} as in that run's config.yaml, or model.init_heads: false."
             )
         fit_weights(head, weights, str(path))
@@ -149,14 +159,14 @@ def _same_positions(one: Eva, other: Eva) -> bool:
 
 
 def _describe(model: Eva) -> str:
-    """The sizes in which two ViTs may differ, as one phrase."""
+    """Return the sizes in which two ViTs may differ, as one phrase."""
     patch_embed = model.patch_embed
     names = model.state_dict().keys()
-    turning = getattr(model.rope, "temperature", None)
+    rope_base = getattr(model.rope, "temperature", None)
     biases = "with" if any(name.endswith(("q_bias", "qkv.bias")) for name in names) else "without"
     return (
         f"a ViT of width {model.num_features} and depth {len(model.blocks)}, patch "
         f"{patch_embed.patch_size[0]}, {patch_embed.proj.in_channels} channels, "
         f"{model.num_prefix_tokens - 1} registers, {biases} query biases, "
-        + ("no RoPE" if turning is None else f"RoPE of base {turning:g}")
+        + ("no RoPE" if rope_base is None else f"RoPE of base {rope_base:g}")
     )

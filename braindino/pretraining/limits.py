@@ -1,4 +1,4 @@
-"""Limits of the settings: a value that cannot be meant is refused when the config is read, by its key."""
+"""Range checks of settings: an impossible value is refused by its key when a config is read."""
 
 import math
 from typing import Any
@@ -7,14 +7,26 @@ from braindino.errors import BraindinoError
 
 
 def positive(config: Any, section: str, *names: str) -> None:
-    """Refuse a number that is not above 0, or not finite."""
+    """Refuse numbers that are not above 0, or not finite.
+
+    Args:
+        config: object whose attributes are checked.
+        section: key of the object within `model`; empty for `model` itself.
+        names: of the attributes.
+    """
     for name in names:
         value = getattr(config, name)
         _require(math.isfinite(value) and value > 0, section, name, value, "a number above 0")
 
 
 def not_negative(config: Any, section: str, *names: str) -> None:
-    """Refuse a number below 0, or not finite; None means unset and passes."""
+    """Refuse numbers below 0, or not finite; None means unset and passes.
+
+    Args:
+        config: object whose attributes are checked.
+        section: key of the object within `model`; empty for `model` itself.
+        names: of the attributes.
+    """
     for name in names:
         value = getattr(config, name)
         good = value is None or (math.isfinite(value) and value >= 0)
@@ -22,14 +34,28 @@ def not_negative(config: Any, section: str, *names: str) -> None:
 
 
 def fraction(config: Any, section: str, *names: str) -> None:
-    """Refuse a number outside 0 to 1; None means unset and passes."""
+    """Refuse numbers outside 0 to 1; None means unset and passes.
+
+    Args:
+        config: object whose attributes are checked.
+        section: key of the object within `model`; empty for `model` itself.
+        names: of the attributes.
+    """
     for name in names:
         value = getattr(config, name)
         _require(value is None or 0 <= value <= 1, section, name, value, "a number from 0 to 1")
 
 
 def rising(config: Any, section: str, *names: str, low: float = 0.0, high: float = math.inf) -> None:
-    """Refuse a pair that does not rise, or leaves `low` (excluded) to `high`."""
+    """Refuse pairs that do not rise, or leave the range from `low` (excluded) to `high`.
+
+    Args:
+        config: object whose attributes are checked.
+        section: key of the object within `model`; empty for `model` itself.
+        names: of the attributes.
+        low: below the first number.
+        high: largest second number.
+    """
     for name in names:
         value = getattr(config, name)
         limit = "" if math.isinf(high) else f", at most {high:g}"

@@ -1,4 +1,4 @@
-"""DINOModule, a LightningModule: self-distillation of a ViT on slices with DINO, iBOT, KoLeo and Gram."""
+"""DINOModule: self-distillation of a ViT on slices with DINO, iBOT, KoLeo and Gram."""
 
 import copy
 import math
@@ -18,7 +18,7 @@ from braindino.pretraining.callbacks.finite_guard import FiniteGuard
 from braindino.pretraining.callbacks.throughput import ThroughputMonitor
 from braindino.pretraining.conditions import check_trainer, contract_of
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
-from braindino.pretraining.distributed import rank, say, world_size
+from braindino.pretraining.distributed import print_on_rank_zero, rank, world_size
 from braindino.pretraining.init_weights import Start, load_backbone, load_heads, resolve
 from braindino.pretraining.losses.objective import distil
 from braindino.pretraining.model.backbone import Initialisation, create_backbone
@@ -35,16 +35,17 @@ from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 from braindino.training.people import record_seen, seen_until, unknown_start
 
-SEEN = ("loss", "dino", "ibot", "koleo", "gram")  # told when a step is not finite
+GUARDED = ("loss", "dino", "ibot", "koleo", "gram")  # logged when a step is not finite
 
 
 class DINOModule(pl.LightningModule):
-    """Student and EMA teacher, trained as BrainDINO (arXiv 2604.27277) by its closest published recipe.
+    """Student and EMA teacher, trained as BrainDINO by its closest published recipe.
 
-    Batches are those of `SliceDataModule`: "slices" (B, H, W) raw, "scale" (B,), "zero_point" (B,). The data
-    module's `contract` is stored with the checkpoint, as the encoder's input contract. All lengths are
-    optimiser steps. What is random in a batch is a function of (seed, batch number, process), so a resumed
-    run repeats what an uninterrupted one would have done.
+    The method is that of arXiv 2604.27277. Batches are those of `SliceDataModule`: "slices" (B, H, W) raw,
+    "scale" (B,), "zero_point" (B,). The data module's `contract` is stored with the checkpoint, as the
+    encoder's input contract. All lengths are optimiser steps. What is random in a batch is a function of
+    (seed, batch number, process), so a resumed run repeats what an uninterrupted one would have done.
+    Checkpoints list the people and scans that the weights were trained on.
 
     Args:
         architecture: a timm `vit_*_dinov3` name.
@@ -56,18 +57,19 @@ class DINOModule(pl.LightningModule):
         init_from: start the backbone from an earlier run (folder or `.ckpt`: its teacher), an export, a file
             of DINOv3 weights, a timm name whose published weights are on this machine, or `hub:<timm name>`,
             which fetches them; None from scratch. Not loaded again when a run continues.
-        init_heads: take heads and mask token from there too; only an earlier run has them.
-        drop_path: part of the batch that each residual branch of the student leaves out.
+        init_heads: load heads and mask token from there too; only an earlier run has them.
+        drop_path: share of the batch that each residual branch of the student skips.
         rope: changes of the patch coordinates in training.
         views: crops and intensity changes.
         masks: patches hidden from the student.
-        dino_head, ibot_head: sizes of the two heads.
+        dino_head: size of the head on CLS tokens.
+        ibot_head: size of the head on masked patches.
         teacher: moving average and centring.
         losses: weights of the losses.
         gram: Gram anchoring; needs `views.gram_size`.
         optimiser: AdamW and its schedules.
-        activation_checkpointing: compute the student's blocks again in the backward pass instead of keeping
-            them.
+        activation_checkpointing: compute the student's blocks again in the backward pass instead of storing
+            their activations.
         compile: compile the transformer blocks (`torch.compile`). The first steps take minutes; it is meant
             for GPUs.
         monitor_every: optimiser steps between the costlier measurements (entropy, effective rank).
@@ -111,9 +113,11 @@ class DINOModule(pl.LightningModule):
             raise BraindinoError("model.init_heads: needs model.init_from, the run that has the heads.")
         check_gram(gram, views, init_from)
         self.init_from, self.init_heads, self.gram = init_from, init_heads, gram
-        self.starts: list[Start] = []  # what was loaded: for the backbone, for the Gram teacher
-        self._seen_before: list[Seen] = []  # by these, or by the run before it was continued
-        self._configured = self._begun = False
+        # Weights that were loaded for the backbone and for the Gram teacher.
+        self.starts: list[Start] = []
+        # People and scans of these weights, or of this run before it was continued.
+        self._seen_before: list[Seen] = []
+        self._configured = self._started = False
         self.architecture = architecture
         self.model_args = {"in_chans": in_chans, **(model_args or {})}
         backbone = create_backbone(architecture, initialisation=initialisation, **self.model_args)
@@ -122,38 +126,44 @@ class DINOModule(pl.LightningModule):
         self.teacher_config, self.optimiser_config = teacher, optimiser
         self.student = Student(backbone, dino_head, ibot_head, rope, drop_path, activation_checkpointing)
         self.teacher = Teacher(copy.deepcopy(backbone), dino_head, ibot_head)
-        self.teacher.follow(self.student, 1.0)
+        self.teacher.ema_update(self.student, 1.0)
         self.gram_teacher = GramTeacher(copy.deepcopy(backbone)) if gram.weight else None
         self.guard = FiniteGuard()
-        self.batches = 0  # seen by this process since the start of the run, interruptions left out
+        # Batches of this process since the start of the run, over all interruptions.
+        self.batches = 0
         self._contract: dict[str, Any] | None = None
         self._total_steps = math.inf
         self._slices_per_step = 0
-        self._earlier_peak: float | None = None  # learning rate of the checkpoint that the run continues from
-        self._seen: dict[str, Tensor] = {}
-        self._left_out = torch.zeros(())
-        self._frozen: list[Tensor] = []  # prototypes before a step that must not move them
+        # Peak learning rate of the checkpoint that the run continues from.
+        self._earlier_peak: float | None = None
+        self._guarded: dict[str, Tensor] = {}
+        self._is_skipped = torch.zeros(())
+        # Prototypes before a step that must not move them.
+        self._frozen: list[Tensor] = []
         self._momentum = teacher.momentum
 
     # ----------------------------------------------------------------------------------------------- set-up
 
     def setup(self, stage: str) -> None:
-        """Take the data module's contract and refuse trainer settings under which the method would not hold.
+        """Read the data module's contract and check the trainer's settings.
+
+        Args:
+            stage: of Lightning.
 
         Raises:
             BraindinoError: no contract, or one that patches do not divide, clipping by the trainer, or a
-                precision that the moving average cannot bear.
+                precision without float32 weights for the moving average.
         """
-        # the teacher is in eval mode on purpose; lightning would warn about each run
+        # The teacher is in eval mode on purpose; Lightning would warn in each run.
         warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         self._contract = contract_of(self.trainer, self.student.backbone.patch_embed.patch_size[0])
         check_trainer(self.trainer)
 
     def configure_model(self) -> None:
-        """Compile and shard, once, which change how weights are held.
+        """Compile and shard the networks, once.
 
-        Sharded weights cannot be loaded into any more, and Lightning restores a checkpoint only after this:
-        so what the run started from is loaded first, whether it is fresh or continues.
+        Sharded weights cannot be loaded into any more, and Lightning restores a checkpoint only after this
+        hook. So the weights that the run starts from are loaded first, whether it is fresh or continues.
         """
         if self._configured:
             return
@@ -161,54 +171,57 @@ class DINOModule(pl.LightningModule):
         networks = [n for n in (self.student, self.teacher, self.gram_teacher) if n is not None]
         if self.compile_blocks:
             for network in networks:
-                for block in network.backbone.blocks[:-1]:  # the last one takes other tokens every time
+                # The last block has another number of tokens in every batch.
+                for block in network.backbone.blocks[:-1]:
                     block.compile()
         if isinstance(self.trainer.strategy, Sharded):
             if self.trainer.state.fn == TrainerFn.FITTING:
-                self._begin()
-                self._begun = True
+                self._load_start()
+                self._started = True
             mesh = self.trainer.strategy.device_mesh["data_parallel"]
             for network in networks:
                 shard(network, mesh)
 
-    def _begin(self) -> None:
+    def _load_start(self) -> None:
         """Load what a fresh run starts from; one that continues has it in its checkpoint."""
         contract = Preprocessing.from_dict(self._contract or {})
-        everywhere = self.trainer.strategy.broadcast  # one choice for all processes
+        # All processes use the first one's choice of a checkpoint.
+        broadcast = self.trainer.strategy.broadcast
         if self.init_from is not None:
-            source = everywhere(resolve(self.init_from))
+            source = broadcast(resolve(self.init_from))
             self._take(load_backbone(source, self.student.backbone, contract, "model.init_from"))
             if self.init_heads:
-                say(load_heads(source, self.student))
-            self.teacher.follow(self.student, 1.0)
+                print_on_rank_zero(load_heads(source, self.student))
+            self.teacher.ema_update(self.student, 1.0)
         if self.gram_teacher is not None:
             if self.gram.teacher is None:
                 self.gram_teacher.backbone.load_state_dict(self.teacher.backbone.state_dict())
             else:
-                source = everywhere(resolve(self.gram.teacher))
+                source = broadcast(resolve(self.gram.teacher))
                 anchor = self.gram_teacher.backbone
                 self._take(load_backbone(source, anchor, contract, "model.gram.teacher"))
 
     def _take(self, start: Start) -> None:
-        say(start.report)
+        print_on_rank_zero(start.report)
         self.starts.append(start)
         self._seen_before.append(start.seen or unknown_start(start.source))
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """The monitors that every run has."""
+        """Return the monitors of every run."""
         return [CollapseMonitor(), ThroughputMonitor(self.monitor_every)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; the schedules are set in `on_before_optimizer_step`. A fresh run also loads its start here.
+        """Create AdamW; a fresh run also loads the weights that it starts from.
 
-        Lightning calls this after a checkpoint is restored, so that by now it is known which run is fresh.
+        The schedules are set in `on_before_optimizer_step`. Lightning calls this hook after a checkpoint is
+        restored, so that by now it is known whether the run is fresh.
 
         Raises:
-            BraindinoError: a schedule ends at the last step, and the trainer does not know which that is;
-                or what the run is to start from cannot be loaded.
+            BraindinoError: a schedule ends at the last step and the length of the run is not set, or the
+                weights that the run starts from cannot be loaded.
         """
-        if not self._begun:
-            self._begin()
+        if not self._started:
+            self._load_start()
         self._total_steps = float(self.trainer.estimated_stepping_batches)
         schedules = (
             self.optimiser_config.lr_schedule(),
@@ -224,7 +237,7 @@ class DINOModule(pl.LightningModule):
     # ------------------------------------------------------------------------------------ losses of a batch
 
     def views_of(self, batch: Mapping[str, Tensor], number: int) -> tuple[Views, Masks, Randomness]:
-        """Views and masks of a batch by its number, and the generators that made them."""
+        """Return views and masks of a batch by its number, and the generators that made them."""
         randomness = Randomness.of(self.seed, number, rank(), self.device)
         patch_size = self.student.backbone.patch_embed.patch_size[0]
         views = make_views(batch, self.views, randomness).whole_patches(patch_size)
@@ -260,20 +273,20 @@ class DINOModule(pl.LightningModule):
             self._slices_per_step = len(batch["slices"]) * batches
             continued = self.trainer.global_step > 0
             if report := self.optimiser_config.report(self._slices_per_step, continued, self._earlier_peak):
-                say(report)
+                print_on_rank_zero(report)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """One micro-batch; see the class for its contents."""
-        # the last step of each stretch, which is the one that Lightning logs when it logs as often
+        """Return the loss of one micro-batch; see the class for its contents."""
+        # The last of `monitor_every` steps is the one that Lightning logs when it logs as often.
         values = self._losses(batch, self.batches, measure=(self._step + 1) % self.monitor_every == 0)
         self.batches += 1
-        self._seen = {name: values[name].detach() for name in SEEN if name in values}
+        self._guarded = {name: values[name].detach() for name in GUARDED if name in values}
         logged = {f"train/{name}": value.detach() for name, value in values.items()}
         self.log_dict(logged, batch_size=len(batch["slices"]))
         return values["loss"]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set the schedules, hold frozen prototypes, clip, and flag a step that is not finite."""
+        """Set the schedules, save frozen prototypes, clip, and flag a step that is not finite."""
         step, total, config = self._step, self._total_steps, self.optimiser_config
         lr = config.lr_schedule().at(step, total) * config.scaling(self._slices_per_step)
         weight_decay = config.weight_decay_schedule().at(step, total)
@@ -284,8 +297,8 @@ class DINOModule(pl.LightningModule):
         frozen = step < config.freeze_prototypes_steps
         self._frozen = [p.detach().clone() for p in prototypes] if frozen else []
         norm = clip_gradients(self.student.parts(), config.clip)
-        self._left_out = self.guard.observe(step, {**self._seen, "gradient norm": norm})
-        optimizer.found_inf = self._left_out  # type: ignore[attr-defined]
+        self._is_skipped = self.guard.observe(step, {**self._guarded, "gradient norm": norm})
+        optimizer.found_inf = self._is_skipped  # type: ignore[attr-defined]
         self._momentum = self.teacher_config.momentum_schedule().at(step, total)
         self.log_dict(
             {
@@ -299,12 +312,12 @@ class DINOModule(pl.LightningModule):
         )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step the student, then let the teacher follow: once per optimiser step, not per micro-batch."""
+        """Step the student, then update the teacher: once per optimiser step, not per micro-batch."""
         super().optimizer_step(*args, **kwargs)
-        # Frozen prototypes are put back: AdamW has counted their gradient, as at a learning rate of 0.
+        # Frozen prototypes are restored: AdamW has counted their gradient, as at a learning rate of 0.
         for weight, before in zip(local(list(self.student.prototype_weights())), self._frozen, strict=False):
             weight.detach().copy_(before)
-        self.teacher.follow(self.student, (1 - self._momentum) * (1 - self._left_out))
+        self.teacher.ema_update(self.student, (1 - self._momentum) * (1 - self._is_skipped))
 
     # ------------------------------------------------------------------------------------------- evaluation
 
@@ -314,19 +327,19 @@ class DINOModule(pl.LightningModule):
         self.log_dict(logged, batch_size=len(batch["slices"]), sync_dist=True)
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """The training losses on views that depend on the batch number only, centred over the batch."""
+        """Log the losses on views that depend on the batch number only, centred over the batch."""
         self._evaluate(batch, batch_idx, "val")
 
     def test_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """As `validation_step`."""
+        """Log the losses as `validation_step` does."""
         self._evaluate(batch, batch_idx, "test")
 
     # ------------------------------------------------------------------------------------------- checkpoint
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the encoder needs to be built again, the number of batches, the start, and what was seen.
+        """Add what rebuilds the encoder, the number of batches, the start, people and scans.
 
-        People and scans that the start's weights had seen count as seen in this run's pretraining too.
+        People and scans that the start's weights were trained on count as seen in this run's pretraining too.
         """
         checkpoint["encoder"] = {
             "architecture": self.architecture,
@@ -342,9 +355,9 @@ class DINOModule(pl.LightningModule):
         record_seen(checkpoint, self.trainer, *self._seen_before)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue the count of batches, and remember the learning rate so far."""
+        """Continue the count of batches, and restore the peak learning rate, starts and people."""
         self.batches = checkpoint["pretraining"]["batches"]
         self._earlier_peak = checkpoint["pretraining"].get("peak_lr")
-        self._begun = True
+        self._started = True
         self._seen_before = [seen_until(checkpoint)]
         self.starts = [Start.from_dict(start) for start in checkpoint["pretraining"]["starts"]]

@@ -1,4 +1,4 @@
-"""AdamW over the student: layer-wise learning rates, what is not decayed, and clipping per submodule."""
+"""AdamW over the student: layer-wise learning rates, weight decay, clipping per submodule."""
 
 import math
 import re
@@ -18,7 +18,9 @@ from braindino.pretraining.sharding import is_sharded, local
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW and its schedules, in optimiser steps. Defaults: method.md, stage 1 (1000 steps per "epoch").
+    """AdamW and its schedules, in optimiser steps.
+
+    Defaults: method.md "Pretraining" (1000 steps per "epoch").
 
     Args:
         lr: base learning rate; the peak is this times the factor of `scaling_rule`.
@@ -32,11 +34,14 @@ class OptimiserConfig:
         layer_decay: the learning rate falls by this factor from each block to the one before it.
         patch_embed_lr: further factor for the patch embedding.
         weight_decay: on matrices; biases, norms, LayerScale and tokens are not decayed.
-        weight_decay_final: None stays constant; otherwise a half cosine leads there.
+        weight_decay_final: None keeps it constant; a number is reached by a half cosine.
         betas: of AdamW.
         clip: largest gradient norm of each of backbone, DINO head and iBOT head.
         freeze_prototypes_steps: the heads' last layer does not move in these first steps. Its gradient
             counts in the clipping and in AdamW's averages all the same, as in DINOv3.
+
+    Raises:
+        BraindinoError: a number out of range, or a `reference_batch` without its rule.
     """
 
     lr: float = 2e-4
@@ -54,24 +59,31 @@ class OptimiserConfig:
     freeze_prototypes_steps: int = 3_000
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be stepped with."""
+        """Refuse values out of range."""
         if (self.reference_batch is None) == (self.scaling_rule == "sqrt_wrt_reference"):
             raise BraindinoError(
                 f"model.optimiser.reference_batch: {self.reference_batch} with scaling_rule: "
                 f"{self.scaling_rule}; it belongs to scaling_rule: sqrt_wrt_reference, and to no other.\n"
-                "A config without scaling_rule of an earlier version meant sqrt_wrt_reference; the published "
-                "recipe is sqrt_wrt_1024."
+                "A config of an earlier version, without scaling_rule, used sqrt_wrt_reference; the "
+                "published recipe is sqrt_wrt_1024."
             )
         limits.positive(self, "optimiser", "layer_decay", "clip")
         if self.reference_batch is not None:
             limits.positive(self, "optimiser", "reference_batch")
         limits.not_negative(
-            self, "optimiser", "lr_final", "warmup_steps", "patch_embed_lr", "weight_decay",
-            "weight_decay_final", "freeze_prototypes_steps", "lr",
-        )  # fmt: skip
+            self,
+            "optimiser",
+            "lr_final",
+            "warmup_steps",
+            "patch_embed_lr",
+            "weight_decay",
+            "weight_decay_final",
+            "freeze_prototypes_steps",
+            "lr",
+        )
 
     def lr_schedule(self) -> Schedule:
-        """Before the factor of the batch and of the layer."""
+        """Return the learning rate per step, before the factors of batch and layer."""
         return Schedule(self.lr, 0.0, self.warmup_steps, self.lr_final, self.warmup)
 
     def scaling(self, slices_per_step: int) -> float:
@@ -90,12 +102,12 @@ class OptimiserConfig:
             continued: whether the run was interrupted before.
             earlier: peak that the checkpoint was trained with; None if it does not record one.
         """
-        peak, by = self.peak(slices_per_step), ""
+        peak, factors = self.peak(slices_per_step), ""
         if self.scaling_rule == "sqrt_wrt_1024":
-            by = f" = {self.lr:g} x 4 sqrt({slices_per_step} / 1024)"
+            factors = f" = {self.lr:g} x 4 sqrt({slices_per_step} / 1024)"
         elif self.scaling_rule == "sqrt_wrt_reference":
-            by = f" = {self.lr:g} x sqrt({slices_per_step} / {self.reference_batch})"
-        line = f"peak learning rate {peak:.3g}{by} (model.optimiser.scaling_rule: {self.scaling_rule})"
+            factors = f" = {self.lr:g} x sqrt({slices_per_step} / {self.reference_batch})"
+        line = f"peak learning rate {peak:.3g}{factors} (model.optimiser.scaling_rule: {self.scaling_rule})"
         if continued and earlier is None and self.scaling_rule == "sqrt_wrt_1024":
             return (
                 f"{line}\nWARNING: this run began under an earlier version, whose peak was lr x sqrt(batch / "
@@ -107,17 +119,23 @@ class OptimiserConfig:
         return "" if continued else line
 
     def weight_decay_schedule(self) -> Schedule:
-        """Of the decayed parameters."""
+        """Return the weight decay per step, for the decayed parameters."""
         return Schedule(self.weight_decay, final=self.weight_decay_final)
 
 
 def multipliers(
     name: str, parameter: nn.Parameter, depth: int, config: OptimiserConfig
 ) -> tuple[float, float]:
-    """Factors of learning rate and weight decay for the student's parameter `name`.
+    """Return the factors of learning rate and weight decay of a parameter of the student.
 
-    Layer 0 is everything before the first of `depth` blocks, layer i + 1 is block i, and the final norm and
-    the heads have factor 1 (BEiT's rule as DINOv2 and DINOv3 apply it).
+    Layer 0 is everything before the first block, layer i + 1 is block i, and the final norm and the heads
+    have factor 1 (BEiT's rule as DINOv2 and DINOv3 apply it).
+
+    Args:
+        name: of the parameter in the student.
+        parameter: the parameter itself.
+        depth: number of blocks.
+        config: layer decay and factor of the patch embedding.
     """
     decayed = 0.0 if parameter.ndim <= 1 or name.endswith("_token") else 1.0
     block = re.match(r"backbone\.blocks\.(\d+)\.", name)
@@ -134,10 +152,15 @@ def multipliers(
 
 
 def create_optimiser(student: nn.Module, depth: int, config: OptimiserConfig) -> torch.optim.AdamW:
-    """AdamW with one group per pair of factors, stored as "lr_factor" and "wd_factor" in the group.
+    """Return AdamW with one group per pair of factors: "lr_factor" and "wd_factor" in a group.
 
-    The fused form applies the whole step in one pass and can leave it out on the device (`found_inf`),
-    without the host having to wait for the gradients.
+    The fused form applies the whole step in one pass and can skip it on the device (`found_inf`), so that the
+    host need not wait for the gradients.
+
+    Args:
+        student: whose parameters are trained.
+        depth: number of blocks.
+        config: see `OptimiserConfig`.
     """
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in student.named_parameters():
@@ -148,19 +171,27 @@ def create_optimiser(student: nn.Module, depth: int, config: OptimiserConfig) ->
 
 
 def clip_gradients(parts: Sequence[Iterable[nn.Parameter]], largest: float) -> Tensor:
-    """Scale the gradients of each part so that their norm is at most `largest`; the total norm before that.
+    """Scale the gradients of each part to a norm of at most `largest`; return the norm before.
 
-    Nothing waits for the device. A non-finite gradient makes the returned norm non-finite. Of sharded
+    Nothing waits for the device. A non-finite gradient makes the returned norm non-finite. With sharded
     gradients each process has a part, and the norm is that of the whole.
+
+    Args:
+        parts: parameters of the submodules that are clipped separately.
+        largest: norm allowed to each.
+
+    Returns:
+        Norm of all gradients before clipping, a scalar on their device.
     """
     norms = []
     for part in parts:
-        every = [p.grad for p in part if p.grad is not None]
-        gradients = local(every)
+        whole = [p.grad for p in part if p.grad is not None]
+        gradients = local(whole)
         if gradients:
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            if is_sharded(every):
+            if is_sharded(whole):
                 norm = sum_over_processes(norm.square()).sqrt()
             torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
             norms.append(norm)
-    return torch.linalg.vector_norm(torch.stack(norms))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total

@@ -1,4 +1,4 @@
-"""Values that change with the optimiser step: learning rate, weight decay, momentum, temperature."""
+"""Values that change with the step: learning rate, weight decay, momentum, temperature."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ WarmUp = Literal["linear", "cosine"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A warm-up, then a constant or a half cosine.
+    """Warm-up, then a constant or a half cosine.
 
     Args:
         value: reached at the end of the warm-up.
@@ -28,7 +28,12 @@ class Schedule:
     warmup: WarmUp = "linear"
 
     def at(self, step: int, total_steps: float) -> float:
-        """Value for step `step` (from 0) of `total_steps` (which may be infinite when `final` is None)."""
+        """Return the value at a step.
+
+        Args:
+            step: from 0.
+            total_steps: of the run; may be infinite when `final` is None.
+        """
         if step < self.warmup_steps:
             if self.warmup == "linear":
                 return self.start + (self.value - self.start) * step / self.warmup_steps

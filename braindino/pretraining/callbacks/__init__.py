@@ -1,1 +1,1 @@
-"""Callbacks of pretraining: collapse, throughput, neighbours, online probes, images, non-finite steps."""
+"""Callbacks of pretraining: monitors, online probes, images, non-finite steps."""

@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 class CollapseMonitor(pl.Callback):
-    """Says once, as a warning in the log, that prototypes have not started or features have collapsed.
+    """Warn once in the log when prototypes have not started or features have collapsed.
 
     Args:
         patience: optimiser steps before anything is judged; every run begins with a loss near ln K.
@@ -22,7 +22,7 @@ class CollapseMonitor(pl.Callback):
         self.announced: set[str] = set()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Judge the last measurement."""
+        """Compare the last measurement with the limits."""
         every: int = trainer.lightning_module.monitor_every  # type: ignore[assignment]
         metrics = trainer.callback_metrics
         measured = not trainer.global_step % every and "train/rankme" in metrics

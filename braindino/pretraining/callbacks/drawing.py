@@ -1,4 +1,4 @@
-"""Pictures of a pretraining run: patch tokens by their colours, and views with their masks."""
+"""Draw figures of a pretraining run: patch tokens as colours, and views with their masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ def draw_patches(
         path: of the file.
         slices: (N, H, W), background 0.
         colours: (N, h, w, 3) in 0-1.
-        title: above all.
-        views: (N,) how the slices lie.
+        title: above all panels.
+        views: (N,) orientation of each slice; None draws the arrays as they are.
     """
     views = [SliceView()] * len(slices) if views is None else views
     figure, axes = _panels(2, len(slices), title, max(view.height(slices.shape[1:]) for view in views))
@@ -33,9 +33,12 @@ def draw_patches(
             shown, cmap="gray", vmin=_low(image), vmax=_high(image), origin=view.origin, aspect=view.aspect
         )
         axes[1, i].imshow(
-            colour, interpolation="nearest", origin=view.origin, aspect=view.aspect,
+            colour,
+            interpolation="nearest",
+            origin=view.origin,
+            aspect=view.aspect,
             extent=view.extent(image.shape),
-        )  # fmt: skip
+        )
         mark_sides(axes[0, i], view)
     _save(figure, path)
 
@@ -43,15 +46,15 @@ def draw_patches(
 def draw_views(
     path: Path, rows: list[list[tuple[str, Array]]], title: str, views: Sequence[SliceView] | None = None
 ) -> None:
-    """Draw one row of named pictures per slice, the whole slice first, as a PNG.
+    """Draw one row of named images per slice, the whole slice first, as a PNG.
 
     Sides are marked on the whole slice only: a view may be mirrored.
 
     Args:
         path: of the file.
-        rows: per slice, names and pictures, (H, W) grey or (H, W, 3), in 0-1.
-        title: above all.
-        views: per slice, how it lies.
+        rows: per slice, names and images, (H, W) grey or (H, W, 3), in 0-1.
+        title: above all panels.
+        views: per slice, its orientation; None draws the arrays as they are.
     """
     views = [SliceView()] * len(rows) if views is None else views
     tall = max(view.height(row[0][1].shape) for view, row in zip(views, rows, strict=True))
@@ -59,9 +62,14 @@ def draw_views(
     for r, (row, view) in enumerate(zip(rows, views, strict=True)):
         for c, (name, image) in enumerate(row):
             axes[r, c].imshow(
-                image, cmap="gray", vmin=0, vmax=1, interpolation="nearest", origin=view.origin,
+                image,
+                cmap="gray",
+                vmin=0,
+                vmax=1,
+                interpolation="nearest",
+                origin=view.origin,
                 aspect=view.aspect,
-            )  # fmt: skip
+            )
             if r == 0:
                 axes[r, c].set_title(f"{name}\n{image.shape[0]} px", fontsize=7)
         mark_sides(axes[r, 0], view)
@@ -69,12 +77,30 @@ def draw_views(
 
 
 def grey(image: Array, reference: Array) -> Array:
-    """`image` scaled to 0-1 by the window of `reference`, so that changes of intensity can be seen."""
-    return np.clip((image - _low(reference)) / max(_high(reference) - _low(reference), 1e-6), 0, 1)
+    """Return an image scaled to 0-1 by the intensity window of another.
+
+    Args:
+        image: (H, W).
+        reference: (H, W), whose window is used: so changes of intensity stay visible.
+
+    Returns:
+        (H, W) in 0-1.
+    """
+    low, extent = _low(reference), max(_high(reference) - _low(reference), 1e-6)
+    scaled: Array = np.clip((image - low) / extent, 0, 1)
+    return scaled
 
 
 def with_mask(image: Array, mask: npt.NDArray[np.bool_]) -> Array:
-    """Grey (S, S) in 0-1 as (S, S, 3), masked patches of the grid `mask` (h, w) tinted red."""
+    """Return an image in colours, its masked patches tinted red.
+
+    Args:
+        image: (S, S) grey in 0-1.
+        mask: (h, w), true for masked patches.
+
+    Returns:
+        (S, S, 3) in 0-1.
+    """
     side = image.shape[0] // mask.shape[0]
     large = np.kron(mask, np.ones((side, side), bool))[..., None]
     colour = np.repeat(image[..., None], 3, axis=-1)
@@ -96,7 +122,7 @@ def _high(image: Array) -> float:
 
 def _panels(rows: int, columns: int, title: str, tall: float = 1.0) -> tuple[Any, Any]:
     """Return a figure and its axes, `tall` times as high as they are wide."""
-    # A Figure of its own draws by Agg into a file: no window system, and no state shared with a notebook.
+    # A separate Figure draws by Agg into a file: no window system, and no state shared with a notebook.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(1.5 * columns, 5.0), 1.5 * tall * rows + 0.7), layout="constrained")

@@ -1,6 +1,7 @@
-"""Steps with a non-finite loss or gradient: seen on the device, left out, and fatal when they go on."""
+"""Skip optimiser steps with a non-finite loss or gradient, and end a run that has several."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,14 +10,18 @@ from braindino.errors import BraindinoError
 from braindino.pretraining.distributed import maximum_over_processes
 
 log = logging.getLogger(__name__)
+_new_event: Callable[[], torch.cuda.Event] = torch.cuda.Event
 LIMIT = 3  # such steps in a row that end the run
 
 
 class FiniteGuard:
-    """Watches the optimiser steps without making the host wait for the device.
+    """Check the optimiser steps without making the host wait for the device.
 
-    `observe` gives the flag by which the optimiser and the moving average leave a step out. On a GPU what it
-    saw travels to the host behind the work and is judged one step later; on a CPU at once.
+    `observe` returns the flag by which the optimiser and the moving average skip a step. On a GPU the values
+    are copied to the host behind the queued work and judged one step later; on a CPU they are judged at once.
+
+    Attributes:
+        skipped: number of skipped steps so far.
     """
 
     def __init__(self) -> None:
@@ -24,29 +29,40 @@ class FiniteGuard:
         self._pending: tuple[int, tuple[str, ...], Tensor, torch.cuda.Event | None] | None = None
         self.skipped = 0
 
-    def observe(self, step: int, seen: dict[str, Tensor]) -> Tensor:
-        """1.0 on every process if a value of `seen` (losses, gradient norm) is non-finite on any, else 0.0.
+    def observe(self, step: int, values: dict[str, Tensor]) -> Tensor:
+        """Return 1.0 on every process if a value is non-finite on any of them, else 0.0.
+
+        Args:
+            step: number of the optimiser step, for messages.
+            values: scalars by name (losses, gradient norm).
+
+        Returns:
+            A scalar on the device of the values.
 
         Raises:
-            BraindinoError: the third such step in a row, with what was seen.
+            BraindinoError: the third such step in a row, with the values.
         """
-        values = torch.stack([v.detach().float() for v in seen.values()])
-        found = maximum_over_processes((~values.isfinite()).any().float())
-        self._streak = found if self._streak is None else (self._streak + 1) * found
-        report = torch.cat([self._streak[None], values])
+        scalars = torch.stack([value.detach().float() for value in values.values()])
+        is_bad = maximum_over_processes((~scalars.isfinite()).any().float())
+        self._streak = is_bad if self._streak is None else (self._streak + 1) * is_bad
+        report = torch.cat([self._streak[None], scalars])
         if report.is_cuda:
             self.judge()
             host = torch.empty(report.shape, pin_memory=True).copy_(report, non_blocking=True)
-            event = torch.cuda.Event()
+            event = _new_event()
             event.record()
-            self._pending = (step, tuple(seen), host, event)
+            self._pending = (step, tuple(values), host, event)
         else:
-            self._pending = (step, tuple(seen), report, None)
+            self._pending = (step, tuple(values), report, None)
             self.judge()
-        return found
+        return is_bad
 
     def judge(self) -> None:
-        """Look at the step last observed, when the device is done with it."""
+        """Log the step observed last if it was skipped, once the device has finished it.
+
+        Raises:
+            BraindinoError: the third such step in a row, with the values.
+        """
         if self._pending is None:
             return
         step, names, report, event = self._pending
@@ -57,11 +73,11 @@ class FiniteGuard:
         if not streak:
             return
         self.skipped += 1
-        seen = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
-        log.warning("step %d is left out: a loss or gradient is not finite (%s)", step, seen)
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
+        log.warning("step %d is skipped: a loss or gradient is not finite (%s)", step, listed)
         if streak >= LIMIT:
             raise BraindinoError(
                 f"pretraining stopped at step {step}: {LIMIT} steps in a row with a non-finite loss or "
-                f"gradient ({seen}).\nThe last checkpoint holds finite weights. A lower optimiser.lr or a "
+                f"gradient ({listed}).\nThe last checkpoint holds finite weights. A lower optimiser.lr or a "
                 "longer optimiser.warmup_steps usually helps; also look for slices that are not finite."
             )

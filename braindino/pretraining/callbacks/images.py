@@ -1,4 +1,4 @@
-"""Callbacks that draw into the run folder: patch tokens of fixed slices, and the student's views."""
+"""Callbacks that draw into the run folder: patch tokens of fixed slices, and views."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from braindino.analysis.principal_components import principal_colours
 from braindino.encoders.maps import slice_view
 from braindino.errors import BraindinoError
 from braindino.pretraining.callbacks.drawing import draw_patches, draw_views, grey, window, with_mask
-from braindino.pretraining.callbacks.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
+from braindino.pretraining.callbacks.stored_slices import store_of, stored_slice, takes_part, teacher_tokens
 from braindino.pretraining.module import DINOModule
 from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
@@ -21,13 +21,16 @@ LOCALS_SHOWN = 4
 
 
 class PatchPictures(pl.Callback):
-    """Every so many steps `pictures/patches_step<N>.png`: the teacher's patch tokens as colours.
+    """Draw `pictures/patches_step<N>.png`: the teacher's patch tokens as colours.
 
     The slices are the same in every picture: middle ones of scans evenly spaced over the store.
 
     Args:
         every: optimiser steps between two pictures.
-        slices: how many.
+        slices: number of slices in a picture.
+
+    Raises:
+        BraindinoError: a number below 1; when the training starts, a data module without a store.
     """
 
     def __init__(self, every: int = 1000, slices: int = 8) -> None:
@@ -37,19 +40,19 @@ class PatchPictures(pl.Callback):
         self._drawn = 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Raises BraindinoError, before any step, if there is no store to take slices from."""
+        """Raise BraindinoError, before any step, if there is no store to take slices from."""
         store_of(trainer, type(self).__name__)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Draw, on the first process."""
+        """Draw, on the first process, when a picture is due."""
         step = trainer.global_step
-        if step % self.every or step == self._drawn or not must_ask(trainer):
+        if step % self.every or step == self._drawn or not takes_part(trainer):
             return
         self._drawn = step
         assert isinstance(pl_module, DINOModule)
         slices, views = self._fixed_slices(store_of(trainer, type(self).__name__))
         rows, columns = grid = pl_module.teacher.grid(slices)
-        tokens = teacher_tokens(trainer, pl_module, slices[:, None])[1].unflatten(1, grid)
+        tokens = torch.unflatten(teacher_tokens(trainer, pl_module, slices[:, None])[1], 1, grid)
         if not trainer.is_global_zero:
             return
         in_patches = (slices != 0).float().unfold(1, slices.shape[1] // rows, slices.shape[1] // rows)
@@ -60,7 +63,7 @@ class PatchPictures(pl.Callback):
         draw_patches(_folder(trainer) / f"patches_step{step:07d}.png", slices.numpy(), colours, title, views)
 
     def _fixed_slices(self, store: Store) -> tuple[torch.Tensor, list[SliceView]]:
-        """Return (slices, H, W), z-scored, in turn a third, the middle and two thirds of the way up."""
+        """Return slices (N, H, W), z-scored, at 50, 35 and 65 % of the foreground in turn."""
         index = store.index().drop_duplicates("key", ignore_index=True)
         chosen = index.iloc[evenly_spaced(len(index), self.slices)]
         slices, views = [], []
@@ -72,11 +75,14 @@ class PatchPictures(pl.Callback):
 
 
 class ViewPictures(pl.Callback):
-    """Every so many steps `pictures/views_step<N>.png`: slices of the batch, their views, and what is masked.
+    """Draw `pictures/views_step<N>.png`: slices of a batch, their views and masked patches.
 
     Args:
         every: optimiser steps between two pictures.
-        slices: how many of the batch.
+        slices: number of slices of the batch in a picture.
+
+    Raises:
+        BraindinoError: a number below 1.
     """
 
     def __init__(self, every: int = 1000, slices: int = 4) -> None:
@@ -88,7 +94,10 @@ class ViewPictures(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Draw what this batch is about to give, on the first process: equal numbers give equal views."""
+        """Draw, on the first process, the views that this batch is about to have.
+
+        Views are a function of seed, batch number and process, so that drawing them changes nothing.
+        """
         step = trainer.global_step
         if step % self.every or step == self._drawn or not trainer.is_global_zero:
             return
@@ -97,7 +106,7 @@ class ViewPictures(pl.Callback):
         views, masks, _ = pl_module.views_of(batch, pl_module.batches)
         plain = decode(batch["slices"], batch["scale"], batch["zero_point"]).float().cpu().numpy()
         grid = pl_module.student.grid(views.global_crops)
-        mask = masks.mask.cpu().unflatten(1, grid).unflatten(0, views.global_crops.shape[:2]).numpy()
+        mask = masks.mask.cpu().reshape(*views.global_crops.shape[:2], *grid).numpy()
         rows = []
         for b in range(min(self.slices, len(plain))):
 
@@ -118,7 +127,16 @@ class ViewPictures(pl.Callback):
 
 
 def _views(trainer: pl.Trainer, batch: Any, count: int) -> list[SliceView] | None:
-    """Return how the first slices of a batch lie; None where the data module has no store of scans."""
+    """Return the orientation of the first slices of a batch.
+
+    Args:
+        trainer: of the run.
+        batch: see `SliceDataModule`.
+        count: number of slices.
+
+    Returns:
+        One view per slice; None where the data module has no store of scans.
+    """
     data = getattr(trainer, "datamodule", None)
     store, scans = getattr(data, "store", None), getattr(data, "scans", None)
     if store is None or scans is None or "scan" not in batch:

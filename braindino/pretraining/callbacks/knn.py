@@ -1,4 +1,4 @@
-"""How well neighbours in the teacher's features agree on a label, measured while pretraining goes on."""
+"""Nearest-neighbour agreement on a label in the teacher's features, during pretraining."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from braindino.analysis.neighbours import neighbour_mean
 from braindino.errors import BraindinoError
 from braindino.pretraining.callbacks.labelled_scans import LabelledScans, Task
-from braindino.pretraining.callbacks.stored_slices import must_ask, store_of, stored_slice, teacher_tokens
+from braindino.pretraining.callbacks.stored_slices import store_of, stored_slice, takes_part, teacher_tokens
 from braindino.pretraining.module import DINOModule
 from braindino.scans.store.store import Store
 
@@ -21,12 +21,12 @@ BATCH = 64  # slices that go through the teacher at once
 
 
 class KNNMonitor(pl.Callback):
-    """Logs `knn/accuracy` or `knn/r2` of the teacher's frozen features every so many optimiser steps.
+    """Log `knn/accuracy` or `knn/r2` of the teacher's frozen features every few steps.
 
-    A scan's feature is the mean CLS token of some of its slices; neighbours are found by cosine similarity
+    A scan's feature is the mean CLS token of some of its slices; neighbours are searched by cosine similarity
     among other people's scans (method.md "Probes"). Labels serve this number only, never the training. It is
-    computed by the first process while the others wait (by all where weights are spread), so it is kept small
-    by `scans` and `slices`.
+    computed by the first process while the others wait (by all where weights are sharded), so `scans` and
+    `slices` keep it small.
 
     Args:
         manifest: CSV of `braindino index`. With a column `split` in it, `train` is searched for neighbours of
@@ -38,6 +38,10 @@ class KNNMonitor(pl.Callback):
         slices: per scan, evenly spaced over those that hold foreground.
         neighbours: k; at most a third of the scans that are searched.
         seed: which scans and people.
+
+    Raises:
+        BraindinoError: a number below 1; when the training starts, no store, no such column, or too few
+            labelled scans in the store.
     """
 
     def __init__(
@@ -71,9 +75,9 @@ class KNNMonitor(pl.Callback):
         self._measured = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Measure, on the first process."""
+        """Measure and log, on the first process, when a step is due."""
         step = trainer.global_step
-        if step % self.every or step == self._measured or not must_ask(trainer):
+        if step % self.every or step == self._measured or not takes_part(trainer):
             return
         self._measured = step
         assert isinstance(pl_module, DINOModule)
@@ -85,31 +89,38 @@ class KNNMonitor(pl.Callback):
             logger.log_metrics({f"knn/{name}": value}, step - 1)  # rows count from 0, as Lightning's do
 
     def score(self, features: npt.NDArray[np.float32]) -> tuple[str, float]:
-        """Name and value of the measure, for (scans, D) in the order of `cases`."""
+        """Return name and value of the score.
+
+        Args:
+            features: (scans, D), in the order of `cases`.
+
+        Returns:
+            "accuracy" or "r2", and its value; NaN for R2 where all validation targets are equal.
+        """
         train = (self.cases["split"] == "train").to_numpy()
         target = self.cases[self.labelled.target].to_numpy()
         k = max(1, min(self.neighbours, int(train.sum()) // 3))
         if self.labelled.task == "regression":
             known = target.astype(np.float64)
-            found = neighbour_mean(features[train], known[train], features[~train], k)
+            predicted = neighbour_mean(features[train], known[train], features[~train], k)
             total = np.square(known[~train] - known[~train].mean()).sum()
-            return "r2", float(1 - np.square(known[~train] - found).sum() / total) if total > 0 else float(
-                "nan"
-            )
+            residual = np.square(known[~train] - predicted).sum()
+            return "r2", float(1 - residual / total) if total > 0 else float("nan")
         classes, numbers = np.unique(target, return_inverse=True)
         shares = neighbour_mean(features[train], np.eye(len(classes))[numbers[train]], features[~train], k)
         return "accuracy", float((shares.argmax(axis=1) == numbers[~train]).mean())
 
     def _features(self, trainer: pl.Trainer, module: DINOModule) -> npt.NDArray[np.float32]:
-        """(scans, D): the mean CLS token of each scan."""
+        """Return the mean CLS token of each scan: (scans, D)."""
         store = store_of(trainer, type(self).__name__)
         index = store.index().drop_duplicates("key").set_index("key").loc[self.cases["key"]]
-        every = list(self._every_slice(store, index))
+        slices = list(self._every_slice(store, index))
         cls = []
-        for start in range(0, len(every), BATCH):
-            batch = torch.stack(every[start : start + BATCH])[:, None]
+        for start in range(0, len(slices), BATCH):
+            batch = torch.stack(slices[start : start + BATCH])[:, None]
             cls.append(teacher_tokens(trainer, module, batch)[0])
-        return torch.cat(cls).unflatten(0, (-1, self.slices)).mean(dim=1).cpu().numpy()
+        features = torch.cat(cls).reshape(len(self.cases), self.slices, -1).mean(dim=1)
+        return features.cpu().numpy().astype(np.float32)
 
     def _every_slice(self, store: Store, index: pd.DataFrame) -> Iterator[torch.Tensor]:
         for key, row in index.iterrows():

@@ -1,4 +1,4 @@
-"""Choose the labelled scans of a manifest that a callback of pretraining measures on, split by person."""
+"""Choose the labelled scans that a callback of pretraining measures on, split by person."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ FRACTIONS = (0.7, 0.3, 0.0)  # of people, where the manifest has no column `spli
 
 @dataclass(frozen=True)
 class LabelledScans:
-    """Labelled scans of a manifest.
+    """Choice of the labelled scans of a manifest.
 
     Attributes:
         manifest: CSV of `braindino index`. With a column `split` in it, `train` and `val` are used; else 30 %

@@ -1,4 +1,4 @@
-"""Fit a linear head to cached features by L-BFGS: the same data give the same head on every process."""
+"""Fit a linear head by L-BFGS: equal features give an equal head on every process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MIN_CHANGE = 1e-12  # of weights or objective between two iterations
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A linear layer behind a standardisation.
+    """Linear layer behind a standardisation.
 
     Attributes:
         mean: (D,) subtracted from the features.
@@ -59,7 +59,7 @@ def fit_linear_head(
     rows = (features - mean) / scale
     weight = rows.new_zeros(rows.shape[1], outputs, requires_grad=True)
     bias = rows.new_zeros(outputs, requires_grad=True)
-    optimiser = torch.optim.LBFGS(
+    optimiser: torch.optim.Optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=MAX_ITERATIONS,
         tolerance_grad=MIN_GRADIENT,
@@ -67,11 +67,11 @@ def fit_linear_head(
         line_search_fn="strong_wolfe",
     )
 
-    def closure() -> Tensor:
+    def closure() -> float:
         optimiser.zero_grad()
-        objective = loss(rows @ weight + bias, targets) + weight_decay / 2 * weight.square().sum()
-        objective.backward()
-        return objective
+        objective: Tensor = loss(rows @ weight + bias, targets) + weight_decay / 2 * weight.square().sum()
+        torch.autograd.backward(objective)
+        return objective.item()
 
     with torch.enable_grad():
         optimiser.step(closure)

@@ -85,7 +85,7 @@ def gather_features(
     images_of: Callable[[int], Tensor],
     reduce: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Return features of all scans on every process; each process puts its share through the teacher.
+    """Return features of all scans on every process; each computes its share.
 
     Args:
         trainer: of the run.
@@ -107,13 +107,13 @@ def gather_features(
         images = torch.stack([images_of(i) for i in indices[start : start + SCANS_AT_ONCE]])
         cls, patches = teacher_tokens(trainer, module, images.flatten(0, 1)[:, None])
         scans = images.shape[:2]
-        features.append(reduce(cls.unflatten(0, scans), patches.unflatten(0, scans)))
+        features.append(reduce(torch.unflatten(cls, 0, scans), torch.unflatten(patches, 0, scans)))
     gathered = gather_rows(torch.cat(features))
     return gathered[[i % processes * slots + i // processes for i in range(count)]]
 
 
 def share_of_process(rows: Tensor) -> Tensor:
-    """Return this process's share of validation rows; all rows where there are fewer than processes.
+    """Return this process's share of rows; all of them if there are fewer than processes.
 
     torchmetrics cannot synchronise a metric that one process has not updated. Counting every row once per
     process changes none of the metrics, which are means or ratios over rows.

@@ -1,4 +1,4 @@
-"""Online linear probe: a linear head on the teacher's features of labelled scans, fitted every few steps."""
+"""Online linear probe: a head on the teacher's features of labelled scans, every few steps."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ PARTS = ("train", "val")
 
 
 class OnlineProbe(OnlineCallback):
-    """Log `val/online_auroc` or `val/online_r2` of a linear head on the frozen teacher's features.
+    """Log `val/online_auroc` or `val/online_r2` of a linear head on the frozen teacher.
 
     A scan's features are the CLS token and the mean patch token, averaged over some of its slices. The head,
     a multinomial logistic regression or a ridge regression, is fitted from zero each time on the scans of the
@@ -118,7 +118,14 @@ class OnlineProbe(OnlineCallback):
         return self.score(features)
 
     def score(self, features: Tensor) -> Tensor | None:
-        """Return the score of a head fitted to features (N, D) of the chosen scans; None if not finite."""
+        """Return the score of a head fitted to the features of this moment.
+
+        Args:
+            features: (N, D) of the chosen scans.
+
+        Returns:
+            A scalar, equal on all processes; None if the features are not finite.
+        """
         if not features.isfinite().all():
             return None
         device = features.device
@@ -147,5 +154,13 @@ class OnlineProbe(OnlineCallback):
 
 
 def _pool(cls: Tensor, patches: Tensor) -> Tensor:
-    """Return CLS and mean patch token, averaged over slices: (n, S, D), (n, S, P, D) -> (n, 2 D)."""
+    """Return CLS and mean patch token, averaged over slices.
+
+    Args:
+        cls: (n, S, D) of n scans of S slices.
+        patches: (n, S, P, D).
+
+    Returns:
+        (n, 2 D).
+    """
     return torch.cat([cls.mean(dim=1), patches.mean(dim=(1, 2))], dim=-1)

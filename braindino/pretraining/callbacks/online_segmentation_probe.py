@@ -1,4 +1,4 @@
-"""Online segmentation probe: a linear head on the teacher's patch tokens, fitted to masks every few steps."""
+"""Online segmentation probe: a head on the teacher's patch tokens, fitted every few steps."""
 
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class OnlineSegmentationProbe(OnlineCallback):
         self._labels = torch.zeros(0)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose cases and slices, take the masks to the patches, and warn if no region can be measured."""
+        """Choose cases and slices, label their patches, and warn if no region can be measured."""
         assert isinstance(pl_module, DINOModule)
         store = store_of(trainer, type(self).__name__)
         masks = self._choose(store)
@@ -100,7 +100,7 @@ class OnlineSegmentationProbe(OnlineCallback):
         self._drop_absent_regions()
 
     def _choose(self, store: Store) -> list[GridMask]:
-        """Set the cases, a row each with `split` and what decodes the scan, and return their masks."""
+        """Set the cases, a row each with `split` and how the scan is decoded; return their masks."""
         table = Manifest.read(self.manifest).table
         names = sorted(set(table["dataset"]))
         dataset = dataset_class(names[0]) if len(names) == 1 and names[0] in DATASETS else Cohort
@@ -189,7 +189,14 @@ class OnlineSegmentationProbe(OnlineCallback):
         return self.score(gather_features(trainer, module, len(rows), images_of, lambda _, patches: patches))
 
     def score(self, tokens: Tensor) -> Tensor | None:
-        """Return the Dice of a head fitted to patch tokens (N, S, P, D) of the chosen cases."""
+        """Return the Dice of a head fitted to the tokens of this moment.
+
+        Args:
+            tokens: (N, S, P, D) patch tokens of the chosen slices of the chosen cases.
+
+        Returns:
+            A scalar, equal on all processes; None if the tokens are not finite.
+        """
         if not tokens.isfinite().all():
             return None
         is_train = self._is_train()
@@ -215,7 +222,7 @@ class OnlineSegmentationProbe(OnlineCallback):
 
 
 def patch_labels(labels: np.ndarray, members: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """Return which patches belong to which region: at least half of a patch's pixels do.
+    """Return which patches belong to which region: at least half of their pixels do.
 
     Args:
         labels: (H, W) uint8, numbers of the mask.

@@ -1,4 +1,4 @@
-"""Slices for the monitors: straight from the store that is trained on, as the encoder sees them."""
+"""Read slices of the training's store for the monitors, and pass them through the teacher."""
 
 import lightning.pytorch as pl
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from braindino.errors import BraindinoError
 from braindino.pretraining.module import DINOModule
-from braindino.pretraining.sharding import Sharded, put_away
+from braindino.pretraining.sharding import Sharded, reshard
 from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
 
@@ -31,22 +31,41 @@ def store_of(trainer: pl.Trainer, callback: str) -> Store:
 
 
 def teacher_tokens(trainer: pl.Trainer, module: DINOModule, images: Tensor) -> tuple[Tensor, Tensor]:
-    """CLS (N, D) and patches (N, patches, D) in float32 of (N, 1, H, W), in the trainer's precision.
+    """Return CLS and patch tokens of the teacher, computed in the trainer's precision.
 
-    Where the teacher's weights are spread over the processes, all of them must ask.
+    Where the teacher's weights are sharded, all processes must call this equally often.
+
+    Args:
+        trainer: of the run.
+        module: whose teacher is used.
+        images: (N, 1, H, W).
+
+    Returns:
+        CLS (N, D) and patches (N, P, D), float32.
     """
     with torch.no_grad(), trainer.precision_plugin.forward_context():
         cls, patches = module.teacher.tokens(images.to(module.device))
-    put_away(module.teacher)
+    reshard(module.teacher)
     return cls.float(), patches.float()
 
 
-def must_ask(trainer: pl.Trainer) -> bool:
-    """Whether this process has to take part in `teacher_tokens`: the first one, or all when it is sharded."""
+def takes_part(trainer: pl.Trainer) -> bool:
+    """Return whether this process must call `teacher_tokens`: the first, or all if sharded."""
     return trainer.is_global_zero or isinstance(trainer.strategy, Sharded)
 
 
 def stored_slice(store: Store, key: str, i: int, scale: float, zero_point: float) -> Tensor:
-    """Slice `i` of a scan, z-scored: (H, W) float32. `scale` and `zero_point` are in `Store.index`."""
+    """Return a slice of a scan in the store, z-scored.
+
+    Args:
+        store: of the training.
+        key: of the scan.
+        i: number of the slice.
+        scale: value of one grey level; a column of `Store.index`.
+        zero_point: grey level of the value 0; likewise.
+
+    Returns:
+        (H, W) float32.
+    """
     raw = torch.from_numpy(store.slice(key, i).copy())
     return decode(raw, scale, zero_point)

@@ -1,4 +1,4 @@
-"""Log slices per second, the time spent waiting for data, and the device memory in use."""
+"""Log slices per second, the share of time spent waiting for data, and device memory."""
 
 import time
 from typing import Any
@@ -10,7 +10,10 @@ from braindino.pretraining.distributed import world_size
 
 
 class ThroughputMonitor(pl.Callback):
-    """Logs slices per second over all processes, the share of time spent waiting for data, and device memory.
+    """Log throughput over all processes every few optimiser steps.
+
+    `train/slices_per_second`, `train/data_wait` (share of the time spent waiting for data, 0 to 1) and, on a
+    GPU, `train/device_memory_gb` (peak, in GiB).
 
     Args:
         every: optimiser steps between two measurements.
@@ -31,13 +34,13 @@ class ThroughputMonitor(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The batch has arrived."""
+        """Count the time since the last batch as waiting."""
         self._waited += time.perf_counter() - self._last
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count, and measure every so many steps."""
+        """Count the slices, and log when a step is due."""
         self._slices += len(batch["slices"])
         self._last = time.perf_counter()
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches

@@ -6,7 +6,14 @@ from torch.nn import functional as F
 
 
 def rankme(features: Tensor) -> Tensor:
-    """Effective rank of (N, D): exp of the entropy of its singular values (Garrido et al. 2023)."""
+    """Return the effective rank: exp of the entropy of singular values (Garrido et al. 2023).
+
+    Args:
+        features: (N, D).
+
+    Returns:
+        A scalar; NaN if the features are not finite.
+    """
     finite = features.isfinite().all()  # a singular value decomposition of NaN raises
     values = torch.linalg.svdvals(features.float().nan_to_num(0.0, 0.0, 0.0))
     share = values / values.sum().clamp(min=1e-12) + 1e-7
@@ -15,12 +22,18 @@ def rankme(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def feature_statistics(cls: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Scalars of the teacher's CLS tokens (N, D) and target probabilities (N, K).
+    """Return scalars that describe the teacher's outputs.
 
-    teacher_entropy: mean entropy of a target in nats (ln K when it is uniform);
-    feature_std: mean over dimensions of the standard deviation over samples, features scaled to unit length
+    Args:
+        cls: (N, D) CLS tokens.
+        targets: (N, K) probabilities.
+
+    Returns:
+        teacher_entropy: mean entropy of a target in nats (ln K when it is uniform);
+        feature_std: mean over dimensions of the standard deviation over samples, features scaled to unit
+            length
         times sqrt(D), so that isotropic features give 1 and a collapse 0;
-    rankme: effective rank of the centred features.
+        rankme: effective rank of the centred features.
     """
     with torch.autocast(cls.device.type, enabled=False):
         cls = cls.float()

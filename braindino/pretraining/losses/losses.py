@@ -1,4 +1,4 @@
-"""The losses of self-distillation, in float32: DINO on crops, iBOT on masked patches, KoLeo and Gram."""
+"""Losses of self-distillation, in float32: DINO on crops, iBOT on patches, KoLeo and Gram."""
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ from braindino.pretraining.views.views import GLOBAL_CROPS
 def dino_loss(
     points: Tensor, prototypes: Tensor, targets: Targets, temperature: float, local_weight: float = 1.0
 ) -> Tensor:
-    """DINO: every student crop predicts the teacher's view of the slice's other crops (DINOv2, section 4).
+    """Return the DINO loss: each crop predicts the teacher's view of the slice's other crops.
 
-    The mean over the pairs of different global crops and the mean over all (local, global) pairs, weighted by
-    the number of such pairs: 2/18 and 16/18 with 2 global and 8 local crops. The loss is linear in a target,
-    so each crop is compared once, with the mean of its targets.
+    DINOv2, section 4. The mean over the pairs of different global crops and the mean over all (local, global)
+    pairs, weighted by the number of such pairs: 2/18 and 16/18 with 2 global and 8 local crops. The loss is
+    linear in a target, so each crop is compared once, with the mean of its targets.
 
     Args:
         points: (2 + L, B, D) unit vectors of the student: those of the two global crops, then of L >= 0 local
@@ -47,7 +47,9 @@ def dino_loss(
 def ibot_loss(
     points: Tensor, prototypes: Tensor, targets: Targets, weights: Tensor, images: int, temperature: float
 ) -> Tensor:
-    """iBOT: the student predicts the teacher's token at masked patches (Zhou et al. 2022, weights of DINOv2).
+    """Return the iBOT loss: the student predicts the teacher's tokens of masked patches.
+
+    Zhou et al. 2022, with the weights of DINOv2.
 
     Args:
         points: (n, D) unit vectors of the student at the masked patches of all global crops, and nothing
@@ -56,6 +58,7 @@ def ibot_loss(
         targets: of the same patches.
         weights: (n,) 1 / (number of masked patches in that crop).
         images: number of global crops, unmasked ones included (2 B).
+        temperature: of the student, 0.1.
     """
 
     def of_patches(rows: slice) -> list[Tensor]:
@@ -66,38 +69,44 @@ def ibot_loss(
 
 
 def koleo_loss(features: Tensor, over_processes: bool = False) -> Tensor:
-    """KoLeo: -mean log distance to the nearest neighbour on the sphere (Sablayrolles et al. 2019).
+    """Return KoLeo: -mean log distance to the nearest neighbour on the sphere.
+
+    Sablayrolles et al. 2019, "Spreading vectors for similarity search".
 
     Args:
-        features: (B, D) CLS tokens of one global crop, before the head. Computed in float32 whatever comes
-            in.
-        over_processes: seek the neighbour among the samples of all processes (stage 2) instead of this one's.
+        features: (B, D) CLS tokens of one global crop, before the head. Computed in float32 whatever their
+            precision.
+        over_processes: search the neighbour among the samples of all processes (stage 2) instead of this
+            one's.
 
     Returns:
         A scalar; 0 when there is no second sample.
     """
     with torch.autocast(features.device.type, enabled=False):
         points = F.normalize(features.float(), dim=-1, eps=1e-8)
-        others = gather_rows(points) if over_processes else points
-        if others.shape[0] < 2:
+        candidates = gather_rows(points) if over_processes else points
+        if candidates.shape[0] < 2:
             return points.sum() * 0.0
         with torch.no_grad():
-            similarity = points @ others.T
-            own = torch.arange(len(points), device=points.device)
-            similarity[own, own + (rank() * len(points) if over_processes else 0)] = -2.0
+            similarity = points @ candidates.T
+            rows = torch.arange(len(points), device=points.device)
+            # No point is its own neighbour.
+            similarity[rows, rows + (rank() * len(points) if over_processes else 0)] = -2.0
             nearest = similarity.argmax(dim=1)
-        distance = torch.linalg.vector_norm(points - others[nearest], dim=-1)
+        distance: Tensor = torch.linalg.vector_norm(points - candidates[nearest], dim=-1)
         return -(distance + 1e-8).log().mean()
 
 
 def gram_loss(student: Tensor, reference: Tensor) -> Tensor:
-    """Gram anchoring (DINOv3, section 4.2): mean squared difference of the patch similarities, per image.
+    """Return the mean squared difference of patch similarities, per image.
+
+    Gram anchoring (DINOv3, section 4.2).
 
     Args:
-        student, reference: (B, N, D) and (B, N, D') patch tokens after the final norm; `reference` is the
-            frozen Gram teacher's, resized to the student's grid.
+        student: (B, N, D) patch tokens after the final norm.
+        reference: (B, N, D') those of the frozen Gram teacher, resized to the student's grid.
     """
     with torch.autocast(student.device.type, enabled=False):
-        own = F.normalize(student.float(), dim=-1)
+        tokens = F.normalize(student.float(), dim=-1)
         anchor = F.normalize(reference.float(), dim=-1)
-        return F.mse_loss(own @ own.mT, anchor @ anchor.mT)
+        return F.mse_loss(tokens @ tokens.mT, anchor @ anchor.mT)

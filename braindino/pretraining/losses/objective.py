@@ -1,4 +1,4 @@
-"""The losses of one batch of views: teacher targets, student predictions, and what is measured on the way."""
+"""Losses of one batch of views: teacher targets, student predictions, and measurements."""
 
 import math
 
@@ -27,19 +27,24 @@ def distil(
     measure: bool = False,
     gram: tuple[GramTeacher, float] | None = None,
 ) -> dict[str, Tensor]:
-    """DINO, iBOT, KoLeo and Gram of the student on B slices, and their weighted sum "loss".
+    """Return DINO, iBOT, KoLeo and Gram of the student on B slices, and their weighted sum.
 
     The teacher sees the global crops whole; the student sees them masked, and the local crops whole.
 
     Args:
+        student: the network that is trained.
+        teacher: its moving average.
+        views: of the B slices.
         masks: of the 2 B global crops, crop by crop.
+        config: weights of the losses.
         temperature: of the teacher's targets.
+        sinkhorn_iterations: of the centring.
         generator: stochastic depth and RoPE changes of the student.
         measure: add the teacher's entropy, the features' spread and rank, and the KL divergence of DINO.
         gram: the Gram teacher and the weight of its loss; `views` must have Gram crops then.
 
     Returns:
-        Scalars; "loss", "dino", "ibot", "koleo" and "gram" carry gradients.
+        Scalars; "loss", the sum, and "dino", "ibot", "koleo" and "gram" carry gradients.
     """
     slices = views.global_crops.shape[1]
     images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
@@ -48,7 +53,7 @@ def distil(
     dino_targets = sinkhorn_knopp(logits, temperature, sinkhorn_iterations)
     ibot_targets = sinkhorn_knopp(hidden_logits, temperature, sinkhorn_iterations)
 
-    # Gram anchoring looks at every patch of the masked forward pass, so the last block computes them all.
+    # Gram anchoring compares every patch of the masked forward pass, so the last block computes them all.
     wanted = masks.indices if gram is None else None
     student_cls, student_hidden, local_cls = student(images, masks.mask, wanted, local_images, generator)
     anchored = None
@@ -57,14 +62,15 @@ def distil(
         reference = gram[0](views.gram_crops.flatten(0, 1), student.grid(images))
         anchored = gram_loss(student_hidden, reference)
         student_hidden = student_hidden.flatten(0, 1)[masks.indices]
-    points = student.dino_head.project(torch.cat([student_cls, local_cls])).unflatten(0, (-1, slices))
+    projected = student.dino_head.project(torch.cat([student_cls, local_cls]))
+    points = torch.unflatten(projected, 0, (-1, slices))
     hidden_points = student.ibot_head.project(student_hidden)
 
     sharpness = config.student_temperature
     prototypes, hidden_prototypes = student.prototype_weights()
     dino = dino_loss(points, prototypes, dino_targets, sharpness, config.local_weight)
     ibot = ibot_loss(hidden_points, hidden_prototypes, ibot_targets, masks.weights, len(images), sharpness)
-    crops = student_cls.unflatten(0, (GLOBAL_CROPS, slices))
+    crops = torch.unflatten(student_cls, 0, (GLOBAL_CROPS, slices))
     koleo = torch.stack([koleo_loss(crop, config.koleo_over_processes) for crop in crops]).sum()
     values = {
         "loss": config.dino * dino + config.ibot * ibot + config.koleo * koleo,

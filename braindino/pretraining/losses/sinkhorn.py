@@ -1,4 +1,4 @@
-"""Sinkhorn-Knopp centring: teacher logits to target probabilities that use all prototypes equally."""
+"""Sinkhorn-Knopp centring: teacher logits to targets that use all prototypes equally."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from braindino.pretraining.losses.cross_entropy import PIECE
 
 @dataclass(frozen=True)
 class Targets:
-    """Target probabilities of n samples as three factors, so that nobody has to multiply all of them at once.
+    """Target probabilities of n samples as three factors, so that rows are computed on demand.
 
     Attributes:
         kernel: (n, K).
@@ -23,28 +23,27 @@ class Targets:
     per_prototype: Tensor
     per_sample: Tensor
 
-    def rows(self, of: slice) -> Tensor:
-        """Probabilities of some samples: (rows, K) float32, each row sums to 1."""
-        return (self.kernel[of] * self.per_prototype).mul_(self.per_sample[of, None])
+    def rows(self, samples: slice) -> Tensor:
+        """Return the probabilities of some samples: (rows, K) float32, each row sums to 1."""
+        return (self.kernel[samples] * self.per_prototype).mul_(self.per_sample[samples, None])
 
 
 @torch.no_grad()
 def sinkhorn_knopp(logits: Tensor, temperature: float, iterations: int = 3) -> Targets:
-    """Target probabilities, centred over all processes so that every prototype gets equal weight.
+    """Return target probabilities, centred so that every prototype gets equal weight.
 
-    Caron et al., SwAV (2020), as DINOv2 and DINOv3 use it: with Q = exp(logits / temperature), `iterations`
-    times normalise every prototype over all samples, then every sample over all prototypes. Here in scaling
-    form: Q = diag(v) E diag(u) with a fixed E, so one iteration is two matrix-vector products and one
-    all-reduce of K numbers, and the totals cancel.
+    Caron et al., SwAV (2020), over all processes as DINOv2 and DINOv3 use it: with Q =
+    exp(logits / temperature), `iterations` times normalise every prototype over all samples, then every
+    sample over all prototypes. Here in scaling form: Q = diag(v) E diag(u) with a fixed E, so one iteration
+    is two matrix-vector products and one all-reduce of K numbers, and the totals cancel.
 
     Nothing overflows or vanishes at any logits: each prototype is shifted by its maximum over all samples
-    (exact, u takes it up) and each sample by what then remains of its own maximum. The latter alone would
-    change the result, as the first sum over samples would weight them differently; the starting v makes good
-    for it.
+    (exact, u absorbs it) and each sample by its maximum after that. The latter alone would change the
+    result, as the first sum over samples would weight them differently; the initial v corrects this.
 
     Args:
         logits: (n, K) cosine similarities to the prototypes; n may differ between processes and may be 0.
-            Used up: their memory becomes the kernel's, when they are float32.
+            Overwritten: their memory becomes the kernel's, when they are float32.
         temperature: sharpness of the targets (0.04 to 0.07).
         iterations: 3 in DINOv2 and DINOv3.
     """

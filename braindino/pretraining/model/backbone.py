@@ -1,4 +1,4 @@
-"""timm's DINOv3 ViT in self-distillation: mask tokens, drop path that skips work, only wanted outputs."""
+"""timm's DINOv3 ViT in self-distillation: mask tokens, drop path, only the needed outputs."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,9 @@ Initialisation = Literal["dinov3", "timm"]
 def create_backbone(
     architecture: str, in_chans: int, initialisation: Initialisation = "timm", **model_args: Any
 ) -> Eva:
-    """Return a timm ViT with blocks that `forward_tokens` drives (`forward_features` would not fit them).
+    """Return a timm ViT whose blocks `forward_tokens` runs.
+
+    timm's own `forward_features` does not work with these blocks.
 
     Args:
         architecture: a timm `vit_*_dinov3` name.
@@ -41,7 +43,7 @@ def create_backbone(
     ):
         raise BraindinoError(
             f"architecture {architecture!r} has no DINOv3 position encoding, which pretraining needs.\n"
-            "Use one of timm's vit_*_patch16_dinov3 (any patch size by model_args: {patch_size: 8})."
+            "Use one of timm's vit_*_patch16_dinov3 (any patch size with model_args: {patch_size: 8})."
         )
     if initialisation == "dinov3":
         with torch.no_grad():
@@ -63,21 +65,23 @@ def forward_tokens(
     generator: torch.Generator | None = None,
     recompute: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """CLS and patch tokens after the final norm.
+    """Return CLS and patch tokens after the final norm.
 
     Without mask and drop path they equal those of timm's `forward_features` to float precision.
 
     Args:
+        model: see `create_backbone`.
         images: (N, 1, H, W); repeated when the model has 3 channels.
         rope: table of the grid, from `Rope`; or one for each block.
         wanted: (n,) positions in the flattened (N * patches) whose tokens are wanted. The last block then
             computes its projection and MLP for these and for CLS only. None for all patches.
-        mask: (N, patches) bool; these patches become `mask_token` (1, D) before the first block.
-        drop_path: part of the batch that every residual branch leaves out (equal in all blocks, as in
-            DINOv3). The branch is not computed for them, and its output for the others is scaled up to keep
-            the mean.
-        generator: draws who is left out; needed with `drop_path`.
-        recompute: keep only the blocks' inputs and compute the rest again in the backward pass.
+        mask: (N, patches) bool; these patches become `mask_token` before the first block.
+        mask_token: (1, D); needed with `mask`.
+        drop_path: share of the batch that every residual branch skips (equal in all blocks, as in DINOv3).
+            The branch is not computed for these images, and its output for the rest is scaled up to
+            preserve the mean.
+        generator: draws which images are skipped; needed with `drop_path`.
+        recompute: store only the blocks' inputs and compute the rest again in the backward pass.
 
     Returns:
         (N, D), and (N, patches, D) or (n, D).
@@ -98,7 +102,7 @@ def forward_tokens(
     keep = max(1, int(count * (1 - drop_path)))
 
     def run(block: Block, x: Tensor, table: Tensor, rows: Tensor | None = None) -> Tensor:
-        # subsets are drawn out here, so that a recomputation takes the same
+        # Subsets are drawn outside of the block, so that a recomputation uses the same.
         subsets: tuple[Tensor | None, ...] = (None, None)
         if keep < count:
             subsets = tuple(
@@ -122,7 +126,7 @@ def forward_tokens(
 
 
 def _with_prefix(rope: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
-    """Sines and cosines (tokens, 1, 1, head_dim) in which CLS and registers are not turned."""
+    """Return sines and cosines (tokens, 1, 1, head_dim) that do not rotate CLS and registers."""
     sin, cos = F.pad(rope, (0, 0, prefix, 0)).chunk(2, dim=-1)
     cos[:prefix] = 1.0
     return sin[:, None, None], cos[:, None, None]

@@ -1,4 +1,4 @@
-"""timm's transformer block, for a part of the batch (stochastic depth) or of the tokens (the last block)."""
+"""timm's transformer block for a part of the batch or, in the last block, of the tokens."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ from braindino.pretraining.model.rope import queries_keys_values
 
 
 class Block(nn.Module):
-    """Takes the place of an `EvaBlock`, whose parameters it holds under the same names and in the same order.
+    """Replacement of an `EvaBlock` with its parameters, of the same names and order.
 
-    A module of its own, so that sharding and compilation find the borders of the blocks.
+    A module by itself, so that sharding and compilation recognise the borders of the blocks.
     """
 
     def __init__(self, block: EvaBlock) -> None:
@@ -31,14 +31,20 @@ class Block(nn.Module):
         second: Tensor | None = None,
         rows: Tensor | None = None,
     ) -> Tensor:
-        """(N, tokens, D) -> the same, or the tokens at `rows` only.
+        """Return the tokens after attention and MLP: all of them, or those at `rows` only.
 
         Args:
-            sin, cos: (tokens, 1, 1, head_dim), which leave CLS and registers as they are.
-            first, second: images that attention and MLP are computed for, scaled up to keep the mean
-                (stochastic depth); None for all.
+            x: (N, tokens, D).
+            sin: (tokens, 1, 1, head_dim), which leaves CLS and registers unchanged.
+            cos: (tokens, 1, 1, head_dim), likewise.
+            first: images that attention is computed for, scaled up to preserve the mean (stochastic depth);
+                None for all.
+            second: images that the MLP is computed for, likewise.
             rows: positions in the flattened (N * tokens) that are wanted; projection and MLP are computed for
                 them only. None for all.
+
+        Returns:
+            (N, tokens, D) or (rows, D).
         """
         if rows is not None:
             return self._wanted(x, sin, cos, first, second, rows)
@@ -55,7 +61,10 @@ class Block(nn.Module):
     def _wanted(
         self, x: Tensor, sin: Tensor, cos: Tensor, first: Tensor | None, second: Tensor | None, rows: Tensor
     ) -> Tensor:
-        """These are so few that stochastic depth is a factor here: 0 for the images left out."""
+        """Return the tokens at `rows`.
+
+        These are so few that stochastic depth is a factor here, 0 for the skipped images.
+        """
         factors = [_factor(subset, x)[rows // x.shape[1]] for subset in (first, second) if subset is not None]
         attended = _attention(self.attn, self.norm1(x), sin, cos).flatten(0, 1)[rows]
         y = x.flatten(0, 1)[rows]
@@ -66,11 +75,12 @@ class Block(nn.Module):
 
 
 def _attention(attention: EvaAttention, x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-    """timm's attention up to its projection."""
+    """Return timm's attention up to its projection."""
     bias = None
     if attention.q_bias is not None:
         bias = torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
-    qkv = linear(x, attention.qkv.weight, bias).unflatten(-1, (3, attention.num_heads, -1))
+    qkv = linear(x, attention.qkv.weight, bias)
+    qkv = torch.unflatten(qkv, -1, (3, attention.num_heads, -1))
     query, key, value = queries_keys_values(qkv, sin, cos)
     mixed = F.scaled_dot_product_attention(query, key, value)
     return mixed.transpose(1, 2).flatten(2)
@@ -81,7 +91,7 @@ def _factor(subset: Tensor, x: Tensor) -> Tensor:
 
 
 def _scaled(layer: nn.Linear, gamma: nn.Parameter | None, x: Tensor) -> Tensor:
-    """LayerScale after a linear layer: into its weights, which are fewer than what comes out for a batch."""
+    """Apply a linear layer and LayerScale, by scaling the weights: fewer numbers than a batch."""
     if gamma is None:
         return linear(x, layer.weight, layer.bias)
     return linear(x, gamma[:, None] * layer.weight, gamma * layer.bias)

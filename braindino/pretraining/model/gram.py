@@ -1,4 +1,4 @@
-"""The frozen teacher of Gram anchoring: patch features of a larger crop on the student's grid."""
+"""Frozen teacher of Gram anchoring: patch features of a larger crop on the student's grid."""
 
 import torch
 from timm.models.eva import Eva
@@ -12,7 +12,7 @@ from braindino.pretraining.views.views import ViewsConfig
 
 
 class GramTeacher(Trunk):
-    """An earlier teacher's backbone, never changed: not by the optimiser, nor by the moving average.
+    """Backbone of an earlier teacher; neither the optimiser nor the moving average changes it.
 
     It is part of the module's state, so that a run continues without the file it came from. That makes a
     checkpoint of a ViT-B with 65,536 prototypes larger by a sixth.
@@ -29,28 +29,41 @@ class GramTeacher(Trunk):
 
     @torch.no_grad()
     def forward(self, crops: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Patch tokens after the final norm, resized to `grid`: (N, 1, S, S) -> (N, rows * columns, D).
+        """Return patch tokens after the final norm, resized to the student's grid.
 
         Bicubic without antialiasing (DINOv3, section 5.1), in float32; not yet normalised.
+
+        Args:
+            crops: (N, 1, S, S).
+            grid: rows and columns of the student's patches.
+
+        Returns:
+            (N, rows * columns, D).
         """
         _, patches = self.tokens(crops)
-        own = self.grid(crops)
-        if own == grid:
+        crop_grid = self.grid(crops)
+        if crop_grid == grid:
             return patches.float()
         with torch.autocast(crops.device.type, enabled=False):
-            maps = patches.float().mT.unflatten(2, own)
+            maps = torch.unflatten(patches.float().mT, 2, crop_grid)
             return F.interpolate(maps, grid, mode="bicubic").flatten(2).mT
 
 
 def check_gram(gram: GramConfig, views: ViewsConfig, init_from: str | None) -> None:
-    """Raises BraindinoError unless Gram anchoring has all that it needs, or nothing of it is asked for."""
+    """Raise BraindinoError if the settings of Gram anchoring are incomplete or without effect.
+
+    Args:
+        gram: weight and teacher.
+        views: whose `gram_size` is the size that the teacher sees.
+        init_from: start of the run, the teacher by default.
+    """
     if gram.weight and (views.gram_size is None or (gram.teacher or init_from) is None):
         raise BraindinoError(
-            "model.gram: Gram anchoring needs a trained teacher and the size at which it looks.\n"
+            "model.gram: Gram anchoring needs a trained teacher and the size of the crops that it sees.\n"
             "Set model.init_from (or model.gram.teacher) and model.views.gram_size."
         )
     if not gram.weight and (views.gram_size is not None or gram.teacher is not None):
         raise BraindinoError(
-            "model.gram.weight is 0, so model.views.gram_size and model.gram.teacher would do nothing.\n"
+            "model.gram.weight is 0, so model.views.gram_size and model.gram.teacher would have no effect.\n"
             "Set it (1.5 in stage 2), or remove them."
         )

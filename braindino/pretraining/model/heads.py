@@ -1,4 +1,4 @@
-"""The projection heads of DINO and iBOT: an MLP onto the sphere and a bias-free layer of prototypes."""
+"""Projection heads of DINO and iBOT: an MLP onto the sphere, and a layer of prototypes."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +12,9 @@ from braindino.pretraining.model.linear import Linear
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Size of a projection head. Defaults: method.md "Heads" (DINOv3's for ViT-L and smaller).
+    """Size of a projection head.
+
+    Defaults: method.md "Pretraining" (DINOv3's for ViT-L and smaller).
 
     Args:
         prototypes: number K of prototypes. A few thousand serve 10^4 slices; 65,536 are made for millions.
@@ -21,6 +23,9 @@ class HeadConfig:
         layers: linear layers of the MLP.
         prototype_norm: expected length of a prototype at the start. DINOv3 draws entries with std 0.02, which
             is length 0.32 in 256 dimensions.
+
+    Raises:
+        BraindinoError: a number that is not above 0.
     """
 
     prototypes: int = 65_536
@@ -30,12 +35,19 @@ class HeadConfig:
     prototype_norm: float = 0.32
 
     def __post_init__(self) -> None:
-        """Refuse a head without any of its parts."""
+        """Refuse values that are not above 0."""
         limits.positive(self, "head", "prototypes", "hidden", "bottleneck", "layers", "prototype_norm")
 
 
 class ProjectionHead(nn.Module):
-    """Token -> MLP with GELU -> unit length -> similarity to each prototype (DINOv3: no weight norm)."""
+    """MLP with GELU, unit length, and similarity to each prototype, without weight norm.
+
+    The structure is that of DINOv3's code.
+
+    Args:
+        in_features: width of the tokens.
+        config: sizes.
+    """
 
     def __init__(self, in_features: int, config: HeadConfig) -> None:
         super().__init__()
@@ -53,12 +65,12 @@ class ProjectionHead(nn.Module):
         nn.init.normal_(self.prototypes.weight, std=config.prototype_norm / config.bottleneck**0.5)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """(..., in_features) -> unit vectors (..., bottleneck)."""
+        """Map tokens to unit vectors: (..., in_features) -> (..., bottleneck)."""
         projected: Tensor = self.mlp(tokens)
         # 1e-6 and not the default 1e-12, which vanishes in half precision
         return F.normalize(projected, dim=-1, eps=1e-6)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(..., in_features) -> logits (..., prototypes)."""
+        """Map tokens to logits: (..., in_features) -> (..., prototypes)."""
         logits: Tensor = self.prototypes(self.project(tokens))
         return logits

@@ -1,29 +1,40 @@
-"""Linear layers whose products a CPU computes with oneDNN, which is a tenth faster there than torch's own."""
+"""Linear layers computed by oneDNN on a CPU, where that is a tenth faster than torch's own."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# What torch.compile puts in a linear layer's place; uncompiled, torch asks another library.
+# The operator that torch.compile uses for a linear layer; uncompiled, torch uses another library.
 _OPERATOR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-_ONEDNN = _OPERATOR if torch.backends.mkldnn.is_available() else None
+_is_available: Callable[[], bool] = torch.backends.mkldnn.is_available
+_ONEDNN = _OPERATOR if _is_available() else None
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` by `linear`: the same parameters, names and start."""
+    """`nn.Linear` computed by `linear`: equal parameters, names and initialisation."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
+        """Apply the layer: (..., in_features) -> (..., out_features)."""
         return linear(input, self.weight, self.bias)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.linear`, equal to it to float precision: (..., n), (m, n), (m,) -> (..., m).
+    """Return `F.linear` to float precision, computed by oneDNN where that is faster.
 
-    oneDNN is asked for x @ weight.T and, in the backward pass, for gradient @ weight; the gradient of the
-    weight stays with `torch.mm`, which is as fast at it (`benchmarks/linear.py`). Any device but a CPU, any
+    oneDNN computes x @ weight.T and, in the backward pass, gradient @ weight; the gradient of the weight
+    stays with `torch.mm`, which is as fast at it (`benchmarks/linear.py`). Any device but a CPU, any
     precision but float32 and compiled code are left to `F.linear`.
+
+    Args:
+        x: (..., n).
+        weight: (m, n).
+        bias: (m,), or None.
+
+    Returns:
+        (..., m).
     """
     plain = (
         _ONEDNN is None
@@ -56,7 +67,8 @@ class _Linear(torch.autograd.Function):
         return _product(x, weight, bias)
 
     @staticmethod
-    @once_differentiable  # oneDNN's operator has no derivative: a second one would be 0, with a mere warning
+    # oneDNN's operator has no derivative: without this, a second one would be 0, with a warning only.
+    @once_differentiable
     def backward(
         ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -1,4 +1,4 @@
-"""Both sides of the self-distillation: a ViT, a DINO head on its CLS token, an iBOT head on its patches."""
+"""Student and teacher: a ViT with a DINO head for CLS tokens and an iBOT head for patches."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from braindino.pretraining.model.backbone import forward_tokens
 from braindino.pretraining.model.heads import HeadConfig, ProjectionHead
 from braindino.pretraining.model.rope import Rope, RopeConfig
-from braindino.pretraining.sharding import local, put_away
+from braindino.pretraining.sharding import local, reshard
 
 
 class Trunk(nn.Module):
-    """A backbone in timm's names, without heads.
+    """Backbone in timm's names, without heads.
 
     Args:
         backbone: see `create_backbone`.
@@ -25,24 +25,33 @@ class Trunk(nn.Module):
         self._rope = Rope()
 
     def tokens(self, images: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """CLS (N, D) and patches of (N, 1, H, W), without masks or randomness; see `forward_tokens`."""
+        """Return CLS and patch tokens, without masks or randomness; see `forward_tokens`.
+
+        Args:
+            images: (N, 1, H, W).
+            wanted: positions of the wanted patches; None for all.
+
+        Returns:
+            (N, D), and (N, patches, D) or (n, D).
+        """
         return forward_tokens(self.backbone, images, self._table(images), wanted)
 
     def _table(self, images: Tensor) -> Tensor:
         return self._rope.table(self.backbone, *self.grid(images), images.device)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns of whole patches."""
+        """Return the rows and columns of whole patches in images (..., H, W)."""
         patch_rows, patch_columns = self.backbone.patch_embed.patch_size
         return images.shape[-2] // patch_rows, images.shape[-1] // patch_columns
 
 
 class Network(Trunk):
-    """A backbone and the two heads; the student has a mask token besides.
+    """Backbone and the two heads.
 
     Args:
         backbone: see `create_backbone`.
-        dino, ibot: sizes of the heads.
+        dino: size of the head on CLS tokens.
+        ibot: size of the head on patch tokens.
     """
 
     def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
@@ -52,9 +61,12 @@ class Network(Trunk):
 
 
 class Student(Network):
-    """The network that is trained: with a mask token, stochastic depth and changes of the RoPE coordinates.
+    """Trained network, with a mask token, stochastic depth and changes of RoPE coordinates.
 
     Args:
+        backbone: see `create_backbone`.
+        dino: size of the head on CLS tokens.
+        ibot: size of the head on patch tokens.
         rope: changes of the coordinates in training.
         drop_path: see `forward_tokens`.
         recompute: activation checkpointing.
@@ -81,13 +93,17 @@ class Student(Network):
         local_images: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """CLS tokens and patches of the masked global crops, and CLS tokens of the local ones.
-
-        In training mode `generator` decides all that is random.
+        """Return CLS tokens and patches of the masked global crops, and CLS of the local ones.
 
         Args:
-            images: (2 B, 1, H, W). mask: (2 B, patches) bool. wanted: see `forward_tokens`.
+            images: (2 B, 1, H, W).
+            mask: (2 B, patches) bool.
+            wanted: see `forward_tokens`.
             local_images: (L B, 1, h, w), L may be 0.
+            generator: decides all that is random in training mode.
+
+        Returns:
+            (2 B, D); (2 B, patches, D) or (n, D); (L B, D).
         """
         cls, patches = self._masked_tokens(images, mask, wanted, generator)
         if not len(local_images):
@@ -109,18 +125,18 @@ class Student(Network):
         )
 
     def prototype_weights(self) -> Iterator[Tensor]:
-        """The last layers of both heads, which stay frozen at first."""
+        """Yield the last layers of both heads, which stay frozen at first."""
         yield self.dino_head.prototypes.weight
         yield self.ibot_head.prototypes.weight
 
     def parts(self) -> list[list[nn.Parameter]]:
-        """Parameters by submodule, for clipping: backbone with mask token, DINO head, iBOT head."""
+        """Return the parameters by submodule, for clipping: backbone with mask token, the heads."""
         backbone = [*self.backbone.parameters(), self.mask_token]
         return [backbone, list(self.dino_head.parameters()), list(self.ibot_head.parameters())]
 
 
 class Teacher(Network):
-    """The moving average of the student: never trained, always in eval mode, whatever calls `.train()`."""
+    """Moving average of the student: never trained, and in eval mode whatever calls `.train()`."""
 
     def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
         super().__init__(backbone, dino, ibot)
@@ -133,21 +149,33 @@ class Teacher(Network):
 
     @torch.no_grad()
     def forward(self, images: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """CLS tokens of (N, 1, H, W), and logits of these and of the `wanted` patches."""
+        """Return CLS tokens of the images, and logits of these and of the wanted patches.
+
+        Args:
+            images: (N, 1, H, W).
+            wanted: (n,) see `forward_tokens`.
+
+        Returns:
+            (N, D), (N, prototypes), (n, prototypes).
+        """
         cls, patches = self.tokens(images, wanted)
         return cls, self.dino_head(cls), self.ibot_head(patches)
 
     @torch.no_grad()
-    def follow(self, student: Student, weight: float | Tensor) -> None:
-        """teacher += weight * (student - teacher), on all parameters; `weight` 1 copies the student.
+    def ema_update(self, student: Student, weight: float | Tensor) -> None:
+        """Move all parameters towards the student's: teacher += weight * (student - teacher).
 
-        Of sharded networks each process moves its own part.
+        Of sharded networks each process moves its part.
+
+        Args:
+            student: of the same sizes.
+            weight: 1 - momentum; 1 copies the student.
         """
-        put_away(self)
-        theirs = dict(student.named_parameters())
-        own = local(list(self.parameters()))
-        others = local([theirs[name] for name, _ in self.named_parameters()])
+        reshard(self)
+        student_parameters = dict(student.named_parameters())
+        averages = local(list(self.parameters()))
+        targets = local([student_parameters[name] for name, _ in self.named_parameters()])
         if isinstance(weight, Tensor):
-            torch._foreach_lerp_(own, others, [weight] * len(own))
+            torch._foreach_lerp_(averages, targets, [weight] * len(averages))
         else:
-            torch._foreach_lerp_(own, others, weight)
+            torch._foreach_lerp_(averages, targets, weight)

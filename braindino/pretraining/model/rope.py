@@ -1,4 +1,4 @@
-"""Rotary position encoding: tables cached per grid, changed coordinates in training, and the rotation."""
+"""Rotary position encoding: tables cached per grid, augmented coordinates, and the rotation."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 class RopeConfig:
     """Changes of the patch coordinates ([-1, 1] along each axis) in training.
 
-    Global and local crops have draws of their own.
+    Global and local crops have separate draws.
 
     Args:
         shift: largest shift of each axis, in those coordinates; None for none.
@@ -30,14 +30,14 @@ class RopeConfig:
 
     @property
     def keeps_coordinates(self) -> bool:
-        """Whether nothing is changed."""
+        """Return whether nothing is changed."""
         return self.shift is None and self.jitter is None and self.rescale is None
 
 
 class Rope:
-    """Tables of sines and cosines for every grid, computed once; and changed tables for training.
+    """Tables of sines and cosines: cached for every grid, and drawn for training.
 
-    Values equal timm's `RotaryEmbeddingDinoV3.get_embed`, which builds them on the CPU at each call.
+    Values equal timm's `RotaryEmbeddingDinoV3.get_embed`, which computes them on the CPU at each call.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Rope:
         self._tables: dict[tuple[int, int, torch.device], Tensor] = {}
 
     def table(self, model: Eva, rows: int, columns: int, device: torch.device) -> Tensor:
-        """(rows * columns, 2 * head_dim): sines, then cosines."""
+        """Return the table of a grid: (rows * columns, 2 * head_dim), sines, then cosines."""
         key = (rows, columns, device)
         if key not in self._tables:
             self._tables[key] = self._from_coordinates(model, self._grid(rows, columns, device))
@@ -60,7 +60,7 @@ class Rope:
         config: RopeConfig,
         generator: torch.Generator,
     ) -> list[Tensor]:
-        """Return the table of each block for one forward pass of (rows, columns) patches in training."""
+        """Return the table of each block for one forward pass in training."""
         blocks = len(model.blocks)
         if config.per_block and not config.keeps_coordinates:
             return [self.changed(model, rows, columns, device, config, generator) for _ in range(blocks)]
@@ -75,7 +75,7 @@ class Rope:
         config: RopeConfig,
         generator: torch.Generator,
     ) -> Tensor:
-        """A table of changed coordinates; the cached one when `config` changes nothing."""
+        """Return a table of changed coordinates; the cached one when `config` changes nothing."""
         if config.keeps_coordinates:
             return self.table(model, rows, columns, device)
         uniform = torch.rand(5, generator=generator, device=device) * 2 - 1
@@ -103,15 +103,21 @@ class Rope:
 
 
 def queries_keys_values(qkv: Tensor, sin: Tensor, cos: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of (N, tokens, 3, heads, head_dim) each as (N, heads, tokens, head_dim), queries and keys rotated.
+    """Split queries, keys and values, and rotate the first two by their positions.
 
-    x is turned to x * cos + (-x2, x1) * sin, where x1 and x2 are the halves of the last dimension. In place:
-    what goes in is used up. The gradient is turned back while the three are put together again.
+    x is rotated to x * cos + (-x2, x1) * sin, where x1 and x2 are the halves of the last dimension. `qkv` is
+    changed in place. The gradient is rotated back while the three are concatenated.
 
     Args:
-        sin, cos: (tokens, 1, 1, head_dim), whose two halves are equal.
+        qkv: (N, tokens, 3, heads, head_dim); not to be used afterwards.
+        sin: (tokens, 1, 1, head_dim), whose two halves are equal.
+        cos: (tokens, 1, 1, head_dim), likewise.
+
+    Returns:
+        Three tensors (N, heads, tokens, head_dim).
     """
-    if torch.compiler.is_compiling():  # which fuses better what it sees
+    # The compiler fuses these operations better than an autograd function.
+    if torch.compiler.is_compiling():
         x = qkv[:, :, :2]
         first, second = x.chunk(2, dim=-1)
         turned = x * cos + torch.cat([-second, first], dim=-1) * sin
@@ -132,7 +138,8 @@ class _Rotate(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(sin, cos)
         x = qkv[:, :, :2]
-        turned = x.to(sin.dtype)  # itself, unless it is in half precision, which would round at every step
+        # In half precision every step would be rounded; in float32 this is `x` itself.
+        turned = x.to(sin.dtype)
         half = x.shape[-1] // 2
         first, second = turned[..., :half], turned[..., half:]
         of_first, of_second = second * sin[..., :half], first * sin[..., :half]

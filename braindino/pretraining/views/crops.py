@@ -16,7 +16,15 @@ LOG_ASPECT = (math.log(3 / 4), math.log(4 / 3))
 
 @dataclass(frozen=True)
 class Boxes:
-    """Crops of V views of B slices: each field is (V, B), in pixels; `flip` mirrors left and right."""
+    """Crops of V views of B slices, in pixels.
+
+    Attributes:
+        top: (V, B) first row.
+        left: (V, B) first column.
+        height: (V, B).
+        width: (V, B).
+        flip: (V, B) bool, whether left and right are mirrored.
+    """
 
     top: npt.NDArray[np.int_]
     left: npt.NDArray[np.int_]
@@ -33,14 +41,18 @@ def sample_boxes(
     flip: float,
     generator: np.random.Generator,
 ) -> Boxes:
-    """Boxes as torchvision's RandomResizedCrop draws them: uniform area, log-uniform aspect 3/4 to 4/3.
+    """Draw boxes as torchvision's RandomResizedCrop does: uniform area, log-uniform aspect.
 
-    A box that does not fit is drawn again; after ten draws the whole slice (at most 4:3) is taken.
+    The aspect is from 3/4 to 4/3. A box that does not fit is drawn again; after ten draws the whole slice (at
+    most 4:3) is taken.
 
     Args:
+        views: V, views per slice.
+        batch: B, number of slices.
         size: rows and columns of the slices.
-        scale: smallest and largest area as a part of the slice's.
+        scale: smallest and largest area as a share of the slice's.
         flip: probability of a flip.
+        generator: draws all numbers.
     """
     rows, columns = size
     shape = (views, batch, ATTEMPTS)
@@ -64,12 +76,16 @@ def sample_boxes(
 
 
 def resize_matrix(start: Tensor, length: Tensor, size: int, out: int, longest: int) -> Tensor:
-    """Matrices (N, out, size) that cut [start, start + length) out of `size` pixels and resize it to `out`.
+    """Return matrices (N, out, size) that cut a length out of `size` pixels and resize it.
 
     The weights are those of `F.interpolate(mode="bicubic", antialias=True)` on the cropped signal: Keys'
     cubic with a = -0.5, widened by the reduction factor, cut at the crop's edge and normalised.
 
     Args:
+        start: (N,) first pixel.
+        length: (N,) number of pixels.
+        size: pixels of the signal.
+        out: pixels of the result.
         longest: the largest `length`, known to the host; it bounds the number of weights per output pixel.
     """
     scale = length.float() / out
@@ -89,10 +105,18 @@ def resize_matrix(start: Tensor, length: Tensor, size: int, out: int, longest: i
 
 
 def crop(slices: Tensor, boxes: Boxes, out: int) -> Tensor:
-    """Cut and resize V views of each of B slices: (B, H, W) float32 -> (V, B, 1, out, out).
+    """Cut and resize V views of each of B slices.
 
     Bicubic and antialiased. A CPU is 4 times faster with one call per crop (`benchmarks/views.py`); an
-    accelerator would wait for the 10 B calls of a batch, and takes two matrix products for all of them.
+    accelerator would wait for the 10 B calls of a batch, and needs two matrix products for all of them.
+
+    Args:
+        slices: (B, H, W) float32.
+        boxes: of V views.
+        out: side of the views in pixels.
+
+    Returns:
+        (V, B, 1, out, out).
     """
     return (
         _one_by_one(slices, boxes, out)
@@ -112,7 +136,16 @@ def _one_by_one(slices: Tensor, boxes: Boxes, out: int) -> Tensor:
 
 
 def crop_by_products(slices: Tensor, boxes: Boxes, out: int) -> Tensor:
-    """`crop` as a product with a sparse matrix per view from the left and one from the right."""
+    """Crop as `crop` does, by products with a sparse matrix per view from left and right.
+
+    Args:
+        slices: (B, H, W) float32.
+        boxes: of V views.
+        out: side of the views in pixels.
+
+    Returns:
+        (V, B, 1, out, out).
+    """
     batch, rows, columns = slices.shape
     views = len(boxes.top)
 

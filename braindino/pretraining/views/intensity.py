@@ -13,17 +13,25 @@ from braindino.pretraining import limits
 
 @dataclass(frozen=True)
 class IntensityConfig:
-    """Which changes, how often and how strong. Defaults: method.md "Augmentation".
+    """Changes of intensity, with their probabilities and strengths.
+
+    Defaults: method.md "Pretraining", *Changes of intensity*.
 
     Args:
         noise: probability of Gaussian noise.
         noise_std: standard deviation of the noise, on the z-scored slice: drawn uniformly from a pair
             (MONAI's RandGaussianNoise, which FlexiCT uses, draws from 0 up), or a fixed number.
-        smoothing: probability of a Gaussian filter with sigma in `smoothing_sigma`, in pixels, drawn for rows
-            and for columns.
+        smoothing: probability of a Gaussian filter.
+        smoothing_sigma: range of its sigma in pixels, drawn for rows and for columns.
         scaling: probability of a factor within 1 +- `scaling_by`.
+        scaling_by: largest deviation of the factor from 1.
         low_resolution: probability of a reduction by a factor in `low_resolution_zoom` and back.
+        low_resolution_zoom: range of that factor.
         gamma: probability of a power in `gamma_power`, applied to the slice's range scaled to 0-1.
+        gamma_power: range of the power.
+
+    Raises:
+        BraindinoError: a number out of range.
     """
 
     noise: float = 0.1
@@ -38,7 +46,7 @@ class IntensityConfig:
     gamma_power: tuple[float, float] = (0.7, 1.5)
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability, or no strength."""
+        """Refuse values out of range."""
         section = "views.intensity"
         limits.fraction(
             self, section, "noise", "smoothing", "scaling", "low_resolution", "gamma", "scaling_by"
@@ -56,10 +64,19 @@ class IntensityConfig:
 def change_intensity(
     slices: Tensor, config: IntensityConfig, host: np.random.Generator, device: torch.Generator
 ) -> Tensor:
-    """Noise, smoothing, scaling, low resolution and gamma, in this order: (B, H, W) float32 -> the same.
+    """Apply noise, smoothing, scaling, low resolution and gamma, in this order.
 
     Only the slices that are drawn for a change are computed, so that the cost is in proportion to the
     probabilities.
+
+    Args:
+        slices: (B, H, W) float32; not changed themselves.
+        config: probabilities and strengths.
+        host: decides which slices are changed, and how strongly.
+        device: draws the noise.
+
+    Returns:
+        (B, H, W) float32.
     """
     slices = slices.clone()
 
@@ -104,10 +121,17 @@ def _separable(slices: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
 
 
 def smoothing_matrix(sigma: Tensor, size: int) -> Tensor:
-    """Return Gaussians integrated over pixels, normalised at the edges: (N,) sigmas -> (N, size, size).
+    """Return Gaussians integrated over pixels, normalised at the edges.
 
     The weights are those of MONAI's RandGaussianSmooth (`approx="erf"`), which cuts them off at 4 sigma and
-    takes zeros beyond the edges.
+    uses zeros beyond the edges.
+
+    Args:
+        sigma: (N,) in pixels.
+        size: of the axis in pixels.
+
+    Returns:
+        (N, size, size).
     """
     i = torch.arange(size, device=sigma.device)
     distance = (i[:, None] - i[None, :]).float()[None]
@@ -117,10 +141,17 @@ def smoothing_matrix(sigma: Tensor, size: int) -> Tensor:
 
 
 def low_resolution_matrix(zoom: Tensor, size: int) -> Tensor:
-    """Reduce to round(zoom * size) pixels by nearest neighbour, back by a cubic: (N,) -> (N, size, size).
+    """Return matrices that reduce an axis by nearest neighbour and enlarge it by a cubic.
 
     The simulated low resolution of nnU-Net (Isensee et al. 2021): equal to `F.interpolate` with
-    "nearest-exact" and then "bicubic", both without antialiasing.
+    "nearest-exact" to round(zoom * size) pixels and then "bicubic", both without antialiasing.
+
+    Args:
+        zoom: (N,) factors.
+        size: of the axis in pixels.
+
+    Returns:
+        (N, size, size).
     """
     small = (zoom * size).round().clamp(min=1)[:, None, None]
     position = (torch.arange(size, device=zoom.device) + 0.5)[None, :, None] * (small / size) - 0.5
@@ -137,7 +168,15 @@ def low_resolution_matrix(zoom: Tensor, size: int) -> Tensor:
 
 
 def gamma(slices: Tensor, power: Tensor) -> Tensor:
-    """((x - min) / range) ** power, back on the slice's own range: (N, H, W), (N,) -> (N, H, W)."""
+    """Raise slices, scaled to 0-1, to a power, and scale them back to their range.
+
+    Args:
+        slices: (N, H, W).
+        power: (N,).
+
+    Returns:
+        (N, H, W).
+    """
     low = slices.amin(dim=(1, 2), keepdim=True)
     extent = (slices.amax(dim=(1, 2), keepdim=True) - low).clamp(min=1e-6)
     return ((slices - low) / extent).pow(power[:, None, None]) * extent + low

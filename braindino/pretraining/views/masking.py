@@ -1,4 +1,4 @@
-"""Which patches of which global crops are masked: blocks by the published sampling, a batch at once."""
+"""Masks of global crops: blocks of patches by the published sampling, a batch at once."""
 
 import math
 from dataclasses import dataclass
@@ -10,26 +10,29 @@ from torch import Tensor
 
 from braindino.pretraining import limits
 
-MINIMUM_BLOCK = 4  # patches; BEiT's and DINOv2's sampling
+MIN_BLOCK = 4  # patches; BEiT's and DINOv2's sampling
 LOG_ASPECT = (math.log(0.3), -math.log(0.3))
 ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """How much is masked. Defaults: method.md "Heads".
+    """Amount of masking. Defaults: method.md "Pretraining".
 
     Args:
         share: part of the global crops that are masked at all.
         ratio: smallest and largest part of a masked crop's patches; spread evenly over the masked crops of a
             batch.
+
+    Raises:
+        BraindinoError: a number out of range.
     """
 
     share: float = 0.5
     ratio: tuple[float, float] = (0.1, 0.5)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be masked."""
+        """Refuse values out of range."""
         limits.fraction(self, "masks", "share")
         limits.rising(self, "masks", "ratio", high=1.0)
 
@@ -49,18 +52,24 @@ class Masks:
     weights: Tensor
 
     def to(self, device: torch.device) -> "Masks":
-        """The same on `device`; the copies do not wait for it."""
+        """Copy the masks to `device`, without waiting for it."""
         return Masks(*(t.to(device, non_blocking=True) for t in (self.mask, self.indices, self.weights)))
 
 
 def sample_masks(
     crops: int, grid: tuple[int, int], config: MaskConfig, generator: np.random.Generator
 ) -> Masks:
-    """Draw the masks of `crops` global crops of `grid` patches.
+    """Draw the masks of global crops: BEiT's blocks with DINOv2's and DINOv3's counts.
 
     int(crops * share) crops are masked; the i-th of them has exactly int(patches * linspace(ratio, n + 1)[i +
     1]) masked patches, in rectangles of at least 4 patches and aspect ratio 0.3 to 3.3, filled up with single
-    patches. Which crop gets which is random. (BEiT's blocks with DINOv2's and DINOv3's counts.)
+    patches. The assignment of these masks to the crops is random.
+
+    Args:
+        crops: number of global crops.
+        grid: rows and columns of patches of each.
+        config: amount of masking.
+        generator: draws all numbers.
     """
     masked = int(crops * config.share)
     patches = grid[0] * grid[1]
@@ -78,10 +87,19 @@ def sample_masks(
 def _blocks(
     counts: npt.NDArray[np.int_], grid: tuple[int, int], generator: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
-    """Rectangles in (n, rows, columns) until `counts` are reached or no rectangle fits in ATTEMPTS draws.
+    """Draw rectangles until the counts are reached or none fits in ATTEMPTS draws.
 
-    Every round draws ATTEMPTS rectangles for each unfinished crop and keeps the first that fits, as the
-    published loop does; how many new patches each would mask is read from a table of cumulative sums.
+    Every round draws ATTEMPTS rectangles for each unfinished crop and takes the first that fits, as the
+    published loop does; the number of new patches that each would mask is read from a table of cumulative
+    sums.
+
+    Args:
+        counts: (n,) patches to mask in each crop, at most.
+        grid: rows and columns.
+        generator: draws all numbers.
+
+    Returns:
+        (n, rows, columns), true for masked patches.
     """
     rows, columns = grid
     mask = np.zeros((len(counts), rows, columns), dtype=bool)
@@ -90,7 +108,7 @@ def _blocks(
     while len(open_):
         shape = (len(open_), ATTEMPTS)
         limit = remaining[open_, None]
-        area = generator.uniform(MINIMUM_BLOCK, np.maximum(limit, MINIMUM_BLOCK), shape)
+        area = generator.uniform(MIN_BLOCK, np.maximum(limit, MIN_BLOCK), shape)
         aspect = np.exp(generator.uniform(*LOG_ASPECT, shape))
         height = np.rint(np.sqrt(area * aspect)).astype(int)
         width = np.rint(np.sqrt(area / aspect)).astype(int)
@@ -110,9 +128,9 @@ def _blocks(
         new = height * width - already
         fits = inside & (new > 0) & (new <= limit)
         first = fits.argmax(axis=1)
-        found = fits[i[:, 0], first]
-        open_, first = open_[found], first[found]
-        top, left, height, width, new = (a[found, first] for a in (top, left, height, width, new))
+        has_fit = fits[i[:, 0], first]
+        open_, first = open_[has_fit], first[has_fit]
+        top, left, height, width, new = (a[has_fit, first] for a in (top, left, height, width, new))
         y, x = np.arange(rows)[None, :, None], np.arange(columns)[None, None, :]
         in_rows = (y >= top[:, None, None]) & (y < (top + height)[:, None, None])
         in_columns = (x >= left[:, None, None]) & (x < (left + width)[:, None, None])

@@ -1,4 +1,4 @@
-"""Random numbers of a batch as a pure function of (seed, batch, process): a resumed run repeats them."""
+"""Random numbers as a function of seed, batch and process, so that resumed runs repeat them."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,18 @@ class Randomness:
 
     @classmethod
     def of(cls, seed: int, batch: int, process: int, device: torch.device) -> "Randomness":
-        """Generators for batch number `batch` of process `process`; streams of neighbours are unrelated."""
+        """Return the generators of a batch; streams of neighbouring numbers are unrelated.
+
+        Args:
+            seed: of the run.
+            batch: number of the batch.
+            process: number of the process.
+            device: of the generator for bulk numbers.
+        """
         host, bulk = np.random.SeedSequence((seed, batch, process)).spawn(2)
-        # a third child of process 0's sequence, which every process can make
+        # A third child of process 0's sequence, which every process can create.
         shared = np.random.SeedSequence((seed, batch), spawn_key=(2,))
         generator = torch.Generator(device)
-        # torch takes 64 bits; the upper one is left free, as manual_seed refuses values above the signed
-        # range
+        # `manual_seed` refuses values above the signed range: 63 of the 64 bits are used.
         generator.manual_seed(int(bulk.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         return cls(np.random.default_rng(host), np.random.default_rng(shared), generator)

@@ -1,4 +1,4 @@
-"""Global, local and Gram views of a batch of slices, made on the device: decode, change, crop, flip."""
+"""Views of a batch of slices on the device: decode, change, crop, flip; global, local, Gram."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,13 @@ GLOBAL_CROPS = 2  # the method: each global crop predicts the other
 
 @dataclass(frozen=True)
 class Resolution:
-    """Sides in pixels of the crops of one batch."""
+    """Sides in pixels of the crops of one batch.
+
+    Attributes:
+        global_size: of the global crops.
+        local_size: of the local crops.
+        gram_size: of the crops that the Gram teacher sees; None without one.
+    """
 
     global_size: int
     local_size: int
@@ -29,7 +35,7 @@ class Resolution:
 
 @dataclass(frozen=True)
 class ViewsConfig:
-    """Multi-crop of one slice. Defaults: method.md, stage 1.
+    """Multi-crop of one slice. Defaults: method.md "Pretraining".
 
     A list of sizes is a mixture of resolutions: each batch takes the i-th of every list, with probability
     `ratios[i]`, on all processes alike (DINOv3, section 5.1).
@@ -44,13 +50,16 @@ class ViewsConfig:
         ratios: probability of each entry of the lists, in any scale; None for equal ones.
         flip: probability of a left-right flip, per view.
         intensity: changes of the views.
+        shared_intensity: change a slice once, before its views are cut (the method). False changes each view
+            separately, with sigmas in its pixels and gamma in its range, so that equal contrast does not
+            identify the views of a slice.
         gram_intensity: let the Gram teacher see the changes of intensity, as FlexiCT does; DINOv3 shows it
             unchanged crops. Needs `shared_intensity`.
-        partial_patches: "refuse" sizes that the patch size does not divide; "drop" leaves out the pixels
-            right and below of the last whole patch, as DINOv3's code does.
-        shared_intensity: change a slice once, before its views are cut (the method). False changes each view
-            on its own, with sigmas in its pixels and gamma in its range, so that contrast is nothing by which
-            the views of a slice could be told from those of others.
+        partial_patches: "refuse" sizes that the patch size does not divide; "drop" removes the pixels right
+            and below of the last whole patch, as DINOv3's code does.
+
+    Raises:
+        BraindinoError: a number out of range, or `gram_intensity` without `shared_intensity`.
     """
 
     global_size: int | tuple[int, ...] = 256
@@ -67,18 +76,18 @@ class ViewsConfig:
     partial_patches: Literal["refuse", "drop"] = "refuse"
 
     def __post_init__(self) -> None:
-        """Refuse crops that cannot be cut."""
+        """Refuse values out of range."""
         limits.rising(self, "views", "global_scale", "local_scale", high=1.0)
         limits.not_negative(self, "views", "local_crops")
         limits.fraction(self, "views", "flip")
         if self.gram_intensity and not self.shared_intensity:
             raise BraindinoError(
-                "model.views.gram_intensity: needs shared_intensity: true; views that are changed on their "
-                "own share no change with the Gram teacher."
+                "model.views.gram_intensity: needs shared_intensity: true; views that are changed separately "
+                "share no change with the Gram teacher."
             )
 
     def resolutions(self) -> list[Resolution]:
-        """Every combination of sizes that a batch may have.
+        """Return every combination of sizes that a batch may have.
 
         Raises:
             BraindinoError: lists of different lengths.
@@ -91,9 +100,9 @@ class ViewsConfig:
         }
         lengths = {name: len(value) for name, value in given.items() if isinstance(value, tuple)}
         if len(set(lengths.values())) > 1 or 0 in lengths.values() or set(lengths) == {"ratios"}:
-            told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise BraindinoError(
-                f"views: a mixture of resolutions needs lists of one length, found {told}.\n"
+                f"views: a mixture of resolutions needs lists of one length; the lengths are {listed}.\n"
                 "The i-th sizes belong together; a single number serves for all."
             )
         count = max(lengths.values(), default=1)
@@ -111,13 +120,16 @@ class ViewsConfig:
         ]
 
     def draw_resolution(self, generator: np.random.Generator) -> Resolution:
-        """The sizes of one batch."""
+        """Draw the sizes of one batch."""
         choices = self.resolutions()
         weights = np.asarray(self.ratios or [1.0] * len(choices))
         return choices[generator.choice(len(choices), p=weights / weights.sum())]
 
     def check(self, patch_size: int) -> None:
-        """Refuse crop sizes that are no multiples of `patch_size` (see `partial_patches`) and unequal lists.
+        """Refuse sizes that are no multiples of the patch size, unequal lists and bad ratios.
+
+        Args:
+            patch_size: side of a patch in pixels; see `partial_patches`.
 
         Raises:
             BraindinoError: such a size or list.
@@ -133,7 +145,7 @@ class ViewsConfig:
                     nearest = max(patch_size, round(side / patch_size) * patch_size)
                     raise BraindinoError(
                         f"views.{name}: {side} is not a multiple of the encoder's patch size {patch_size}; "
-                        f"the nearest is {nearest}.\nmodel.views.partial_patches: drop leaves out the rest."
+                        f"the nearest is {nearest}.\nmodel.views.partial_patches: drop removes the rest."
                     )
 
 
@@ -168,10 +180,11 @@ class Views:
 
 @torch.no_grad()
 def make_views(batch: Mapping[str, Tensor], config: ViewsConfig, randomness: Randomness) -> Views:
-    """Views of a batch of raw slices, on the device they are on.
+    """Make the views of a batch of raw slices, on the device they are on.
 
     Args:
         batch: "slices" (B, H, W) as the store holds them, "scale" (B,) and "zero_point" (B,) to decode them.
+        config: sizes, scales and changes.
         randomness: decides everything; equal generators give equal views.
     """
     raw = batch["slices"]

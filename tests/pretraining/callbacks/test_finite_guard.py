@@ -19,7 +19,7 @@ def test_only_steps_that_are_not_finite_are_flagged(caplog: pytest.LogCaptureFix
         ]
     assert flags == [0, 1, 0, 1]
     assert guard.skipped == 2
-    assert "step 1 is left out" in caplog.text
+    assert "step 1 is skipped" in caplog.text
     assert "loss nan" in caplog.text
 
 

@@ -96,7 +96,7 @@ def test_the_resolution_of_a_batch_follows_seed_and_batch_and_is_equal_on_all_pr
         ({"global_size": (32, 30)}, r"global_size: 30.*nearest is 32"),
         ({"gram_size": (64, 63)}, r"gram_size: 63"),
         ({"ratios": (1.0, -1.0)}, "no probabilities"),
-        ({"global_size": 32, "local_size": 16, "gram_size": 32}, "found ratios 2"),
+        ({"global_size": 32, "local_size": 16, "gram_size": 32}, "the lengths are ratios 2"),
     ],
 )
 def test_a_mixture_that_does_not_fit_together_is_refused(changes: dict[str, Any], told: str) -> None:
@@ -285,8 +285,8 @@ def test_processes_take_the_same_start_and_stay_equal(stage_1: Path, tmp_path: P
     [
         ({"init_from": None, "init_heads": False}, r"Set model\.init_from"),
         ({"views": VIEWS}, r"model\.views\.gram_size"),
-        ({"gram": GramConfig()}, "would do nothing"),
-        ({"gram": GramConfig(0.0, "run"), "views": VIEWS}, "would do nothing"),
+        ({"gram": GramConfig()}, "would have no effect"),
+        ({"gram": GramConfig(0.0, "run"), "views": VIEWS}, "would have no effect"),
     ],
 )
 def test_half_a_gram_set_up_is_refused(stage_1: Path, changes: dict[str, Any], told: str) -> None:
