@@ -118,7 +118,7 @@ def _rules(
 def _seen(source: Path) -> "Pretraining":
     """What a pretraining has seen, by an encoder or by a list."""
     from braindino.datasets.checks.manifest import Pretraining
-    from braindino.datasets.pretraining.exclude import excluded, has_scans
+    from braindino.datasets.pretraining.exclude import find_excluded, has_scans
     from braindino.encoders.checkpoints import PEOPLE, load_encoder
     from braindino.scans.seen import Seen
 
@@ -128,7 +128,9 @@ def _seen(source: Path) -> "Pretraining":
     if listed.is_file() and listed.name == PEOPLE:
         seen: Seen | None = Seen.read(listed)
     elif listed.is_file() and listed.suffix != ".ckpt":
-        return Pretraining(lambda table, digests: excluded(listed, table, digests).rows, has_scans(listed))
+        return Pretraining(
+            lambda table, digests: find_excluded(listed, table, digests).rows, has_scans(listed)
+        )
     else:
         seen = load_encoder(str(source)).seen
     if seen is None:

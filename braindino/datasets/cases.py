@@ -1,4 +1,4 @@
-"""Whole cases as tensors: the scans of a case side by side, padded where the number of slices differs."""
+"""Tables of cases, and whole cases as tensors, padded if their scans differ in the number of slices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +16,22 @@ from braindino.scans.store.store import Store
 def case_table(
     manifest: Manifest, store: Store, modalities: Sequence[str], needs_mask: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row per case that has at least one scan in the store, and what was dropped up to here.
+    """Return one row per case that has at least one scan in the store, and all scans that were dropped.
 
-    Columns of the first: `case`, the manifest's without path and modality (of the case's first scan),
-    `key_<modality>` (`""` when missing), `mask` (path of the scan with modality "mask", or `""`: a rejected
-    mask is none). With `needs_mask`, cases that are left without one are dropped, too.
+    Args:
+        manifest: the scans.
+        store: the prepared scans.
+        modalities: scans of a case.
+        needs_mask: drop cases without a usable mask.
+
+    Returns:
+        cases: `case`, the manifest's columns without path and modality (of the case's first scan),
+            `key_<modality>` (`""` when missing), `mask` (path of the scan with modality "mask", or `""` if
+            there is none or the store rejected it).
+        dropped: columns `DROPPED_COLUMNS`, those of the manifest included.
 
     Raises:
-        BraindinoError: scans of one case are of two people.
+        BraindinoError: scans of one case belong to two people.
     """
     rejects = store.rejects().set_index("path")["reason"].to_dict()
     lost: list[tuple[str, str, str]] = []
@@ -32,8 +40,9 @@ def case_table(
         scan = {str(column): cell for column, cell in record.items()}
         name = _name(scan)
         path, modality = scan.pop("path"), scan.pop("modality")
-        named = {"case": name} | scan | {"case": name}  # first, whatever the manifest calls so
-        row = rows.setdefault(name, {**named, **{f"key_{m}": "" for m in modalities}, MASK: ""})
+        # `case` is the first column, and is not replaced by a manifest's column of that name.
+        with_name = {"case": name} | scan | {"case": name}
+        row = rows.setdefault(name, {**with_name, **{f"key_{m}": "" for m in modalities}, MASK: ""})
         _refuse_two_people(name, row, scan)
         if modality == MASK and path in rejects:
             lost.append((path, scan["subject"], rejects[path]))
@@ -59,23 +68,23 @@ def case_table(
 
 
 def _refuse_two_people(name: str, row: dict[str, Any], scan: dict[str, Any]) -> None:
-    """Raise BraindinoError when a scan is of another person, or another case, than the others of the name."""
+    """Raise BraindinoError if a scan belongs to another person or case than the first of its case name."""
     differing = [column for column in ("group", *IDENTITY) if row[column] != scan[column]]
     if differing:
         column = differing[0]
         raise BraindinoError(
             f"the case {name!r} has scans of two: {column} {row[column]!r} and {scan[column]!r}.\n"
-            "A case is of one person; correct the manifest, or take the colons out of the ids."
+            "A case belongs to one person; correct the manifest, or remove the colons from the ids."
         )
 
 
 def _name(scan: dict[str, Any]) -> str:
-    """What a scan's case is called."""
+    """Return the name of a scan's case."""
     return ":".join(str(scan[column]) for column in IDENTITY if scan[column])
 
 
 class CaseDataset(Dataset[dict[str, Any]]):
-    """Cases of a table, read from the store one by one. See `collate` for what a batch holds."""
+    """Cases of a table, read from the store one by one; see `collate` for the content of a batch."""
 
     def __init__(
         self,
@@ -85,7 +94,15 @@ class CaseDataset(Dataset[dict[str, Any]]):
         target: Sequence[str],
         classes: bool,
     ) -> None:
-        """`case` in a batch is the row's label in the index of `cases`."""
+        """Look up keys and scales; slices are read on demand.
+
+        Args:
+            store: the prepared scans.
+            cases: from `case_table`, with the target; `case` in a batch is the row's label in its index.
+            modalities: scans of a case, in the order of the batch.
+            target: columns of the target; one column is called `target`.
+            classes: the target is a class number, not a measurement.
+        """
         self.store = store
         self.keys = cases[[f"key_{modality}" for modality in modalities]].to_numpy(str)
         self.number = cases.index.to_numpy(np.int64)
@@ -100,11 +117,11 @@ class CaseDataset(Dataset[dict[str, Any]]):
         )
 
     def __len__(self) -> int:
-        """Number of cases."""
+        """Return the number of cases."""
         return len(self.keys)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        """One case: a list of its scans' slices (None when missing), their scales, target, number."""
+        """Return the slices of a case's scans (None if missing), their scales, the target, the row label."""
         return {
             "slices": [np.array(self.store.slices(key)) if key else None for key in self.keys[i]],
             "scales": [self.scales.get(key, (1.0, 0.0)) for key in self.keys[i]],
@@ -114,12 +131,19 @@ class CaseDataset(Dataset[dict[str, Any]]):
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Batch of cases.
+    """Stack items of `CaseDataset` to a batch.
+
+    Args:
+        items: B cases of M scans.
 
     Returns:
-        slices (B, M, D, H, W) as stored, D the most of the batch; missing scans and slices decode to 0.
-        scale, zero_point (B, M) float32, present (B, M) bool, depth (B, M) int64: slices of each scan, 0
-        when missing, target (B,) int64 or float32 or (B, T) float32, case (B,) int64: row labels of `cases`.
+        slices: (B, M, D, H, W) as stored, D the largest of the batch; missing scans and slices decode to 0.
+        scale: (B, M) float32.
+        zero_point: (B, M) float32.
+        present: (B, M) bool.
+        depth: (B, M) int64, slices of each scan, 0 if missing.
+        target: (B,) int64 or float32, or (B, T) float32.
+        case: (B,) int64, row labels of the table of cases.
     """
     scans = [scan for item in items for scan in item["slices"] if scan is not None]
     depth = max(len(scan) for scan in scans)
@@ -136,6 +160,11 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     target = torch.from_numpy(np.stack([item["target"] for item in items]))
     case = torch.tensor([item["case"] for item in items], dtype=torch.int64)
     return {
-        "slices": slices, "scale": scales[..., 0], "zero_point": scales[..., 1],
-        "present": depths > 0, "depth": depths, "target": target, "case": case,
-    }  # fmt: skip
+        "slices": slices,
+        "scale": scales[..., 0],
+        "zero_point": scales[..., 1],
+        "present": depths > 0,
+        "depth": depths,
+        "target": target,
+        "case": case,
+    }

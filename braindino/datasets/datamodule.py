@@ -1,4 +1,4 @@
-"""Base of every labelled dataset: from its native folder to batches of whole cases, split by person."""
+"""Base class of labelled datasets: index, prepare, split by person, load whole cases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,25 +30,25 @@ MAX_REASONS = 4  # in a message
 
 
 class ScanDataModule(DataModule):
-    """Index, prepare, split, load. A dataset is a subclass that fills the class attributes and `index`.
+    """Index, prepare, split and load a dataset. A subclass sets the class attributes and defines `index`.
 
-    A case is what a label belongs to: a subject's session with one scan per modality. After `setup`:
+    A case is a subject's session with one scan per modality and one label. After `setup`:
 
     - `cases`: DataFrame, one row per case: `case` (unique name), `dataset`, `group` (the person), `split`,
       the target, `site`, `sex`, `age` (years), `key_<modality>` (key in the store, `""` when missing), `mask`
       (path or `""`) and the manifest's further columns. One target: column `target` (class number, or a
       number). Several (a survival time and event): columns by their own names. With `folds`: column `fold`.
-    - `dropped`: DataFrame path, subject, reason: what is not in `cases`, rejected scans included.
+    - `dropped`: DataFrame path, subject, reason: scans that are not in `cases`, rejected ones included.
 
     Attributes:
         name: on the command line.
-        target: manifest column(s) that hold the label. Empty: the mask is the label if there are `regions`,
-            else there is none and the dataset serves pretraining only.
+        target: manifest column(s) of the label. If empty, the mask is the label if there are `regions`, else
+            there is no label and the dataset is for pretraining only.
         classes: names as the manifest has them, class 0 first; empty for numbers.
         modalities: scans of a case, in the order of the batch.
         stratify: manifest columns besides the target that a split is balanced over.
-        regions: what a mask shows: name -> the labels (after `mask_rule`) that make it up.
-        option: where it stands in a config, for messages.
+        regions: of a mask: name -> the labels (after `mask_rule`) that it consists of.
+        option: place in a config, for messages.
     """
 
     name: str
@@ -75,31 +75,31 @@ class ScanDataModule(DataModule):
         ignore_labels: list[int] | None = None,
         prepare: bool = False,
     ) -> None:
-        """Nothing is read yet.
+        """Store the options; nothing is read.
 
         Args:
-            root: the dataset's folder as its owners give it, or the manifest `braindino index` made of it.
-            store: folder of prepared scans; scans that are not in it yet are added.
+            root: the dataset's folder as published, or its manifest from `braindino index`.
+            store: folder of prepared scans; missing scans are added.
             fractions: of people for train, val, test.
             split_seed: another seed gives another split.
             folds: cross-validation instead of fractions: test is one fold, val the one after it. A probe
                 tests every fold in turn, unless one is chosen.
-            fold: the one fold to test, from 0; where there must be one and none is given, the first.
+            fold: the one fold to test, from 0; if one is required and none is given, the first.
             split_file: table with the columns `case` or `group`, and `split`; instead of fractions.
             batch_size: cases per batch.
             num_workers: processes that load batches.
             jobs: processes that prepare scans.
-            strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`; one that only the store
-                names is not run.
-            ignore_labels: numbers in masks that no region names and that count as background; any other
-                number that no region names is refused.
-            prepare: make the store, by the encoder's contract, if it does not exist.
+            strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`; a command that is recorded
+                in the store only is not run.
+            ignore_labels: numbers in masks that no region lists and that count as background; any other
+                number that no region lists is an error.
+            prepare: make the store by the encoder's contract if it does not exist.
         """
         super().__init__()
         if folds is None and fold is not None:
-            raise DatasetError("data.fold: says which of `folds` is tested; give data.folds as well.")
+            raise DatasetError("data.fold: the fold of `folds` to test; give data.folds as well.")
         if folds is not None and split_file is not None:
-            raise DatasetError("data: `folds` and `split_file` both say how people are split; give one.")
+            raise DatasetError("data: `folds` and `split_file` both define the split; give one.")
         self.root, self.store_path = Path(root), Path(store)
         self.fractions, self.split_seed, self.folds, self.fold = tuple(fractions), split_seed, folds, fold
         self.split_file = None if split_file is None else Path(split_file)
@@ -111,23 +111,36 @@ class ScanDataModule(DataModule):
         self._manifest: Manifest | None = None
 
     def index(self, root: Path) -> Manifest:
-        """The manifest of the dataset's native layout; nothing is read but names and tables."""
-        raise NotImplementedError(f"{type(self).__name__} must say how its folder is indexed")
+        """Return the manifest of the dataset's native layout, from file names and tables only.
 
-    def use_modalities(self, asked: Sequence[str] | None, known: Sequence[str]) -> None:
-        """Take the scans `asked` for (nothing: the class's own) out of those a case may have."""
-        unknown = [name for name in asked or () if name not in known]
-        if unknown or (asked is not None and not asked):
-            raise DatasetError(f"data.modalities: {list(asked or ())}; expected some of {', '.join(known)}.")
-        self.modalities = tuple(asked or self.modalities)  # type: ignore[misc]
+        Args:
+            root: the dataset's folder.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define index")
+
+    def use_modalities(self, requested: Sequence[str] | None, available: Sequence[str]) -> None:
+        """Set the scans of a case.
+
+        Args:
+            requested: modalities; None keeps those of the class.
+            available: modalities that a case may have.
+
+        Raises:
+            DatasetError: no modality, or one that is not available.
+        """
+        unknown = [name for name in requested or () if name not in available]
+        if unknown or (requested is not None and not requested):
+            listed = ", ".join(available)
+            raise DatasetError(f"data.modalities: {list(requested or ())}; expected some of {listed}.")
+        self.modalities = tuple(requested or self.modalities)  # type: ignore[misc]
 
     def use_contract(self, contract: Preprocessing) -> None:
-        """Prepare by the encoder's contract. `prepare_data` refuses a store prepared otherwise."""
+        """Prepare by the encoder's contract; `prepare_data` refuses a store with a different contract."""
         self.contract = contract
 
     @property
     def manifest(self) -> Manifest:
-        """Read from `root` when it is a CSV, else indexed; then what of it the task uses; once."""
+        """Return the scans that the task uses, from `root` if it is a CSV, else by `index`; read once."""
         if self._manifest is None:
             whole = Manifest.read(self.root) if self.root.is_file() else self.index(self.root)
             self._manifest = self.choose(whole)
@@ -135,7 +148,11 @@ class ScanDataModule(DataModule):
         return self._manifest
 
     def choose(self, manifest: Manifest) -> Manifest:
-        """Return the scans of a manifest that serve the task; the others join `dropped`, with a reason."""
+        """Return the scans of a manifest that serve the task; the others join `dropped`, with a reason.
+
+        Args:
+            manifest: all scans.
+        """
         scans = manifest.table.to_dict("records")
         reasons = [
             self.exclusion_reason({str(column): cell for column, cell in scan.items()}) for scan in scans
@@ -150,19 +167,24 @@ class ScanDataModule(DataModule):
         return manifest.without(reasons)
 
     def exclusion_reason(self, scan: dict[str, Any]) -> str:
-        """Why a row of the manifest does not serve the task that the options ask for, or nothing."""
+        """Return why a row of the manifest does not serve the task, or `""`.
+
+        Args:
+            scan: a row of the manifest, column -> cell.
+        """
         blank = [column for column in self.target if column in scan and is_gap(scan[column], self.classes)]
         return f"no {blank[0]}" if blank else ""
 
     def check_store(self) -> None:
-        """Raise DatasetError if the store does not exist and was not asked for with `prepare`."""
+        """Raise DatasetError if the store does not exist and `prepare` is False."""
         if not self.prepare and not (self.store_path / "contract.json").exists():
             remedy = f"`--{self.option}.prepare true` makes it by the encoder's contract"
             raise DatasetError(no_store(self.store_path, remedy))
 
     def prepare_data(self) -> None:
-        """Index, put into the store what it does not hold yet, check the masks (one process per machine)."""
-        self.check_store()  # first: to index may take long
+        """Index, prepare missing scans and check the masks; runs in one process per machine."""
+        # First, because indexing may take long.
+        self.check_store()
         table, store = self.manifest.table, self._open_store()
         fill(store, table[table["modality"].isin(self.modalities)], jobs=self.jobs)
         check_masks(store, table)
@@ -170,13 +192,16 @@ class ScanDataModule(DataModule):
     def setup(self, stage: str | None = None) -> None:
         """Make `cases` and `dropped` and split by person.
 
+        Args:
+            stage: ignored; every stage needs the same.
+
         Raises:
-            DatasetError: no labels, an unknown label, or no scan left.
+            DatasetError: no labels, an unknown label, or no usable scan.
             SplitError: see `splits`.
         """
         if not self.target and not self.regions:
             raise DatasetError(
-                f"the dataset {self.name!r} has no labels: it serves pretraining.\n"
+                f"the dataset {self.name!r} has no labels: it is for pretraining only.\n"
                 "Give a labelled dataset, or add a label column to the manifest and use `cohort`."
             )
         self.store = self._open_store()
@@ -188,39 +213,43 @@ class ScanDataModule(DataModule):
             self.cases["split"] = parts_of_fold(self.cases["fold"], self.fold or 0, self.folds)
 
     def label_counts(self, manifest: Manifest) -> dict[str, int]:
-        """Number of cases per class, for people to read; empty unless the target is a class."""
+        """Return the number of cases per class, for display; empty unless the target is a class.
+
+        Args:
+            manifest: the scans.
+        """
         if not self.classes:
             return {}
-        found = manifest.table.drop_duplicates(list(IDENTITY))[self.target[0]].value_counts()
-        return {name: int(found.get(name, 0)) for name in self.classes}
+        counts = manifest.table.drop_duplicates(list(IDENTITY))[self.target[0]].value_counts()
+        return {name: int(counts.get(name, 0)) for name in self.classes}
 
     def train_dataloader(self) -> "DataLoader[Any]":
-        """Training cases, shuffled."""
+        """Return the loader of training cases, shuffled."""
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> "DataLoader[Any]":
-        """Validation cases, in the order of `cases`."""
+        """Return the loader of validation cases, in the order of `cases`."""
         return self._loader("val")
 
     def test_dataloader(self) -> "DataLoader[Any]":
-        """Test cases, in the order of `cases`."""
+        """Return the loader of test cases, in the order of `cases`."""
         return self._loader("test")
 
     @staticmethod
     @stable_id("mask_rule")
     def mask_rule(values: np.ndarray) -> np.ndarray:
-        """The numbers in a mask file as labels, uint8; a dataset may name another of `datasets.masks`."""
+        """Return the values of a mask file as uint8 labels; subclasses may use another rule."""
         return whole_labels(values)
 
     def labels_of(self, case: int) -> Scan:
-        """A case's mask as it was drawn, in the scan's own space; its data are labels by the `mask_rule`.
+        """Return a case's mask in native space, with labels by the `mask_rule`.
 
         Args:
-            case: row label of `cases`, as a batch has it.
+            case: row label of `cases`, such as `case` of a batch.
 
         Raises:
             DatasetError: the case has no mask.
-            ScanError: the mask cannot be read, or holds what is no label.
+            ScanError: the mask cannot be read, or has a value that is no label.
         """
         row = self.cases.loc[case]
         if not row[MASK]:
@@ -233,14 +262,15 @@ class ScanDataModule(DataModule):
         return replace(scan, data=labels.astype(np.float32))
 
     def mask_of(self, case: int, drawn: Scan | None = None) -> np.ndarray:
-        """A case's mask on the store's grid, (D, H, W) uint8; see `labels_of`.
+        """Return a case's mask on the store grid, (D, H, W) uint8.
 
         Args:
             case: row label of `cases`.
-            drawn: what `labels_of` gives for it, if that is at hand.
+            drawn: the case's result of `labels_of`, if it has been read.
 
         Raises:
-            ScanError: also where the mask was not drawn on this scan.
+            DatasetError: the case has no mask.
+            ScanError: the mask cannot be read, or its grid is not that of the scan.
         """
         labels = self.labels_of(case) if drawn is None else drawn
         row = self.cases.loc[case]
@@ -272,7 +302,7 @@ class ScanDataModule(DataModule):
             listed = "; ".join(f"{count} x {reason}" for reason, count in list(counts.items())[:MAX_REASONS])
             more = f"; {len(counts) - MAX_REASONS} more reasons" if len(counts) > MAX_REASONS else ""
             raise DatasetError(
-                f"{self.root}: none of {len(table)} scans can be used.\nWhy: {listed or 'unknown'}{more}."
+                f"{self.root}: none of {len(table)} scans can be used.\nReasons: {listed or 'unknown'}{more}."
                 f" See {self.store_path / 'rejects.csv'} for each file."
             )
         if self.classes:
@@ -285,7 +315,7 @@ class ScanDataModule(DataModule):
         numbers = labels.astype(str).map({name: i for i, name in enumerate(self.classes)})
         if numbers.isna().any():
             raise DatasetError(
-                f"{self.root}: column {self.target[0]!r} holds {str(labels[numbers.isna()].iloc[0])!r}, "
+                f"{self.root}: column {self.target[0]!r} has {str(labels[numbers.isna()].iloc[0])!r}, "
                 f"which is none of {', '.join(self.classes)}."
             )
         return numbers.astype(int)
@@ -309,10 +339,13 @@ class ScanDataModule(DataModule):
         return strata, ["class", *self.stratify]
 
     def strata(self, cases: pd.DataFrame) -> pd.Series:
-        """What a split (and a label fraction) is balanced over: the class, or the quintile of a number.
+        """Return the strata that splits and label fractions are balanced over.
 
-        Several targets count as (time, event): both the event and the tercile of the time. Where the mask is
-        the label there is nothing to balance.
+        The stratum is the class, or the quintile of a number. Two targets are (time, event), with event and
+        tercile of the time as the stratum. If the mask is the label, all cases are one stratum.
+
+        Args:
+            cases: of `setup`.
         """
         if self.classes:
             return cases["target"].astype(int)

@@ -1,4 +1,4 @@
-"""3-D cases with masks, of any labelled dataset: random crops to train on, whole cases to evaluate."""
+"""3-D cases with masks of a labelled dataset: random crops for training, whole cases for evaluation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import GridMask, grid_masks
 from braindino.datasets.loading import Loader, worker_options
 from braindino.datasets.pretraining.base import DrawnBatches, DrawnDataModule
-from braindino.datasets.pretraining.volumes import cut
+from braindino.datasets.pretraining.volumes import crop_volume
 from braindino.datasets.splits import nested_fraction
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
@@ -22,15 +22,15 @@ CHANNEL = ("key", "scale", "zero_point")  # columns per modality
 
 
 class VolumeCases(DrawnDataModule):
-    """Batches for 3-D segmentation from a dataset whose cases have masks; split by person, as it splits.
+    """Batches for 3-D segmentation from a dataset whose cases have masks, with the split of that dataset.
 
     Training crops are drawn by the rule of `DrawnDataModule`: "volumes" (B, M, c, c, c) as stored, "scale",
     "zero_point" (B, M), "present" (B, M) bool, "labels" (B, c, c, c) uint8, "case" (B,) row labels of the
-    dataset's `cases`.
-    Validation and test hold one whole case each: "volumes" (1, M, D, H, W), and "labels" on the same grid.
+    dataset's `cases`. A batch of validation or test is one whole case: "volumes" (1, M, D, H, W), and
+    "labels" on the same grid.
 
-    With `prepare` of the dataset a store that does not exist is made by the contract `volume`; one without a
-    spacing is refused, because in it the voxels of two scans are of different size.
+    With `prepare` of the dataset, a store that does not exist is made by the contract `volume`. A store
+    without a spacing is refused, because the voxel size differs between its scans.
     """
 
     def __init__(
@@ -47,20 +47,20 @@ class VolumeCases(DrawnDataModule):
         seed: int = 0,
         steps_per_epoch: int | None = None,
     ) -> None:
-        """Nothing is read yet.
+        """Store the options; nothing is read.
 
         Args:
             cases: the dataset, e.g. `{class_path: braindino.datasets.BraTS2021, init_args: {root: ...}}`.
             crop: side of a training crop in voxels.
             crops_per_case: crops of each case that is drawn.
-            foreground: part of the crops whose middle lies in the mask, where there is one.
-            fraction: of the training people, stratified and nested: 10 % lie inside 25 %.
-            fraction_seed: another seed, other people.
-            missing: `mask` shows a case that lacks a modality with an empty channel, `drop` leaves it out.
+            foreground: share of the crops centred in the mask, if the case has labels.
+            fraction: of the training people, stratified and nested: 10 % are part of 25 %.
+            fraction_seed: another seed gives other people.
+            missing: `mask` fills the channel of a missing modality with zeros, `drop` excludes the case.
             batch_size: cases per training batch and process.
             num_workers: processes that load batches.
             seed: of the draws.
-            steps_per_epoch: training batches per epoch; by default as many as draw each case once.
+            steps_per_epoch: training batches per epoch; by default enough to draw each case once.
         """
         cases.option = "data.cases"
         super().__init__(cases.store_path, batch_size, num_workers, seed, steps_per_epoch)
@@ -75,29 +75,33 @@ class VolumeCases(DrawnDataModule):
         self.excluded = pd.DataFrame(columns=["case", "reason"])
 
     def prepare_data(self) -> None:
-        """Index, and put into the store what it does not hold yet."""
+        """Index the dataset and prepare missing scans."""
         self.cases.check_store()
         if self.cases.contract is None and not (Path(self.store_path) / "contract.json").exists():
             self.cases.use_contract(Preprocessing.preset("volume"))
         self.cases.prepare_data()
 
     def setup(self, stage: str | None = None) -> None:
-        """Split, read or make the masks on the grid, and choose the labelled fraction; once.
+        """Split, load the masks on the grid, and choose the labelled fraction; later calls do nothing.
+
+        Args:
+            stage: see `ScanDataModule.setup`.
 
         Raises:
-            BraindinoError: a store without a spacing, or nobody left in a part of the split.
+            BraindinoError: a store without a spacing, or no person in a part of the split.
         """
         if len(self.scans):
             return
         if self.contract.spacing is None:
             raise BraindinoError(
-                f"{self.store_path}: prepared without a spacing; volumes need one size of voxel.\n"
+                f"{self.store_path}: prepared without a spacing; volumes need one voxel size.\n"
                 "Name another folder: `braindino prepare MANIFEST --store FOLDER --contract volume`."
             )
         self.cases.setup(stage)
         if not self.cases.regions:
             raise BraindinoError(f"data.cases: the masks of {self.cases.name!r} have no regions to segment.")
-        self.store, self.modalities = self.cases.store, tuple(self.cases.modalities)  # a table may name them
+        # A table may set the modalities in its `setup`.
+        self.store, self.modalities = self.cases.store, tuple(self.cases.modalities)
         self.masks, reasons = grid_masks(self.cases)
         table = self._table()
         if self.missing == "drop":
@@ -112,26 +116,28 @@ class VolumeCases(DrawnDataModule):
         train = table[table["split"] == "train"]
         chosen = nested_fraction(
             train.assign(stratum=self.cases.strata(self.cases.cases).loc[train.index]),
-            self.fraction, self.fraction_seed, "stratum",
-        )  # fmt: skip
+            self.fraction,
+            self.fraction_seed,
+            "stratum",
+        )
         table = table[(table["split"] != "train") | table.index.isin(chosen.index)]
         for part in ("train", "val", "test"):
             if not (table["split"] == part).any():
-                raise BraindinoError(f"data.cases: nobody with a usable mask is in the part {part}.")
+                raise BraindinoError(f"data.cases: the part {part} has no person with a usable mask.")
         self.scans = table.rename_axis("case").reset_index()
         self._compare_with_checkpoint()
 
     def _table(self) -> pd.DataFrame:
-        """Cases by row label: dataset, group, split, key, weight and the columns per modality."""
+        """Return the cases by row label: dataset, group, split, key, weight and `CHANNEL` per modality."""
         cases = self.cases.cases
         index = self.store.index().drop_duplicates("key").set_index("key")
         keys = cases[[f"key_{name}" for name in self.modalities]]
         table = cases[["dataset", "group", "split"]].assign(weight=1.0, key=keys.agg(" ".join, axis=1))
         for name in self.modalities:
-            own = index.reindex(keys[f"key_{name}"])
+            stored = index.reindex(keys[f"key_{name}"])
             table[f"key_{name}"] = keys[f"key_{name}"]
-            table[f"scale_{name}"] = own["scale"].fillna(1.0).to_numpy()
-            table[f"zero_point_{name}"] = own["zero_point"].fillna(0.0).to_numpy()
+            table[f"scale_{name}"] = stored["scale"].fillna(1.0).to_numpy()
+            table[f"zero_point_{name}"] = stored["zero_point"].fillna(0.0).to_numpy()
         return table
 
     def batches_of(self, split: str, rank: int, world: int) -> "MaskedCrops":
@@ -139,11 +145,11 @@ class VolumeCases(DrawnDataModule):
         return MaskedCrops(self, split, rank, world)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole validation cases, this process's share."""
+        """Return the loader of this process's share of the validation cases, one whole case per batch."""
         return self._whole(["val"])
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Whole validation and test cases: of both, predictions are written."""
+        """Return the loader of validation and test cases; predictions of both are written."""
         return self._whole(["val", "test"])
 
     def _whole(self, splits: Sequence[str]) -> DataLoader[Any]:
@@ -154,7 +160,7 @@ class VolumeCases(DrawnDataModule):
 
 
 class MaskedCrops(DrawnBatches):
-    """Whole batches of crops with their labels."""
+    """Batches of crops with their labels."""
 
     def __init__(self, module: VolumeCases, split: str, rank: int, world: int) -> None:
         """See `DrawnBatches`."""
@@ -163,10 +169,10 @@ class MaskedCrops(DrawnBatches):
         self.crop, self.crops, self.foreground = module.crop, module.crops_per_case, module.foreground
         self.cases = table["case"].to_numpy(np.int64)
         self.masks = [module.masks[int(case)] for case in self.cases]
-        self.keys, self.scale, self.zero_point = by_modality(table, module.modalities)
+        self.keys, self.scale, self.zero_point = channel_arrays(table, module.modalities)
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
-        """The batch whose first sample, of all ranks, is `start`."""
+        """Return the batch whose first sample, over all ranks, is number `start`."""
         number, drawn = self.draw(start)
         case = drawn.repeat(self.crops)
         side = (self.crop,) * 3
@@ -176,8 +182,10 @@ class MaskedCrops(DrawnBatches):
             rng = np.random.Generator(np.random.Philox(key=[self.seed, int(number[b // self.crops])]))
             corner = self._corner(rng, k, b % self.crops)
             for m in range(self.keys.shape[1]):
-                cut(self.store, self.keys[k, m].decode(), corner, self.zero_point[k, m], out=volumes[b, m])
-            cut_labels(self.masks[k], corner, out=labels[b])
+                crop_volume(
+                    self.store, self.keys[k, m].decode(), corner, self.zero_point[k, m], out=volumes[b, m]
+                )
+            crop_labels(self.masks[k], corner, out=labels[b])
         return {
             "volumes": torch.from_numpy(volumes),
             "scale": torch.from_numpy(self.scale[case]),
@@ -188,17 +196,18 @@ class MaskedCrops(DrawnBatches):
         }
 
     def _corner(self, rng: np.random.Generator, case: int, which: int) -> tuple[int, int, int]:
-        """The first voxel of the `which`-th crop of a sample, within the grid where it is large enough."""
+        """Return the first voxel of crop `which` of a sample, inside the grid if the grid is large enough."""
         mask = self.masks[case]
         grid = np.array([len(mask), *mask.size])
         room = np.maximum(grid - self.crop, 0)
-        held = np.flatnonzero(mask.present[:, 1:].any(axis=1))
-        for _ in range(which + 1):  # the same draws whichever crop is asked for
+        labelled = np.flatnonzero(mask.present[:, 1:].any(axis=1))
+        # Draw for all crops up to this one, so that a crop does not depend on which others are read.
+        for _ in range(which + 1):
             inside, share = rng.random(), rng.random(3)
-        if inside >= self.foreground or not len(held):
+        if inside >= self.foreground or not len(labelled):
             corner = np.floor(share * (room + 1)).astype(int)
         else:
-            plane = int(held[int(share[0] * len(held))])
+            plane = int(labelled[int(share[0] * len(labelled))])
             rows, columns = np.nonzero(mask.slice(plane))
             at = int(share[1] * len(rows))
             corner = np.clip(np.array([plane, rows[at], columns[at]]) - self.crop // 2, 0, room)
@@ -206,14 +215,20 @@ class MaskedCrops(DrawnBatches):
 
 
 class ProcessShare(DistributedSampler[Any]):
-    """Every `world`-th case from `rank` on: each case is evaluated by one process, once.
+    """Sampler of every `world`-th case from `rank` on; each case is evaluated once, by one process.
 
-    Lightning leaves a DistributedSampler in its place; any other sampler it would replace by one that divides
-    the cases again and repeats some of them.
+    Lightning does not replace a DistributedSampler; it replaces any other sampler by one that divides the
+    cases again and repeats some of them.
     """
 
     def __init__(self, count: int, rank: int, world: int) -> None:
-        """The share of process `rank` of `world` in `count` cases."""
+        """Choose the cases of process `rank`.
+
+        Args:
+            count: number of cases.
+            rank: of this process.
+            world: number of processes.
+        """
         super().__init__(range(count), world, rank, shuffle=False)  # type: ignore[arg-type]
         self.cases = range(rank, count, world)
 
@@ -222,32 +237,39 @@ class ProcessShare(DistributedSampler[Any]):
         return iter(self.cases)
 
     def __len__(self) -> int:
-        """Number of cases of this process."""
+        """Return the number of cases of this process."""
         return len(self.cases)
 
 
 class WholeCases(Dataset[dict[str, torch.Tensor]]):
-    """One whole case per item, with its labels."""
+    """Whole cases with their labels, one per item."""
 
     def __init__(self, module: VolumeCases, table: pd.DataFrame) -> None:
-        """The cases of some rows of `module.scans`."""
+        """Look up keys, scales and masks.
+
+        Args:
+            module: after `setup`.
+            table: some rows of `module.scans`.
+        """
         self.store, self.cases = module.store, table["case"].to_numpy(np.int64)
         self.masks = [module.masks[int(case)] for case in self.cases]
-        self.keys, self.scale, self.zero_point = by_modality(table, module.modalities)
+        self.keys, self.scale, self.zero_point = channel_arrays(table, module.modalities)
 
     def __len__(self) -> int:
-        """Number of cases."""
+        """Return the number of cases."""
         return len(self.cases)
 
     def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
-        """Case `i`; see `VolumeCases`."""
+        """Return case `i`; see `VolumeCases`."""
         mask = self.masks[i]
         shape = (len(mask), *mask.size)
         volumes = np.empty((1, self.keys.shape[1], *shape), self.store.contract.dtype)
         for m in range(self.keys.shape[1]):
-            cut(self.store, self.keys[i, m].decode(), (0, 0, 0), self.zero_point[i, m], out=volumes[0, m])
+            crop_volume(
+                self.store, self.keys[i, m].decode(), (0, 0, 0), self.zero_point[i, m], out=volumes[0, m]
+            )
         labels = np.empty((1, *shape), np.uint8)
-        cut_labels(mask, (0, 0, 0), out=labels[0])
+        crop_labels(mask, (0, 0, 0), out=labels[0])
         return {
             "volumes": torch.from_numpy(volumes),
             "scale": torch.from_numpy(self.scale[[i]]),
@@ -258,14 +280,22 @@ class WholeCases(Dataset[dict[str, torch.Tensor]]):
         }
 
 
-def by_modality(table: pd.DataFrame, modalities: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keys (N, M) bytes, scales and zero points (N, M) float32 of a table's cases."""
+def channel_arrays(
+    table: pd.DataFrame, modalities: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return keys (N, M) bytes, scales and zero points (N, M) float32 of the cases of a table."""
     keys, scales, zero_points = (table[[f"{column}_{name}" for name in modalities]] for column in CHANNEL)
     return keys.to_numpy(str).astype("S"), scales.to_numpy(np.float32), zero_points.to_numpy(np.float32)
 
 
-def cut_labels(mask: GridMask, corner: tuple[int, int, int], out: np.ndarray) -> None:
-    """Copy a box of labels into `out` (c, c, c); what lies outside of the grid becomes 0."""
+def crop_labels(mask: GridMask, corner: tuple[int, int, int], out: np.ndarray) -> None:
+    """Copy a box of labels; voxels outside of the grid become 0.
+
+    Args:
+        mask: labels on the grid.
+        corner: first voxel of the box.
+        out: (c, c, c) uint8, receives the labels.
+    """
     out[...] = 0
     first, row, column = corner
     for i in range(min(out.shape[0], len(mask) - first)):

@@ -19,7 +19,9 @@ def broken(cohort: Path, tmp_path: Path) -> Path:
     return tmp_path / "m.csv"
 
 
-def test_counts_first_then_a_few_of_each(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_counts_then_the_first_findings(
+    broken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["check", str(broken)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("; 7 findings")
@@ -32,12 +34,12 @@ def test_counts_first_then_a_few_of_each(broken: Path, capsys: pytest.CaptureFix
     assert "more (" not in capsys.readouterr().out
 
 
-def test_strict_makes_findings_fail(broken: Path, cohort: Path) -> None:
+def test_check_strict_returns_1_with_findings(broken: Path, cohort: Path) -> None:
     assert main(["check", str(broken), "--strict"]) == 1
     assert main(["check", str(cohort / "adni.csv"), "--strict", "--store", str(cohort / "store")]) == 0
 
 
-def test_findings_as_a_table(broken: Path, tmp_path: Path) -> None:
+def test_check_writes_findings_to_a_table(broken: Path, tmp_path: Path) -> None:
     assert main(["check", str(broken), "--out", str(tmp_path / "f.csv")]) == 0
     with (tmp_path / "f.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -46,7 +48,7 @@ def test_findings_as_a_table(broken: Path, tmp_path: Path) -> None:
     assert rows[0]["remedy"].startswith("fetch the file")
 
 
-def test_labels_by_option(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_label_options(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = str(cohort / "adni.csv")
     assert main(["check", manifest, "--label", "diagnosis", "--classes", "[CN,AD]", "--strict"]) == 1
     assert "labels out of range" in capsys.readouterr().out
@@ -56,7 +58,7 @@ def test_labels_by_option(cohort: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["check", manifest, "--label", "age", "--between", "[0,100]", "--strict"]) == 0
 
 
-def test_pretraining_lists_and_encoders(
+def test_check_pretraining_accepts_lists_and_encoders(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = pd.read_csv(cohort / "adni.csv", dtype=str)

@@ -139,7 +139,7 @@ def test_fit_excludes_by_content_and_rejects_a_list_that_matches_no_one(
     assert main([*command, str(tmp_path / "old.csv"), "--run.id", "b"]) == 2
     error = capsys.readouterr().err
     assert "is a person or a scan of" in error
-    assert "leave data.exclude out" in error
+    assert "remove data.exclude" in error
 
 
 def test_prepare_rejects_two_tables_of_one_name_in_one_store(

@@ -43,7 +43,7 @@ def manifest(tmp_path: Path) -> Path:
     return tmp_path / "made.csv"
 
 
-def test_counts_are_printed_and_the_second_time_all_is_there(
+def test_prepare_prints_counts_and_reads_nothing_twice(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "store"
@@ -56,7 +56,7 @@ def test_counts_are_printed_and_the_second_time_all_is_there(
     assert index["dataset"].tolist() == ["made"] * 4
 
 
-def test_a_reject_makes_the_exit_code_1_now_and_later(
+def test_prepare_returns_1_with_rejects(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data/s2.nii.gz").write_bytes(b"")
@@ -68,7 +68,7 @@ def test_a_reject_makes_the_exit_code_1_now_and_later(
     assert pd.read_csv(tmp_path / "store/rejects.csv")["reason"].tolist() == ["empty file"]
 
 
-def test_the_contract_is_the_preset_with_what_was_asked_for(manifest: Path, tmp_path: Path) -> None:
+def test_prepare_changes_fields_of_the_preset(manifest: Path, tmp_path: Path) -> None:
     assert (
         prepare(manifest, tmp_path / "a", contract="minmax", depth="none", size=(8, 9), dtype="float16") == 0
     )
@@ -81,7 +81,7 @@ def test_the_contract_is_the_preset_with_what_was_asked_for(manifest: Path, tmp_
 @pytest.mark.parametrize(
     "asked", [{"depth": 5}, {"depth": "none"}, {"contract": "paper"}, {"dtype": "float16"}]
 )
-def test_another_contract_than_the_stores_is_refused(
+def test_prepare_refuses_a_different_contract(
     asked: dict[str, object], manifest: Path, tmp_path: Path
 ) -> None:
     prepare(manifest, tmp_path / "store", **SMALL)
@@ -90,7 +90,7 @@ def test_another_contract_than_the_stores_is_refused(
     assert prepare(manifest, tmp_path / "store", depth=4) == 0
 
 
-def test_shards_together_do_all(manifest: Path, tmp_path: Path) -> None:
+def test_prepare_shards_cover_all_scans(manifest: Path, tmp_path: Path) -> None:
     for shard in ("0/2", "1/2"):
         assert prepare(manifest, tmp_path / "store", shard=shard, **SMALL) == 0
     assert len(Store.open(tmp_path / "store").index()) == 4
@@ -99,7 +99,7 @@ def test_shards_together_do_all(manifest: Path, tmp_path: Path) -> None:
             prepare(manifest, tmp_path / "store", shard=wrong)
 
 
-def test_a_stripping_command_stays_with_the_store(manifest: Path, tmp_path: Path) -> None:
+def test_prepare_records_the_stripping_command_in_the_store(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "copy.py").write_text("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[2])")
     command = f"{sys.executable} {tmp_path}/copy.py {{in}} {{out}}"
     assert prepare(manifest, tmp_path / "store", strip_cmd=command, **SMALL) == 0
@@ -109,7 +109,7 @@ def test_a_stripping_command_stays_with_the_store(manifest: Path, tmp_path: Path
         prepare(manifest, tmp_path / "store", strip_cmd=command + " quickly")
 
 
-def test_interrupted_it_says_how_to_go_on(
+def test_prepare_interrupted_prints_how_to_continue(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -122,7 +122,7 @@ def test_interrupted_it_says_how_to_go_on(
     assert prepare(manifest, tmp_path / "store") == 0
 
 
-def test_the_command_line_reaches_every_option(
+def test_prepare_options_by_command_line(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = ["--store", str(tmp_path / "store")]
@@ -137,7 +137,7 @@ def test_the_command_line_reaches_every_option(
     assert "the i-th of n parts" in capsys.readouterr().out
 
 
-def test_submitted_jobs_together_do_all(
+def test_prepare_submitted_jobs_cover_all_scans(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: dict[str, object] = {}
@@ -175,7 +175,7 @@ def test_submitted_jobs_together_do_all(
         run("prepare", command)
 
 
-def test_submitit_itself_runs_the_jobs_where_there_is_no_slurm(manifest: Path, tmp_path: Path) -> None:
+def test_prepare_submits_local_jobs_without_slurm(manifest: Path, tmp_path: Path) -> None:
     submitit = pytest.importorskip("submitit")
     store = tmp_path / "store"
     command = [str(manifest), "--store", str(store), "--depth", "4", "--size", "8", "--submit", "2"]
@@ -196,7 +196,9 @@ def test_submitit_itself_runs_the_jobs_where_there_is_no_slurm(manifest: Path, t
 
 
 @pytest.mark.parametrize("wrong", [{"jobs": 0}, {"submit": 2, "shard": "0/2"}])
-def test_a_wrong_option_makes_no_store(manifest: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
+def test_prepare_with_a_wrong_option_makes_no_store(
+    manifest: Path, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
     with pytest.raises(BraindinoError):
         prepare(manifest, tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()

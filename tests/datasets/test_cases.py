@@ -28,7 +28,7 @@ def _manifest(**columns: str) -> Manifest:
 
 
 @pytest.mark.parametrize("name", ["case", "mask", "key_T1w"])
-def test_case_table_keeps_its_own_columns(name: str) -> None:
+def test_case_table_is_not_overwritten_by_columns_of_a_table(name: str) -> None:
     cases, _ = case_table(_manifest(**{name: "F1"}), _Store(), ["T1w"])  # type: ignore[arg-type]
     assert cases["case"].tolist() == ["d:s0", "d:s1"]
     assert cases["mask"].tolist() == ["", ""]

@@ -68,7 +68,7 @@ def test_parse_age_converts_units(cell: str, unit: str, years: float) -> None:
         ("inf", "is no number"),
     ],
 )
-def test_parse_age_gives_a_reason_for_what_is_no_age(cell: str, reason: str) -> None:
+def test_parse_age_returns_a_reason_for_text_without_an_age(cell: str, reason: str) -> None:
     years, why = parse_age(cell)
     assert math.isnan(years)
     assert reason in why
@@ -77,13 +77,13 @@ def test_parse_age_gives_a_reason_for_what_is_no_age(cell: str, reason: str) -> 
 
 
 @pytest.mark.parametrize("cell", ["", "n/a", "NA", None, math.nan, "unknown"])
-def test_parse_age_of_a_gap_has_no_reason(cell: object) -> None:
+def test_parse_age_returns_no_reason_for_a_missing_cell(cell: object) -> None:
     years, why = parse_age(cell)
     assert math.isnan(years)
     assert why == ""
 
 
-def test_age_unit() -> None:
+def test_age_unit_parses_headers() -> None:
     assert [age_unit(text) for text in ("months", "yr", "a", "in days", "wk")] == [
         "month",
         "year",
@@ -117,7 +117,7 @@ def test_parse_sex_never_guesses_a_code(cell: object) -> None:
     assert is_sex("other")
 
 
-def test_gaps_are_no_gaps_where_they_are_names() -> None:
+def test_is_gap_excludes_class_names() -> None:
     assert is_missing("None")
     assert not is_gap("None", ["None", "low"])
     assert is_gap("none", ["None", "low"])
@@ -126,13 +126,13 @@ def test_gaps_are_no_gaps_where_they_are_names() -> None:
     assert is_missing_id("n/a")
 
 
-def test_lookalikes_differ_in_what_does_not_show() -> None:
+def test_lookalikes_groups_names_that_fold_alike() -> None:
     names = ["Good", "good", "Good\u200b", "Go od", "Go\u00a0od", "bad", "Bad"]
     assert lookalikes(names) == [("Good", "good", "Good\u200b"), ("Go od", "Go\u00a0od"), ("bad", "Bad")]
     assert visible("Good\u200b") == "Good<U+200B>"
 
 
-def test_decimal_commas_need_one_that_is_no_thousands_mark() -> None:
+def test_decimal_commas_needs_one_that_is_no_thousands_separator() -> None:
     assert decimal_commas(["3,5", "2,125"])
     assert decimal_commas(["0,125"])
     assert not decimal_commas(["3,500", "12"])

@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_cases_are_sessions_split_by_person(root: Path) -> None:
+def test_datamodule_splits_sessions_by_person(root: Path) -> None:
     data = ready(ADNI(root, root / "store"))
     cases = data.cases
     assert cases["case"].is_unique
@@ -51,7 +51,7 @@ def test_cases_are_sessions_split_by_person(root: Path) -> None:
     assert not other.cases["split"].equals(cases["split"])
 
 
-def test_batches_hold_whole_cases(root: Path) -> None:
+def test_datamodule_batches_contain_whole_cases(root: Path) -> None:
     data = ready(ADNI(root, root / "store", batch_size=3))
     batch = next(iter(data.val_dataloader()))
     assert batch["slices"].shape == (3, 1, 8, 16, 16)
@@ -68,24 +68,24 @@ def test_batches_hold_whole_cases(root: Path) -> None:
     assert sorted(seen.tolist()) == data.cases.index[data.cases["split"] == "train"].tolist()
 
 
-def test_the_manifest_serves_as_root_and_folds_as_split(root: Path) -> None:
+def test_datamodule_accepts_a_manifest_as_root_and_folds(root: Path) -> None:
     ADNI(root).index(root).write(root / "adni.csv")
     modules = [ready(ADNI(root / "adni.csv", root / "store", folds=3, fold=fold)) for fold in range(3)]
     tests = [set(module.cases.loc[module.cases["split"] == "test", "case"]) for module in modules]
     assert sum(map(len, tests)) == len(set.union(*tests)) == len(modules[0].cases)
     for module in modules:
         assert set(module.cases["split"]) == {"train", "val", "test"}
-    for options, told in (
+    for options, message in (
         ({"fold": 1}, "give data.folds as well"),
         ({"folds": 3, "split_file": "a"}, "give one"),
     ):
-        with pytest.raises(DatasetError, match=told):
+        with pytest.raises(DatasetError, match=message):
             ADNI(root / "adni.csv", root / "store", **options)
     with pytest.raises(DatasetError, match="fold 3"):
         ready(ADNI(root / "adni.csv", root / "store", folds=3, fold=3))
 
 
-def test_a_users_split_is_followed(root: Path) -> None:
+def test_datamodule_follows_a_split_file(root: Path) -> None:
     first = ready(ADNI(root, root / "store"))
     swapped = first.cases.assign(split=first.cases["split"].replace({"train": "test", "test": "train"}))
     swapped[["case", "group", "split"]].to_csv(root / "split.csv", index=False)
@@ -93,13 +93,13 @@ def test_a_users_split_is_followed(root: Path) -> None:
     assert data.cases["split"].tolist() == swapped["split"].tolist()
 
 
-def test_another_contract_is_refused(root: Path) -> None:
+def test_datamodule_refuses_a_store_with_a_different_contract(root: Path) -> None:
     ready(ADNI(root, root / "store"))
     with pytest.raises(BraindinoError, match="depth"):
         ready(ADNI(root, root / "store"), SMALL.replace(depth=9))
 
 
-def test_what_cannot_be_read_is_dropped_with_its_reason(tmp_path: Path) -> None:
+def test_datamodule_drops_unreadable_scans_with_a_reason(tmp_path: Path) -> None:
     write_adni(tmp_path, people=18, shape=(10, 12, 10))
     broken = ADNI(tmp_path).index(tmp_path).table["path"][0]
     Path(broken).write_bytes(Path(broken).read_bytes()[:1500])
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_dropped_with_its_reason(tmp_path: Path) -> None:
     assert len(data.cases) == len(data.manifest.table) - 1
 
 
-def test_a_dataset_without_labels_says_so(tmp_path: Path) -> None:
+def test_datamodule_without_labels_raises(tmp_path: Path) -> None:
     save_nifti(tmp_path / "sub-1" / "anat" / "sub-1_T1w.nii", render(Head(0), shape=(10, 12, 10)))
     with pytest.raises(DatasetError, match="no labels"):
         ready(BIDS(tmp_path, tmp_path / "store"))
@@ -132,7 +132,7 @@ class Tumours(ScanDataModule):
         return rows.build()
 
 
-def test_cases_of_several_scans_with_masks_and_two_targets(tmp_path: Path) -> None:
+def test_datamodule_loads_several_scans_masks_and_two_targets(tmp_path: Path) -> None:
     for i in range(12):
         for sequence in ("T1c", "FLAIR")[: 1 if i % 3 == 0 else 2]:
             scan = render(Head(i), sequence, (10, 12, 10 + i % 2), lesion=Lesion())
@@ -170,7 +170,9 @@ class Ages(Tumours):
     modalities: ClassVar[tuple[str, ...]] = ("T1c",)
 
 
-def test_a_number_as_target_and_unknown_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datamodule_accepts_a_number_as_target_and_refuses_unknown_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i in range(12):
         save_nifti(tmp_path / f"{i}_T1c.nii", render(Head(i), "T1c", (10, 12, 10)))
     data = ready(Ages(tmp_path, tmp_path / "store", fractions=(0.5, 0.25, 0.25)))
@@ -183,5 +185,5 @@ def test_a_number_as_target_and_unknown_columns(tmp_path: Path, monkeypatch: pyt
         ready(Ages(tmp_path, tmp_path / "store"))
     monkeypatch.setattr(Ages, "target", ("event",))
     monkeypatch.setattr(Ages, "classes", ("alive", "dead"))
-    with pytest.raises(DatasetError, match="holds '0', which is none of alive, dead"):
+    with pytest.raises(DatasetError, match="has '0', which is none of alive, dead"):
         ready(Ages(tmp_path, tmp_path / "store"))

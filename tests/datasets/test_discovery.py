@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_every_file_is_taken_or_has_a_reason(folder: Path) -> None:
+def test_folder_records_every_file_with_a_reason(folder: Path) -> None:
     manifest = Folder(folder).index(folder)
     kept = {os.path.relpath(path, folder) for path in manifest.table["path"]}
     assert kept == {
@@ -68,7 +68,7 @@ def test_every_file_is_taken_or_has_a_reason(folder: Path) -> None:
     assert len(Folder(folder, derivatives=True).index(folder).table) == len(kept) + 1
 
 
-def test_flat_folders_make_every_file_a_person(tmp_path: Path) -> None:
+def test_folder_without_subfolders_makes_every_file_a_person(tmp_path: Path) -> None:
     scan(tmp_path / "a.nii")
     scan(tmp_path / "b.nii.gz")
     table = Folder(tmp_path).index(tmp_path).table
@@ -80,7 +80,7 @@ def test_flat_folders_make_every_file_a_person(tmp_path: Path) -> None:
     assert table["subject"].tolist() == ["a", "b", "c", "d", "e"]
 
 
-def test_a_folder_that_everything_lies_in_is_nobody(tmp_path: Path) -> None:
+def test_folder_ignores_a_folder_around_all_scans(tmp_path: Path) -> None:
     for name in ("export/all/p1/t1_masked.nii", "export/all/p1/b/x.nii", "export/all/p2/x.nii"):
         scan(tmp_path / name)
     assert Folder(tmp_path).index(tmp_path).table["subject"].tolist() == ["p1", "p1", "p2"]
@@ -91,7 +91,7 @@ def test_a_folder_that_everything_lies_in_is_nobody(tmp_path: Path) -> None:
     assert Folder(tmp_path).index(tmp_path / "one").table["subject"].tolist() == ["p3", "p3"]
 
 
-def test_equal_names_at_two_sites_are_two_people(tmp_path: Path) -> None:
+def test_folder_separates_equal_names_at_two_sites(tmp_path: Path) -> None:
     for name in (
         "siteA/sub-01/anat/sub-01_T1w.nii.gz", "siteB/rawdata/sub-01/sub-01_T1w.nii.gz",
         "siteB/sub-02_T1w.nii", "train/sub-03/T1w.nii", "ses-2/sub-03/T1w.nii", "visit_3/T2w/sub-03.nii",
@@ -113,7 +113,7 @@ def test_equal_names_at_two_sites_are_two_people(tmp_path: Path) -> None:
         ("x_t1gd", "T1c"), ("x-t1n", "T1w"), ("OAS1_0001_MR1_mpr-1_anon", "T1w"),
     ],
 )  # fmt: skip
-def test_sequences_by_name(name: str, modality: str) -> None:
+def test_folder_recognises_sequences_by_name(name: str, modality: str) -> None:
     assert modality_of(name) == modality
 
 
@@ -148,7 +148,7 @@ def test_folder_drops_series_that_are_no_scans(
     assert Folder(tmp_path)._exclusion_reason(found) == reason
 
 
-def test_names_that_hold_the_word_of_a_mask_are_no_masks(tmp_path: Path) -> None:
+def test_folder_does_not_take_scans_for_masks(tmp_path: Path) -> None:
     for name in ("Segura_T1w", "Segovia-1_t1", "Labelle_flair"):
         scan(tmp_path / f"{name}.nii.gz")
     for name in (
@@ -166,13 +166,13 @@ def test_names_that_hold_the_word_of_a_mask_are_no_masks(tmp_path: Path) -> None
     assert len(manifest.dropped) == 7
 
 
-def test_a_session_is_a_whole_word(tmp_path: Path) -> None:
+def test_folder_reads_sessions_from_whole_words(tmp_path: Path) -> None:
     scan(tmp_path / "glasses-3" / "p1" / "t1.nii")
     scan(tmp_path / "x" / "ses-2_t1.nii")
     assert set(Folder(tmp_path).index(tmp_path).table["session"]) == {"", "2"}
 
 
-def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
+def test_find_scans_raises_for_a_missing_or_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="found an empty folder"):
         raise no_scan_error(tmp_path, "x", "y")
     with pytest.raises(LayoutError, match="no such folder"):
@@ -182,7 +182,7 @@ def test_an_empty_or_missing_folder(tmp_path: Path) -> None:
         list(find_scans(tmp_path / "file.nii", ManifestBuilder("x")))
 
 
-def test_bids_entities_and_participants(tmp_path: Path) -> None:
+def test_bids_reads_entities_and_participants(tmp_path: Path) -> None:
     root = tmp_path / "ds1"
     for name in (
         "sub-01/ses-a/anat/sub-01_ses-a_acq-hi_run-1_T1w.nii.gz",
@@ -218,7 +218,7 @@ def test_bids_entities_and_participants(tmp_path: Path) -> None:
     assert only.table["subject"].tolist() == ["03"]
 
 
-def test_a_folder_of_bids_datasets_keeps_them_apart(tmp_path: Path) -> None:
+def test_bids_separates_datasets_in_one_folder(tmp_path: Path) -> None:
     scan(tmp_path / "ds1" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
     scan(tmp_path / "ds2" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
     table = BIDS(tmp_path).index(tmp_path).table
@@ -226,14 +226,14 @@ def test_a_folder_of_bids_datasets_keeps_them_apart(tmp_path: Path) -> None:
     assert table["dataset"].tolist() == ["ds1", "ds2"]
 
 
-def test_bids_datasets_in_folders_of_one_name_are_told_by_those_above(tmp_path: Path) -> None:
+def test_bids_names_equal_dataset_folders_by_their_parents(tmp_path: Path) -> None:
     for top in ("A/rawdata", "B/rawdata", "eu/A", "ses-1", "ses-2"):
         scan(tmp_path / "corpus" / top / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
     table = BIDS(tmp_path / "corpus").index(tmp_path / "corpus").table
     assert table["group"].tolist() == ["A:01", "B:01", "corpus:01", "corpus:01", "eu/A:01"]
 
 
-def test_surfaces_of_freesurfer_are_listed_without_being_opened(
+def test_find_scans_does_not_open_freesurfer_surfaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("s1/mri/T1.mgz", "s1/surf/lh.white", "s1/surf/rh.curv.pial", "s1/label/lh.aparc.annot"):
@@ -244,7 +244,7 @@ def test_surfaces_of_freesurfer_are_listed_without_being_opened(
     assert len(rows.build().passed_over) == 3
 
 
-def test_bids_without_a_scan_says_why_files_are_left_out(tmp_path: Path) -> None:
+def test_bids_without_a_scan_lists_reasons_of_excluded_files(tmp_path: Path) -> None:
     scan(tmp_path / "sourcedata" / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
     with pytest.raises(LayoutError, match="Excluded: 1 x sourcedata"):
         BIDS(tmp_path).index(tmp_path)

@@ -71,7 +71,7 @@ def is_accounted(path: Path, places: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_every_file_is_yielded_or_listed(seed: int, tmp_path: Path) -> None:
+def test_find_scans_yields_or_records_every_file(seed: int, tmp_path: Path) -> None:
     root = tmp_path / "tree"
     root.mkdir()
     try:
@@ -97,7 +97,7 @@ def test_every_file_is_yielded_or_listed(seed: int, tmp_path: Path) -> None:
         assert inside in written or is_accounted(path, places - {describe_path(path)})
 
 
-def test_a_folder_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_scans_records_an_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("open", "locked"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "t1.nii").write_bytes(NIFTI)
@@ -114,7 +114,9 @@ def test_a_folder_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pyt
     assert dropped["reason"].tolist() == ["folder cannot be read: Permission denied"]
 
 
-def test_a_file_without_permission_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_scans_records_a_file_without_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("a.nii", "b"):
         (tmp_path / name).write_bytes(NIFTI)
     monkeypatch.setattr(os, "access", lambda *_: False)
@@ -123,7 +125,7 @@ def test_a_file_without_permission_is_listed(tmp_path: Path, monkeypatch: pytest
     assert rows.build().dropped["reason"].tolist() == ["no permission to read it"] * 2
 
 
-def test_passed_over_files_are_written_and_not_read_back(tmp_path: Path) -> None:
+def test_manifest_writes_passed_over_files_and_does_not_read_them(tmp_path: Path) -> None:
     (tmp_path / "d" / "p1").mkdir(parents=True)
     (tmp_path / "d" / "p1" / "t1.nii").write_bytes(NIFTI)
     (tmp_path / "d" / "notes.txt").write_text("x")
@@ -147,7 +149,7 @@ def test_passed_over_files_are_written_and_not_read_back(tmp_path: Path) -> None
         (bytes(50), ""),
     ],
 )
-def test_unusable_names_small_files(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_unusable_describes_small_files(content: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").write_bytes(content)
     assert unusable(tmp_path / "a.nii.gz").startswith(reason)
     assert bool(unusable(tmp_path / "a.nii.gz")) == bool(reason)
@@ -170,7 +172,7 @@ def listening(path: Path) -> None:
 
 
 @pytest.mark.parametrize("special", [pipe, endless, listening])
-def test_no_verb_waits_for_what_is_no_file(
+def test_verbs_do_not_block_on_special_files(
     special: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in" / "p1").mkdir(parents=True)

@@ -12,7 +12,7 @@ from braindino.synthetic import GENERATORS, generator
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
-def test_every_dataset_is_importable_by_both_names(name: str) -> None:
+def test_datasets_are_importable_by_both_names(name: str) -> None:
     found = dataset_class(name)
     assert issubclass(found, ScanDataModule)
     assert found.name == name
@@ -20,25 +20,25 @@ def test_every_dataset_is_importable_by_both_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
-def test_every_generator_belongs_to_a_dataset(name: str) -> None:
+def test_generators_belong_to_datasets(name: str) -> None:
     assert callable(generator(name))
     assert name in DATASETS
 
 
-def test_unknown_names() -> None:
+def test_dataset_class_rejects_unknown_names() -> None:
     with pytest.raises(BraindinoError, match=r"no dataset 'oasiss'\. Did you mean 'oasis'"):
         dataset_class("oasiss")
     with pytest.raises(AttributeError, match="Nobody"):
         _ = datasets.Nobody
 
 
-def test_the_registry_imports_nothing_heavy() -> None:
+def test_datasets_registry_imports_nothing_heavy() -> None:
     heavy = "any(m in sys.modules for m in ('torch', 'pandas', 'numpy'))"
     code = f"import sys, braindino.datasets; sys.exit({heavy})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_class_of_ones_own_by_its_dotted_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_class_imports_a_dotted_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_study.py").write_text(
         "from braindino.datasets import ScanDataModule\nclass Mine(ScanDataModule): name = 'mine'\n"
     )

@@ -47,7 +47,7 @@ def loader(fault: str = "", workers: int = 1, **options: Any) -> Loader:
     return Loader(Blocks(fault), batch_size=4, **{**worker_options(workers), **options})
 
 
-def test_loader_gives_the_same_batches_with_workers() -> None:
+def test_loader_returns_the_same_batches_with_workers() -> None:
     assert all(torch.equal(a, b) for a, b in zip(loader(workers=0), loader(workers=2), strict=True))
 
 
@@ -70,7 +70,7 @@ def test_loader_ends_when_a_worker_dies_or_is_silent(fault: str, part: str) -> N
         list(loader(fault, timeout=1 if fault == "silence" else 60))
 
 
-def test_loader_ends_when_a_batch_cannot_be_handed_over(capfd: pytest.CaptureFixture[str]) -> None:
+def test_loader_ends_when_a_batch_cannot_be_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     """Sending fails in a thread of the worker; torch itself would wait forever."""
 
     class Unsendable(Blocks):
@@ -82,7 +82,9 @@ def test_loader_ends_when_a_batch_cannot_be_handed_over(capfd: pytest.CaptureFix
     assert "a worker cannot pass on its batch: unable to write" in capfd.readouterr().err
 
 
-def test_measuring_a_batch_moves_no_random_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_loader_measures_a_batch_without_changing_random_states(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     class Order(torch.utils.data.Sampler[list[int]]):
         def __init__(self) -> None:
             self.random = torch.Generator().manual_seed(0)

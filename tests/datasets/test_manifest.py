@@ -16,7 +16,7 @@ def build(folder: Path) -> Manifest:
     return rows.build()
 
 
-def test_round_trip_with_spaces_commas_and_umlauts(tmp_path: Path) -> None:
+def test_manifest_round_trip_with_spaces_commas_and_umlauts(tmp_path: Path) -> None:
     manifest = build(tmp_path)
     manifest.write(tmp_path / "tables" / "mine.csv")
     text = (tmp_path / "tables" / "mine.csv").read_text(encoding="utf-8")
@@ -32,14 +32,14 @@ def test_round_trip_with_spaces_commas_and_umlauts(tmp_path: Path) -> None:
     assert back.dropped.to_dict("records") == manifest.dropped.to_dict("records")
 
 
-def test_paths_stay_right_when_the_folder_moves(tmp_path: Path) -> None:
+def test_manifest_paths_are_relative_to_its_folder(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     build(tmp_path / "a").write(tmp_path / "a" / "m.csv")
     (tmp_path / "a").rename(tmp_path / "b")
     assert all(str(tmp_path / "b") in path for path in Manifest.read(tmp_path / "b" / "m.csv").table["path"])
 
 
-def test_the_order_found_does_not_matter(tmp_path: Path) -> None:
+def test_manifest_builder_sorts_scans(tmp_path: Path) -> None:
     one, two = ManifestBuilder("d"), ManifestBuilder("d")
     for name in "abc":
         one.keep(tmp_path / name, name, "T1w")
@@ -61,7 +61,9 @@ def test_the_order_found_does_not_matter(tmp_path: Path) -> None:
         ("b, c.nii", "ä 1.nii.gz", ["line 3", "'path'", "earlier row"]),
     ],
 )
-def test_a_bad_cell_is_named(tmp_path: Path, old: str, new: str, parts: list[str] | None) -> None:
+def test_manifest_read_raises_with_line_and_column(
+    tmp_path: Path, old: str, new: str, parts: list[str] | None
+) -> None:
     csv = tmp_path / "m.csv"
     build(tmp_path).write(csv)
     text = csv.read_text(encoding="utf-8")
@@ -78,7 +80,7 @@ def test_a_bad_cell_is_named(tmp_path: Path, old: str, new: str, parts: list[str
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00bad", b'a,b\n1,2,3,4\n"'])
-def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_manifest_read_refuses_files_that_are_no_tables(tmp_path: Path, content: bytes | None) -> None:
     csv = tmp_path / "m.csv"
     if content is not None:
         csv.write_bytes(content)
@@ -86,13 +88,13 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes | None) -> N
         Manifest.read(csv)
 
 
-def test_a_header_alone_is_refused(tmp_path: Path) -> None:
+def test_manifest_read_refuses_a_header_alone(tmp_path: Path) -> None:
     ManifestBuilder("d").build().write(tmp_path / "m.csv")
     with pytest.raises(ManifestError, match="no scans"):
         Manifest.read(tmp_path / "m.csv")
 
 
-def test_codes_with_leading_zeros_stay_text(tmp_path: Path) -> None:
+def test_manifest_read_returns_codes_with_leading_zeros_as_text(tmp_path: Path) -> None:
     rows = ManifestBuilder("d")
     rows.keep(tmp_path / "a", "a", "T1w", code="007", score=1.5, note="")
     rows.keep(tmp_path / "b", "b", "T1w", code="011", score="", note="")
@@ -103,7 +105,7 @@ def test_codes_with_leading_zeros_stay_text(tmp_path: Path) -> None:
     assert math.isnan(table["score"][1])
 
 
-def test_a_name_that_is_not_utf8_is_dropped_with_a_reason(tmp_path: Path) -> None:
+def test_manifest_builder_drops_names_that_are_not_utf8(tmp_path: Path) -> None:
     rows = ManifestBuilder("d")
     rows.keep(tmp_path / "\udcff.nii", "s", "T1w")
     manifest = rows.build()
@@ -127,11 +129,11 @@ def test_a_name_that_is_not_utf8_is_dropped_with_a_reason(tmp_path: Path) -> Non
         (-9999, ""),
     ],
 )
-def test_sex(value: object, sex: str) -> None:
+def test_normal_sex(value: object, sex: str) -> None:
     assert normal_sex(value) == sex
 
 
-def test_an_age_that_is_no_number_is_refused_by_name(tmp_path: Path) -> None:
+def test_manifest_builder_refuses_an_age_that_is_no_number(tmp_path: Path) -> None:
     rows = ManifestBuilder("d")
     with pytest.raises(ManifestError, match=r"age of 's1' is 'sixty', no number of years"):
         rows.keep(tmp_path / "a.nii", "s1", "T1w", age="sixty")
@@ -151,7 +153,7 @@ def test_manifest_builder_keeps_the_reason_of_a_blank(tmp_path: Path) -> None:
     ]
 
 
-def test_manifest_read_takes_no_code_for_a_sex(tmp_path: Path) -> None:
+def test_manifest_read_refuses_codes_for_sex(tmp_path: Path) -> None:
     build(tmp_path).write(tmp_path / "m.csv")
     text = (tmp_path / "m.csv").read_text(encoding="utf-8")
     (tmp_path / "m.csv").write_text(text.replace(",M,", ",1,"), encoding="utf-8")
@@ -159,7 +161,7 @@ def test_manifest_read_takes_no_code_for_a_sex(tmp_path: Path) -> None:
         Manifest.read(tmp_path / "m.csv")
 
 
-def test_a_first_row_with_too_many_cells_is_refused_by_its_line(tmp_path: Path) -> None:
+def test_manifest_read_refuses_rows_with_too_many_cells(tmp_path: Path) -> None:
     build(tmp_path).write(tmp_path / "m.csv")
     lines = (tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()
     lines[1] = "one more," + lines[1]

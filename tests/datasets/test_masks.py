@@ -5,7 +5,7 @@ from braindino.datasets.masks import above_half, enhancing_four, region_membersh
 from braindino.errors import BraindinoError
 
 
-def test_labels_are_whole_numbers() -> None:
+def test_whole_labels_accepts_whole_numbers_only() -> None:
     labels = whole_labels(np.float32([0, 1, 2.0001, 255]))
     assert labels.dtype == np.uint8
     assert labels.tolist() == [0, 1, 2, 255]
@@ -14,12 +14,12 @@ def test_labels_are_whole_numbers() -> None:
             whole_labels(np.float32(wrong))
 
 
-def test_four_becomes_three() -> None:
+def test_enhancing_four_becomes_three() -> None:
     assert enhancing_four(np.float32([0, 1, 2, 3, 4])).tolist() == [0, 1, 2, 3, 3]
 
 
 @pytest.mark.parametrize("one", [1.0, 0.9999999, 0.01, 255.0])
-def test_half_of_the_largest_value_is_the_edge(one: float) -> None:
+def test_above_half_uses_the_largest_value(one: float) -> None:
     assert above_half(np.float32([0, 0.4, 0.6, 1]) * np.float32(one)).tolist() == [0, 0, 1, 1]
     assert above_half(np.zeros(3, np.float32)).tolist() == [0, 0, 0]
 

@@ -172,7 +172,7 @@ def test_sequence_of_does_not_depend_on_the_id() -> None:
                 assert sequence_of(text) == sequence, text
 
 
-def test_recognise_gives_the_reason_for_unknown() -> None:
+def test_recognise_returns_the_reason_for_unknown() -> None:
     assert recognise("scan7") == (UNKNOWN, "no sequence in its name")
     assert recognise("T1_T2") == (UNKNOWN, "T1w or T2w by its name")
     assert recognise("T1_map") == (UNKNOWN, "a quantitative map, by its name")

@@ -25,7 +25,7 @@ def people(cases: pd.DataFrame, split: pd.Series, part: str) -> set[str]:
     return set(cases.loc[split == part, "group"])
 
 
-def test_parts_are_disjoint_by_person_and_of_the_size_asked_for(cases: pd.DataFrame) -> None:
+def test_split_people_is_disjoint_by_person_with_the_given_fractions(cases: pd.DataFrame) -> None:
     split = split_people(cases, (0.6, 0.2, 0.2), "target")
     train, val, test = (people(cases, split, part) for part in ("train", "val", "test"))
     assert not train & val
@@ -34,7 +34,7 @@ def test_parts_are_disjoint_by_person_and_of_the_size_asked_for(cases: pd.DataFr
     assert (len(train), len(val), len(test)) == pytest.approx((48, 16, 16), abs=2)
 
 
-def test_every_stratum_is_divided_by_the_fractions(cases: pd.DataFrame) -> None:
+def test_split_people_divides_every_stratum_by_the_fractions(cases: pd.DataFrame) -> None:
     split = split_people(cases, (0.5, 0.25, 0.25), ["target", "site"])
     shares = (
         cases.assign(split=split)
@@ -46,14 +46,14 @@ def test_every_stratum_is_divided_by_the_fractions(cases: pd.DataFrame) -> None:
         assert shares[site]["train"] == pytest.approx(0.5, abs=0.12)
 
 
-def test_rows_in_another_order_give_the_same_split(cases: pd.DataFrame) -> None:
+def test_split_people_does_not_depend_on_the_order_of_rows(cases: pd.DataFrame) -> None:
     split = split_people(cases, stratify="target", seed=5)
     shuffled = cases.sample(frac=1, random_state=1)
     assert split_people(shuffled, stratify="target", seed=5).sort_index().equals(split)
     assert not split_people(cases, stratify="target", seed=6).equals(split)
 
 
-def test_three_people_of_a_class_are_enough(cases: pd.DataFrame) -> None:
+def test_split_people_needs_three_people_of_a_class(cases: pd.DataFrame) -> None:
     rare = pd.DataFrame(
         {"case": list("xyz"), "group": ["adni:x", "adni:y", "adni:z"], "target": "FTD", "site": "site0"}
     )
@@ -65,17 +65,17 @@ def test_three_people_of_a_class_are_enough(cases: pd.DataFrame) -> None:
         split_people(pd.concat([cases, rare[:2]], ignore_index=True), stratify="target")
 
 
-def test_a_part_of_fraction_zero_stays_empty(cases: pd.DataFrame) -> None:
+def test_split_people_leaves_a_part_of_fraction_zero_empty(cases: pd.DataFrame) -> None:
     assert set(split_people(cases, (0.9, 0.1, 0), "target")) == {"train", "val"}
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.5, 0.4, 0.2), (1.2, -0.2, 0), (0, 0.5, 0.5)])
-def test_bad_fractions_are_refused(cases: pd.DataFrame, fractions: tuple[float, ...]) -> None:
+def test_split_people_refuses_bad_fractions(cases: pd.DataFrame, fractions: tuple[float, ...]) -> None:
     with pytest.raises(SplitError, match="sum to 1"):
         split_people(cases, fractions)
 
 
-def test_folds_are_disjoint_stratified_and_deterministic(cases: pd.DataFrame) -> None:
+def test_kfold_people_is_disjoint_stratified_and_deterministic(cases: pd.DataFrame) -> None:
     fold = kfold_people(cases, 5, ["target", "site"], seed=2)
     assert set(fold) == {0, 1, 2, 3, 4}
     assert cases.assign(fold=fold).groupby("group")["fold"].nunique().max() == 1
@@ -89,7 +89,7 @@ def test_folds_are_disjoint_stratified_and_deterministic(cases: pd.DataFrame) ->
     assert not kfold_people(cases, 5, ["target", "site"], 3).equals(fold)
 
 
-def test_more_folds_than_people_are_refused(cases: pd.DataFrame) -> None:
+def test_kfold_people_refuses_more_folds_than_people(cases: pd.DataFrame) -> None:
     with pytest.raises(SplitError, match="'AD' has 18 people"):
         kfold_people(cases, 21, "target")
     with pytest.raises(SplitError, match="1 folds"):
@@ -97,7 +97,7 @@ def test_more_folds_than_people_are_refused(cases: pd.DataFrame) -> None:
     assert set(kfold_people(cases, 30)) == set(range(30))
 
 
-def test_bins_of_a_number_need_not_be_complete(cases: pd.DataFrame) -> None:
+def test_kfold_people_accepts_incomplete_bins(cases: pd.DataFrame) -> None:
     few = cases[:9].assign(bin=[0, 0, 0, 0, 1, 1, 1, 1, 2])
     assert set(split_people(few, stratify="bin", complete=False)) == {"train", "val", "test"}
     folds = kfold_people(few, 3, "bin", complete=False)
@@ -105,7 +105,7 @@ def test_bins_of_a_number_need_not_be_complete(cases: pd.DataFrame) -> None:
     assert set(folds) == {0, 1, 2}
 
 
-def test_fractions_nest_by_person_and_keep_every_class(cases: pd.DataFrame) -> None:
+def test_nested_fraction_nests_by_person_and_has_every_class(cases: pd.DataFrame) -> None:
     previous: set[str] = set()
     for fraction in (0.02, 0.1, 0.25, 0.5, 1.0):
         subset = nested_fraction(cases, fraction, 7, "target")
@@ -122,14 +122,14 @@ def test_fractions_nest_by_person_and_keep_every_class(cases: pd.DataFrame) -> N
         nested_fraction(cases, 0, 0)
 
 
-def test_fractions_do_not_depend_on_the_order_of_rows(cases: pd.DataFrame) -> None:
+def test_nested_fraction_does_not_depend_on_the_order_of_rows(cases: pd.DataFrame) -> None:
     shuffled = cases.sample(frac=1, random_state=2)
     assert set(nested_fraction(shuffled, 0.25, 0, "target")["case"]) == set(
         nested_fraction(cases, 0.25, 0, "target")["case"]
     )
 
 
-def test_a_users_split_by_person(tmp_path: Path, cases: pd.DataFrame) -> None:
+def test_read_split_by_person(tmp_path: Path, cases: pd.DataFrame) -> None:
     names = sorted(set(cases["group"]))
     parts = ["train", "Val", "test", "none"]
     rows = [f"{name},{parts[i % 4]}" for i, name in enumerate(names)]
@@ -149,14 +149,14 @@ def test_a_users_split_by_person(tmp_path: Path, cases: pd.DataFrame) -> None:
         ("group,split\nadni:000,train\nadni:000,test\n", "two splits"),
     ],
 )
-def test_a_bad_split_file_is_explained(tmp_path: Path, cases: pd.DataFrame, text: str, said: str) -> None:
+def test_read_split_refuses_a_bad_file(tmp_path: Path, cases: pd.DataFrame, text: str, said: str) -> None:
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(Exception, match=said) as caught:
         read_split(tmp_path / "s.csv", cases)
     assert "s.csv" in str(caught.value)
 
 
-def test_a_split_by_case_that_divides_a_person_is_refused(tmp_path: Path, cases: pd.DataFrame) -> None:
+def test_read_split_refuses_a_person_in_two_parts(tmp_path: Path, cases: pd.DataFrame) -> None:
     split = ["train" if case.endswith("-0") else "test" for case in cases["case"]]
     cases.assign(split=split)[["case", "split"]].to_csv(tmp_path / "s.csv", index=False)
     with pytest.raises(SplitError, match="is in two parts"):
@@ -168,7 +168,7 @@ def test_bins_are_quantiles() -> None:
     assert set(bins(pd.Series([1.0, 1.0, 2.0]), 5)) <= {0, 1}
 
 
-def test_folds_of_people_who_have_every_class_each() -> None:
+def test_kfold_people_of_people_who_have_every_class_each() -> None:
     table = pd.DataFrame({"group": np.repeat([f"p{i:02d}" for i in range(12)], 3), "label": list("abc") * 12})
     fold = kfold_people(table, 3, "label")
     assert fold.groupby(table["group"]).nunique().eq(1).all()

@@ -18,21 +18,21 @@ WANTED = {"id": ("Subject", "Subject ID"), "age": ("Age at MRI", "age")}
         "x;Subject;Age at MRI\n?; s 1;61\n?;Müller;\n".encode(),
     ],
 )
-def test_encodings_delimiters_and_blanks(tmp_path: Path, raw: bytes) -> None:
+def test_read_table_parses_encodings_delimiters_and_blanks(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(raw)
     table = read_table(tmp_path / "t.csv", WANTED, {"sex": ("sex",)})
     assert table.to_dict("list") == {"id": ["s 1", "Müller"], "age": ["61", ""]}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "cp1252"])
-def test_decode_table_knows_excels_encodings(tmp_path: Path, encoding: str) -> None:
+def test_decode_table_reads_encodings_of_excel(tmp_path: Path, encoding: str) -> None:
     text = "Subject\tage\r\nMüller\t61\r\n"
     (tmp_path / "t.txt").write_bytes(text.encode(encoding))
     table = read_table(tmp_path / "t.txt", WANTED)
     assert table.to_dict("list") == {"id": ["Müller"], "age": ["61"]}
 
 
-def test_decode_table_refuses_what_is_no_text(tmp_path: Path) -> None:
+def test_decode_table_refuses_files_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xff\xfea")
     with pytest.raises(TableError, match=r"t\.csv: its first bytes mark it as UTF-16.*\n.*UTF-8"):
         decode_table(tmp_path / "t.csv")
@@ -41,7 +41,7 @@ def test_decode_table_refuses_what_is_no_text(tmp_path: Path) -> None:
         decode_table(tmp_path / "t.csv")
 
 
-def test_read_table_takes_no_id_for_a_gap(tmp_path: Path) -> None:
+def test_read_table_does_not_blank_ids(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("subject,age\nNA,NA\nnone,61\n")
     assert read_table(tmp_path / "t.csv", WANTED).to_dict("list") == {"id": ["NA", "none"], "age": ["", "61"]}
 
@@ -62,7 +62,7 @@ def test_read_excel_by_the_name_of_a_sheet(tmp_path: Path, suffix: str) -> None:
         read_excel(path, "sheet")
 
 
-def test_a_missing_column_names_file_column_and_remedy(tmp_path: Path) -> None:
+def test_read_table_names_a_missing_column_and_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("Subjects,Age\n1,2\n")
     with pytest.raises(TableError) as caught:
         read_table(tmp_path / "t.csv", WANTED)
@@ -72,7 +72,7 @@ def test_a_missing_column_names_file_column_and_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".xls", ".xlsx"])
-def test_excel_old_and_new(tmp_path: Path, suffix: str) -> None:
+def test_read_table_reads_old_and_new_excel(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"t{suffix}"
     rows = [["Subject ID", "Age at MRI", "x"], ["Müller", 61, ""], [7, 60.5, 1], ["s", "n/a", 0]]
     if suffix == ".xls":
@@ -86,7 +86,7 @@ def test_excel_old_and_new(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [None, b"", b'a,b\n1,2,3\n"'])
-def test_no_table(tmp_path: Path, raw: bytes | None) -> None:
+def test_read_table_refuses_files_that_are_no_table(tmp_path: Path, raw: bytes | None) -> None:
     if raw is not None:
         (tmp_path / "t.csv").write_bytes(raw)
     with pytest.raises(TableError, match=r"t\.csv"):

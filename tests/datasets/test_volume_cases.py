@@ -56,7 +56,7 @@ def module(folder: Path, **options: Any) -> VolumeCases:
     return built
 
 
-def test_labels_lie_where_their_voxels_do(masked: Path) -> None:
+def test_volume_cases_aligns_labels_with_voxels(masked: Path) -> None:
     data = module(masked, crops_per_case=2)
     for batch in data.train_dataloader():
         values = decode(batch["volumes"], batch["scale"], batch["zero_point"])
@@ -76,7 +76,7 @@ def test_labels_lie_where_their_voxels_do(masked: Path) -> None:
                     assert (values[b, channel] == 0).all()
 
 
-def test_whole_cases_hold_their_masks_and_say_whose_they_are(masked: Path) -> None:
+def test_whole_cases_return_masks_and_case_numbers(masked: Path) -> None:
     data = module(masked)
     seen = []
     for batch in data.test_dataloader():
@@ -88,7 +88,7 @@ def test_whole_cases_hold_their_masks_and_say_whose_they_are(masked: Path) -> No
     assert len(list(data.val_dataloader())) == seen.count("val")
 
 
-def test_crops_about_the_mask_hold_it(masked: Path) -> None:
+def test_masked_crops_with_foreground_contain_labels(masked: Path) -> None:
     def share(foreground: float) -> float:
         data = module(masked, crop=6, foreground=foreground, steps_per_epoch=30)
         held = [batch["labels"].flatten(1).any(dim=1).float().mean() for batch in data.train_dataloader()]
@@ -97,7 +97,7 @@ def test_crops_about_the_mask_hold_it(masked: Path) -> None:
     assert share(1.0) > 0.8 > 0.6 > share(0.0)
 
 
-def test_draws_go_on_where_they_stood(masked: Path) -> None:
+def test_volume_cases_draws_continue_after_a_restart(masked: Path) -> None:
     whole = list(module(masked, steps_per_epoch=4).train_dataloader())
     begun = module(masked, steps_per_epoch=4)
     loader = iter(begun.train_dataloader())
@@ -109,7 +109,7 @@ def test_draws_go_on_where_they_stood(masked: Path) -> None:
             assert torch.equal(value, batch[name]), name
 
 
-def test_fractions_are_nested_and_leave_validation_and_test(masked: Path) -> None:
+def test_volume_cases_fractions_are_nested_and_affect_training_only(masked: Path) -> None:
     def people(fraction: float) -> dict[str, set[str]]:
         scans = module(masked, fraction=fraction).scans
         return {str(part): set(rows["group"]) for part, rows in scans.groupby("split")}
@@ -120,13 +120,13 @@ def test_fractions_are_nested_and_leave_validation_and_test(masked: Path) -> Non
     assert small["val"] == all_["val"]
 
 
-def test_a_case_that_lacks_a_modality_can_be_left_out_with_the_reason(masked: Path) -> None:
+def test_volume_cases_drops_a_case_that_lacks_a_modality(masked: Path) -> None:
     data = module(masked, missing="drop")
     assert data.excluded["reason"].tolist() == ["no FLAIR (data.missing: drop)"]
     assert len(data.scans) == len(module(masked).scans) - 1
 
 
-def test_refused(masked: Path) -> None:
+def test_volume_cases_refuses_wrong_options(masked: Path) -> None:
     flat = VolumeCases(cohort(masked, "flat", Preprocessing(depth=4, size=(8, 8))), num_workers=0)
     flat.cases.prepare_data()
     with pytest.raises(BraindinoError, match="prepared without a spacing"):

@@ -206,7 +206,7 @@ def test_checkpoints_record_people_and_scans_without_the_command(tmp_path: Path)
     # a run that goes on with other data has seen both
     (tmp_path / "all_but_4").write_text("made:0\nmade:1\nmade:2\nmade:3\n")
     checkpoint = tmp_path / "one" / "checkpoints" / "step0000001.ckpt"
-    with pytest.warns(UserWarning, match="not the scans"):
+    with pytest.warns(UserWarning, match="differ from those of the checkpoint"):
         more = fit_store(one, tmp_path / "one", 2, checkpoint, exclude=tmp_path / "all_but_4")
     assert (more.people, more.gaps) == ({"made:2", "made:4"}, ())
 

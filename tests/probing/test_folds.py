@@ -8,7 +8,7 @@ import pytest
 
 from braindino.analysis.metrics.estimates import estimate
 from braindino.analysis.predictions import align_risks, read_predictions
-from braindino.datasets.pretraining.exclude import excluded
+from braindino.datasets.pretraining.exclude import find_excluded
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.probing import (
@@ -61,7 +61,7 @@ def test_everybody_is_tested_once(tmp_path, planted, encoder, make_trainer):
     assert metrics.query("metric == 'test/auroc' and seed == '1'")["fold"].tolist() == [0, 1, 2]
     # All of them are judged, so pretraining must see none of them.
     scans = pd.DataFrame({"group": ["made:000", "made:044", "made:100"], "path": ""})
-    assert excluded(run / "cases.csv", scans).rows.tolist() == [True, True, False]
+    assert find_excluded(run / "cases.csv", scans).rows.tolist() == [True, True, False]
 
 
 def test_the_probes_of_all_folds_answer_together(tmp_path, planted, encoder, make_trainer, monkeypatch):

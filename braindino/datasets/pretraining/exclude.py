@@ -1,4 +1,4 @@
-"""Exclude lists: the people and scans that pretraining must not see."""
+"""Read lists of people and scans to exclude from pretraining, and match them with a store."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -14,7 +14,7 @@ from braindino.scans.seen import FILE_DIGEST, Seen, is_person_digest, is_scan
 
 SCANS = "scans"  # column of a table: digests of a case's scans, separated by blanks
 _TABLES = (".csv", ".tsv", ".xlsx", ".xls")
-_IN_FOLDER = ("cases.csv", "pretraining_people.txt")  # of a probe's run, of an exported encoder
+_IN_FOLDER = ("cases.csv", "pretraining_people.txt")  # in a probe's run, in an exported encoder
 _COLUMNS = {
     "group": ("group",),
     "path": ("path", "file", "file_path", "filename", "image", "image_path", "scan", "nifti"),
@@ -25,13 +25,13 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Exclusion:
-    """What a list leaves out of a table of scans.
+    """Scans that a list excludes from a table.
 
     Attributes:
-        rows: per scan, whether its person is listed.
-        by_content: people found only because a scan of theirs has the content of a listed one.
-        entries: rows or lines of the list.
-        unmatched: those that match no scan, as the list has them; not known of digests of persons.
+        rows: per scan, True if its person is listed.
+        by_content: number of people who match only by the content of a scan.
+        entries: number of rows or lines of the list.
+        unmatched: entries that match no scan, as written in the list; without digests of persons.
     """
 
     rows: pd.Series
@@ -40,21 +40,25 @@ class Exclusion:
     unmatched: tuple[str, ...]
 
 
-def excluded(file: Path, scans: pd.DataFrame, contents: Sequence[Collection[str]] = ()) -> Exclusion:
-    """Find the people whom a list names, by their keys, by the paths of scans, and by the content of scans.
+def find_excluded(file: Path, scans: pd.DataFrame, contents: Sequence[Collection[str]] = ()) -> Exclusion:
+    """Find the people of a list by their keys, by the paths of scans, and by the content of scans.
 
-    The list is text with one entry per line, `#` starts a comment: a person (`<dataset>:<subject>`), a path,
-    or a digest as `pretraining_people.txt` has them. Or it is a table with a column `group`, `path` or
-    `scans`: a manifest, a table of your own with paths, or the `cases.csv` of a probe. Where it also has a
-    column `split`, only the people in val and test are meant: so `cases.csv` keeps pretraining off those a
-    probe is judged by. Or it is the folder of such a probe, or of an exported encoder. Paths are absolute or
-    relative to the list; a file that is none of `scans` is read, to find a copy of it. Of a person who is
-    found all scans are meant.
+    The list is one of:
+
+    - text with one entry per line, `#` starts a comment: a person (`<dataset>:<subject>`), a path, or a
+      digest as in `pretraining_people.txt`;
+    - a table with a column `group`, `path` or `scans`: a manifest, a table with paths, or the `cases.csv` of
+      a probe. If it has a column `split`, only people in val and test are excluded, so that `cases.csv`
+      excludes the people that a probe is evaluated on;
+    - the folder of such a probe, or of an exported encoder.
+
+    Paths are absolute or relative to the list; a file that is not in `scans` is read, to find copies of it.
+    All scans of a matching person are excluded.
 
     Args:
         file: the list.
         scans: columns `group`, `path`.
-        contents: per row of `scans`, its digests as `Store.digests` gives them.
+        contents: per row of `scans`, its digests from `Store.digests`.
 
     Raises:
         BraindinoError: the file cannot be read, is empty, or is a table without any of the columns.
@@ -67,22 +71,22 @@ def excluded(file: Path, scans: pd.DataFrame, contents: Sequence[Collection[str]
     copies = {name: _content(path) for name, path in paths.items() if contents and path not in known}
     wanted = {name for entry in entries for name in entry if is_scan(name)} | set(copies.values()) - {""}
 
-    named = Seen(frozenset(paths)).people_among(scans["group"])
-    named |= set(scans.loc[scans["path"].isin(set(paths.values())), "group"])
-    found = [wanted.intersection(digests) for digests in contents] or [set() for _ in range(len(scans))]
-    by_content = set(scans.loc[[bool(digests) for digests in found], "group"])
+    by_name = Seen(frozenset(paths)).people_among(scans["group"])
+    by_name |= set(scans.loc[scans["path"].isin(set(paths.values())), "group"])
+    matches = [wanted.intersection(digests) for digests in contents] or [set() for _ in range(len(scans))]
+    by_content = set(scans.loc[[bool(digests) for digests in matches], "group"])
 
-    present = {*scans["group"], *set().union(*found)}
+    present = {*scans["group"], *set().union(*matches)}
     present |= {name for name, path in paths.items() if path in known}
     present |= {name for name, digest in copies.items() if digest and digest in present}
     unmatched = [next(iter(entry)) for entry in entries if not present.intersection(entry)]
-    lost = tuple(name for name in unmatched if not is_person_digest(name))
-    rows = scans["group"].isin(_under_any_name(scans, named | by_content, contents))
-    return Exclusion(rows, len(by_content - named), len(entries), lost)
+    reported = tuple(name for name in unmatched if not is_person_digest(name))
+    rows = scans["group"].isin(_under_any_name(scans, by_name | by_content, contents))
+    return Exclusion(rows, len(by_content - by_name), len(entries), reported)
 
 
 def _under_any_name(scans: pd.DataFrame, people: set[str], contents: Sequence[Collection[str]]) -> set[str]:
-    """Return people, and those of other names who have a scan of theirs."""
+    """Return people together with all who share a scan with one of them, directly or through others."""
     if not contents:
         return people
     links = (
@@ -97,22 +101,36 @@ def _under_any_name(scans: pd.DataFrame, people: set[str], contents: Sequence[Co
 
 
 def has_scans(file: Path) -> bool:
-    """Return whether a list names scans, by digests or by files, besides people."""
+    """Return True if a list contains scans, as digests or files, besides people.
+
+    Args:
+        file: see `find_excluded`.
+    """
     base = file.absolute().parent
     names = {name for entry in _entries(_file_of(file)) for name in entry}
     return any(is_scan(name) or os.path.isfile(base / name) for name in names)  # noqa: PTH113
 
 
 def refuse_no_match(file: Path, exclusion: Exclusion, scans: pd.DataFrame, store: Path) -> None:
-    """Raise BraindinoError when a list leaves nobody out of a store."""
+    """Check that a list excludes at least one scan.
+
+    Args:
+        file: the list.
+        exclusion: its matches.
+        scans: columns `group`, `path`.
+        store: folder of the store, for the message.
+
+    Raises:
+        BraindinoError: no entry matches.
+    """
     if exclusion.rows.any():
         return
     first = f", the first is {exclusion.unmatched[0]!r}" if exclusion.unmatched else ""
     raise BraindinoError(
-        f"{file}: none of its {exclusion.entries} entries is a person or a scan of {store}{first}; people "
-        f"there are called such as {scans['group'].iloc[0]!r}.\nPeople match by `<dataset>:<id>`, or by "
-        "scans of equal content where the list has paths (a manifest) or digests (cases.csv of a probe).\n"
-        "If nobody of the list is meant to be in the store, leave data.exclude out."
+        f"{file}: none of its {exclusion.entries} entries is a person or a scan of {store}{first}; a person "
+        f"of the store is {scans['group'].iloc[0]!r}.\nPeople match by `<dataset>:<id>`, or by scans of "
+        "equal content if the list has paths (a manifest) or digests (cases.csv of a probe).\n"
+        "If no person of the list is expected to be in the store, remove data.exclude."
     )
 
 
@@ -128,7 +146,7 @@ def _file_of(file: Path) -> Path:
 def _entries(file: Path) -> list[tuple[str, ...]]:
     entries = _of_table(file) if file.suffix.lower() in _TABLES else _of_text(file)
     if not entries:
-        raise BraindinoError(f"{file}: names nobody to exclude. Leave the option out, or fill the list.")
+        raise BraindinoError(f"{file}: contains no entries. Remove the option, or add people to the list.")
     return entries
 
 
@@ -140,11 +158,11 @@ def _of_table(file: Path) -> list[tuple[str, ...]]:
         raise BraindinoError(
             f"{file}: a table of what to exclude needs a column `group` (a person), `path` or `{SCANS}`."
         )
-    split = {name: name == SCANS for name in table}
-    rows = table.to_dict("records")
     entries = [
-        tuple(part for name in split for part in (row[name].split() if split[name] else [row[name]]) if part)
-        for row in rows
+        tuple(
+            part for name, cell in row.items() for part in (cell.split() if name == SCANS else [cell]) if part
+        )
+        for row in table.to_dict("records")
     ]
     return [entry for entry in entries if entry]
 
@@ -159,8 +177,9 @@ def _of_text(file: Path) -> list[tuple[str, ...]]:
 
 
 def _content(path: str) -> str:
-    """The digest of a file, or "" where there is none."""
-    if not os.path.isfile(path):  # noqa: PTH113 - most are keys of people, which are cheap to pass over so
+    """Return the digest of a file, or `""` if there is no such file."""
+    # Most entries are keys of people; os.path is faster than pathlib.
+    if not os.path.isfile(path):  # noqa: PTH113
         return ""
     try:
         return f"{FILE_DIGEST}{content_digest(path)}"

@@ -1,4 +1,4 @@
-"""Pretraining data: raw slices drawn at random from a store."""
+"""Load raw slices drawn at random from a store, for pretraining."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from braindino.errors import BraindinoError
 
 
 class SliceDataModule(DrawnDataModule):
-    """Batches of single slices for self-supervised training: which ones, see `DrawnDataModule`.
+    """Batches of single slices for self-supervised training, drawn by the rule of `DrawnDataModule`.
 
-    The slice of a scan is drawn by a truncated normal over those that hold foreground (see `draws`).
+    The slice of a scan is drawn from a truncated normal over the slices with foreground (`draw_slices`).
 
-    A batch: slices (B, H, W) as stored, scale, zero_point (B,) float32, scan (B,) int64 row in `scans`,
-    slice (B,) int64; views are made of it on the accelerator.
+    A batch: "slices" (B, H, W) as stored, "scale", "zero_point" (B,) float32, "scan" (B,) int64 row in
+    `scans`, "slice" (B,) int64; views are made of it on the accelerator.
 
     After `setup`: `scans` (DataFrame of the scans in use, one per distinct content, with a column `split`).
     """
 
     def __init__(self, *args: Any, slice_sigma: float = SIGMA, **kwargs: Any) -> None:
-        """Read nothing yet.
+        """Store the options; nothing is read.
 
         Args:
             args: see `DrawnDataModule`.
-            slice_sigma: standard deviation of the drawn slice's position, as a part of the scan's non-empty
-                range. The paper gives none.
+            slice_sigma: standard deviation of the drawn slice's position, as a fraction of the range of
+                slices with foreground. The paper gives no value.
             kwargs: see `DrawnDataModule`.
         """
         super().__init__(*args, **kwargs)
@@ -41,7 +41,7 @@ class SliceDataModule(DrawnDataModule):
 
 
 class SliceBatches(DrawnBatches):
-    """Whole batches of slices."""
+    """Batches of slices."""
 
     def __init__(self, module: SliceDataModule, split: str, rank: int, world: int) -> None:
         """See `DrawnBatches`."""
@@ -56,7 +56,7 @@ class SliceBatches(DrawnBatches):
         )
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
-        """The batch whose first sample, of all ranks, is `start`."""
+        """Return the batch whose first sample, over all ranks, is number `start`."""
         number, scan = self.draw(start)
         chosen = draw_slices(self.seed, number, self.first[scan], self.last[scan], self.sigma)
         contract = self.store.contract

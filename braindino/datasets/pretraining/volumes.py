@@ -1,4 +1,4 @@
-"""3-D pretraining data: random crops of cases with several sequences."""
+"""Load random 3-D crops of cases with several sequences, for pretraining."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +15,15 @@ from braindino.scans.store.store import Store
 
 
 class VolumeDataModule(DrawnDataModule):
-    """Batches of 3-D crops for self-supervised training; which ones, see `DrawnDataModule`.
+    """Batches of 3-D crops for self-supervised training, drawn by the rule of `DrawnDataModule`.
 
-    A case is a subject's session; its sequences are prepared by a contract with a spacing (the preset
-    `volume`), and were registered to each other by their owners. A crop is a cube drawn uniformly from
-    the grid, along its first axis from the part that holds foreground.
+    A case is a subject's session. Its sequences are prepared by a contract with a spacing (the preset
+    `volume`) and must be registered to each other. A crop is a cube at a uniformly random place of the grid,
+    along the first axis within the foreground.
 
-    A batch: volumes (B, M, c, c, c) as stored, scale, zero_point (B, M) float32, present (B, M) bool, case
-    (B,) int64 row number in `scans`; B is batch_size x crops_per_case. A missing sequence decodes to 0.
+    A batch: "volumes" (B, M, c, c, c) as stored, "scale", "zero_point" (B, M) float32, "present" (B, M) bool,
+    "case" (B,) int64 row number in `scans`; B is batch_size x crops_per_case. A missing sequence
+    decodes to 0.
     """
 
     def __init__(
@@ -40,14 +41,14 @@ class VolumeDataModule(DrawnDataModule):
         dataset_weights: dict[str, float] | None = None,
         val_fraction: float = 0.0,
     ) -> None:
-        """Nothing is read yet.
+        """Store the options; nothing is read.
 
         Args:
             store: folder of scans prepared as volumes (`braindino prepare --contract volume`).
-            modalities: the channels, by the names that the manifest gives them.
+            modalities: the channels, by their names in the manifest.
             crop: side of a crop in voxels.
             crops_per_case: crops of each case that is drawn.
-            missing: `mask` shows a case that lacks a sequence with an empty channel, `drop` leaves it out.
+            missing: `mask` fills the channel of a missing sequence with zeros, `drop` excludes the case.
             batch_size: cases per batch and process.
             num_workers: see `DrawnDataModule`.
             seed: see `DrawnDataModule`.
@@ -68,22 +69,31 @@ class VolumeDataModule(DrawnDataModule):
         self.crops_per_case, self.missing = crops_per_case, missing
 
     def drawn_from(self, scans: pd.DataFrame) -> pd.DataFrame:
-        """Return one row per case: keys, scales, zero points by modality, and where all have foreground."""
-        there = sorted(set(scans["modality"]))
+        """Return one row per case: key, scale and zero point by modality, and the foreground range.
+
+        Args:
+            scans: a row per scan.
+
+        Raises:
+            BraindinoError: the store has no scan of a modality.
+        """
+        available = sorted(set(scans["modality"]))
         for name in self.modalities:
-            if name not in there:
+            if name not in available:
                 raise BraindinoError(
-                    f"data: modalities: no scan in {self.store_path} is a {name!r}, only {', '.join(there)}."
+                    f"data: modalities: no scan in {self.store_path} is a {name!r}, "
+                    f"only {', '.join(available)}."
                 )
         scans = scans[scans["modality"].isin(self.modalities)].drop_duplicates([*IDENTITY, "modality"])
         cases = scans.groupby(list(IDENTITY), sort=True).agg(
             {"group": "first", "first": "min", "last": "max"}
         )
         for name in self.modalities:
-            own = scans[scans["modality"] == name].set_index(list(IDENTITY))[["key", "scale", "zero_point"]]
-            cases = cases.join(own.add_suffix(f"_{name}"))
+            channel = scans[scans["modality"] == name].set_index(list(IDENTITY))
+            cases = cases.join(channel[["key", "scale", "zero_point"]].add_suffix(f"_{name}"))
         keys = cases[[f"key_{name}" for name in self.modalities]].fillna("")
-        cases["key"] = keys.agg(" ".join, axis=1)  # what a checkpoint knows the case by
+        # Identifies the case in a checkpoint.
+        cases["key"] = keys.agg(" ".join, axis=1)
         if self.missing == "drop":
             cases = cases[(keys != "").all(axis=1)]
         return cases.reset_index()
@@ -94,7 +104,7 @@ class VolumeDataModule(DrawnDataModule):
 
 
 class CropBatches(DrawnBatches):
-    """Whole batches of crops."""
+    """Batches of crops."""
 
     def __init__(self, module: VolumeDataModule, split: str, rank: int, world: int) -> None:
         """See `DrawnBatches`."""
@@ -111,7 +121,7 @@ class CropBatches(DrawnBatches):
         self.zero_point = zero_points.fillna(0.0).to_numpy(np.float32)
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
-        """The batch whose first sample, of all ranks, is `start`."""
+        """Return the batch whose first sample, over all ranks, is number `start`."""
         number, drawn = self.draw(start)
         case = drawn.repeat(self.crops)
         corners = [
@@ -123,7 +133,9 @@ class CropBatches(DrawnBatches):
         volumes = np.empty((len(case), channels, *[self.crop] * 3), self.store.contract.dtype)
         for b, (k, corner) in enumerate(zip(case.tolist(), corners, strict=True)):
             for m in range(channels):
-                cut(self.store, self.keys[k, m].decode(), corner, self.zero_point[k, m], out=volumes[b, m])
+                crop_volume(
+                    self.store, self.keys[k, m].decode(), corner, self.zero_point[k, m], out=volumes[b, m]
+                )
         return {
             "volumes": torch.from_numpy(volumes),
             "scale": torch.from_numpy(self.scale[case]),
@@ -133,19 +145,23 @@ class CropBatches(DrawnBatches):
         }
 
     def _corners(self, number: int, case: int) -> np.ndarray:
-        """The first voxels (crops, 3) of a sample's crops; they may lie outside of the grid."""
+        """Return the first voxels (crops, 3) of a sample's crops; they may be outside of the grid."""
         rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
         ends = np.array([[self.first[case], 0, 0], [self.last[case] + 1, *self.store.contract.size]])
-        ends[1] -= self.crop  # a crop lies in the foreground, or holds all of it where that is shorter
+        # A crop is inside the foreground, or contains all of it if that is shorter.
+        ends[1] -= self.crop
         return rng.integers(ends.min(axis=0), ends.max(axis=0), (self.crops, 3), endpoint=True)
 
 
-def cut(store: Store, key: str, corner: Sequence[int], zero_point: float, out: np.ndarray) -> None:
-    """Copy a box of a prepared scan into `out` (c, c, c); outside of the scan it becomes `zero_point`.
+def crop_volume(store: Store, key: str, corner: Sequence[int], zero_point: float, out: np.ndarray) -> None:
+    """Copy a box of a prepared scan; voxels outside of the scan become `zero_point`.
 
     Args:
+        store: the prepared scans.
         key: of the scan; an empty one fills `out` with `zero_point`.
-        corner: its first voxel; moved into the grid where the box would leave a grid that is large enough.
+        corner: first voxel of the box; moved into the grid if the grid is large enough for the box.
+        zero_point: stored value of background.
+        out: (c, c, c), receives the values.
     """
     if not key:
         out[...] = zero_point

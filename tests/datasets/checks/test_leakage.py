@@ -19,12 +19,12 @@ def some_cases() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case", "group", "split", "key_T1w", "key_T2w"])
 
 
-def test_nothing_shared() -> None:
+def test_audit_without_overlap() -> None:
     report = audit(some_cases(), MODALITIES, None)
     assert report == {"shared_scans": [], "shared_scans_across_parts": 0, "pretraining": None}
 
 
-def test_people_of_the_pretraining_are_counted_and_listed() -> None:
+def test_audit_lists_people_of_the_pretraining() -> None:
     cases = some_cases()
     test = cases.loc[cases["split"] == "test", "group"].iloc[0]
     train = cases.loc[cases["split"] == "train", "group"].iloc[0]
@@ -33,7 +33,7 @@ def test_people_of_the_pretraining_are_counted_and_listed() -> None:
     assert report["pretraining"] == {**found, "scans": 0, "by_name_only": 0, "gaps": []}
 
 
-def test_copies_of_a_scan_are_found() -> None:
+def test_audit_finds_copies_of_a_scan() -> None:
     cases = some_cases()
     train, test = (cases.index[cases["split"] == part][1] for part in ("train", "test"))
     cases.loc[test, "key_T1w"] = cases.loc[train, "key_T1w"]
@@ -43,7 +43,7 @@ def test_copies_of_a_scan_are_found() -> None:
     assert report["shared_scans"] == [{"scan": cases.loc[train, "key_T1w"], "cases": names}]
 
 
-def test_a_person_in_two_parts_and_an_empty_part_are_refused() -> None:
+def test_audit_refuses_a_person_in_two_parts_and_an_empty_part() -> None:
     cases = some_cases()
     cases.loc[0, "group"] = cases.loc[cases["split"] == "test", "group"].iloc[0]
     with pytest.raises(BraindinoError, match="1 people are in more than one part"):

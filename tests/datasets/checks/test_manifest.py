@@ -48,14 +48,14 @@ def found(report: Report) -> list[tuple[str, int, str]]:
     return [(finding.check, finding.row, finding.column) for finding in report.findings]
 
 
-def test_a_sound_manifest_has_no_findings(csv: Path) -> None:
+def test_check_manifest_finds_nothing_in_a_sound_manifest(csv: Path) -> None:
     report = check_manifest(csv, progress=False)
     assert report.findings == []
     assert (report.scans, report.cases, report.people) == (12, 6, 6)
     assert [what.split()[0] for what in report.not_checked] == ["splits", "overlap"]
 
 
-def test_files_that_are_missing_or_no_scans(csv: Path) -> None:
+def test_check_manifest_lists_missing_files_and_files_that_are_no_scans(csv: Path) -> None:
     (csv.parent / "0_T1w.nii").unlink()
     (csv.parent / "1_FLAIR.nii").write_bytes(b"nonsense" * 100)
     report = check_manifest(csv, progress=False)
@@ -63,7 +63,7 @@ def test_files_that_are_missing_or_no_scans(csv: Path) -> None:
     assert report.findings[1].finding == "neither NIfTI, Analyze nor MGH, but text"
 
 
-def test_what_the_store_rejected_and_contents_by_its_ledger(csv: Path, tmp_path: Path) -> None:
+def test_check_manifest_uses_rejects_and_contents_of_the_store(csv: Path, tmp_path: Path) -> None:
     table = Manifest.read(csv).table
     flat = np.zeros((6, 7, 8), np.int16)
     nib.save(nib.Nifti1Image(flat, np.eye(4)), table["path"][2])
@@ -74,7 +74,7 @@ def test_what_the_store_rejected_and_contents_by_its_ledger(csv: Path, tmp_path:
     assert found(report) == [("rejected by the store", 4, "path"), ("people under two ids", 13, "group")]
 
 
-def test_equal_files_of_one_person_and_of_two(csv: Path, tmp_path: Path) -> None:
+def test_check_manifest_lists_equal_files_of_one_and_of_two_people(csv: Path, tmp_path: Path) -> None:
     for copy, original in (("1_T1w", "0_T1w"), ("2_T1w", "2_FLAIR")):
         (tmp_path / f"{copy}.nii").write_bytes((tmp_path / f"{original}.nii").read_bytes())
     pd.DataFrame({"group": [f"made:p{i}" for i in range(6)], "split": ["train"] * 1 + ["test"] * 5}).to_csv(
@@ -87,7 +87,7 @@ def test_equal_files_of_one_person_and_of_two(csv: Path, tmp_path: Path) -> None
     )
 
 
-def test_masks_that_show_nothing_are_equal_without_harm(csv: Path) -> None:
+def test_check_manifest_accepts_equal_masks(csv: Path) -> None:
     for row in (3, 5, 7):
         change(csv, row, modality="mask")
         nib.save(
@@ -97,7 +97,7 @@ def test_masks_that_show_nothing_are_equal_without_harm(csv: Path) -> None:
     assert check_manifest(csv, modalities=["FLAIR"], progress=False).findings == []
 
 
-def test_contradictions(csv: Path) -> None:
+def test_check_manifest_lists_contradictions(csv: Path) -> None:
     change(csv, 3, sex="M")
     change(csv, 5, group="made:p9")
     change(csv, 7, label="b")
@@ -110,7 +110,7 @@ def test_contradictions(csv: Path) -> None:
     assert report.findings[1].finding == "made:p0 has F in line 2"
 
 
-def test_sequences_per_case(csv: Path) -> None:
+def test_check_manifest_lists_missing_and_repeated_sequences(csv: Path) -> None:
     change(csv, 3, modality="FLAIR")
     report = check_manifest(csv, progress=False)
     assert found(report) == [
@@ -125,7 +125,7 @@ def test_sequences_per_case(csv: Path) -> None:
     assert Counter(check for check, _, _ in found(wanted))["sequences missing"] == 5
 
 
-def test_labels(csv: Path) -> None:
+def test_check_manifest_lists_wrong_labels(csv: Path) -> None:
     for row in (2, 3):
         change(csv, row, label="", score="")
     for row in (4, 5):
@@ -142,14 +142,14 @@ def test_labels(csv: Path) -> None:
         check_manifest(csv, rules=[LabelRule("scor")], progress=False)
 
 
-def test_the_usual_label_is_checked_in_any_case(csv: Path) -> None:
+def test_check_manifest_checks_the_column_label_in_any_case(csv: Path) -> None:
     csv.write_text(csv.read_text().replace(",label,", ",Label,", 1))
     change(csv, 2, Label="")
     report = check_manifest(csv, progress=False)
     assert ("labels missing", 2, "Label") in found(report)
 
 
-def test_labels_that_look_alike_and_words_that_count_as_missing(csv: Path) -> None:
+def test_check_manifest_lists_labels_that_look_alike_or_count_as_missing(csv: Path) -> None:
     for row, label in enumerate(
         ["Good", "Good", "good", "good", "Good\u200b", "Good\u200b", "no", "no"], start=2
     ):
@@ -167,7 +167,7 @@ def test_labels_that_look_alike_and_words_that_count_as_missing(csv: Path) -> No
     assert check_manifest(csv, rules=[named], progress=False).findings == []
 
 
-def test_ids_that_look_alike_are_one_finding_per_person(csv: Path) -> None:
+def test_check_manifest_lists_ids_that_look_alike_once_per_person(csv: Path) -> None:
     change(csv, 4, subject="P0", group="made:P0")
     change(csv, 5, subject="P0", group="made:P0")
     change(csv, 6, subject="P0", group="made:p0")  # told to be the same person
@@ -177,7 +177,7 @@ def test_ids_that_look_alike_are_one_finding_per_person(csv: Path) -> None:
     assert [(f.row, f.value, f.finding) for f in alike] == [(4, "P0", "looks like 'p0' in line 2")]
 
 
-def test_a_word_among_numbers(csv: Path) -> None:
+def test_check_manifest_lists_a_word_among_numbers(csv: Path) -> None:
     rows = ManifestBuilder("made")
     for i in range(12):
         save(csv.parent / f"{i}.nii", i)
@@ -186,7 +186,7 @@ def test_a_word_among_numbers(csv: Path) -> None:
     assert [(f.column, f.value) for f in check_manifest(csv, progress=False).findings] == [("label", "many")]
 
 
-def test_known_datasets_know_their_labels(tmp_path: Path) -> None:
+def test_check_manifest_uses_the_labels_of_registered_datasets(tmp_path: Path) -> None:
     from braindino.datasets.public.adni import ADNI
 
     write_adni(tmp_path, people=6, shape=(8, 8, 8))
@@ -197,7 +197,7 @@ def test_known_datasets_know_their_labels(tmp_path: Path) -> None:
     assert report.findings[0].finding == "none of CN, MCI, AD"
 
 
-def test_shapes_and_spacings_unlike_the_others(csv: Path, tmp_path: Path) -> None:
+def test_check_manifest_lists_unusual_shapes_and_spacings(csv: Path, tmp_path: Path) -> None:
     save(tmp_path / "0_T1w.nii", 1, (8, 7, 6))  # turned, but of the same size
     save(tmp_path / "1_T1w.nii", 3, (6, 7, 2))
     save(tmp_path / "2_T1w.nii", 5, spacing=2.0)
@@ -207,7 +207,7 @@ def test_shapes_and_spacings_unlike_the_others(csv: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("by", ["case", "group", None])
-def test_splits_that_share_a_person(csv: Path, tmp_path: Path, by: str | None) -> None:
+def test_check_manifest_lists_people_in_two_parts(csv: Path, tmp_path: Path, by: str | None) -> None:
     for row in (4, 5):
         change(csv, row, group="made:p0", subject="q")
     parts = ["train", "test", "train", "val", "test", "none"]
@@ -224,7 +224,7 @@ def test_splits_that_share_a_person(csv: Path, tmp_path: Path, by: str | None) -
     assert report.findings[0].file == str(tmp_path / "split.csv")
 
 
-def test_split_files_that_do_not_fit(csv: Path, tmp_path: Path) -> None:
+def test_check_manifest_lists_errors_of_split_files(csv: Path, tmp_path: Path) -> None:
     file = tmp_path / "split.csv"
     names = [f"made:p{i}" for i in range(5)]
     pd.DataFrame({"group": names, "split": ["train", "val", "test", "tset", ""]}).to_csv(file, index=False)
@@ -240,14 +240,14 @@ def test_split_files_that_do_not_fit(csv: Path, tmp_path: Path) -> None:
         check_manifest(csv, split_file=file, progress=False)
 
 
-def test_overlap_with_pretraining_is_told_once_per_person(csv: Path) -> None:
+def test_check_manifest_lists_overlap_with_pretraining_once_per_person(csv: Path) -> None:
     seen = Pretraining(lambda table, _: table["group"].isin(["made:p1", "made:p2"]), by_content=False)
     report = check_manifest(csv, seen=seen, progress=False)
     assert found(report) == [("seen in pretraining", 4, "group"), ("seen in pretraining", 6, "group")]
     assert report.findings[0].finding == "2 scans"
 
 
-def test_what_was_seen_is_not_read_again(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_manifest_does_not_read_files_again(csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = check_manifest(csv, progress=False)
 
     def refuse(path: str) -> None:

@@ -53,7 +53,7 @@ def prepared(tmp_path: Path) -> tuple[Store, Manifest]:
     return store, manifest
 
 
-def test_each_is_a_reject_with_its_reason(prepared: tuple[Store, Manifest]) -> None:
+def test_check_masks_rejects_each_with_its_reason(prepared: tuple[Store, Manifest]) -> None:
     store, manifest = prepared
     assert check_masks(store, manifest.table, progress=False) == (5, 4)
     rejects = store.rejects().set_index("subject")
@@ -71,7 +71,7 @@ def test_each_is_a_reject_with_its_reason(prepared: tuple[Store, Manifest]) -> N
     assert len(dropped) == 8
 
 
-def test_what_was_checked_is_not_read_again(
+def test_check_masks_does_not_read_checked_masks_again(
     prepared: tuple[Store, Manifest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     store, manifest = prepared
@@ -93,7 +93,7 @@ def test_what_was_checked_is_not_read_again(
     assert check_masks(store, manifest.table, progress=False, retry_rejects=True) == (5, 3)
 
 
-def test_without_masks_or_scans_there_is_nothing_to_do(prepared: tuple[Store, Manifest]) -> None:
+def test_check_masks_without_masks_or_scans(prepared: tuple[Store, Manifest]) -> None:
     store, manifest = prepared
     is_mask = manifest.table["modality"] == MASK
     assert check_masks(store, manifest.table[~is_mask]) == (0, 0)

@@ -67,9 +67,7 @@ def pretrained(folder: Path, manifest: pd.DataFrame, **options: Any) -> SliceDat
 
 
 @pytest.mark.parametrize("how", ["copy", "gzip"])
-def test_same_people_under_other_names_are_found_by_their_scans(
-    scans: Path, tmp_path: Path, how: str
-) -> None:
+def test_overlap_finds_people_under_other_names_by_their_scans(scans: Path, tmp_path: Path, how: str) -> None:
     pre = cohort(tmp_path / "a", "pre", scans, list(range(PEOPLE)), "P", "copy")
     outcome = cohort(tmp_path / "b", "outcome", scans, list(range(4, PEOPLE)), "x", how)
     seen = pretrained(tmp_path, pre.manifest.table).trained_on()
@@ -82,7 +80,7 @@ def test_same_people_under_other_names_are_found_by_their_scans(
     assert (report["by_name_only"], report["gaps"]) == (0, [])
 
 
-def test_people_of_one_name_and_other_scans_are_told_apart(scans: Path, tmp_path: Path) -> None:
+def test_overlap_counts_people_with_equal_names_and_other_scans(scans: Path, tmp_path: Path) -> None:
     one = cohort(tmp_path / "siteA", "patients", scans, list(range(6)), "", "copy")
     two = cohort(tmp_path / "siteB", "patients", scans, list(range(6, PEOPLE)), "", "copy")
     table = two.cases.assign(group=[f"patients:{i}" for i in range(6)])
@@ -134,17 +132,17 @@ def test_exclude_list_that_matches_nobody_is_refused(scans: Path, tmp_path: Path
     assert "out.csv: none of its 1 entries is a person or a scan of" in str(caught.value)
     assert "'outcome:1'" in str(caught.value)
     assert "'pre:P0'" in str(caught.value)
-    assert "leave data.exclude out" in str(caught.value)
+    assert "remove data.exclude" in str(caught.value)
 
 
-def test_exclude_says_what_matches_nothing(
+def test_exclude_prints_entries_without_a_match(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pre = cohort(tmp_path / "a", "pre", scans, list(range(6)), "P", "copy")
     (tmp_path / "out.txt").write_text("pre:P1\npre:P9\n")
     pretrained(tmp_path, pre.manifest.table, exclude=tmp_path / "out.txt")
-    told = capsys.readouterr().out
-    assert "leaves out 1 scans of 1 people; 1 of 2 entries match nobody, the first is 'pre:P9'" in told
+    output = capsys.readouterr().out
+    assert "excludes 1 scans of 1 people; 1 of 2 entries match no scan, the first is 'pre:P9'" in output
 
 
 def test_exclude_takes_the_folder_of_an_encoder(scans: Path, tmp_path: Path) -> None:
@@ -178,7 +176,7 @@ class Run:
         self.datamodule = datamodule
 
 
-def test_data_that_list_nobody_are_a_gap() -> None:
+def test_data_without_people_is_a_gap() -> None:
     class Own:
         def people(self) -> pd.DataFrame:
             return pd.DataFrame({"group": ["a:1"]})
@@ -212,8 +210,8 @@ def test_two_tables_of_one_name_are_not_melted(scans: Path, tmp_path: Path) -> N
     store = Store.create(tmp_path / "s", CONTRACT)
     fill(store, one, progress=False)
     fill(store, one, progress=False)  # the same table again
-    told = r"siteA/patients\.csv both count as the dataset 'patients'.*5 people .*'patients:0'"
-    with pytest.raises(BraindinoError, match=f"(?s){told}") as caught:
+    message = r"siteA/patients\.csv both count as the dataset 'patients'.*5 people .*'patients:0'"
+    with pytest.raises(BraindinoError, match=f"(?s){message}") as caught:
         fill(store, two, progress=False)
     assert "--options.dataset NAME" in str(caught.value)
     assert len(store.index()) == 5

@@ -4,7 +4,7 @@ import pytest
 from braindino.datasets.pretraining.sampling import ScanOrder, draw_slices, hash_uniform
 
 
-def test_each_pass_is_a_fresh_permutation() -> None:
+def test_scan_order_permutes_each_pass() -> None:
     order = ScanOrder(3, np.ones(1001))
     passes = order.draw(np.arange(3003)).reshape(3, 1001)
     for one in passes:
@@ -13,7 +13,7 @@ def test_each_pass_is_a_fresh_permutation() -> None:
     assert not np.array_equal(ScanOrder(4, np.ones(1001)).draw(np.arange(1001)), passes[0])
 
 
-def test_draws_depend_on_the_number_alone() -> None:
+def test_scan_order_depends_on_the_number_alone() -> None:
     numbers = np.random.default_rng(0).integers(0, 10**9, 500)
     together = ScanOrder(0, np.ones(77)).draw(numbers)
     order = ScanOrder(0, np.ones(77))
@@ -26,7 +26,7 @@ def test_draws_depend_on_the_number_alone() -> None:
     assert not np.array_equal(draw_slices(1, numbers, first, last), slices)
 
 
-def test_weights_are_exact_on_average_and_by_one_in_a_pass() -> None:
+def test_scan_order_follows_weights_to_within_one_per_pass() -> None:
     weight = np.array([1.0] * 60 + [2.5] * 20 + [0.25] * 20)
     expected = weight * 100 / weight.sum()
     order = ScanOrder(0, weight)
@@ -35,7 +35,7 @@ def test_weights_are_exact_on_average_and_by_one_in_a_pass() -> None:
     assert counts.mean(0) == pytest.approx(expected, abs=0.1)
 
 
-def test_slices_follow_the_truncated_normal_law() -> None:
+def test_draw_slices_follows_the_truncated_normal() -> None:
     from scipy.stats import kstest, truncnorm
 
     n = 20_000
@@ -52,7 +52,7 @@ def test_slices_follow_the_truncated_normal_law() -> None:
     assert set(one) == {5}
 
 
-def test_hash_is_uniform_and_uncorrelated() -> None:
+def test_hash_uniform_is_uniform_and_uncorrelated() -> None:
     from scipy.stats import kstest
 
     draws = hash_uniform(0, np.arange(20_000))

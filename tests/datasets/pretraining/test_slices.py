@@ -27,7 +27,7 @@ def drawn(batches: list[dict[str, torch.Tensor]]) -> list[tuple[int, int]]:
     ]
 
 
-def test_a_batch_holds_what_the_store_holds(store: Path) -> None:
+def test_slices_of_a_batch_equal_the_store(store: Path) -> None:
     data = module(store)
     batch = next(iter(data.train_dataloader()))
     assert {name: (tuple(t.shape), t.dtype) for name, t in batch.items()} == {
@@ -48,7 +48,7 @@ def test_a_batch_holds_what_the_store_holds(store: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_workers_do_not_change_the_draws_and_a_resumed_run_goes_on(store: Path, workers: int) -> None:
+def test_slices_do_not_depend_on_workers_and_resume(store: Path, workers: int) -> None:
     whole = module(store)
     expected = drawn([*whole.train_dataloader(), *whole.train_dataloader()])
     first = module(store, num_workers=workers)
@@ -68,7 +68,7 @@ def test_workers_do_not_change_the_draws_and_a_resumed_run_goes_on(store: Path, 
     assert drawn([*batches, *remainder, *rest]) == expected
 
 
-def test_workers_leave_a_signal_to_the_trainer(store: Path) -> None:
+def test_slices_workers_ignore_signals(store: Path) -> None:
     loader = module(store, num_workers=1).train_dataloader()
     batches = iter(loader)
     next(batches)
@@ -78,7 +78,7 @@ def test_workers_leave_a_signal_to_the_trainer(store: Path) -> None:
     assert len(list(batches)) == 5
 
 
-def test_two_ranks_see_together_what_one_sees(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_of_two_ranks_equal_those_of_one(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = module(store, batch_size=10)
     parts = []
     for rank in (0, 1):
@@ -90,7 +90,7 @@ def test_two_ranks_see_together_what_one_sees(store: Path, monkeypatch: pytest.M
         assert drawn([whole])[1::2] == drawn([right])
 
 
-def test_another_batch_size_goes_on_with_the_next_sample(store: Path) -> None:
+def test_slices_continue_with_another_batch_size(store: Path) -> None:
     data = module(store)
     expected = drawn(list(data.train_dataloader()))
     half = module(store, steps_per_epoch=3)
@@ -101,13 +101,13 @@ def test_another_batch_size_goes_on_with_the_next_sample(store: Path) -> None:
     assert begun + drawn(list(other.train_dataloader())[:2]) == expected[:21]
 
 
-def test_an_epoch_without_steps_draws_each_scan_once(store: Path) -> None:
+def test_slices_epoch_draws_each_scan_once_by_default(store: Path) -> None:
     data = module(store, batch_size=4, steps_per_epoch=None)
     seen = [scan for scan, _ in drawn(list(data.train_dataloader()))]
     assert sorted(seen) == list(range(24))
 
 
-def test_validation_people_are_others_and_their_slices_stay(store: Path) -> None:
+def test_slices_of_validation_people_are_disjoint_and_fixed(store: Path) -> None:
     data = module(store, val_fraction=0.3, steps_per_epoch=20)
     loader = data.val_dataloader()
     first, again = drawn(list(loader)), drawn(list(loader))
@@ -122,16 +122,18 @@ def test_validation_people_are_others_and_their_slices_stay(store: Path) -> None
         SliceDataModule(store).setup("validate")
 
 
-def test_a_test_takes_every_scan_once(store: Path) -> None:
+def test_slices_test_loader_contains_every_scan_once(store: Path) -> None:
     loader = module(store, batch_size=8, val_fraction=0.3).test_dataloader()
     assert [scan for scan, _ in drawn(list(loader))] == list(range(24))
 
 
-def test_excluded_people_and_weights(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_slices_follow_exclude_and_weights(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "out.txt").write_text("a:0\nb:1\n")
     data = module(store, exclude=tmp_path / "out.txt")
     assert len(data.scans) == 21
-    assert capsys.readouterr().out == f"{tmp_path / 'out.txt'}: leaves out 3 scans of 2 people\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'out.txt'}: excludes 3 scans of 2 people\n"
     assert not {"a:0", "b:1"} & set(data.people()["group"])
     only = module(store, dataset_weights={"a": 0})
     assert set(only.people()["dataset"]) == {"b"}
@@ -141,7 +143,7 @@ def test_excluded_people_and_weights(store: Path, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"dataset_weights": {"c": 1.0}}, "no dataset 'c' in the store, only a, b"),
         ({"dataset_weights": {"a": -1.0}}, "from 0 up"),
@@ -152,12 +154,12 @@ def test_excluded_people_and_weights(store: Path, tmp_path: Path, capsys: pytest
         ({"seed": -1}, "negative"),
     ],
 )
-def test_mistakes_are_explained(store: Path, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(BraindinoError, match=said):
+def test_slices_refuse_wrong_options(store: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BraindinoError, match=message):
         module(store, **options)
 
 
-def test_another_set_of_scans_is_noticed_on_resuming(store: Path) -> None:
+def test_slices_warn_about_another_set_of_scans_on_resuming(store: Path) -> None:
     state = module(store).state_dict()
     other = SliceDataModule(store, dataset_weights={"b": 2})
     other.load_state_dict(state)
@@ -185,9 +187,7 @@ class Recorder(LightningModule):
 
 
 @pytest.mark.parametrize("stop", [4, 6])
-def test_lightning_resumes_in_the_middle_and_at_the_end_of_an_epoch(
-    store: Path, tmp_path: Path, stop: int
-) -> None:
+def test_slices_resume_in_lightning_within_and_after_an_epoch(store: Path, tmp_path: Path, stop: int) -> None:
     def trainer(**options: Any) -> Trainer:
         return Trainer(
             accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -218,7 +218,7 @@ class Writer(Recorder):
         torch.save(self.seen, self.folder / f"{self.global_rank}.pt")
 
 
-def test_lightning_gives_each_process_its_share(store: Path, tmp_path: Path) -> None:
+def test_slices_are_shared_among_processes_in_lightning(store: Path, tmp_path: Path) -> None:
     Trainer(
         accelerator="cpu", strategy="ddp_fork", devices=2, max_steps=4, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from braindino.datasets.pretraining.volumes import VolumeDataModule, cut
+from braindino.datasets.pretraining.volumes import VolumeDataModule, crop_volume
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
 from braindino.scans.preprocessing import decode
@@ -44,7 +44,7 @@ def module(store: Path, **options: Any) -> VolumeDataModule:
     return built
 
 
-def test_the_sequences_of_a_crop_show_the_same_place(store: Path) -> None:
+def test_volumes_crops_sequences_at_the_same_place(store: Path) -> None:
     data = module(store, steps_per_epoch=9)
     seen = set()
     for batch in data.train_dataloader():
@@ -67,7 +67,7 @@ def test_the_sequences_of_a_crop_show_the_same_place(store: Path) -> None:
     assert seen == set("012345")
 
 
-def test_the_two_crops_of_a_case_differ_and_the_next_pass_cuts_others(store: Path) -> None:
+def test_volumes_crops_differ_within_a_case_and_between_passes(store: Path) -> None:
     data = module(store, steps_per_epoch=6)
     batches = list(data.train_dataloader())
     first, second = batches[0]["volumes"][0], batches[0]["volumes"][1]
@@ -77,7 +77,7 @@ def test_the_two_crops_of_a_case_differ_and_the_next_pass_cuts_others(store: Pat
     assert len({crop.numpy().tobytes() for crop in crops}) == len(crops)
 
 
-def test_draws_are_a_function_of_the_number(store: Path) -> None:
+def test_volumes_draws_depend_on_the_number_alone(store: Path) -> None:
     whole = [batch["volumes"] for batch in module(store, steps_per_epoch=4).train_dataloader()]
     data = module(store, steps_per_epoch=4)
     loader = iter(data.train_dataloader())
@@ -89,13 +89,13 @@ def test_draws_are_a_function_of_the_number(store: Path) -> None:
         assert torch.equal(expected, batch["volumes"])
 
 
-def test_who_lacks_a_sequence_can_be_left_out_and_people_are_told(store: Path) -> None:
+def test_volumes_drop_cases_that_lack_a_sequence(store: Path) -> None:
     assert len(module(store).scans) == 6
     dropped = module(store, missing="drop")
     assert set(dropped.people()["group"]) == {f"a:{i}" for i in range(5)}
 
 
-def test_a_crop_larger_than_the_grid_is_padded(store: Path) -> None:
+def test_volumes_pads_a_crop_larger_than_the_grid(store: Path) -> None:
     batch = next(iter(module(store, crop=16, modalities=("T1w",)).train_dataloader()))
     values = decode(batch["volumes"], batch["scale"], batch["zero_point"])
     assert values.shape == (4, 1, 16, 16, 16)
@@ -104,17 +104,17 @@ def test_a_crop_larger_than_the_grid_is_padded(store: Path) -> None:
     assert (values[:, :, :14, :, :12] != 0).float().mean() > 0.95
 
 
-def test_a_box_is_moved_into_the_grid(store: Path) -> None:
+def test_crop_volume_moves_a_box_into_the_grid(store: Path) -> None:
     opened = Store.open(store)
     key = opened.index()["key"].iloc[0]
     out = np.empty((8, 8, 8), np.uint8)
-    cut(opened, key, (-3, 20, 2), 7, out)
+    crop_volume(opened, key, (-3, 20, 2), 7, out)
     np.testing.assert_array_equal(out, opened.slices(key)[:8, 8:16, 2:10])
-    cut(opened, "", (0, 0, 0), 7, out)
+    crop_volume(opened, "", (0, 0, 0), 7, out)
     assert (out == 7).all()
 
 
-def test_refused(store: Path) -> None:
+def test_volumes_refuse_wrong_options(store: Path) -> None:
     with pytest.raises(BraindinoError, match=r"no scan in .* is a 'T2w', only FLAIR, T1w"):
         module(store, modalities=("T2w",))
     with pytest.raises(BraindinoError, match="name each channel once"):
