@@ -1,13 +1,12 @@
-"""Synthetic copies of datasets in their native layouts: heads with known labels, and planted quirks."""
+"""Write synthetic copies of datasets in their native layouts, with known labels and irregularities."""
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from braindino.synthetic.files import Planted
+    from braindino.synthetic.dataset import Writer
 
-# Name on the command line -> "module:function"; each takes root, people, sessions, shape, seed.
+# Name on the command line -> "module:function" of a `Writer`.
 GENERATORS = {
     "abide": "abide:write_abide",
     "adni": "adni:write_adni",
@@ -28,8 +27,15 @@ GENERATORS = {
 }
 
 
-def generator(name: str) -> "Callable[..., Planted]":
-    """The function that writes the dataset `name`; KeyError when there is none."""
+def generator(name: str) -> "Writer":
+    """Return the function that writes a dataset.
+
+    Args:
+        name: a key of GENERATORS.
+
+    Raises:
+        KeyError: there is no dataset of that name.
+    """
     module, _, function = GENERATORS[name].partition(":")
-    found: Callable[..., Planted] = getattr(import_module(f"{__name__}.{module}"), function)
-    return found
+    write: Writer = getattr(import_module(f"{__name__}.{module}"), function)
+    return write

@@ -1,4 +1,4 @@
-"""The anatomy of a synthetic head: how much of each tissue is where, for a person of some age and atrophy."""
+"""Model the anatomy of a synthetic head: shares of tissue by position, age and atrophy."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,16 +10,21 @@ Tissue = Literal["wm", "gm", "csf", "bone", "fat", "muscle", "eye", "wmh"]
 
 @dataclass(frozen=True)
 class Tissues:
-    """Shares per tissue, each float32 on the grid, summing to at most 1 (the rest is air)."""
+    """Hold the share of each tissue on a grid.
+
+    Attributes:
+        shares: tissue -> float32 (X, Y, Z); they sum to at most 1, the rest is air.
+        brain: float32 (X, Y, Z), share of brain.
+    """
 
     shares: dict[Tissue, np.ndarray]
     brain: np.ndarray
 
 
 class Anatomy:
-    """One person's head as a function of position.
+    """Describe one person's head as a function of position.
 
-    Positions are millimetres in the head's own frame: right, anterior, superior from about the middle of the
+    Positions are millimetres in the frame of the head: right, anterior, superior from about the middle of the
     head. Structures are ellipsoids and shells with soft edges; folds are the zero sets of a sum of waves, so
     no random field of the grid's size is needed and any grid shows the same person.
     """
@@ -42,9 +47,14 @@ class Anatomy:
         self._waves = [(rng.normal(0, 1, 3), rng.uniform(0, 2 * np.pi)) for _ in range(7)]
         self._warp = [(rng.normal(0, 0.022, 3), rng.uniform(0, 2 * np.pi)) for _ in range(3)]
 
-    def tissues(self, own: np.ndarray, softness: float) -> Tissues:
-        """Tissues at `own` (3, X, Y, Z) mm; edges are blurred over `softness` mm, as by voxels that large."""
-        x, y, z = (own[k] / np.float32(self.scale[k]) for k in range(3))
+    def tissues(self, positions: np.ndarray, softness: float) -> Tissues:
+        """Return the tissues at some positions.
+
+        Args:
+            positions: (3, X, Y, Z), in the frame of the head [mm].
+            softness: width over which edges are blurred, as by voxels of that size [mm].
+        """
+        x, y, z = (positions[k] / np.float32(self.scale[k]) for k in range(3))
         x, y, z = (
             c + np.float32(1.8) * np.sin(w[0] * x + w[1] * y + w[2] * z + p)
             for c, (w, p) in zip((x, y, z), _as32(self._warp), strict=True)
@@ -56,7 +66,7 @@ class Anatomy:
         return Tissues(paint.shares, paint.brain)
 
     def _outside(self, paint: "_Canvas") -> None:
-        """Neck, face, scalp, skull, eyes."""
+        """Paint neck, face, scalp, skull and eyes."""
         paint.put("fat", paint.ellipsoid((0, -14, -84), (62, 66, 74)))  # neck and jaw
         paint.put("fat", paint.ellipsoid((0, 48, -62), (54, 48, 60)))  # face
         paint.put("fat", paint.ellipsoid((0, 92, -58), (11, 16, 18)))  # nose
@@ -75,14 +85,13 @@ class Anatomy:
         paint.put("fat", paint.depth(self.shell + np.float32(13.5)))
         paint.put("muscle", paint.depth(self.shell + np.float32(9.5)))
         paint.put("bone", paint.depth(self.shell + np.float32(8)))
-        paint.put(
-            "fat", paint.band(self.shell, -5.6, 1.0), 0.45
-        )  # marrow between the two tables of the skull
+        # Marrow between the two tables of the skull.
+        paint.put("fat", paint.band(self.shell, -5.6, 1.0), 0.45)
         paint.put("fat", paint.ellipsoid((32, 70, -36), (17, 20, 15)))  # orbit
         paint.put("eye", paint.ellipsoid((32, 76, -36), (12, 12, 12)))
 
     def _brain(self, paint: "_Canvas") -> None:
-        """CSF around it, folded cortex over white matter, cerebellum, brain stem."""
+        """Paint CSF, folded cortex over white matter, cerebellum and brain stem."""
         paint.put("csf", paint.depth(self.shell + np.float32(3.2)))
         x, y, z = paint.x, paint.y, paint.z
         fold = sum(
@@ -91,9 +100,8 @@ class Anatomy:
         ) / np.float32(2.6)
         depth: np.ndarray = self.shell - np.float32(self.recession)
         groove = np.exp(-((fold / np.float32(self.sulcus)) ** 2))
-        valley = np.exp(
-            -((fold / np.float32(0.62)) ** 2)
-        )  # the grey matter that lines a sulcus on both sides
+        # Grey matter that lines a sulcus on both sides.
+        valley = np.exp(-((fold / np.float32(0.62)) ** 2))
         white = depth - np.float32(11) * valley
         depth = depth - np.float32(11) * groove
         # The falx: a cleft between the hemispheres, from the vault down to the corpus callosum.
@@ -120,10 +128,10 @@ class Anatomy:
         paint.brain = np.maximum.reduce([paint.brain, body, stem])
 
     def _inside(self, paint: "_Canvas") -> None:
-        """Deep grey matter, hippocampi, ventricles, white-matter lesions."""
+        """Paint deep grey matter, hippocampi, ventricles and white-matter lesions."""
         v, h = self.ventricle, self.hippocampus
         wide = 1 + 0.55 * (v - 1)
-        paint.put("wm", paint.ellipsoid((0, -4, 14), (20, 40, 9)))  # corpus callosum: no fold reaches it
+        paint.put("wm", paint.ellipsoid((0, -4, 14), (20, 40, 9)))  # corpus callosum, without folds
         paint.put("gm", paint.ellipsoid((11 + 2 * (v - 1), -14, 4), (9, 14, 8)))  # thalamus
         paint.put("gm", paint.ellipsoid((27, 6, 1), (6, 17, 9)))  # putamen
         paint.put("gm", paint.ellipsoid((13 + 4 * (v - 1), 18, 12), (5, 13, 9)))  # caudate
@@ -133,7 +141,7 @@ class Anatomy:
                 paint.ellipsoid((19 + 5 * v, -42, 12), (5 * self.wmh, 6 * self.wmh, 5 * self.wmh)),
             )
             paint.put("wmh", caps, min(1.0, self.wmh))
-        # Medial temporal lobe: a pocket of CSF of fixed size, filled by the hippocampus as far as it goes.
+        # Medial temporal lobe: CSF of fixed size, filled by the hippocampus according to its size.
         paint.put("csf", paint.ellipsoid((27, -16, -21), (9.5, 19, 7.5)))
         paint.put("gm", paint.ellipsoid((27, -16, -22), (9.5 * h, 19 * h, 7.5 * h)))
         body = paint.radius((6.5 + 4.5 * v, -4, 17), (5.5 * v, 33 * wide, 7 * wide))
@@ -147,7 +155,7 @@ class Anatomy:
 
 
 class _Canvas:
-    """Shares of tissue on a grid; what is put later covers what is there. `|x|` draws both sides at once."""
+    """Paint shares of tissue on a grid, later ones over earlier ones; `|x|` paints both sides at once."""
 
     def __init__(self, ax: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, softness: float) -> None:
         self.ax, self.x, self.y, self.z = ax, x, y, z
@@ -156,7 +164,13 @@ class _Canvas:
         self.brain = np.zeros_like(x)
 
     def put(self, tissue: Tissue | None, cover: np.ndarray, most: float = 1.0) -> None:
-        """Cover what is there with `tissue` (None: air), at most to the share `most`."""
+        """Cover the painted tissues.
+
+        Args:
+            tissue: that covers, or None for air.
+            cover: share that is covered.
+            most: maximum share.
+        """
         if most < 1:
             cover = cover * np.float32(most)
         left = 1 - cover
@@ -169,41 +183,44 @@ class _Canvas:
                 self.shares[tissue] = cover.copy()
 
     def radius(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
-        """1 on the surface of an ellipsoid (and of its mirror image), 0 in its middle."""
+        """Return the relative radius in an ellipsoid and its mirror image, 1 on the surface."""
         a, b, c = (np.float32(r) for r in radii)
         x = (self.ax - np.float32(centre[0])) / a
         y = (self.y - np.float32(centre[1])) / b
         z = (self.z - np.float32(centre[2])) / c
-        return np.sqrt(x * x + y * y + z * z)
+        radius: np.ndarray = np.sqrt(x * x + y * y + z * z)
+        return radius
 
     def distance(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
-        """Distance (mm) from the surface of an ellipsoid, negative inside, right to first order."""
+        """Return the distance [mm] from the surface of an ellipsoid to first order, negative inside."""
         r = self.radius(centre, radii)
         slope = self.radius(centre, tuple(a * a for a in radii))  # type: ignore[arg-type]
-        return r * (r - 1) / np.maximum(slope, np.float32(1e-3))
+        distance: np.ndarray = r * (r - 1) / np.maximum(slope, np.float32(1e-3))
+        return distance
 
     def soft(self, radius: np.ndarray, size: float) -> np.ndarray:
-        """Share inside, where `radius` < 1 and `size` mm is what one unit of it means."""
+        """Return the share inside `radius` < 1, where one unit of the radius is `size` mm."""
         return self.depth((1 - radius) * np.float32(size))
 
     def ellipsoid(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
-        """Share inside an ellipsoid."""
+        """Return the share inside an ellipsoid."""
         return self.soft(self.radius(centre, radii), min(radii))
 
     def depth(self, depth: np.ndarray) -> np.ndarray:
-        """Share inside a surface, from the depth (mm) below it."""
+        """Return the share inside a surface, from the depth [mm] below it."""
         return np.clip(depth / self.softness + np.float32(0.5), 0, 1)
 
     def band(self, depth: np.ndarray, middle: float, half: float) -> np.ndarray:
-        """Share of a layer of thickness 2 `half` about the depth `middle`."""
+        """Return the share of a layer of thickness 2 `half` around the depth `middle`."""
         return self.depth(np.float32(half) - np.abs(depth - np.float32(middle)))
 
     def head_shell(self) -> np.ndarray:
-        """Depth (mm) below the brain's envelope: round above, flatter below, narrower in front."""
+        """Return the depth [mm] below the brain's envelope: round above, flatter below, narrower in front."""
         y, z = self.y, self.z
         x = self.ax * (1 + np.float32(0.0016) * np.maximum(y, 0))
         c = np.where(z > 0, np.float32(66), np.float32(50))
-        return (1 - np.sqrt((x / 68) ** 2 + (y / 86) ** 2 + (z / c) ** 2)) * np.float32(66)
+        depth: np.ndarray = (1 - np.sqrt((x / 68) ** 2 + (y / 86) ** 2 + (z / c) ** 2)) * np.float32(66)
+        return depth
 
 
 def _as32(waves: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, np.float32]]:

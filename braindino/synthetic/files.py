@@ -1,4 +1,4 @@
-"""Writing synthetic volumes as scanners and archives do: any orientation, integers, an arbitrary gain."""
+"""Write synthetic volumes as scanners and archives do: any orientation, integers, an arbitrary gain."""
 
 import csv
 import struct
@@ -10,15 +10,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from braindino.synthetic.heads import Head, Rendered
+from braindino.synthetic.heads import Rendered
 
 
 @dataclass
 class Planted:
-    """What a generator wrote, for tests to hold an index against.
+    """List what a generator wrote, so that tests can compare an index with it.
 
     Attributes:
-        scans: one dict per scan that an index should keep: `subject`, `session` and the labels.
+        scans: one dict per scan that an index should list: `subject`, `session` and the labels.
         dropped: reason -> number of files that an index should drop.
     """
 
@@ -30,25 +30,28 @@ class Planted:
         self.dropped[reason] = self.dropped.get(reason, 0) + files
 
 
-def person(seed: int, number: int, age: float, sex: str, atrophy: float = 0.0) -> Head:
-    """The head of a dataset's person `number`: another one under every seed; no atrophy is below 0."""
-    return Head(seed * 100_003 + number, age, sex, max(0.0, atrophy))
-
-
 def draw_gain(rng: np.random.Generator) -> float:
-    """What 1.0 becomes in a file: real scanners have no absolute scale, and none may tell the label."""
+    """Return a random stored value of 1.0, as real scanners have no absolute scale."""
     return float(np.exp(rng.normal(6.2, 0.4)))
 
 
 def save_scan(rng: np.random.Generator, path: Path, rendered: Rendered, codes: str) -> None:
-    """`save_nifti` as int16 with a gain that is drawn."""
+    """Write NIfTI as int16 with a random gain, see `save_nifti`."""
     save_nifti(path, rendered, codes, draw_gain(rng))
 
 
 def save_nifti(
     path: Path, rendered: Rendered, codes: str = "RAS", gain: float = 500.0, dtype: str = "int16"
 ) -> None:
-    """Write NIfTI with its axes turned to `codes`; 1.0 becomes `gain`, see `draw_gain`."""
+    """Write NIfTI with its axes turned to `codes`.
+
+    Args:
+        path: file to write.
+        rendered: the scan.
+        codes: axis codes such as "LPS".
+        gain: stored value of 1.0, see `draw_gain`.
+        dtype: of the stored values.
+    """
     values = rendered.volume * np.asarray(gain, "float64" if dtype == "float64" else rendered.volume.dtype)
     if np.dtype(dtype).kind == "i":
         values = np.clip(np.rint(values), 0, 32767)
@@ -58,7 +61,15 @@ def save_nifti(
 def save_mask(
     path: Path, mask: np.ndarray, affine: np.ndarray, codes: str = "RAS", one: float | None = None
 ) -> None:
-    """Write labels as uint8 NIfTI, turned like the scan they belong to; with `one`, as float32 times it."""
+    """Write labels as NIfTI.
+
+    Args:
+        path: file to write.
+        mask: (X, Y, Z) labels.
+        affine: (4, 4), voxel -> mm.
+        codes: axis codes of the scan.
+        one: if given, labels are stored as float32 multiplied by it, else as uint8.
+    """
     values = mask.astype(np.uint8) if one is None else mask.astype(np.float32) * np.float32(one)
     _save(path, values, affine, codes)
 
@@ -72,14 +83,21 @@ def _save(path: Path, values: np.ndarray, affine: np.ndarray, codes: str) -> Non
 
 
 def write_csv(path: Path, rows: Sequence[Sequence[object]], encoding: str = "utf-8", **options: Any) -> None:
-    """Write a table; options as for `csv.writer` (delimiter, lineterminator, quoting)."""
+    """Write a table.
+
+    Args:
+        path: file to write.
+        rows: cells, header included.
+        encoding: of the file.
+        options: of `csv.writer` (delimiter, lineterminator, quoting).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding=encoding) as file:
         csv.writer(file, **options).writerows(rows)
 
 
 def write_xls(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    """Write a table as a sheet of Excel 2.1, the smallest of the legacy formats: numbers and Latin-1 text."""
+    """Write a table as a sheet of Excel 2.1, the smallest legacy format: numbers and Latin-1 text."""
 
     def record(kind: int, content: bytes) -> bytes:
         return struct.pack("<HH", kind, len(content)) + content

@@ -1,4 +1,4 @@
-"""Synthetic heads: an analytic anatomy with known age, atrophy and lesion, seen through an MR sequence."""
+"""Render synthetic heads: an analytic anatomy with known age, atrophy and lesion, in MR sequences."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from braindino.synthetic.anatomy import Anatomy, Tissue
 
 FIELD_OF_VIEW = (192.0, 228.0, 204.0)  # mm, left-right, posterior-anterior, inferior-superior
 
-# Signal per tissue, white matter of T1w = 1; orders of brightness as in clinical images.
+# Signal per tissue relative to white matter in T1w; the order of brightness is that of clinical images.
 CONTRASTS: dict[str, dict[Tissue, float]] = {
     "T1w": {
         "wm": 1.0,
@@ -52,7 +52,7 @@ CONTRASTS: dict[str, dict[Tissue, float]] = {
     },
 }
 CONTRASTS["T1c"] = CONTRASTS["T1w"]
-# Signal of a lesion's compartments by label: necrotic core 1, oedema 2, enhancing rim 3; stroke cavity 4.
+# Signal of necrotic core, oedema, enhancing rim (labels 1, 2, 3) and of a stroke's cavity.
 LESIONS: dict[str, tuple[float, float, float, float]] = {
     "T1w": (0.35, 0.6, 0.62, 0.28),
     "T1c": (0.35, 0.6, 1.5, 0.28),
@@ -64,7 +64,7 @@ LESIONS: dict[str, tuple[float, float, float, float]] = {
 
 @dataclass(frozen=True)
 class Lesion:
-    """Something planted in the brain of a `Head`, placed in the head's own frame.
+    """Describe a lesion in the brain of a `Head`.
 
     Attributes:
         kind: "tumour" (labels 1 necrotic core, 2 oedema, 3 enhancing rim) or "stroke" (label 1).
@@ -72,7 +72,7 @@ class Lesion:
         radius: mm, of the tumour's solid part or of the stroke.
         oedema: mm that the oedema reaches beyond the tumour.
         core: share of the tumour's radius that is necrotic; below 0 there is no core.
-        enhancing: whether the rim takes up contrast (else it looks like oedema and is labelled 2).
+        enhancing: True if the rim takes up contrast (else it looks like oedema and has the label 2).
     """
 
     kind: str = "tumour"
@@ -85,10 +85,10 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Head:
-    """A person's head; `seed` fixes everything that is particular to the person.
+    """Describe a person's head.
 
     Attributes:
-        seed: size, folds, asymmetry, ventricles and cortex within the normal range.
+        seed: determines size, folds, asymmetry, ventricles and cortex within the normal range.
         age: years; until 20 the head grows and the cortex thins; then the ventricles widen, the cortex thins
             on, white-matter lesions gather.
         sex: "F" or "M"; men's heads are 5 % larger on average.
@@ -103,12 +103,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A scan of a head.
+    """Hold a scan of a head.
 
     Attributes:
         volume: float32 (X, Y, Z), axes right, anterior, superior; air is near 0.
         affine: (4, 4), mm, RAS.
-        mask: uint8 (X, Y, Z) of the lesion's labels, None without a lesion.
+        mask: uint8 (X, Y, Z), labels of the lesion; None without a lesion.
     """
 
     volume: np.ndarray
@@ -129,13 +129,13 @@ def render(
     """Scan a head: position, coil sensitivity, noise and gain are drawn from (`head.seed`, `scan`).
 
     Args:
-        head: whose.
-        sequence: one of `CONTRASTS`. Scans with the same number `scan` are in register.
+        head: of the person.
+        sequence: a key of `CONTRASTS`. Scans with the same number `scan` are in register.
         shape: voxels along right, anterior, superior.
-        spacing: mm; by default such that the whole head is in view.
-        scan: number of the session; another number is another day in the scanner.
+        spacing: of the voxels [mm]; by default such that the whole head is in view.
+        scan: number of the session; another number gives another position and noise.
         lesion: planted in the brain, if any.
-        stripped: only the brain, on a background of exactly 0.
+        stripped: True for the brain only, on a background of exactly 0.
     """
     lengths = spacing or tuple(extent / n for extent, n in zip(FIELD_OF_VIEW, shape, strict=True))
     session = np.random.default_rng([head.seed, scan, 1])
@@ -148,9 +148,9 @@ def render(
     ]
     world = np.stack(np.meshgrid(*axes, indexing="ij"))
     anatomy = Anatomy(head.seed, head.age, head.sex, head.atrophy)
-    own = np.tensordot(position[:3, :3].astype(np.float32), world, 1)
-    own += position[:3, 3].astype(np.float32)[:, None, None, None]
-    tissues = anatomy.tissues(own, softness=float(max(lengths)))
+    positions = np.tensordot(position[:3, :3].astype(np.float32), world, 1)
+    positions += position[:3, 3].astype(np.float32)[:, None, None, None]
+    tissues = anatomy.tissues(positions, softness=float(max(lengths)))
     signal = dict(CONTRASTS[sequence])
     chosen = np.random.default_rng([head.seed, scan, sorted(CONTRASTS).index(sequence)])
     volume = np.zeros(shape, np.float32)
@@ -159,7 +159,12 @@ def render(
     mask = None
     if lesion is not None:
         mask = _plant(
-            volume, lesion, own - anatomy.middle[:, None, None, None], tissues.brain, sequence, head.seed
+            volume,
+            lesion,
+            positions - anatomy.middle[:, None, None, None],
+            tissues.brain,
+            sequence,
+            head.seed,
         )
     volume *= _coil(session, axes)
     noise = chosen.normal(0, chosen.uniform(0.015, 0.03), (2, *shape)).astype(np.float32)
@@ -170,7 +175,7 @@ def render(
 
 
 def _position(rng: np.random.Generator) -> np.ndarray:
-    """Rigid transform from the scanner to the head's frame: nods and turns of degrees, mm of shift."""
+    """Return a random rigid transform (4, 4) from the scanner to the frame of the head [mm]."""
     pitch, roll, yaw = np.deg2rad(rng.normal(0, [3.0, 2.0, 2.0]))
     cos, sin = np.cos, np.sin
     rx = np.array([[1, 0, 0], [0, cos(pitch), -sin(pitch)], [0, sin(pitch), cos(pitch)]])
@@ -183,7 +188,7 @@ def _position(rng: np.random.Generator) -> np.ndarray:
 
 
 def _coil(rng: np.random.Generator, axes: list[np.ndarray]) -> np.ndarray:
-    """A smooth field of sensitivity, product of one gentle parabola per axis."""
+    """Return a smooth field of coil sensitivity, the product of a parabola per axis."""
     field = np.ones((1, 1, 1), np.float32)
     for k, axis in enumerate(axes):
         u = axis / max(1.0, float(np.abs(axis).max()))
@@ -193,13 +198,13 @@ def _coil(rng: np.random.Generator, axes: list[np.ndarray]) -> np.ndarray:
 
 
 def _plant(
-    volume: np.ndarray, lesion: Lesion, own: np.ndarray, brain: np.ndarray, sequence: str, seed: int
+    volume: np.ndarray, lesion: Lesion, positions: np.ndarray, brain: np.ndarray, sequence: str, seed: int
 ) -> np.ndarray:
     """Paint the lesion into `volume`, in place, and return its labels."""
     rng = np.random.default_rng([seed, 7])
-    away = own - np.asarray(lesion.centre, np.float32)[:, None, None, None]
+    away = positions - np.asarray(lesion.centre, np.float32)[:, None, None, None]
     distance = np.sqrt((away**2).sum(0))
-    for _ in range(3):  # lobes: the surface goes in and out by a sixth of the radius
+    for _ in range(3):  # lobes: the surface varies by a sixth of the radius
         wave = rng.normal(0, 1.6 / lesion.radius, 3).astype(np.float32)
         distance += np.float32(lesion.radius / 16) * np.sin(
             np.tensordot(wave, away, 1) + rng.uniform(0, 6.28)
@@ -216,5 +221,5 @@ def _plant(
     mask[inside & (distance < lesion.radius * lesion.core)] = 1
     for label, value in ((1, core), (2, oedema), (3, rim)):
         where = mask == label
-        volume[where] = 0.15 * volume[where] + 0.85 * value  # what lies under it shines through a little
+        volume[where] = 0.15 * volume[where] + 0.85 * value  # the tissue below stays slightly visible
     return mask

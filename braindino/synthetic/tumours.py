@@ -1,16 +1,22 @@
-"""Scans of a synthetic tumour in several sequences with its mask, as the tumour datasets share them."""
+"""Write scans of a synthetic tumour in several sequences with its mask, as the tumour datasets do."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from braindino.synthetic.files import save_mask, save_scan
+from braindino.synthetic.dataset import SyntheticDataset
+from braindino.synthetic.files import save_mask
 from braindino.synthetic.heads import Head, Lesion, render
 
 
 def draw_tumour(rng: np.random.Generator, **given: float | bool) -> Lesion:
-    """A tumour somewhere in either hemisphere; `radius`, `oedema`, `core`, `enhancing` as given or drawn."""
+    """Return a tumour in either hemisphere.
+
+    Args:
+        rng: random numbers.
+        given: fields of `Lesion` (`radius`, `oedema`, `core`, `enhancing`) that are not drawn.
+    """
     side = float(rng.choice([-1, 1]))
     drawn = {"radius": float(rng.uniform(12, 22)), "oedema": float(rng.uniform(8, 18))}
     where = (side * rng.uniform(22, 34), rng.uniform(-35, 35), rng.uniform(8, 28))
@@ -18,24 +24,30 @@ def draw_tumour(rng: np.random.Generator, **given: float | bool) -> Lesion:
 
 
 def write_tumour(
-    rng: np.random.Generator,
+    dataset: SyntheticDataset,
     prefix: Path,
     names: Mapping[str, str],
     head: Head,
     tumour: Lesion,
-    shape: tuple[int, int, int],
-    mask: Path | None,
-    four: bool,
+    mask: Path | None = None,
+    four: bool = True,
     scan: int = 0,
 ) -> None:
-    """Write `<prefix><name>.nii.gz` for each sequence of `names` and the mask, all in register, stripped.
+    """Write stripped scans of a tumour in register, and its mask, with axes LPS as in BraTS.
 
-    Axes run left, posterior, superior, as BraTS has them. `four`: enhancing tumour is 4, else 3.
+    Args:
+        dataset: gives shape and random gains.
+        prefix: beginning of the paths; the files are `<prefix><name>.nii.gz`.
+        names: sequence -> name.
+        head: of the patient.
+        tumour: the lesion.
+        mask: file of the mask, None for no mask.
+        four: True if enhancing tumour has the label 4, else 3.
+        scan: number of the session.
     """
     for sequence, name in names.items():
-        rendered = render(head, sequence, shape, scan=scan, lesion=tumour, stripped=True)
-        path = prefix.with_name(f"{prefix.name}{name}.nii.gz")
-        save_scan(rng, path, rendered, "LPS")
+        rendered = render(head, sequence, dataset.shape, scan=scan, lesion=tumour, stripped=True)
+        dataset.save_scan(prefix.with_name(f"{prefix.name}{name}.nii.gz"), rendered, "LPS")
     if mask is not None:
         assert rendered.mask is not None
         labels = np.where(rendered.mask == 3, 4, rendered.mask) if four else rendered.mask

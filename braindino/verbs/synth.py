@@ -54,7 +54,7 @@ def synth(
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     planted = synthetic.generator(dataset)(
-        part, people=people, sessions=sessions, shape=tuple(shape), seed=seed
+        part, people=people, sessions=sessions, shape=(shape[0], shape[1], shape[2]), seed=seed
     )
     part.replace(out)
     return planted

@@ -1,3 +1,5 @@
+"""Render synthetic heads and check anatomy, contrasts and lesions."""
+
 import time
 
 import numpy as np
@@ -10,12 +12,12 @@ from braindino.synthetic.heads import CONTRASTS, Head, Lesion, render
 def csf_share(seed: int, age: float, atrophy: float) -> float:
     """CSF over brain in the middle of the head, without noise."""
     axes = [np.arange(-60, 61, 4, dtype=np.float32)] * 3
-    own = np.stack(np.meshgrid(*axes, indexing="ij"))
-    tissues = Anatomy(seed, age, "F", atrophy).tissues(own, 4.0)
+    positions = np.stack(np.meshgrid(*axes, indexing="ij"))
+    tissues = Anatomy(seed, age, "F", atrophy).tissues(positions, 4.0)
     return float(tissues.shares["csf"].sum() / tissues.brain.sum())
 
 
-def test_label_and_age_are_graded() -> None:
+def test_anatomy_grades_label_and_age() -> None:
     shares = np.array([[csf_share(seed, 72, a) for a in (0.0, 0.5, 1.0)] for seed in range(6)])
     assert (np.diff(shares, axis=1) > 0).all()
     assert csf_share(1, 80, 0) > csf_share(1, 55, 0) > csf_share(1, 25, 0)
@@ -23,7 +25,7 @@ def test_label_and_age_are_graded() -> None:
 
 
 @pytest.mark.parametrize("sequence", sorted(CONTRASTS))
-def test_a_head_fills_the_view_and_air_surrounds_it(sequence: str) -> None:
+def test_render_fills_view_and_surrounds_head_with_air(sequence: str) -> None:
     volume = render(Head(3), sequence, (32, 38, 34)).volume
     assert volume.dtype == np.float32
     assert np.isfinite(volume).all()
@@ -32,7 +34,7 @@ def test_a_head_fills_the_view_and_air_surrounds_it(sequence: str) -> None:
     assert 0.25 < (volume > 0.15).mean() < 0.75
 
 
-def test_contrasts_are_those_of_the_sequences() -> None:
+def test_render_contrasts_differ_by_sequence() -> None:
     shape = (48, 56, 48)
     axes = [np.arange(n) for n in shape]
     scans = {name: render(Head(5, 30), name, shape, scan=1).volume for name in ("T1w", "T2w", "FLAIR")}
@@ -42,7 +44,7 @@ def test_contrasts_are_those_of_the_sequences() -> None:
     assert np.corrcoef(scans["T1w"][middle].ravel(), scans["FLAIR"][middle].ravel())[0, 1] > 0.3
 
 
-def test_a_person_is_the_same_on_another_day_and_another_grid() -> None:
+def test_render_shows_same_person_on_another_day() -> None:
     one, again = (render(Head(7), shape=(24, 28, 24), scan=0).volume for _ in range(2))
     assert np.array_equal(one, again)
     later = render(Head(7), shape=(24, 28, 24), scan=1).volume
@@ -51,7 +53,7 @@ def test_a_person_is_the_same_on_another_day_and_another_grid() -> None:
     assert np.corrcoef(one.ravel(), later.ravel())[0, 1] > np.corrcoef(one.ravel(), stranger.ravel())[0, 1]
 
 
-def test_lesions_lie_in_the_brain_and_show_in_every_sequence() -> None:
+def test_render_lesions_lie_in_brain_and_show_in_every_sequence() -> None:
     tumour = Lesion(centre=(28.0, 5.0, 22.0), radius=16)
     for sequence in CONTRASTS:
         plain = render(Head(2), sequence)
@@ -73,7 +75,7 @@ def test_lesions_lie_in_the_brain_and_show_in_every_sequence() -> None:
     assert centre[0] < -20  # the person's left, where it was planted
 
 
-def test_rendering_is_fast() -> None:
+def test_render_is_fast() -> None:
     render(Head(0))
     begin = time.process_time()
     for seed in range(3):
