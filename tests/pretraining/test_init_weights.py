@@ -100,7 +100,7 @@ def test_kernels_for_three_channels_are_summed_to_one(
     module = tiny_module(init_from=str(path), model_args={})
     module.trainer = trainer(1)
     module._contract = FakeSlices.contract.to_dict()
-    module._begin()
+    module._load_start()
     x = torch.randn(2, 1, 32, 32)
     expected = model.forward_features(x.expand(-1, 3, -1, -1))[:, 0]
     torch.testing.assert_close(module.teacher.tokens(x)[0], expected, rtol=1e-4, atol=1e-5)
