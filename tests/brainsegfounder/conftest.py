@@ -1,7 +1,6 @@
-"""A store of small volumes with three sequences, and a Swin encoder of a size for tests."""
+"""A store of small volumes with three sequences."""
 
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 from braindino.scans.contract import Preprocessing
 from braindino.scans.store.fill import fill
 from braindino.scans.store.store import Store
-
-TINY: dict[str, Any] = {"depth": (1, 1, 1, 1), "width": 12, "heads": (1, 2, 4, 8), "window": 2}
 
 
 @pytest.fixture(scope="session")

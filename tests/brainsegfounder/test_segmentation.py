@@ -23,9 +23,8 @@ from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
 from braindino.scans.seen import Seen
-from tests.brainsegfounder.conftest import TINY
-from tests.brainsegfounder.test_ssl_module import data_of, train
-from tests.datasets.test_volume_cases import cohort, masked
+from tests.helpers.balls import cohort, masked
+from tests.helpers.swin import TINY, data_of, train
 
 __all__ = ["masked"]  # the fixture
 

@@ -12,34 +12,12 @@ from torch.nn import functional
 from braindino.brainsegfounder import SwinSSLModule
 from braindino.brainsegfounder.optimiser import GradientClipping, SwinOptimiserConfig
 from braindino.brainsegfounder.ssl_module import nt_xent
-from braindino.datasets import VolumeDataModule
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.volumes.swin import SwinEncoder
 from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
-from tests.brainsegfounder.conftest import TINY
-
-
-def data_of(volumes: Path, **options: Any) -> VolumeDataModule:
-    usual = {"modalities": ("T1w",), "crop": 32, "crops_per_case": 1, "batch_size": 4, "num_workers": 0}
-    return VolumeDataModule(volumes, **(usual | options))
-
-
-def train(
-    module: SwinSSLModule,
-    data: VolumeDataModule,
-    steps: int,
-    folder: Path,
-    callbacks: list[Callback] | None = None,
-    **options: Any,
-) -> Trainer:
-    trainer = Trainer(
-        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, callbacks=callbacks,
-    )  # fmt: skip
-    trainer.fit(module, data, **options)
-    return trainer
+from tests.helpers.swin import TINY, data_of, train
 
 
 class StopAt(Callback):

@@ -18,8 +18,8 @@ from braindino.datasets.pretraining.slices import SliceDataModule
 from braindino.errors import BraindinoError
 from braindino.pretraining import OnlineProbe
 from braindino.pretraining.callbacks.online_callback import share_of_process
-from braindino.pretraining.optimiser import OptimiserConfig
 from tests.helpers.loggers import RowsLogger
+from tests.helpers.online_probe import SaveMetric, frozen_module
 from tests.helpers.processes import run_processes
 from tests.helpers.slices import FakeSlices
 from tests.helpers.stores import make_store
@@ -190,22 +190,6 @@ def test_online_probe_ignores_a_class_that_one_part_lacks(folder: Path) -> None:
     assert list(values) == [1, 3]
 
 
-def frozen_module() -> Any:
-    """Weights that do not move, so that runs of other batches have equal features."""
-    return tiny_module(optimiser=OptimiserConfig(lr=0.0, warmup_steps=0, freeze_prototypes_steps=0))
-
-
-class Values(pl.Callback):
-    """Write the value that every process has into a file."""
-
-    def __init__(self, folder: Path, metric: str) -> None:
-        self.folder, self.metric = folder, metric
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        value = trainer.callback_metrics[self.metric].item()
-        (self.folder / f"{trainer.global_rank}.json").write_text(json.dumps(value))
-
-
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.filterwarnings("ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*")
 def test_online_probe_on_two_processes_has_the_value_of_one(folder: Path, tmp_path: Path, task: Any) -> None:
@@ -215,7 +199,7 @@ def test_online_probe_on_two_processes_has_the_value_of_one(folder: Path, tmp_pa
         target = "shape" if task == "classification" else "radius"
         probe = OnlineProbe(folder / "all.csv", target, task, every_n_steps=2, scans=13, slices=2)
         strategy = {"strategy": "ddp_fork", "devices": processes} if processes > 1 else {"devices": 1}
-        callbacks = [probe, Values(out, probe.metric)]
+        callbacks = [probe, SaveMetric(out, probe.metric)]
         trainer(2, callbacks=callbacks, **strategy).fit(frozen_module(), data_of(folder))
         values[processes] = [json.loads((out / f"{rank}.json").read_text()) for rank in range(processes)]
     assert values[2] == pytest.approx(values[1] * 2, abs=1e-6)

@@ -18,8 +18,8 @@ from braindino.pretraining import OnlineSegmentationProbe
 from braindino.pretraining.callbacks.online_segmentation_probe import patch_labels
 from tests.helpers.lesions import CONTRACT, write_cases
 from tests.helpers.loggers import RowsLogger
+from tests.helpers.online_probe import SaveMetric, frozen_module
 from tests.helpers.tiny import tiny_module, trainer
-from tests.pretraining.callbacks.test_online_probe import Values, frozen_module
 
 METRIC = "val/online_dice"
 LESION = {"lesion": [1, 2]}
@@ -86,7 +86,7 @@ def test_online_segmentation_probe_on_two_processes_has_the_value_of_one(
     for processes in (1, 2):
         (out := tmp_path / str(processes)).mkdir()
         strategy = {"strategy": "ddp_fork", "devices": processes} if processes > 1 else {"devices": 1}
-        callbacks = [probe_of(folder, scans=11), Values(out, METRIC)]
+        callbacks = [probe_of(folder, scans=11), SaveMetric(out, METRIC)]
         trainer(2, callbacks=callbacks, **strategy).fit(frozen_module(), data_of(folder))
         values[processes] = [json.loads((out / f"{rank}.json").read_text()) for rank in range(processes)]
     assert values[2] == pytest.approx(values[1] * 2, abs=1e-3)

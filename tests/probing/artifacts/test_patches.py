@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from braindino.probing import ClassificationHead
 from braindino.probing.artifacts.patches import PATCHES, SHOWN, write_patch_colours
 from braindino.probing.data.cases import ProbeCases
-from tests.probing.conftest import MemoryStore, TinyEncoder
+from tests.helpers.planted import MemoryStore, TinyEncoder
 
 
 class PatchEncoder(TinyEncoder):

@@ -25,8 +25,8 @@ from braindino.probing.cell import predict
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.predict.probe import load_probe
 from braindino.scans.contract import Preprocessing
+from tests.helpers.planted import TinyEncoder
 from tests.helpers.tiny_vit import checkpoint_of, tiny_encoder
-from tests.probing.conftest import TinyEncoder
 
 FAST = {"max_epochs": 3, "resamples": 0, "baselines": False}
 
