@@ -1,4 +1,4 @@
-"""Append the tables of benchmarks/results/ to the page of benchmarks when the documentation is built."""
+"""Append the tables of benchmarks/results/ to the page of benchmarks."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Return the Markdown of a page; mkdocs calls this for every page before it makes HTML of it."""
+    """Return the Markdown of a page; mkdocs calls this for every page."""
     if page.file.src_uri != "benchmarks.md":
         return markdown
     texts = [path.read_text(encoding="utf-8").strip() for path in sorted(RESULTS.glob("*.md"))]

@@ -1,4 +1,4 @@
-"""Generate the reference when mkdocs builds the documentation: a page per public name and a page per verb.
+"""Generate the reference of the documentation: a page per public name and per verb.
 
 Public names are read from `__all__` without an import; the text of a verb is what its `--help` prints.
 """

@@ -1,4 +1,4 @@
-"""Print the `--help` text of every verb as one JSON object; the reference of commands is built from it."""
+"""Print the `--help` text of every verb as JSON, for the reference of commands."""
 
 import contextlib
 import io

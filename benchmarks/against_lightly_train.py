@@ -1,14 +1,15 @@
-"""A pretraining step against lightly-train's DINOv2 method: same model, crops, prototypes and batch, in turn.
+"""Compare a pretraining step with lightly-train's DINOv2 method, on equal models and crops.
 
-lightly-train is no dependency of this project. In an environment that has both:
+Model, crops, prototypes and batch are the same; the two run in turn. lightly-train is not a dependency of
+this project. In an environment that has both:
 
     pip install lightly-train
     python benchmarks/against_lightly_train.py --model small --batch 8
 
-Both get the same crops as tensors (views are not timed) and do what one optimiser step takes: teacher, masked
-student, local crops, DINO, iBOT with a head of its own, KoLeo, Sinkhorn-Knopp, backward pass, clipping,
-AdamW, moving average. The model is DINOv3's ViT with registers and RoPE, each in its library's own form, and
-without drop path, which lightly-train's DINOv3 does not have.
+Both get the same crops as tensors (views are not timed) and make one optimiser step: teacher, masked student,
+local crops, DINO, iBOT with a separate head, KoLeo, Sinkhorn-Knopp, backward pass, clipping, AdamW, moving
+average. The model is DINOv3's ViT with registers and RoPE, as implemented in each library, without drop path,
+which lightly-train's DINOv3 does not have.
 """
 
 import argparse
@@ -84,7 +85,7 @@ def theirs(args: argparse.Namespace, images: Tensor, local_images: Tensor) -> Ca
     method = DINOv2(method_args, optimiser_args, EmbeddingModel(wrapped), len(images) // 2, 3).train()
     method.teacher_embedding_model.eval()
     method.teacher_head.eval()
-    # What the step reads of a Lightning trainer.
+    # The attributes of a Lightning trainer that the step reads.
     trainer = SimpleNamespace(
         global_step=1, max_epochs=1, max_steps=1000, estimated_stepping_batches=1000, world_size=1, loggers=[]
     )
@@ -98,7 +99,8 @@ def theirs(args: argparse.Namespace, images: Tensor, local_images: Tensor) -> Ca
         batch = {"views": rgb}
         result = method.training_step_impl(batch, number)
         result.loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 3.0)  # what its configure_gradient_clipping comes to
+        # Equivalent to its configure_gradient_clipping.
+        torch.nn.utils.clip_grad_norm_(parameters, 3.0)
         method.on_before_optimizer_step(optimiser)
         optimiser.step()
         optimiser.zero_grad()

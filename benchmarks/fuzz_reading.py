@@ -1,4 +1,4 @@
-"""Thousands of damaged files through the reader, one table of what was said about them."""
+"""Read thousands of damaged files and print a table of the errors."""
 
 import argparse
 import collections
@@ -21,7 +21,7 @@ CONTRACT = Preprocessing(depth=8, size=(16, 16))
 
 
 def originals(folder: Path) -> dict[Path, bytes]:
-    """One sound file of each format."""
+    """Write one intact file of each format and return their contents."""
     values = np.random.default_rng(0).integers(0, 900, (60, 64, 48)).astype(np.int16)
     affine = np.diag([-1.0, 1, 1.5, 1])
     nib.save(nib.Nifti1Image(values, affine), folder / "a.nii")
@@ -35,7 +35,7 @@ def originals(folder: Path) -> dict[Path, bytes]:
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """Flip bits, overwrite bytes, cut or extend; often in the header, and under the gzip or in it."""
+    """Return the content with changed bits, cut or extended, before or after compression."""
     packed = content[:2] == b"\x1f\x8b" and rng.random() < 0.6
     body = bytearray(gzip.decompress(content) if packed else content)
     reach = min(600, len(body)) if rng.random() < 0.6 else len(body)
@@ -44,10 +44,10 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
         body[position] = (
             int(rng.integers(256)) if rng.random() < 0.5 else body[position] ^ (1 << int(rng.integers(8)))
         )
-    fate = rng.random()
-    if fate < 0.1:
+    resize = rng.random()
+    if resize < 0.1:
         del body[int(rng.integers(len(body))) :]
-    elif fate < 0.15:
+    elif resize < 0.15:
         body += rng.bytes(int(rng.integers(1, 100_000)))
     return gzip.compress(bytes(body), 1) if packed else bytes(body)
 
@@ -62,7 +62,8 @@ def main() -> None:
     slowest, highest = 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         files = originals(Path(folder))
-        preprocess(read_scan(next(iter(files))), CONTRACT)  # what it imports shall not count as the slowest
+        # Import everything before the time is measured.
+        preprocess(read_scan(next(iter(files))), CONTRACT)
         for number in range(given.cases):
             path = list(files)[number % len(files)]
             path.write_bytes(damaged(files[path], rng))
@@ -70,7 +71,7 @@ def main() -> None:
             started = time.perf_counter()
             try:
                 preprocess(read_scan(path), CONTRACT)
-                reasons["accepted: the damage cannot be told from a value"] += 1
+                reasons["accepted: the damage looks like a valid value"] += 1
             except ScanError as error:
                 reasons[re.sub(r"[-+]?\d[\d.e+-]*|\b(nan|inf)\b", "N", error.reason)[:70]] += 1
             slowest = max(slowest, time.perf_counter() - started)

@@ -1,6 +1,6 @@
-"""A whole training run against the step on tensors that are already there: slices per second, MFU, data wait.
+"""Compare a whole training run with steps on resident tensors, in slices per second.
 
-For a GPU; the defaults are ViT-B, bf16, 100 slices. On a CPU it runs too, to see that it does:
+For a GPU; the defaults are ViT-B, bf16, 100 slices. It also runs on a CPU, to test the script:
 
     python benchmarks/gpu_training.py --store store
     python benchmarks/gpu_training.py --store store --model tiny --batch 4 --steps 4 --precision 32-true
@@ -15,11 +15,12 @@ import torch
 from braindino.datasets import SliceDataModule
 from braindino.pretraining import DINOModule
 
-PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 FLOP/s by the vendor's sheet
+# Dense bf16 FLOP/s, from the vendor's data sheets.
+PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
 class Watch(pl.Callback):
-    """Seconds of the steps after the first few, and the share of them spent waiting for data."""
+    """Measure the seconds after the first `skip` steps, and of waiting for data."""
 
     def __init__(self, skip: int) -> None:
         self.skip, self.seconds, self.waited, self.steps = skip, 0.0, 0.0, 0
@@ -44,7 +45,7 @@ class Watch(pl.Callback):
 
 
 class Resident(pl.LightningDataModule):
-    """One batch of the store, on the device, again and again."""
+    """Yield one batch of the store, resident on the device, in every step."""
 
     def __init__(self, source: SliceDataModule, device: torch.device) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class Resident(pl.LightningDataModule):
 
 
 def flops(module: DINOModule, batch: int) -> float:
-    """Of one step, by the usual count: 2 per weight and token forwards, 4 backwards, attention left out."""
+    """Return the FLOPs of a step: 2 per weight and token forwards, 4 backwards, no attention."""
     views, backbone = module.views.resolutions()[0], module.student.backbone
     patch = backbone.patch_embed.patch_size[0]
     prefix = backbone.num_prefix_tokens

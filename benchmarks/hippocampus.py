@@ -1,14 +1,15 @@
-"""Segmenting the hippocampus: a head on a frozen encoder pretrained on these crops, on a random one; a U-Net.
+"""Segment the hippocampus by a head on a frozen encoder, trained or random, and by a U-Net.
 
-92 T1 crops (Medical Segmentation Decathlon, Task04; labels 1 anterior, 2 posterior) are split by person, 60 %
-for training. `braindino fit` pretrains a small ViT on the slices of the training people only, from scratch,
-by `pretrain_tiny.yaml`. Then the same segmentation head is trained three times (seeds) on it and on a random
-encoder of the same shape, both frozen; and, on the same slices with the same loss, augmentation, epochs and
-selection, MONAI's U-Net without any encoder. All are measured in the crops' own space, on the same people.
+92 T1 crops (Medical Segmentation Decathlon, Task04; labels 1 anterior, 2 posterior) are split by person, 60
+% for training. `braindino fit` pretrains a small ViT on the slices of the training people only, from
+scratch, by `pretrain_tiny.yaml`. Then the same segmentation head is trained three times (seeds) on it and on
+a random encoder of the same shape, both frozen; and, on the same slices with the same loss, augmentation,
+epochs and selection, MONAI's U-Net without any encoder. All are evaluated in the crops' native space, on the
+same people.
 
     python benchmarks/hippocampus.py ../shared/data/hippocampus --work hippocampus_work
 
-Writes `benchmarks/results/hippocampus.md`. A run that is interrupted is continued by the same command.
+Writes `benchmarks/results/hippocampus.md`. The same command continues an interrupted run.
 """
 
 import argparse
@@ -33,13 +34,14 @@ from braindino.probing import FrozenProbeModule, Protocol, SegmentationHead, run
 from braindino.probing.decoder import PatchDecoder
 
 REGIONS = {"anterior": [1], "posterior": [2]}
-SIZE = (48, 32)  # rows and columns of a crop of about 50 x 35 mm: no finer than it is
+# Rows and columns of a crop of about 50 x 35 mm, at its resolution of about 1 mm.
+SIZE = (48, 32)
 VIEWS = "{global_size: 32, global_scale: [0.5, 1.0], local_size: 16, local_scale: [0.2, 0.6], local_crops: 4}"
 RESULTS = Path(__file__).parent / "results" / "hippocampus.md"
 
 
 class UNetMaps(PatchDecoder):
-    """In the place of the decoder: a U-Net that sees the slice itself, whatever the encoder."""
+    """Replace the decoder by a U-Net on the slice itself, which ignores the encoder."""
 
     def build(self, embed_dim: int, modalities: int, blocks: int, patch_size: int, in_chans: int) -> int:
         from monai.networks.nets import UNet
@@ -59,14 +61,14 @@ def trainer(**overrides: Any) -> Trainer:
 
 
 def command(*arguments: object) -> None:
-    """One `braindino` verb."""
+    """Run one `braindino` verb."""
     print("$ braindino", *arguments, flush=True)
     if code := braindino([str(argument) for argument in arguments]):
         raise SystemExit(f"braindino {arguments[0]} ended with {code}")
 
 
 def crops(data: Path, work: Path) -> Cohort:
-    """The crops and their masks, as a table of one's own."""
+    """Return the crops and their masks as a cohort."""
     images = sorted((data / "images").glob("*.nii.gz"))
     rows = [
         (p.name.removesuffix(".nii.gz"), p.resolve(), (data / "labels" / p.name).resolve()) for p in images
@@ -79,7 +81,7 @@ def crops(data: Path, work: Path) -> Cohort:
 
 
 def pretrain(work: Path, module: Cohort, steps: int) -> Encoder:
-    """The encoder, pretrained on the training people's slices unless that is done already."""
+    """Return the encoder, pretrained on the training people's slices unless it exists."""
     if not (work / "encoder").exists():
         module.manifest.write(work / "m.csv")
         size = ["--size", str(list(SIZE))]
@@ -104,7 +106,7 @@ def pretrain(work: Path, module: Cohort, steps: int) -> Encoder:
 
 
 def table(lines: dict[str, dict[str, Any]]) -> list[str]:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     names = ["dice_anterior", "dice_posterior", "hd95_anterior", "hd95_posterior"]
     heads = ["Dice anterior", "Dice posterior", "HD95 anterior, mm", "HD95 posterior, mm"]
     rows = ["| model | labels | " + " | ".join(heads) + " |", "|---" * (2 + len(names)) + "|"]
@@ -166,16 +168,16 @@ def main() -> None:
     cases, gains = probed["cases"], probed["baselines"]["untrained_encoder"]["advantage"]
     parts = " ".join(f"{part:g}" for part in options.fractions)
     minutes = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in spent.items())
-    told = [
+    page = [
         "# Hippocampus",
         "",
         f"`python benchmarks/hippocampus.py DATA --steps {options.steps} --epochs {options.epochs} "
         f"--fractions {parts}` on {date.today()}, {torch.get_num_threads()} thread(s) of a CPU of "
         f"{os.cpu_count()} cores shared with other work: {minutes}.",
         "",
-        f"People: {cases['train']['people']} to train on (and to pretrain on), {cases['val']['people']} to "
-        f"choose the epoch by, {cases['test']['people']} to test. Mean of three seeds [95 % interval from "
-        "resampling people] sd over seeds; in each crop's own space.",
+        f"People: {cases['train']['people']} for training (and pretraining), {cases['val']['people']} for "
+        f"validation, {cases['test']['people']} for test. Mean of three seeds [95 % interval from "
+        "resampling people] sd over seeds; in each crop's native space.",
         "",
         *table(lines),
         "",
@@ -186,8 +188,8 @@ def main() -> None:
         ),
     ]
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("\n".join(told) + "\n")
-    print(*told, sep="\n")
+    RESULTS.write_text("\n".join(page) + "\n")
+    print(*page, sep="\n")
 
 
 if __name__ == "__main__":

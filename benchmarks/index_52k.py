@@ -1,4 +1,4 @@
-"""A data module over a simulated store of 52,000 scans: start-up, memory and open files, as a table."""
+"""Measure start-up, memory and open files of a data module over 52,000 simulated scans."""
 
 import argparse
 import resource
@@ -14,7 +14,7 @@ from braindino.scans.store.store import Store
 
 
 def memory_mb() -> float:
-    """What this process holds in memory now (not its peak), as the kernel counts it."""
+    """Return the resident memory of this process now (not its peak) [MB]."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
@@ -34,12 +34,12 @@ def main() -> None:
         simulate(layout, given.scans)
         print(f"{'':44} {'clock s':>8} {'CPU s':>8} {'memory MB':>10} {'open files':>11}")
 
-        def tell(what: str, clock: float, processor: float) -> None:
+        def print_row(what: str, clock: float, processor: float) -> None:
             print(
                 f"{what:44} {clock:8.2f} {processor:8.2f} {memory_mb():10.0f} {open_files():11}", flush=True
             )
 
-        tell("before (imports done)", 0.0, 0.0)
+        print_row("before (imports done)", 0.0, 0.0)
         clock, processor = time.perf_counter(), time.process_time()
         module = SliceDataModule(layout.root, given.batch_size, num_workers=0, val_fraction=0.01)
         module.setup("fit")
@@ -47,13 +47,13 @@ def main() -> None:
         next(batches)
         slices = len(module.scans) * 128
         what = f"set up {len(module.scans):,} scans ({slices / 1e6:.1f} M slices), 1 batch"
-        tell(what, time.perf_counter() - clock, time.process_time() - processor)
+        print_row(what, time.perf_counter() - clock, time.process_time() - processor)
         for quarter in range(4):
             clock, processor = time.perf_counter(), time.process_time()
             for _ in range(given.batches // 4):
                 next(batches)
             what = f"batches of {given.batch_size} up to the {given.batches * (quarter + 1) // 4:,}th"
-            tell(what, time.perf_counter() - clock, time.process_time() - processor)
+            print_row(what, time.perf_counter() - clock, time.process_time() - processor)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""How often 95 % intervals hold the truth, for several ways to make one from the same resamples of people.
+"""Measure the coverage of several kinds of 95 % intervals of the same resamples.
 
     python benchmarks/interval_coverage.py            # about four minutes on one core
 
-People of a known population are drawn many times; for each sample, people are resampled as
-`braindino.analysis.metrics.estimates` does it, and each kind of interval is checked for holding the
-population's value. `percentile`: the 2.5th and 97.5th percentile of the resamples. `expanded`: percentiles
+People of a known population are drawn many times. For each sample, people are resampled as in
+`braindino.analysis.metrics.estimates`, and each kind of interval is checked for covering the population's
+value. `percentile`: the 2.5th and 97.5th percentile of the resamples. `expanded`: percentiles
 further out, by as much as a t interval is wider than the normal one with the standard deviation of the
 sample (Hesterberg 2015, "What teachers should know about the bootstrap", section 4.4.1). `bca`: bias-
-corrected and accelerated (Efron 1987), the acceleration from leaving each person out. `bca+`: BCa at the
-expanded levels, which is what `braindino.analysis.metrics.intervals` gives. Prints, per kind, the share of
-samples whose interval holds the truth, and its mean width.
+corrected and accelerated (Efron 1987), the acceleration from a jackknife over people. `bca+`: BCa at the
+expanded levels, as in `braindino.analysis.metrics.intervals`. Prints, per kind, the share of samples whose
+interval covers the true value, and its mean width.
 """
 
 import argparse
@@ -33,14 +33,14 @@ LEVEL = 0.95
 
 
 def classes(rng: np.random.Generator, people: int, effect: float, prevalence: float) -> Sample:
-    """Two classes whose logits differ by `effect` deviations; every class occurs."""
+    """Draw two classes whose logits differ by `effect` standard deviations; every class occurs."""
     target = np.r_[0, 0, 1, 1, (rng.random(people - 4) < prevalence)].astype(np.int64)
     score = stats.norm.cdf(rng.normal(size=people) + effect * (target - 0.5))
     return target, np.column_stack([1 - score, score])
 
 
 def three(rng: np.random.Generator, people: int, effect: float, _: float) -> Sample:
-    """Three classes of equal size with a raised logit at the true one."""
+    """Draw three classes of equal size with a raised logit at the true one."""
     target = np.arange(people) % 3
     logits = rng.normal(size=(people, 3)) + effect * np.eye(3)[target]
     odds = np.exp(logits)
@@ -48,14 +48,14 @@ def three(rng: np.random.Generator, people: int, effect: float, _: float) -> Sam
 
 
 def numbers(rng: np.random.Generator, people: int, effect: float, _: float) -> Sample:
-    """Ages and predictions that correlate by `effect`, with errors of heavy tails."""
+    """Draw ages and predictions that correlate by `effect`, with errors of heavy tails."""
     age = rng.normal(60, 10, size=people)
     error = rng.standard_t(4, size=people) / np.sqrt(2)
     return age, 60 + effect * (age - 60) + 10 * np.sqrt(1 - effect**2) * error
 
 
 def survival(rng: np.random.Generator, people: int, effect: float, censored: float) -> Sample:
-    """Risks that raise the hazard by exp(`effect`) per deviation; `censored` of the people are."""
+    """Draw risks that raise the hazard by exp(`effect`) per deviation, with censoring."""
     risk = rng.normal(size=people)
     time = rng.exponential(np.exp(-effect * risk))
     limit = (
@@ -100,14 +100,14 @@ SCENES: dict[str, tuple[Callable[..., Sample], float, float, Metric]] = {
 
 
 def levels(people: int) -> tuple[float, float]:
-    """The lower percentile level: plain, and expanded."""
+    """Return the lower percentile level: plain, and expanded."""
     tail = (1 - LEVEL) / 2
     wider = np.sqrt(people / (people - 1)) * stats.t.ppf(tail, people - 1)
     return tail, float(stats.norm.cdf(wider))
 
 
 def intervals(sample: Sample, metric: Metric, resamples: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Every kind of interval from the same resamples; NaN where undefined."""
+    """Return every kind of interval from the same resamples; NaN where undefined."""
     people = len(sample[0])
     carries = np.eye(3, dtype=bool)[sample[0]] if sample[0].dtype == np.int64 else None
     weights = resample_people(people, resamples, seed, carries).weights.astype(np.float64)
@@ -119,13 +119,13 @@ def intervals(sample: Sample, metric: Metric, resamples: int, seed: int) -> dict
     gap = left_out.mean() - left_out
     size = np.sqrt((gap**2).sum()) ** 3
     acceleration = (gap**3).sum() / (6 * size) if size > 0 else 0.0
-    found = {}
+    limits = {}
     for suffix, tail in zip(("", "+"), levels(people), strict=True):
         z = bias + stats.norm.ppf([tail, 1 - tail])
         shifted = stats.norm.cdf(bias + z / (1 - acceleration * z))
-        found["percentile" if not suffix else "expanded"] = np.quantile(spread, [tail, 1 - tail])
-        found["bca" + suffix] = np.quantile(spread, shifted)
-    return {name: (float(low), float(high)) for name, (low, high) in found.items()}
+        limits["percentile" if not suffix else "expanded"] = np.quantile(spread, [tail, 1 - tail])
+        limits["bca" + suffix] = np.quantile(spread, shifted)
+    return {name: (float(low), float(high)) for name, (low, high) in limits.items()}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""The three matrix products of a linear layer: torch's own against oneDNN's, in GFLOP/s, in turn in one run.
+"""Compare torch and oneDNN on the three matrix products of a linear layer, in GFLOP/s.
 
-Why `braindino.pretraining.model.linear` asks oneDNN for two of them and not for the third.
+`braindino.pretraining.model.linear` uses oneDNN for two of them and torch for the third, by this measurement.
 
     OMP_NUM_THREADS=1 python benchmarks/linear.py
 """
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def best(pair: tuple[Callable[..., Tensor], ...], tensors: list[Tensor], repeats: int) -> list[float]:
-    """Shortest CPU seconds of each, run in turn; the first round is thrown away."""
+    """Return the shortest CPU seconds of each, run in turn; the first round is dropped."""
     times: list[list[float]] = [[] for _ in pair]
     for _ in range(repeats + 1):
-        for run, kept in zip(pair, times, strict=True):
+        for run, seconds in zip(pair, times, strict=True):
             start = time.process_time()
             run(*tensors)
-            kept.append(time.process_time() - start)
-    return [min(kept[1:]) for kept in times]
+            seconds.append(time.process_time() - start)
+    return [min(seconds[1:]) for seconds in times]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Score encoders on the open MRI corpus: linear probes on frozen features, against random twins and PCA.
+"""Score encoders on the open MRI corpus by linear probes, beside random twins and PCA.
 
 Seven tasks of three sets: age, mRS >= 3, sex and prior stroke of SOOP, tumour class, age and sex of ds002748.
-Features are the CLS token beside the mean patch token; a volume is represented by three of its slices, whose
-features are averaged. WORK holds the manifests and the store that recipes/open_mri/README.md makes.
+Features are the CLS token and the mean patch token; a volume is represented by three of its slices, whose
+features are averaged. The work folder has the manifests and the store of recipes/open_mri/README.md.
 
     python benchmarks/open_mri.py open_mri --encoders open_mri/braindino-s --people held-out
 
@@ -34,7 +34,7 @@ from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "open_mri"
-HEIGHTS = (0.4, 0.55, 0.7)  # of a volume's foreground, from the bottom: the slices that stand for it
+HEIGHTS = (0.4, 0.55, 0.7)  # slices of a volume, as fractions of its foreground from the bottom
 COMPONENTS = 50
 ALPHAS, CS = np.logspace(0, 5, 16), np.logspace(-5, 0, 8)
 Array = npt.NDArray[np.float64]
@@ -42,7 +42,15 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Task:
-    """A label of a set; `kind` is mae (years), auc (of rows that are `positive`) or accuracy (balanced)."""
+    """A label of a data set.
+
+    Attributes:
+        name: title with the metric and its unit.
+        dataset: name of the data set.
+        column: column of the label.
+        kind: "mae" (years), "auc" (of the rows that are `positive`) or "accuracy" (balanced).
+        positive: which values are the positive class.
+    """
 
     name: str
     dataset: str
@@ -63,7 +71,7 @@ TASKS = (
 
 
 def labelled(work: Path, store: Store) -> pd.DataFrame:
-    """One row per scan of the three labelled sets: the store's index beside the manifests' labels."""
+    """Return the store's index with the manifests' labels, for scans of the labelled sets."""
     manifests = [pd.read_csv(work / f"{name}.csv") for name in ("soop", "cheng", "ds002748")]
     labels = pd.concat(manifests, ignore_index=True)
     identity = ["dataset", "subject", "session", "modality"]
@@ -71,13 +79,13 @@ def labelled(work: Path, store: Store) -> pd.DataFrame:
     index = store.index().drop_duplicates("key")
     for table in (labels, index):
         table[identity] = table[identity].astype(object).fillna("").astype(str)
-        # A subject called 01 is the number 1 in a column of numbers.
+        # Pandas reads the subject 01 as the number 1 if all are numbers.
         table["subject"] = table["subject"].str.lstrip("0")
     return index.merge(labels[identity + columns], on=identity).reset_index(drop=True)
 
 
 def slices_of(store: Store, scans: pd.DataFrame) -> tuple[torch.Tensor, npt.NDArray[np.int_]]:
-    """Slices as encoders take them, (N, 1, H, W), and the row of `scans` that each is of, (N,)."""
+    """Return the slices (N, 1, H, W), and for each its row of `scans` (N,)."""
     slices, rows = [], []
     for row, scan in enumerate(scans.itertuples()):
         length = scan.last - scan.first
@@ -89,18 +97,18 @@ def slices_of(store: Store, scans: pd.DataFrame) -> tuple[torch.Tensor, npt.NDAr
 
 
 def per_scan(values: Array, rows: npt.NDArray[np.int_]) -> Array:
-    """Mean over the slices of each scan: (N, D) -> (scans, D)."""
+    """Return the mean over the slices of each scan: (N, D) -> (scans, D)."""
     return pd.DataFrame(values).groupby(rows).mean().to_numpy()
 
 
 @torch.no_grad()
 def features_of(encoder: Encoder, slices: torch.Tensor) -> Array:
-    """CLS token beside the mean patch token of (N, 1, H, W): (N, 2 D) float64."""
+    """Return the CLS token and the mean patch token of slices (N, 1, H, W): (N, 2 D) float64."""
     return np.concatenate([encoder.with_mean_patch(batch).double().numpy() for batch in slices.split(32)])
 
 
 def target_of(task: Task, values: pd.Series) -> Array:
-    """Years, 0 or 1, or the number of the class: (n,)."""
+    """Return years, 0 or 1, or the number of the class: (n,)."""
     if task.kind == "mae":
         return values.to_numpy(np.float64)
     if task.kind == "auc":
@@ -109,7 +117,7 @@ def target_of(task: Task, values: pd.Series) -> Array:
 
 
 def score(task: Task, truth: Array, predicted: Array) -> float:
-    """Mean absolute error, area under the ROC curve, or balanced accuracy."""
+    """Return the mean absolute error, the area under the ROC curve, or the balanced accuracy."""
     if task.kind == "mae":
         return float(np.abs(truth - predicted).mean())
     if task.kind == "auc":
@@ -118,14 +126,14 @@ def score(task: Task, truth: Array, predicted: Array) -> float:
 
 
 def folds(task: Task, y: Array, people: pd.Series, seed: int) -> list[tuple[Array, Array]]:
-    """Five folds over people, balanced over classes."""
+    """Return five folds over people, balanced over classes."""
     if task.kind == "mae":
         return list(GroupKFold(5, shuffle=True, random_state=seed).split(y, y, people))
     return list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(y, y, people))
 
 
 def probe(task: Task, y: Array, people: pd.Series) -> Pipeline:
-    """Standardise, then regress; the penalty is chosen by cross-validation over the training people."""
+    """Return a linear probe; cross-validation over people chooses its penalty."""
     if task.kind == "mae":
         return make_pipeline(StandardScaler(), RidgeCV(ALPHAS))
     balanced = "balanced" if task.kind == "accuracy" else None
@@ -136,7 +144,7 @@ def probe(task: Task, y: Array, people: pd.Series) -> Pipeline:
 
 
 def predicted(task: Task, model: Pipeline, x: Array) -> Array:
-    """What `score` takes: years or classes, for AUROC the decision function."""
+    """Return years or classes, for AUROC the decision function."""
     values: Array = model.decision_function(x) if task.kind == "auc" else model.predict(x)
     return values
 
@@ -144,13 +152,13 @@ def predicted(task: Task, model: Pipeline, x: Array) -> Array:
 def held_out_predictions(
     task: Task, x: Array, y: Array, people: pd.Series, test: npt.NDArray[np.bool_]
 ) -> Array:
-    """Predictions of the test rows by a probe of the others."""
+    """Return the predictions of the test rows by a probe trained on the other rows."""
     model = probe(task, y[~test], people[~test]).fit(x[~test], y[~test])
     return predicted(task, model, x[test])
 
 
 def development_score(task: Task, x: Array, y: Array, people: pd.Series) -> float:
-    """Mean of three five-fold cross-validations; of three penalties of a logistic regression the best."""
+    """Return the mean of three cross-validations; for classes with the best of three penalties."""
     scores = []
     for seed in range(3):
         cv = folds(task, y, people, seed)
@@ -170,7 +178,7 @@ def development_score(task: Task, x: Array, y: Array, people: pd.Series) -> floa
 
 
 def resampled(people: npt.NDArray[np.object_], draws: int = 1000) -> Iterator[npt.NDArray[np.int_]]:
-    """Rows of people drawn with replacement."""
+    """Yield the rows of people drawn with replacement."""
     rows = {person: np.flatnonzero(people == person) for person in np.unique(people)}
     generator = np.random.default_rng(0)
     names = list(rows)
@@ -181,11 +189,11 @@ def resampled(people: npt.NDArray[np.object_], draws: int = 1000) -> Iterator[np
 def difference(
     task: Task, truth: Array, ours: Array, theirs: list[Array], people: npt.NDArray[np.object_]
 ) -> str:
-    """Our score less the mean of theirs, with a 95 % interval over people."""
+    """Return our score minus the mean of theirs, with a 95 % interval over people."""
 
     def value(rows: npt.NDArray[np.int_]) -> float:
-        others = np.mean([score(task, truth[rows], prediction[rows]) for prediction in theirs])
-        return score(task, truth[rows], ours[rows]) - float(others)
+        baseline = np.mean([score(task, truth[rows], prediction[rows]) for prediction in theirs])
+        return score(task, truth[rows], ours[rows]) - float(baseline)
 
     every = value(np.arange(len(truth)))
     draws = [value(rows) for rows in resampled(people) if len(np.unique(truth[rows])) > 1]
@@ -194,7 +202,7 @@ def difference(
 
 
 def all_features(given: argparse.Namespace, store: Store, scans: pd.DataFrame) -> dict[str, Array]:
-    """Features of every encoder and of its random twins, by name; cached in WORK/features by digest."""
+    """Return the features of every encoder and its random twins by name, cached by digest."""
     slices, rows = slices_of(store, scans)
     pixels = torch.nn.functional.avg_pool2d(slices, 4).flatten(1).double().numpy()
     features = {"pixels": per_scan(pixels, rows)}

@@ -1,4 +1,4 @@
-"""Speed, scaling and memory of `prepare` on 1 mm T1 volumes, as a table."""
+"""Measure speed, scaling and memory of `prepare` on 1 mm T1 volumes."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ from braindino.scans.store.store import Store
 
 
 def make_volumes(folder: Path, number: int) -> list[Path]:
-    """Whole heads of 256 x 256 x 176 voxels, int16, with noise in and around them: they pack about 2 to 1."""
+    """Write heads of 256 x 256 x 176 voxels, int16, with noise; gzip halves their size."""
     shape = (256, 256, 176)
     x, y, z = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
     radius = np.sqrt((x[:, None, None] / 0.7) ** 2 + (y[:, None] / 0.8) ** 2 + (z / 0.85) ** 2)
@@ -37,19 +37,23 @@ def make_volumes(folder: Path, number: int) -> list[Path]:
 
 
 def pss(process: int) -> float:
-    """MB of a process, pages it shares counted in equal parts; 0 when it has ended."""
+    """Return the proportional set size of a process [MB]; 0 when it has ended."""
     try:
-        told = Path(f"/proc/{process}/smaps_rollup").read_text()
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
     except OSError:
         return 0.0
-    return int(re.findall(r"^Pss:\s+(\d+) kB", told, re.MULTILINE)[0]) / 1024
+    return int(re.findall(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[0]) / 1024
 
 
 class Memory:
-    """Watches, from a thread, the largest process that works: this one, or with several jobs its children."""
+    """Monitor the memory of the largest process in a thread: of this one, or of its children.
+
+    Attributes:
+        peak: the largest value so far [MB].
+    """
 
     def __init__(self, children: bool) -> None:
-        self.most = 0.0
+        self.peak = 0.0
         self._children, self._stop = children, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -65,7 +69,7 @@ class Memory:
         me = os.getpid()
         while not self._stop.wait(0.02):
             born = [int(p) for t in Path("/proc/self/task").iterdir() for p in _read(t / "children").split()]
-            self.most = max([self.most, *map(pss, born if self._children else [me])])
+            self.peak = max([self.peak, *map(pss, born if self._children else [me])])
 
 
 def _read(file: Path) -> str:
@@ -76,7 +80,7 @@ def _read(file: Path) -> str:
 
 
 def measure(paths_file: Path, store: Path, jobs: int) -> None:
-    """Fill a store in this process and its workers; print seconds, scans, processor seconds, MB of memory."""
+    """Fill a store; print seconds, scans, processor seconds and memory [MB]."""
     rows = pd.DataFrame({"path": paths_file.read_text().splitlines()})
     with Memory(children=jobs > 1) as memory:
         started = time.perf_counter()
@@ -84,7 +88,7 @@ def measure(paths_file: Path, store: Path, jobs: int) -> None:
         seconds = time.perf_counter() - started
     who = resource.RUSAGE_SELF if jobs == 1 else resource.RUSAGE_CHILDREN
     used = resource.getrusage(who)
-    print(seconds, report.prepared, used.ru_utime + used.ru_stime, memory.most)
+    print(seconds, report.prepared, used.ru_utime + used.ru_stime, memory.peak)
 
 
 def main() -> None:
@@ -102,7 +106,7 @@ def main() -> None:
         folder = Path(name)
         paths = sorted(given.data.rglob("*.nii*")) if given.data else make_volumes(folder, given.volumes)
         (folder / "paths.txt").write_text("\n".join(map(str, paths)))
-        # In turns, so that a load on the machine that comes and goes falls on all of them.
+        # In turn, so that a varying load of the machine affects all of them.
         runs: dict[int, list[tuple[float, ...]]] = {jobs: [] for jobs in given.jobs}
         for turn in range(given.rounds):
             for jobs in given.jobs:
@@ -114,9 +118,9 @@ def main() -> None:
             "jobs  scans  seconds  scans/s  scaling  processor s/scan (with start-up)  MB per process (PSS)"
         )
         alone = None
-        for jobs, found in runs.items():
-            seconds, prepared, processor = (statistics.median(run[i] for run in found) for i in range(3))
-            memory = max(run[3] for run in found)
+        for jobs, results in runs.items():
+            seconds, prepared, processor = (statistics.median(run[i] for run in results) for i in range(3))
+            memory = max(run[3] for run in results)
             rate = prepared / seconds
             alone = alone or rate / jobs
             print(

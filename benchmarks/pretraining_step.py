@@ -1,4 +1,4 @@
-"""A full pretraining step against its bound: timm's own student and teacher passes on the same tensors.
+"""Compare a pretraining step with its bound: timm's passes on the same tensors.
 
 The bound is forward and backward of the student on 2 global and 8 local crops and forward of the teacher on
 the global ones, without masks, heads, losses, views or optimiser. The two run in turn; ratios are of one run.
@@ -11,6 +11,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
@@ -24,8 +25,12 @@ from braindino.pretraining.views.masking import MaskConfig, sample_masks
 from braindino.pretraining.views.rng import Randomness
 from braindino.pretraining.views.views import ViewsConfig, make_views
 
+T = TypeVar("T")
+Run = Callable[[int], None]
 
-def main() -> None:
+
+def parse() -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=["tiny", "small", "base"], default="tiny")
     parser.add_argument("--batch", type=int, default=8)
@@ -38,14 +43,47 @@ def main() -> None:
     parser.add_argument(
         "--cpu-seconds",
         action="store_true",
-        help="of all threads, which other jobs disturb less, not by the clock",
+        help="measure CPU seconds of all threads, which other jobs disturb less than seconds by the clock",
     )
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--parts", action="store_true", help="time the parts of a step as well")
     parser.add_argument(
         "--only", choices=["bound", "step"], help="run one of the two, to compare peak memory"
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+class Clock:
+    """Read the time, and time the parts of a step.
+
+    Attributes:
+        parts: seconds of each part, one entry per step; empty unless `--parts` is given.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.cuda = torch.device(args.device).type == "cuda"
+        self.cpu_seconds = args.cpu_seconds
+        self.times_parts = args.parts
+        self.parts: dict[str, list[float]] = {}
+
+    def now(self) -> float:
+        """Return seconds, after the device has finished its work."""
+        if self.cuda:
+            torch.cuda.synchronize()
+        return time.process_time() if self.cpu_seconds else time.perf_counter()
+
+    def part(self, name: str, run: Callable[[], T]) -> T:
+        """Run a part of a step and record its seconds."""
+        if not self.times_parts:
+            return run()
+        start = self.now()
+        value = run()
+        self.parts.setdefault(name, []).append(self.now() - start)
+        return value
+
+
+def build(args: argparse.Namespace, clock: Clock) -> dict[str, Run]:
+    """Return the bound and the step, each as a function of the number of the repeat."""
     device = torch.device(args.device)
     head = HeadConfig(prototypes=args.prototypes)
     architecture = f"vit_{args.model}_patch16_dinov3_qkvb"
@@ -65,25 +103,11 @@ def main() -> None:
     ones = torch.ones(args.batch, device=device)
     batch = {"slices": raw, "scale": ones * 0.02, "zero_point": ones * 30}
     grid = (args.global_size // 16, args.global_size // 16)
-    parts: dict[str, list[float]] = {}
-
-    def wait() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.process_time() if args.cpu_seconds else time.perf_counter()
-
-    def part(name: str, run: Callable[[], object]) -> object:
-        start = wait() if args.parts else 0.0
-        value = run()
-        if args.parts:
-            parts.setdefault(name, []).append(wait() - start)
-        return value
+    views = make_views(batch, module.views, Randomness.of(0, 0, 0, device))
+    images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
 
     def autocast() -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=args.bf16)
-
-    views = make_views(batch, module.views, Randomness.of(0, 0, 0, device))
-    images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
 
     def bound(_: int) -> None:
         with autocast():
@@ -95,49 +119,68 @@ def main() -> None:
         bare_student.zero_grad()
 
     def step(number: int) -> None:
-        randomness = Randomness.of(0, number, 0, device)
+        rng = Randomness.of(0, number, 0, device)
         with autocast():
-            made = part("views", lambda: make_views(batch, module.views, randomness))
-            masks = part(
-                "masks", lambda: sample_masks(2 * args.batch, grid, MaskConfig(), randomness.host).to(device)
+            made = clock.part("views", lambda: make_views(batch, module.views, rng))
+            masks = clock.part(
+                "masks", lambda: sample_masks(2 * args.batch, grid, MaskConfig(), rng.host).to(device)
             )
-            values = part(
+            values = clock.part(
                 "forward",
-                lambda: distil(student, teacher, made, masks, LossConfig(), 0.05, 3, randomness.device),
+                lambda: distil(student, teacher, made, masks, LossConfig(), 0.05, 3, rng.device),
             )
-        part("backward", values["loss"].backward)
-        part("clip", lambda: clip_gradients(student.parts(), 3.0))
-        part("optimiser", optimiser.step)
+        clock.part("backward", values["loss"].backward)
+        clock.part("clip", lambda: clip_gradients(student.parts(), 3.0))
+        clock.part("optimiser", optimiser.step)
         optimiser.zero_grad()
-        part("teacher follows", lambda: teacher.ema_update(student, 0.006))
+        clock.part("EMA update", lambda: teacher.ema_update(student, 0.006))
 
-    runs = {"bound": bound, "step": step}
-    if args.only:
-        runs = {args.only: runs[args.only]}
+    return {"bound": bound, "step": step}
+
+
+def measure(runs: dict[str, Run], repeats: int, clock: Clock) -> dict[str, list[float]]:
+    """Return the seconds of each run, in turn; the first round warms up and is dropped."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(args.repeats + 1):
+    for repeat in range(repeats + 1):
         for name, run in runs.items():
-            start = wait()
+            start = clock.now()
             run(repeat)
             if repeat:
-                times[name].append(wait() - start)
-    crops_ = f"2 x {args.global_size} + 8 x {args.local_size}"
-    print(f"{args.model}, batch {args.batch}, {crops_}, K {args.prototypes}")
-    clock = "CPU seconds" if args.cpu_seconds else "seconds by the clock"
-    print(f"drop path {args.drop_path}, {args.device}, {torch.get_num_threads()} threads, {clock}")
+                times[name].append(clock.now() - start)
+    return times
+
+
+def peak_memory(cuda: bool) -> float:
+    """Return the peak memory of the device or of this process [GiB]."""
+    if cuda:
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def report(args: argparse.Namespace, times: dict[str, list[float]], clock: Clock) -> None:
+    """Print the table."""
+    crops = f"2 x {args.global_size} + 8 x {args.local_size}"
+    print(f"{args.model}, batch {args.batch}, {crops}, K {args.prototypes}")
+    unit = "CPU seconds" if args.cpu_seconds else "seconds by the clock"
+    print(f"drop path {args.drop_path}, {args.device}, {torch.get_num_threads()} threads, {unit}")
     for name, values in times.items():
         print(f"{name:<20}{statistics.median(values):9.3f} s")
     if not args.only:
         ratios = [s / b for s, b in zip(times["step"], times["bound"], strict=True)]
-        print(
-            f"{'step / bound':<20}{statistics.median(ratios):9.3f}   ({min(ratios):.3f} to {max(ratios):.3f})"
-        )
-    for name, values in parts.items():
+        spread = f"({min(ratios):.3f} to {max(ratios):.3f})"
+        print(f"{'step / bound':<20}{statistics.median(ratios):9.3f}   {spread}")
+    for name, values in clock.parts.items():
         print(f"  {name:<18}{statistics.median(values[1:]):9.3f} s")
-    if device.type == "cuda":
-        print(f"{'peak memory':<20}{torch.cuda.max_memory_allocated() / 2**30:9.2f} GiB")
-    else:
-        print(f"{'peak memory':<20}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:9.2f} GiB")
+    print(f"{'peak memory':<20}{peak_memory(clock.cuda):9.2f} GiB")
+
+
+def main() -> None:
+    args = parse()
+    clock = Clock(args)
+    runs = build(args, clock)
+    if args.only:
+        runs = {args.only: runs[args.only]}
+    report(args, measure(runs, args.repeats, clock), clock)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long probes take: a grid of cells on cached features, extraction against the bare encoder, re-encoding.
+"""Measure the time of probes on cached features, of extraction and of re-encoding.
 
     python benchmarks/probe.py            # 5 seeds x 4 fractions, 500 cases x 128 slices x 768 features
 
@@ -37,7 +37,7 @@ NAME = "vit_tiny_patch16_dinov3_qkvb"
 
 
 class MappedStore:
-    """Random slices in memory-mapped files, as a store holds them."""
+    """Random slices in memory-mapped files, in place of a store."""
 
     def __init__(self, folder: Path, contract: Preprocessing, keys: list[str]) -> None:
         self.folder, self.contract, self.keys = folder, contract, keys
@@ -55,13 +55,13 @@ class MappedStore:
 
 
 def made_cases(count: int) -> ProbeCases:
-    """Cases of three classes, one scan each, 60 / 20 / 20."""
+    """Return cases of three classes, one scan each, split 60 / 20 / 20."""
     label = np.arange(count) % 3
     split = np.array(["train", "train", "train", "val", "test"])[np.arange(count) // 3 % 5]
     names = [f"{number:06d}" for number in range(count)]
     table = pd.DataFrame({"case": names, "group": names, "split": split, "target": label, "key_T1w": names})
-    nobody = pd.DataFrame(columns=["case", "reason"])
-    return ProbeCases(table, torch.tensor(label), ("diagnosis",), CLASSES, ("T1w",), table["target"], nobody)
+    dropped = pd.DataFrame(columns=["case", "reason"])
+    return ProbeCases(table, torch.tensor(label), ("diagnosis",), CLASSES, ("T1w",), table["target"], dropped)
 
 
 def trainer(**overrides: object) -> Trainer:
@@ -69,7 +69,7 @@ def trainer(**overrides: object) -> Trainer:
 
 
 def grid(folder: Path, count: int, depth: int, dim: int) -> tuple[float, int]:
-    """Seconds for 5 seeds x 4 fractions from the cache on disk to the estimates, and the epochs trained."""
+    """Return the seconds of 5 seeds x 4 fractions, from cache to estimates, and the epochs."""
     contract = Preprocessing(depth=depth, size=(16, 16))
     arguments = {"patch_size": 16, "embed_dim": dim, "depth": 1, "num_heads": 2}
     encoder = ViTEncoder(create_vit(NAME, **arguments), contract, NAME, arguments)
@@ -77,7 +77,8 @@ def grid(folder: Path, count: int, depth: int, dim: int) -> tuple[float, int]:
     rng = np.random.default_rng(0)
     for key, label in zip(cases.keys, cases.target, strict=True):
         values = rng.normal(size=(depth, dim)).astype(np.float32)
-        values[:, int(label)] += 0.1  # little enough for training to take its time
+        # A weak effect, so that training takes many epochs.
+        values[:, int(label)] += 0.1
         cache.write(key, values)
     module = FrozenProbeModule("benchmark", ClassificationHead())
     protocol = Protocol(seeds=[0, 1, 2, 3, 4], fractions=[0.1, 0.25, 0.5, 1.0])
@@ -97,7 +98,7 @@ def encode(encoder: ViTEncoder, slices: torch.Tensor) -> torch.Tensor:
 
 
 def encoding(folder: Path, count: int, epochs: int) -> dict[str, float]:
-    """Seconds: bare forwards, extraction, a probe of `epochs` after it, and the same with re-encoding."""
+    """Return the seconds of bare forwards, extraction, a probe, and one with re-encoding."""
     contract = Preprocessing(depth=32, size=(64, 64))
     arguments = {"patch_size": 8, "embed_dim": 192, "depth": 6, "num_heads": 3}
     encoder = ViTEncoder(create_vit(NAME, **arguments), contract, NAME, arguments)
@@ -106,7 +107,8 @@ def encoding(folder: Path, count: int, epochs: int) -> dict[str, float]:
     volumes = [torch.from_numpy(np.array(store.slices(key))) for key in cases.keys]
     encode(encoder, volumes[0])
     taken = {"bare": float("inf"), "extraction": float("inf")}
-    for repeat in range(3):  # in turns and the best of three: other work on the machine does not decide
+    # In turn and the best of three, which other work on the machine affects less.
+    for repeat in range(3):
         started = time.perf_counter()
         for number in range(0, count, 4):
             encode(encoder, torch.cat(volumes[number : number + 4]))
@@ -158,7 +160,7 @@ def main() -> None:
         ("the same, re-encoding in every epoch", again, f"{again / probe:.0f} x the probe"),
         ("the same", again, f"{again / (probe + extraction):.1f} x the probe with its extraction"),
     ]
-    told = [
+    page = [
         "# Probes",
         "",
         f"`python benchmarks/probe.py` on {date.today()}: torch {torch.__version__}, "
@@ -170,8 +172,8 @@ def main() -> None:
         *(f"| {what} | {seconds:.2f} | {remark} |" for what, seconds, remark in rows),
     ]
     given.out.parent.mkdir(exist_ok=True)
-    given.out.write_text("\n".join(told) + "\n")
-    print(*told, sep="\n")
+    given.out.write_text("\n".join(page) + "\n")
+    print(*page, sep="\n")
 
 
 if __name__ == "__main__":

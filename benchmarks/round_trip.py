@@ -1,4 +1,4 @@
-"""Masks from a scan's own space to the store's grid and back: the Dice that is left, as a table."""
+"""Measure the Dice of masks resampled from a scan's native space to the store grid and back."""
 
 import argparse
 import time
@@ -13,7 +13,7 @@ from braindino.scans.reading import read_scan
 
 
 def smooth_mask(shape: tuple[int, ...]) -> np.ndarray:
-    """An ellipsoid with a wavy surface about the middle, half as wide as the volume; flat where it is."""
+    """Return an ellipsoid with a wavy surface, half as wide as the volume (2-D in one slice)."""
     axes = [np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape]
     x, y, z = np.meshgrid(*axes, indexing="ij")
     radius = np.sqrt(x**2 + y**2 + z**2)
@@ -22,9 +22,9 @@ def smooth_mask(shape: tuple[int, ...]) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="a folder of scans, looked through at any depth")
+    parser.add_argument("data", type=Path, help="a folder of scans, searched recursively")
     parser.add_argument("--contract", default="paper", choices=sorted(PRESETS))
-    parser.add_argument("--most", type=int, default=40, help="scans to take, spread over all there are")
+    parser.add_argument("--most", type=int, default=40, help="number of scans, spread over the folder")
     given = parser.parse_args()
     contract = PRESETS[given.contract]
     paths = sorted(path for path in given.data.rglob("*.nii*") if path.is_file())
@@ -37,13 +37,13 @@ def main() -> None:
             print(f"{path.name:46} {error.reason}")
             continue
         started = time.perf_counter()
-        own = smooth_mask(scan.data.shape)
-        scan.data = own.astype(np.float32)
+        mask = smooth_mask(scan.data.shape)
+        scan.data = mask.astype(np.float32)
         geometry = Geometry.of(scan, contract)
         back = restore_mask(mask_to_grid(scan, geometry) > 0.5, geometry)
-        dice = 2 * (own & back).sum() / (own.sum() + back.sum())
+        dice = 2 * (mask & back).sum() / (mask.sum() + back.sum())
         worst = min(worst, dice)
-        sizes = ("x".join(map(str, shape)) for shape in (own.shape, geometry.grid))
+        sizes = ("x".join(map(str, shape)) for shape in (mask.shape, geometry.grid))
         seconds = time.perf_counter() - started
         print("{:46} {:>16} {:>15} {:7.4f} {:8.2f}".format(path.name[-46:], *sizes, dice, seconds))
     print(f"lowest Dice: {worst:.4f}")

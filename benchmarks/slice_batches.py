@@ -1,4 +1,4 @@
-"""How many raw slices a second a data module hands over in batches of 256, as a table."""
+"""Measure the raw slices per second of a data module in batches of 256."""
 
 import argparse
 import tempfile
@@ -14,7 +14,7 @@ from braindino.scans.store.store import Store
 
 
 def measure(store: Path, batch_size: int, workers: int, seconds: float) -> tuple[float, float]:
-    """Slices per second of the clock, and per second of this process's CPU; the cache is warm."""
+    """Return the slices per second of the clock and of this process's CPU, with a warm cache."""
     module = SliceDataModule(store, batch_size, num_workers=workers, steps_per_epoch=1_000_000)
     module.setup("fit")
     batches = iter(module.train_dataloader())
@@ -36,7 +36,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         layout = Store.create(Path(folder) / "store", PRESETS["paper"]).layout
         noise = np.random.default_rng(0).integers(0, 255, 1 << 20, np.uint8).tobytes() * 9
-        for key in simulate(layout, given.scans):  # real bytes: a file that is one hole reads faster
+        # Real bytes: a sparse file reads faster.
+        for key in simulate(layout, given.scans):
             array = layout.array(key)
             array.write_bytes(noise[: array.stat().st_size])
         print(f"batches of {given.batch_size} raw slices of 256 x 256, warm cache")

@@ -1,16 +1,17 @@
-"""Does pretraining on 716 real slices teach anything? Held-out age and mRS, against random weights and PCA.
+"""Measure the effect of pretraining on 716 real slices, beside random weights and PCA.
 
 For each seed a part of the labelled people is held out: their slices are in neither the pretraining nor the
-training of a probe. A small ViT is pretrained from scratch on everyone else's slices by `braindino fit`, with
-a shipped recipe and a file of sizes laid over it, exported, and probed: ridge regression (age) and logistic
-regression (mRS >= 3) on the CLS token, the mean patch token, or both. Which of the three, and how strong the
-regularisation, is decided by cross-validation over the training people, for the pretrained encoder and for
-random weights of the same shape alike. PCA (its size chosen likewise) on pixels reduced four times is the
-floor. The people of the development part took part in the search for the recipe and are never tested on.
+training of a probe. A small ViT is pretrained from scratch on the slices of the others by `braindino fit`,
+with a shipped recipe and a second config for the sizes, exported, and probed: ridge regression (age) and
+logistic regression (mRS >= 3) on the CLS token, the mean patch token, or both. Cross-validation over the
+training people chooses one of the three and the regularisation, for the pretrained encoder and for random
+weights of the same shape. The lower bound is PCA (its size chosen in the same way) on pixels reduced four
+times. The people of the development part were used in the search for the recipe and are never in a test
+part.
 
     python benchmarks/soop_learning.py ../shared/data/soop --work soop_work
 
-A run that is interrupted is continued by the same command: finished seeds are not trained again.
+The same command continues an interrupted run: finished seeds are not trained again.
 """
 
 import argparse
@@ -39,21 +40,23 @@ from braindino.scans.store.store import Store
 
 HERE = Path(__file__).parent
 PARTS, DEVELOPMENT = 9, 3  # of the labelled people; the first three are for the search
-HELD_OUT = {0: (3, 4), 1: (5, 6), 2: (7, 8)}  # parts by seed: every other person is tested on once
+# Parts by seed: every person outside of the development part is in one test part.
+HELD_OUT = {0: (3, 4), 1: (5, 6), 2: (7, 8)}
 ALPHAS, CS = np.logspace(-1, 5, 13), np.logspace(-4.5, 0, 10)
-TWINS = 3  # random initialisations per seed, whose predictions are scored one by one and averaged
+# Random initialisations per seed; the mean of their scores is reported.
+TWINS = 3
 Table = dict[str, np.ndarray]
 
 
 def command(*arguments: object) -> None:
-    """One `braindino` verb."""
+    """Run one `braindino` verb."""
     print("$ braindino", *arguments, flush=True)
     if code := braindino([str(argument) for argument in arguments]):
         raise SystemExit(f"braindino {arguments[0]} ended with {code}")
 
 
 def parts_of(cohort: pd.DataFrame) -> pd.Series:
-    """Part 0-8 of every labelled person, by subject, balanced in mRS; -1 without labels."""
+    """Return the part 0-8 of every labelled person, balanced in mRS; -1 without labels."""
     labelled = cohort[cohort["age"].notna()].sort_values("subject")
     strata = np.where(labelled["mrs"].isna(), 2, labelled["mrs"] >= 3)
     parts = pd.Series(-1, index=cohort["subject"])
@@ -64,7 +67,7 @@ def parts_of(cohort: pd.DataFrame) -> pd.Series:
 
 
 def slices_of(store: Path, cohort: pd.DataFrame) -> torch.Tensor:
-    """The one slice of every person as encoders see it: (people, 1, H, W)."""
+    """Return the slice of every person as encoders see it: (people, 1, H, W)."""
     opened = Store.open(store)
     index = opened.index().drop_duplicates("subject").set_index("subject").loc[cohort["subject"]]
     raw = np.stack([opened.slice(key, 0) for key in index["key"]])
@@ -74,7 +77,7 @@ def slices_of(store: Path, cohort: pd.DataFrame) -> torch.Tensor:
 
 @torch.no_grad()
 def features_of(encoder: Encoder, slices: torch.Tensor, depth: int) -> Table:
-    """CLS token, mean patch token after the final norm, and both: each (people, features) float64."""
+    """Return CLS token, mean patch token, and both: each (people, features) float64."""
     rows = []
     for batch in slices.split(64):
         patches = encoder.patch_maps(batch, [depth - 1])[0].mean(dim=(2, 3))
@@ -84,7 +87,7 @@ def features_of(encoder: Encoder, slices: torch.Tensor, depth: int) -> Table:
 
 
 def searched(task: str, first: Any, sizes: dict[str, Any], x: np.ndarray, y: np.ndarray) -> GridSearchCV:
-    """A probe whose regularisation is chosen by 5-fold cross-validation, fitted on all rows given."""
+    """Return a probe fitted on all rows; 5-fold cross-validation chooses its regularisation."""
     if task == "age":
         model, grid = Ridge(), {"model__alpha": ALPHAS}
         folds, score = KFold(5, shuffle=True, random_state=0), "neg_mean_absolute_error"
@@ -96,27 +99,27 @@ def searched(task: str, first: Any, sizes: dict[str, Any], x: np.ndarray, y: np.
 
 
 def predicted(task: str, model: GridSearchCV, x: np.ndarray) -> np.ndarray:
-    """Years, or the logit of mRS >= 3."""
+    """Return years, or the logit of mRS >= 3."""
     values: np.ndarray = model.predict(x) if task == "age" else model.decision_function(x)
     return values
 
 
 def predictions(task: str, choices: Table, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> Table:
-    """Of the test people, by every feature, and by the one that cross-validation chooses ("chosen")."""
+    """Return test predictions by every feature, and by the one with the best score ("chosen")."""
     fitted = {name: searched(task, "passthrough", {}, x[train], y[train]) for name, x in choices.items()}
     made = {name: predicted(task, model, choices[name][test]) for name, model in fitted.items()}
     return {**made, "chosen": made[max(fitted, key=lambda name: fitted[name].best_score_)]}
 
 
 def floor(task: str, pixels: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """PCA on the training people's pixels, its size chosen with the regularisation; test predictions."""
+    """Return test predictions by PCA of pixels; cross-validation chooses its size."""
     sizes = {"first__n_components": [40, 50, 60]}
     fitted = searched(task, PCA(random_state=0), sizes, pixels[train], y[train])
     return predicted(task, fitted, pixels[test])
 
 
 def pretrained(seed: int, given: argparse.Namespace, cohort: pd.DataFrame, parts: pd.Series) -> Path:
-    """Pretrain without the seed's held-out people and export; nothing is done again that is there already."""
+    """Pretrain without held-out people and export, unless done; return the encoder's folder."""
     encoder = given.work / f"encoder_{seed}"
     if (encoder / "config.json").is_file():
         return encoder
@@ -138,10 +141,10 @@ def pretrained(seed: int, given: argparse.Namespace, cohort: pd.DataFrame, parts
 
 
 def cell(seed: int, given: argparse.Namespace, cohort: pd.DataFrame, parts: pd.Series) -> pd.DataFrame:
-    """Test predictions of everything compared, one row per task, method and person."""
-    kept = given.work / f"predictions_{seed}.csv"
-    if kept.is_file():
-        return pd.read_csv(kept)
+    """Return the test predictions of all methods, one row per task, method and person."""
+    cached = given.work / f"predictions_{seed}.csv"
+    if cached.is_file():
+        return pd.read_csv(cached)
     encoder = load_encoder(str(pretrained(seed, given, cohort, parts)))
     assert isinstance(encoder, ViTEncoder)
     assert encoder.pretraining_people is not None
@@ -175,18 +178,18 @@ def cell(seed: int, given: argparse.Namespace, cohort: pd.DataFrame, parts: pd.S
             people = pd.DataFrame({"subject": cohort["subject"][test], "true": y[test].astype(float)})
             rows.append(people.assign(seed=seed, task=task, method=method, predicted=values))
     table = pd.concat(rows, ignore_index=True)
-    with atomic_write(kept) as file:
+    with atomic_write(cached) as file:
         table.to_csv(file, index=False)
     return table
 
 
 def names_of(method: str) -> list[str]:
-    """The columns that a line of the report stands for: the random twins are several."""
+    """Return the columns of a line of the report: several for the random twins."""
     return [method.replace("random", f"random {i}") for i in range(TWINS)] if "random" in method else [method]
 
 
 class Resampling:
-    """Scores of a task from weights on people: how often each is drawn, or 1 for everyone."""
+    """Scores of a task under resampling of people, with the number of draws as weights."""
 
     def __init__(self, table: pd.DataFrame, task: str, draws: int = 2000) -> None:
         self.seeds: list[int] = []
@@ -205,23 +208,23 @@ class Resampling:
                 self.scores.setdefault(str(method), []).append(score(y, wide[method].to_numpy(), weights))
 
     def of(self, method: str) -> np.ndarray:
-        """(seeds, 1 + draws); of the random twins, the mean of their scores."""
+        """Return the scores (seeds, 1 + draws); for the random twins the mean of their scores."""
         return np.mean([self.scores[name] for name in names_of(method)], axis=0)
 
     def difference(self, ours: str, theirs: str) -> str:
-        """Ours less theirs, mean over seeds, with a 95 % interval over each seed's held-out people."""
+        """Return ours minus theirs, mean over seeds, with a 95 % interval over held-out people."""
         values = self.of(ours).mean(axis=0) - self.of(theirs).mean(axis=0)
         low, high = np.percentile(values[1:], [2.5, 97.5])
         return f"{values[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def error(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean absolute error: (people,), (people,), (draws, people) -> (draws,)."""
+    """Return the weighted mean absolute error (draws,), with weights (draws, people)."""
     return weights @ np.abs(prediction - y) / weights.sum(axis=1)
 
 
 def area(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted area under the ROC curve: the share of pairs in the right order, ties one half."""
+    """Return the weighted AUROC (draws,): the share of pairs in the right order, ties one half."""
     high, low = prediction[y == 1][:, None], prediction[y == 0][None, :]
     right = (high > low) + 0.5 * (high == low)
     positive, negative = weights[:, y == 1], weights[:, y == 0]
@@ -229,12 +232,14 @@ def area(y: np.ndarray, prediction: np.ndarray, weights: np.ndarray) -> np.ndarr
 
 
 def options_of(description: str | None) -> argparse.ArgumentParser:
-    """The options of every benchmark on these slices, which share a work folder and its encoders."""
+    """Return a parser with the common options of the benchmarks on these slices."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="the folder with cohort.csv and nifti/")
-    parser.add_argument("--work", type=Path, default=Path("soop_work"), help="folder that is continued in")
+    parser.add_argument(
+        "--work", type=Path, default=Path("soop_work"), help="work folder, which a later call continues"
+    )
     parser.add_argument("--config", nargs="+", default=["pretrain_small.yaml", HERE / "soop_cpu.yaml"])
     parser.add_argument("--size", default="[48, 40]", help="rows and columns of the slices")
     parser.add_argument("--seeds", nargs="+", type=int, default=sorted(HELD_OUT), choices=sorted(HELD_OUT))
@@ -242,7 +247,7 @@ def options_of(description: str | None) -> argparse.ArgumentParser:
 
 
 def cohort_of(given: argparse.Namespace, stores: dict[str, str]) -> pd.DataFrame:
-    """The manifest, and its slices prepared as `stores` says: folder -> rows and columns."""
+    """Write the manifest and `stores` (folder -> rows and columns); return the manifest."""
     given.work.mkdir(parents=True, exist_ok=True)
     manifest = given.work / "soop.csv"
     if not manifest.is_file():
@@ -265,12 +270,12 @@ def main() -> None:
 
 
 def report(table: pd.DataFrame, given: argparse.Namespace) -> None:
-    """Print one row per method with its scores by seed, then the differences that matter."""
+    """Print one row per method with its scores by seed, then differences with intervals."""
     features = ("CLS", "patches", "both", "chosen")
     methods = [
         "constant",
         "PCA floor",
-        *(f"{who}: {f}" for who in ("random", "pretrained") for f in features),
+        *(f"{weights}: {f}" for weights in ("random", "pretrained") for f in features),
     ]
     for task, title in (("age", "age, MAE in years"), ("mrs", "mRS >= 3, AUC")):
         scores = Resampling(table, task)

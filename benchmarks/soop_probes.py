@@ -1,10 +1,10 @@
-"""Probes on 716 real slices against PCA with a linear model and against a network trained from scratch.
+"""Compare probes on 716 real slices with PCA and with a network trained from scratch.
 
 Age, sex, prior stroke and mRS >= 3 from one FLAIR slice of each stroke patient, at 10, 25, 50 and 100 % of
-the labels; and the lesion's outline against a U-Net (`--tasks lesion`). For each of three seeds a part of the
-people is held out: they are in neither the pretraining of the encoder nor any training. Encoders are those of
-`soop_learning.py` in the same work folder, pretrained here if they are not there yet. The labelled people of
-every fraction are the same for every method:
+the labels; and the lesion mask, compared with a U-Net (`--tasks lesion`). For each of three seeds a part of
+the people is held out: they are in neither the pretraining of the encoder nor any training. Encoders are
+those of `soop_learning.py` in the same work folder, pretrained here if they do not exist. The labelled
+people of every fraction are the same for every method:
 
 - probe: `RidgeHead` or `LogisticHead` on the frozen encoder's CLS and mean patch token, tuned on validation;
 - the same on the encoder's shape with random weights, and a model of age, sex and site (`probe.baselines`);
@@ -14,7 +14,7 @@ every fraction are the same for every method:
 
     python benchmarks/soop_probes.py ../shared/data/soop --work soop_work
 
-Writes `benchmarks/results/soop_probes.md`. A run that is interrupted is continued by the same command.
+Writes `benchmarks/results/soop_probes.md`. The same command continues an interrupted run.
 """
 
 import argparse
@@ -64,7 +64,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def table_of(data: Path, work: Path) -> Path:
-    """The cohort's table with absolute paths and mRS as a class."""
+    """Write the cohort's table with absolute paths and mRS as a class; return its path."""
     table = pd.read_csv(data / "cohort.csv")
     table["poor"] = np.where(table["mrs"].isna(), "", (table["mrs"] >= 3).astype(int).astype(str))
     for column in ("flair", "lesion_mask"):
@@ -74,7 +74,7 @@ def table_of(data: Path, work: Path) -> Path:
 
 
 def split_of(seed: int, work: Path) -> Path:
-    """The people held out are tested on; a fifth of the others is for validation."""
+    """Write the split, with held-out people in test and a fifth of the others in validation."""
     cohort = pd.read_csv(work / "soop.csv")
     parts = parts_of(cohort).to_numpy()
     test = np.isin(parts, HELD_OUT[seed])
@@ -86,7 +86,7 @@ def split_of(seed: int, work: Path) -> Path:
 
 
 def data_of(task: str, seed: int, work: Path) -> Cohort:
-    """The slices with one of the labels; people without it are left out."""
+    """Return the slices with one of the labels; people without it are excluded."""
     options: dict[str, Any] = {"task": "regression" if task == "age" else "classification", "target": task}
     if task == "lesion":
         options = {"task": "segmentation", "regions": {"lesion": [1]}}
@@ -98,7 +98,7 @@ def data_of(task: str, seed: int, work: Path) -> Cohort:
 
 
 def best(fits: list[Predict], x: np.ndarray, y: np.ndarray, classes: bool) -> Predict:
-    """The one that is best on the validation part, by AUROC or mean absolute error."""
+    """Return the model that is best on the validation part, by AUROC or mean absolute error."""
 
     def quality(predict: Predict) -> float:
         return float(roc_auc_score(y, predict(x)) if classes else -np.abs(predict(x) - y).mean())
@@ -107,26 +107,25 @@ def best(fits: list[Predict], x: np.ndarray, y: np.ndarray, classes: bool) -> Pr
 
 
 def pca(x: np.ndarray, y: np.ndarray, xv: np.ndarray, yv: np.ndarray, classes: bool, seed: int) -> Predict:
-    """PCA of pixels and a linear model, its size and penalty chosen on validation."""
+    """Return a linear model on PCA of pixels; its size and penalty are chosen on validation."""
     flat = functional.avg_pool2d(torch.from_numpy(x), 2).flatten(1).numpy()
     fits = []
     for size in (20, 50):
         for strength in STRENGTHS:
             model = LogisticRegression(C=1 / strength, max_iter=2000) if classes else Ridge(strength)
-            found = make_pipeline(PCA(min(size, len(flat) - 1), random_state=0), StandardScaler(), model).fit(
-                flat, y
-            )
+            pipeline = make_pipeline(PCA(min(size, len(flat) - 1), random_state=0), StandardScaler(), model)
+            pipeline.fit(flat, y)
 
-            def predict(images: np.ndarray, found: Any = found) -> np.ndarray:
+            def predict(images: np.ndarray, fitted: Any = pipeline) -> np.ndarray:
                 rows = functional.avg_pool2d(torch.from_numpy(images), 2).flatten(1).numpy()
-                return found.predict_proba(rows)[:, 1] if classes else found.predict(rows)
+                return fitted.predict_proba(rows)[:, 1] if classes else fitted.predict(rows)
 
             fits.append(predict)
     return best(fits, xv, yv, classes)
 
 
 def cnn(x: np.ndarray, y: np.ndarray, xv: np.ndarray, yv: np.ndarray, classes: bool, seed: int) -> Predict:
-    """A residual network from scratch: Adam, 40 epochs at most, the best epoch on validation."""
+    """Train a residual network: AdamW, at most 40 epochs, the best epoch on validation."""
     from monai.networks.nets import Regressor
 
     torch.manual_seed(seed)
@@ -142,7 +141,7 @@ def cnn(x: np.ndarray, y: np.ndarray, xv: np.ndarray, yv: np.ndarray, classes: b
             output = torch.cat([net(part) for part in given.split(128)])[:, 0].double()
         return (torch.sigmoid(output) if classes else output * spread + mean).numpy()
 
-    kept, top, waited = None, -np.inf, 0
+    weights, top, waited = None, -np.inf, 0
     for _ in range(40):
         net.train()
         for rows in torch.randperm(len(images)).split(16):
@@ -158,16 +157,16 @@ def cnn(x: np.ndarray, y: np.ndarray, xv: np.ndarray, yv: np.ndarray, classes: b
         quality = roc_auc_score(yv, now) if classes else -np.abs(now - yv).mean()
         waited += 1
         if quality > top:
-            kept, top, waited = {k: v.clone() for k, v in net.state_dict().items()}, quality, 0
+            weights, top, waited = {k: v.clone() for k, v in net.state_dict().items()}, quality, 0
         if waited == 8:
             break
-    assert kept is not None
-    net.load_state_dict(kept)
+    assert weights is not None
+    net.load_state_dict(weights)
     return predict
 
 
 def supervised(how: Any, cases: ProbeCases, images: np.ndarray, head: Head) -> Callable[[Cell], None]:
-    """A cell of a study by `how`, on the people and with the files of every other cell."""
+    """Return a function that runs a cell by `how`, with the people of all other methods."""
 
     def run(cell: Cell) -> None:
         train, val = cases.labelled(cell.fraction, cell.seed), cases.part("val")
@@ -186,24 +185,24 @@ def supervised(how: Any, cases: ProbeCases, images: np.ndarray, head: Head) -> C
 
 
 def one_seed(task: str, seed: int, encoder: Any, given: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Results of every method on one task, with one seed and its held-out people."""
+    """Return the results of every method on one task, with one seed and its held-out people."""
     data, folder = data_of(task, seed, given.work), given.work / "probes" / task / f"seed{seed}"
     protocol = Protocol(seeds=[seed], fractions=given.fractions, resamples=0, max_epochs=given.epochs)
     if task == "lesion":
         module = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1), lr=1e-3)
-        found = run_study(module, data, protocol, trainer, folder / "probe", encoder)
+        probe = run_study(module, data, protocol, trainer, folder / "probe", encoder)
         unet = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1), lr=1e-3, standardise=False)
         unet.pooling = UNetMaps()
         how = Protocol(**{**vars(protocol), "baselines": False})
         other = run_study(unet, data, how, trainer, folder / "unet", encoder)
-        return {"probe": found, **found["baselines"], "U-Net from scratch": other}
+        return {"probe": probe, **probe["baselines"], "U-Net from scratch": other}
     head = RidgeHead() if task == "age" else LogisticHead(class_weights="balanced")
     module = FrozenProbeModule("soop", head, MeanPooling(patches=True))
-    found = run_study(module, data, protocol, trainer, folder / "probe", encoder)
+    probe = run_study(module, data, protocol, trainer, folder / "probe", encoder)
     cases = ProbeCases.of(data, head, "mask")
     table = cases.table.assign(subject=cases.table["case"].str.split(":").str[1])
     images = slices_of(given.work / "store", table).numpy()
-    methods = {"probe": found, **found["baselines"]}
+    methods = {"probe": probe, **probe["baselines"]}
     for name, how in (("PCA + linear", pca), ("CNN from scratch", cnn)):
         place = folder / name.split()[0].lower()
         asked = [Cell(place / "cells", seed, fraction) for fraction in given.fractions]
@@ -236,13 +235,13 @@ def main() -> None:
                     [each[method]["summary"][number]["test"]["metrics"][metric]["value"] for each in seeds],
                     dtype=float,
                 )
-                told = ", ".join(f"{value:.3f}" for value in values)
+                listed = ", ".join(f"{value:.3f}" for value in values)
                 sd = f"{values.std(ddof=1):.3f}" if len(values) > 1 else ""
                 lines.append(
                     f"| {TASKS.get(task, task)}, {metric} | {fraction:.0%} | {method} "
-                    f"| {values.mean():.3f} | {sd} | {told} |"
+                    f"| {values.mean():.3f} | {sd} | {listed} |"
                 )
-    told = [
+    page = [
         "# Probes on SOOP",
         "",
         f"`python benchmarks/soop_probes.py DATA --work soop_work --tasks {' '.join(given.tasks)}` on "
@@ -250,13 +249,13 @@ def main() -> None:
         f"other work (load {os.getloadavg()[0]:.1f}); this call took "
         f"{(time.perf_counter() - started) / 60:.1f} min.",
         "",
-        "Each seed has held-out people and labelled people of its own, the same for every method.",
+        "Each seed has different held-out and labelled people, the same for every method.",
         "",
         *lines,
     ]
     given.out.parent.mkdir(exist_ok=True)
-    given.out.write_text("\n".join(told) + "\n")
-    print(*told, sep="\n")
+    given.out.write_text("\n".join(page) + "\n")
+    print(*page, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Random reads from a store of 52,000 scans, and what its index costs, as a table."""
+"""Measure random reads from a store of 52,000 scans, and the cost of its index."""
 
 import argparse
 import pickle
@@ -19,7 +19,7 @@ Draws = list[tuple[str, int]]
 
 
 def simulate(layout: StoreLayout, scans: int) -> list[str]:
-    """A ledger of `scans` records, and their arrays as sparse files of full length."""
+    """Write a ledger of `scans` records and their arrays as sparse files; return the keys."""
     writer = LedgerWriter(layout.ledger)
     keys = []
     for i in range(scans):
@@ -43,10 +43,10 @@ def simulate(layout: StoreLayout, scans: int) -> list[str]:
 
 
 def draw(keys: list[str], per_scan: int, number: int) -> Draws:
-    """`number` random draws from `per_scan` slices of each scan: so many that all stay in the page cache."""
+    """Return `number` draws from `per_scan` slices of each scan, few enough for the page cache."""
     rng = np.random.default_rng(0)
-    kept = [(key, int(i)) for key in keys for i in rng.integers(0, 128, per_scan)]
-    return [kept[k] for k in rng.integers(0, len(kept), number)]
+    pool = [(key, int(i)) for key in keys for i in rng.integers(0, 128, per_scan)]
+    return [pool[k] for k in rng.integers(0, len(pool), number)]
 
 
 def measure(what: str, read: Callable[[str, int], object], draws: Draws) -> None:

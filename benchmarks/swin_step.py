@@ -1,8 +1,9 @@
-"""A step of BrainSegFounder's pretraining against its bound: the bare passes of the same network.
+"""Compare a step of BrainSegFounder's pretraining with forward and backward alone.
 
-The bound is forward and backward of encoder and heads on two views of the crops, ready made: without turns,
-cuts, losses, clipping or optimiser. The two run in turn, in one process; times are CPU seconds of all its
-threads, which other jobs on the machine disturb less. Peak memory is of a process that runs one of them only.
+The bound of the step is forward and backward of encoder and heads on two prepared views of the crops,
+without rotations, cuts, losses, clipping or optimiser. The two run in turn, in one process; times are CPU
+seconds of all its threads, which other jobs on the machine disturb less. Peak memory is of a process that
+runs only one of them.
 
     python benchmarks/swin_step.py --crop 64 --repeats 5 --out benchmarks/results/swin_step.md
     python benchmarks/swin_step.py --crop 96 --repeats 3 --out benchmarks/results/swin_step.md
@@ -28,7 +29,7 @@ from braindino.encoders.volumes.swin import SwinShape, swin
 ABOUT = """# A step of BrainSegFounder's pretraining
 
 `benchmarks/swin_step.py` with the sizes of each row, on two cores of an AMD EPYC: float32, CPU seconds of
-all threads, medians and ranges of steps taken in turn with the bound, which is the bare passes of the same
+all threads, medians and ranges of steps taken in turn with the bound: forward and backward of the same
 network on the same views.
 
 """
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def made(args: argparse.Namespace) -> tuple[dict[str, Callable[[int], None]], dict[str, list[float]]]:
-    """What is timed, by name, and where a step notes the times of its parts."""
+    """Return the bound and the step by name, and the dict that gets the times of the parts."""
     shape = SwinShape(channels=("t1", "flair"), width=args.width, legacy_merging=False)
     module = SwinSSLModule(width=args.width)
     module.shape, module.encoder, module.heads = shape, swin(shape), SSLHeads(16 * args.width, 2)
@@ -119,7 +120,7 @@ def made(args: argparse.Namespace) -> tuple[dict[str, Callable[[int], None]], di
 
 
 def peak(name: str, args: argparse.Namespace) -> float:
-    """Peak memory in GiB of a process that runs only one of the two."""
+    """Return the peak memory of a process that runs only one of the two [GiB]."""
     sizes = [f"--{key}={getattr(args, key)}" for key in ("crop", "width", "crops")]
     ran = subprocess.run(
         [sys.executable, __file__, "--only", name, *sizes], check=True, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Cost of the views of one slice on one CPU core, and of the two ways to crop, in turn in one run."""
+"""Measure the cost of the views of one slice on one CPU core, and of the two ways to crop."""
 
 import argparse
 import statistics

@@ -1,4 +1,4 @@
-"""The documentation as a site: built without a warning, loads nothing from elsewhere, searched from disk."""
+"""The documentation builds without a warning, loads nothing from elsewhere, has a search."""
 
 import html
 import importlib

@@ -1,4 +1,4 @@
-"""Plain English in code and prose: words and names that the style excludes (CONTRIBUTING, "Style")."""
+"""Words and names that the style excludes (CONTRIBUTING, "Style") are not used."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Run every command of README and docs, page by page, in a folder with the files that a page starts with."""
+"""Run every command of README and docs, page by page."""
 
 import re
 import runpy

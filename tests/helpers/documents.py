@@ -11,7 +11,7 @@ SHELL = ("bash", "console")
 
 
 def pages() -> list[str]:
-    """Return the path of every page; those of the reference are generated when the site is built."""
+    """Return the path of every page, except the generated reference."""
     docs = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
     return ["README.md", *(page for page in docs if not page.startswith("docs/reference/"))]
 
