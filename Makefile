@@ -1,4 +1,4 @@
-# What a developer and CI run. `make demo` and `make test` set up everything they need.
+# Commands of developers and CI. Each target installs what it needs into .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -7,10 +7,10 @@ READY := $(VENV)/.ready-$(notdir $(CONSTRAINTS))
 
 .PHONY: demo test lint unit docs format constraints clean
 
-demo: $(READY)  ## the whole path on a synthetic cohort, on the CPU, nothing to download
+demo: $(READY)  ## the whole path on a synthetic cohort, on the CPU, without downloads
 	$(BIN)/braindino demo --out demo
 
-test: lint unit  ## everything that must hold before a change lands
+test: lint unit  ## all checks of a change
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -33,7 +33,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev,docs]'
 	@touch $@
 
-constraints: $(READY)  ## record the versions in use; names and versions only
+constraints: $(READY)  ## record the installed versions, as names and versions
 	{ echo '# The versions that CI tests with, names and versions only. Written by `make constraints`.'; \
 	  $(BIN)/python -m pip freeze --exclude-editable | grep '^[A-Za-z0-9_.-]*=='; } > constraints.txt
 

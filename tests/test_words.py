@@ -17,7 +17,7 @@ PREFIXES = ("MOST_", "FEWEST_", "LITTLE_")
 PATTERN = re.compile(
     r"\b(" + "|".join(r"(?:\s|#)+".join(phrase.split()) for phrase in WORDS) + r")\b", re.IGNORECASE
 )
-SUFFIXES = {".cff", ".html", ".md", ".py", ".toml", ".yaml", ".yml"}
+SUFFIXES = {"", ".cff", ".html", ".md", ".py", ".toml", ".yaml", ".yml"}
 # Files and folders that are searched.
 PLACES = (
     ".ci",
@@ -29,8 +29,22 @@ PLACES = (
     "Makefile",
     "README.md",
     "SECURITY.md",
+    "benchmarks",
+    "braindino/__init__.py",
+    "braindino/brainsegfounder",
+    "braindino/documents.py",
+    "braindino/errors.py",
+    "braindino/files.py",
+    "braindino/locks.py",
+    "braindino/network.py",
+    "braindino/progress.py",
+    "braindino/verbs",
+    "configs",
+    "docs",
     "mkdocs.yml",
     "pyproject.toml",
+    "recipes",
+    "tests/brainsegfounder",
     "tests/conf",
     "tests/conftest.py",
     "tests/stored",
