@@ -169,7 +169,7 @@ def test_online_segmentation_probe_warns_once_where_validation_has_no_lesion(
     [
         ({"modality": None}, "has scans of FLAIR, T1w; name one of them in modality"),
         ({"modality": "T2w"}, "no 'T2w'"),
-        ({"regions": {"core": [2]}}, "hold labels that no region names"),
+        ({"regions": {"core": [2]}}, "have labels that no region lists"),
         ({"regions": None}, "the regions of the dataset lesions are not known"),
         ({"slices": 0}, "must be at least 1"),
     ],
