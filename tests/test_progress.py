@@ -4,7 +4,6 @@ import io
 
 import pytest
 
-from braindino import progress
 from braindino.progress import ProgressReport, clock, disable_bar, hide_progress, track
 
 
@@ -17,7 +16,7 @@ class Terminal(io.StringIO):
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return the time as a list whose only entry a test may change."""
     time = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: time[0])
+    monkeypatch.setattr("braindino.progress.time.monotonic", lambda: time[0])
     return time
 
 

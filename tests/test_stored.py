@@ -103,6 +103,7 @@ def test_fit_continues_stored_run(stored: Path) -> None:
 def test_encoder_digest_is_the_stored_one(stored: Path) -> None:
     encoder = load_encoder("encoder")
     assert encoder.digest == DIGEST
+    assert isinstance(encoder, ViTEncoder)
 
     class Moved(ViTEncoder):
         pass

@@ -50,7 +50,9 @@ def test_the_legend_counts_and_blank_cells_are_grey() -> None:
     points = np.random.default_rng(0).random((30, 2))
     column = pd.Series(["AD"] * 12 + ["CN"] * 15 + ["", np.nan, "n"], name="diagnosis")
     figure = space_figure(points, column, "t", "t-SNE")
-    shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    shown = [text.get_text() for text in legend.get_texts()]
     assert shown == ["unknown", "AD (12)", "CN (15)", "n (1)"]
     scaled = space_figure(points, pd.Series(np.linspace(20, 80, 30), name="age"), "t", "t-SNE")
     assert scaled.axes[1].get_ylabel() == "age"

@@ -49,5 +49,5 @@ def test_rotation_and_scale_do_not_count() -> None:
 
 def test_cosine_to_broadcasts() -> None:
     tokens = np.array([[[1, 0], [3, 3]], [[0, 2], [0, 0]]], float)
-    np.testing.assert_allclose(cosine_to(tokens, [2, 0]), [[1, 2**-0.5], [0, 0]], atol=1e-6)
-    np.testing.assert_allclose(cosine_to(tokens, tokens[:, :1]), [[1, 2**-0.5], [1, 0]], atol=1e-6)
+    np.testing.assert_allclose(cosine_to(tokens, [2, 0]), [[1.0, 0.5**0.5], [0.0, 0.0]], atol=1e-6)
+    np.testing.assert_allclose(cosine_to(tokens, tokens[:, :1]), [[1.0, 0.5**0.5], [1.0, 0.0]], atol=1e-6)

@@ -80,8 +80,8 @@ def test_corrupt_without_blocks_returns_the_crops_and_leaves_the_input() -> None
 
 
 def test_crop_randomness_is_a_function_of_seed_batch_and_process() -> None:
-    def made(*numbers: int) -> torch.Tensor:
-        randomness = CropGenerators.of(*numbers, CPU)
+    def made(seed: int, batch: int, process: int) -> torch.Tensor:
+        randomness = CropGenerators.of(seed, batch, process, CPU)
         return corrupt(turn(crops(), randomness)[0], CorruptionConfig(), randomness)
 
     assert torch.equal(made(1, 2, 0), made(1, 2, 0))

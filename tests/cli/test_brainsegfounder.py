@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,7 +112,7 @@ def test_fit_continues_a_run_of_the_former_module_name(
 
 
 def test_fit_fine_tunes_on_the_folds_of_a_file(brats: Path, fit: Callable[..., Path]) -> None:
-    entries = []
+    entries: list[dict[str, Any]] = []
     for mask in sorted((brats / "data").rglob("*_seg.nii.gz")):
         stem = str(mask).removesuffix("_seg.nii.gz")
         images = [f"{stem}_{name}.nii.gz" for name in ("flair", "t1ce", "t1", "t2")]

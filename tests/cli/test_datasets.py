@@ -13,7 +13,7 @@ import yaml
 from braindino.analysis.predictions import read_predictions
 from braindino.cli.config.files import shipped_configs
 from braindino.cli.main import main
-from braindino.datasets import DATASETS, dataset_class
+from braindino.datasets import DATASETS, UCSFPDGM, dataset_class
 from braindino.datasets.manifest import IDENTITY, MASK, Manifest
 from braindino.files import read_json
 from braindino.probing import ClassificationHead, MeanPooling
@@ -159,7 +159,7 @@ def test_case_features_mask_missing_modalities(
 ) -> None:
     folder, _ = made("ucsf_pdgm")
     sequences = ["T1w", "T1c", "T2w", "FLAIR"]
-    module = dataset_class("ucsf_pdgm")(folder / "m.csv", folder / "store", modalities=sequences)
+    module = UCSFPDGM(folder / "m.csv", folder / "store", modalities=sequences)
     module.setup()
     cases = ProbeCases.of(module, ClassificationHead(), "mask")
     assert cases.modalities == tuple(sequences)

@@ -1,6 +1,6 @@
 """Every family of tasks by its shipped config: true labels can be learned, shuffled ones cannot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,7 +99,7 @@ def encoder(made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def probe(made: Callable[[str], Path], encoder: Path, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def probe(made: Callable[[str], Path], encoder: Path, tmp_path: Path) -> Callable[..., Any]:
     """Runs a family over three folds on a manifest; returns results.json."""
 
     def run(family: Family, manifest: Path, *more: str) -> Any:

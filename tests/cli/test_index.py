@@ -123,8 +123,8 @@ def test_index_labels_a_dicom_archive_of_adni_as_its_nifti(
     pd.testing.assert_frame_equal(before.table.drop(columns="path"), after.table.drop(columns="path"))
     assert sorted(before.dropped["reason"]) == sorted(after.dropped["reason"])
     series = pd.read_csv(tmp_path / "dicom_nifti" / "series.csv").set_index("output")
-    for path, session in after.table.set_index("path")["session"].items():
-        source = series.loc[Path(path).relative_to(tmp_path / "dicom_nifti").as_posix(), "source"]
+    for path, session in zip(after.table["path"], after.table["session"], strict=True):
+        source = series["source"][Path(path).relative_to(tmp_path / "dicom_nifti").as_posix()]
         assert session in source
     # Masks, scouts and FLAIR are recognised by their folders and not converted.
     assert (

@@ -142,8 +142,8 @@ def test_index_writes_one_volume_per_series(tmp_path: Path, capsys: pytest.Captu
     table = manifest.table.set_index(["subject", "modality"])
     assert set(table.index) == {("P 1 é", "T1w"), ("P 1 é", "FLAIR"), ("P2", "T2w"), ("P3", "T1w")}
     expected = _upright(_volume(), _affine())
-    for (subject, _), path in table["path"].items():
-        scan = read_scan(path)
+    for (subject, _), volume in zip(table.index.tolist(), table["path"], strict=True):
+        scan = read_scan(volume)
         converted = _upright(scan.data, scan.affine)
         assert converted.affine == pytest.approx(expected.affine, abs=1e-3)
         assert converted.shape == expected.shape
@@ -152,8 +152,8 @@ def test_index_writes_one_volume_per_series(tmp_path: Path, capsys: pytest.Captu
     cut, garbage = manifest.dropped["reason"]
     assert cut.startswith("DICOM: dcm2niix made no volume: ")
     assert garbage == "DICOM: no image that dcm2niix can convert"
-    with (tmp_path / "m_nifti" / "series.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    with (tmp_path / "m_nifti" / "series.csv").open(newline="") as listing:
+        rows = list(csv.DictReader(listing))
     assert sorted(row["series"] for row in rows) == ["", "1.2.1", "1.2.2", "1.2.3", "1.2.4", "1.2.5"]
     assert {row["output"] for row in rows} - {""} == {
         Path(path).relative_to(tmp_path / "m_nifti").as_posix() for path in table["path"]

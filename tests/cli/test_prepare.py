@@ -20,7 +20,7 @@ from braindino.errors import BraindinoError
 from braindino.scans.contract import PRESETS, Preprocessing
 from braindino.scans.store.store import Store
 
-SMALL = {"depth": 4, "size": (8, 8)}
+SMALL: dict[str, Any] = {"depth": 4, "size": (8, 8)}
 
 
 @pytest.fixture
@@ -81,9 +81,7 @@ def test_prepare_changes_fields_of_the_preset(manifest: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "asked", [{"depth": 5}, {"depth": "none"}, {"contract": "paper"}, {"dtype": "float16"}]
 )
-def test_prepare_refuses_a_different_contract(
-    asked: dict[str, object], manifest: Path, tmp_path: Path
-) -> None:
+def test_prepare_refuses_a_different_contract(asked: dict[str, Any], manifest: Path, tmp_path: Path) -> None:
     prepare(manifest, tmp_path / "store", **SMALL)
     with pytest.raises(BraindinoError, match="prepared with a different contract"):
         prepare(manifest, tmp_path / "store", **asked)

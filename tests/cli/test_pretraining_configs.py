@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def test_stage_2_has_the_published_mixture_of_resolutions() -> None:
         (512, 168, 768, 0.05),
         (512, 224, 768, 0.05),
     ]
-    config = ViewsConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in views.items()})
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in views.items()}
+    config = ViewsConfig(**arguments)
     config.check(16)
     drawn = [config.draw_resolution(np.random.default_rng(seed)).local_size for seed in range(2000)]
     assert drawn.count(112) / 2000 == pytest.approx(0.6, abs=0.04)

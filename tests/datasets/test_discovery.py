@@ -55,7 +55,9 @@ def test_folder_records_every_file_with_a_reason(folder: Path) -> None:
         "p1/T1 first.nii", "p1/t2.nii.gz", "Jürgen/MPRAGE.mgz", "p3/x.HDR", "p3/packed.hdr.gz",
         "p4/t1_small.nii.gz",
     }  # fmt: skip
-    reasons = {os.path.relpath(row.path, folder): row.reason for row in manifest.dropped.itertuples()}
+    reasons = {
+        os.path.relpath(str(row.path), folder): str(row.reason) for row in manifest.dropped.itertuples()
+    }
     assert reasons["p3/flair_brainmask.nii"] == "mask or segmentation, by its name"
     assert reasons["p4/alone.hdr"] == "Analyze header without its .img"
     assert reasons["p4/pointer.nii.gz"].startswith("pointer to data that was not fetched")
@@ -197,7 +199,7 @@ def test_bids_reads_entities_and_participants(tmp_path: Path) -> None:
     )
     manifest = BIDS(root).index(root)
     rows = manifest.table.set_index("subject")
-    assert rows.loc["01", ["session", "modality", "acq", "run", "sex", "age"]].tolist() == [
+    assert list(rows.loc["01", ["session", "modality", "acq", "run", "sex", "age"]]) == [
         "a",
         "T1w",
         "hi",

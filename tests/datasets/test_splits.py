@@ -43,7 +43,7 @@ def test_split_people_divides_every_stratum_by_the_fractions(cases: pd.DataFrame
         .value_counts(normalize=True)
     )
     for site in ("site0", "site1", "site2"):
-        assert shares[site]["train"] == pytest.approx(0.5, abs=0.12)
+        assert shares[site, "train"] == pytest.approx(0.5, abs=0.12)
 
 
 def test_split_people_does_not_depend_on_the_order_of_rows(cases: pd.DataFrame) -> None:

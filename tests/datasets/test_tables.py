@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -74,7 +75,12 @@ def test_read_table_names_a_missing_column_and_the_remedy(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", [".xls", ".xlsx"])
 def test_read_table_reads_old_and_new_excel(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"t{suffix}"
-    rows = [["Subject ID", "Age at MRI", "x"], ["Müller", 61, ""], [7, 60.5, 1], ["s", "n/a", 0]]
+    rows: list[list[Any]] = [
+        ["Subject ID", "Age at MRI", "x"],
+        ["Müller", 61, ""],
+        [7, 60.5, 1],
+        ["s", "n/a", 0],
+    ]
     if suffix == ".xls":
         write_xls(path, rows)
     else:

@@ -32,16 +32,16 @@ def test_lightning_checkpoint_and_run_folder(
 @pytest.mark.parametrize("wrap", ["bare", "model", "teacher"])
 @pytest.mark.parametrize("architecture", [NAME, "vit_small_patch16_dinov3"])
 def test_dinov3_files(tmp_path: Path, wrap: str, architecture: str) -> None:
-    model = create_vit(architecture).eval()
+    model: Any = create_vit(architecture).eval()
     weights = timm_to_dinov3(dict(model.state_dict()))
     weights["rope_embed.periods"] = model.rope.periods.bfloat16()  # as the published files round them
-    content: dict[str, Any] = {
+    contents: dict[str, dict[str, Any]] = {
         "bare": weights,
         "model": {"model": weights},
         "teacher": {"teacher": {f"backbone.{k}": v for k, v in weights.items()}},
-    }[wrap]
+    }
     path = tmp_path / "dinov3.pth"
-    torch.save(content, path)
+    torch.save(contents[wrap], path)
     contract = Preprocessing(depth=4, size=(32, 32))
     loaded = load_encoder(str(path), contract)
     x = torch.randn(2, 1, 32, 32)

@@ -1,5 +1,7 @@
 """The ViT behind the Encoder interface: shapes, frozenness, channels, clear refusals."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -15,7 +17,8 @@ def test_shapes_and_patch_maps(encoder: ViTEncoder, slices: torch.Tensor) -> Non
     maps = encoder.patch_maps(slices, [0, 1])
     assert [m.shape for m in maps] == [(3, 48, 4, 4)] * 2
     # The last map is the normed patch tokens of the plain forward pass, laid out row by row.
-    tokens = encoder.model.forward_features(slices)[:, encoder.model.num_prefix_tokens :]
+    model: Any = encoder.model
+    tokens = model.forward_features(slices)[:, model.num_prefix_tokens :]
     assert torch.equal(maps[1].flatten(2).transpose(1, 2), tokens)
 
 
@@ -46,7 +49,7 @@ def test_digest_changes_with_weights_and_contract(encoder: ViTEncoder, contract:
     # The same weights are another function with another number of heads.
     assert ViTEncoder(encoder.model, contract, NAME, MODEL_ARGS | {"num_heads": 4}).digest != again.digest
     with torch.no_grad():
-        encoder.model.cls_token.add_(1e-3)
+        encoder.model.get_parameter("cls_token").add_(1e-3)
     assert ViTEncoder(encoder.model, contract, NAME, MODEL_ARGS).digest != again.digest
 
 

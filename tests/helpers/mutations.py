@@ -86,7 +86,9 @@ def _table(whole: bytes, source: random.Random) -> tuple[str, bytes]:
         "drop column": lambda: [each.pop(column % len(each)) for each in rows],
         "drop row": lambda: rows.pop(row),
         "row twice": lambda: rows.insert(row, rows[row]),
-        "column twice": lambda: [each.append(each[column % len(each)]) for each in rows],
+        "column twice": lambda: rows.__setitem__(
+            slice(None), [[*each, each[column % len(each)]] for each in rows]
+        ),
         "long row": lambda: rows[row].append("more"),
         "short row": lambda: rows[row].pop(),
         "headers only": lambda: rows.__delitem__(slice(1, None)),
@@ -95,6 +97,12 @@ def _table(whole: bytes, source: random.Random) -> tuple[str, bytes]:
     fault = source.choice([*faults, "cell", "cell", "cell", "cell"])
     faults[fault]()
     return f"{fault} {row},{column}", "\n".join(",".join(each) for each in rows).encode() + b"\n"
+
+
+def _double(rows: list[list[str]], column: int) -> None:
+    """Append a copy of a column."""
+    for row in rows:
+        row.append(row[column % len(row)])
 
 
 def _text(whole: bytes, kind: str, source: random.Random) -> tuple[str, bytes]:

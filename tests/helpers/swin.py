@@ -16,7 +16,13 @@ TINY: dict[str, Any] = {"depth": (1, 1, 1, 1), "width": 12, "heads": (1, 2, 4, 8
 
 
 def data_of(volumes: Path, **options: Any) -> VolumeDataModule:
-    usual = {"modalities": ("T1w",), "crop": 32, "crops_per_case": 1, "batch_size": 4, "num_workers": 0}
+    usual: dict[str, Any] = {
+        "modalities": ("T1w",),
+        "crop": 32,
+        "crops_per_case": 1,
+        "batch_size": 4,
+        "num_workers": 0,
+    }
     return VolumeDataModule(volumes, **(usual | options))
 
 

@@ -94,7 +94,7 @@ def test_an_export_gives_its_backbone_and_has_no_heads(tmp_path: Path) -> None:
 def test_kernels_for_three_channels_are_summed_to_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = create_vit(ARCHITECTURE, dynamic_img_size=True).eval()
+    model: Any = create_vit(ARCHITECTURE, dynamic_img_size=True).eval()
     path = tmp_path / "dinov3.pth"
     torch.save({"teacher": {f"backbone.{k}": v for k, v in timm_to_dinov3(model.state_dict()).items()}}, path)
     module = tiny_module(init_from=str(path), model_args={})
@@ -137,7 +137,11 @@ def test_start_from_timms_published_weights_of_natural_images(
     file = tmp_path / "model.safetensors"
     save_file(theirs, file)
     monkeypatch.setattr(published, "cached_weights", lambda _: file)
-    changes = {"architecture": name, "model_args": {}, "views": ViewsConfig(32, local_size=16, local_crops=1)}
+    changes: dict[str, Any] = {
+        "architecture": name,
+        "model_args": {},
+        "views": ViewsConfig(32, local_size=16, local_crops=1),
+    }
     module = started(f"hub:{name}.lvd1689m", in_chans=3, **changes)
     assert f"model.init_from: backbone of hub:{name}.lvd1689m" in capsys.readouterr().out
     for key, value in module.student.backbone.state_dict().items():
@@ -213,7 +217,7 @@ def test_checkpoints_record_people_and_scans_without_the_command(tmp_path: Path)
 
 def test_lists_that_cannot_be_known_are_marked_incomplete(tmp_path: Path) -> None:
     folder = make_store(tmp_path, 4)
-    model = create_vit(ARCHITECTURE, dynamic_img_size=True).eval()
+    model: Any = create_vit(ARCHITECTURE, dynamic_img_size=True).eval()
     path = tmp_path / "dinov3.pth"
     torch.save({"teacher": {f"backbone.{k}": v for k, v in timm_to_dinov3(model.state_dict()).items()}}, path)
     seen = fit_store(folder, tmp_path / "one", init_from=str(path), model_args={})

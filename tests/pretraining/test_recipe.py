@@ -23,7 +23,7 @@ from braindino.pretraining.views.masking import MaskConfig
 from braindino.pretraining.views.views import ViewsConfig
 
 EPOCH = 1000  # OFFICIAL_EPOCH_LENGTH
-STAGE_1 = {
+STAGE_1: dict[type[Any], dict[str, Any]] = {
     TeacherConfig: {
         "momentum": 0.994,
         "temperature_start": 0.04,
@@ -79,7 +79,7 @@ STAGE_1 = {
     },
     GramConfig: {"weight": 0.0},
 }
-STAGE_2 = {
+STAGE_2: dict[str, Any] = {
     "views": {
         "global_size": [384, 512, 512, 512, 512],
         "local_size": [112, 112, 144, 168, 224],

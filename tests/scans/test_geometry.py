@@ -18,7 +18,7 @@ CONTRACT = Preprocessing(depth=48, size=(64, 56))
 def ball(shape: tuple[int, int, int], centre: float = 0.5, radius: float = 0.3) -> np.ndarray:
     """A smooth mask: an ellipsoid that fills a part of the field of view."""
     axes = [(np.arange(n) + 0.5) / n - centre for n in shape]
-    return sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")) < radius**2
+    return np.stack([axis**2 for axis in np.meshgrid(*axes, indexing="ij")]).sum(axis=0) < radius**2
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:

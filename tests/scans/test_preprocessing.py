@@ -158,7 +158,7 @@ def test_preprocess_paper_runs_up_forward_right(as_scan: Callable[..., Scan]) ->
     volume[7, 7, 7] = 9  # right, front, top
     volume[0, 0, 0] = 5
     prepared = preprocess(as_scan(volume), Preprocessing(depth=8, size=(8, 8), clip=(0, 100)))
-    assert np.unravel_index(prepared.slices.argmax(), (8, 8, 8)) == (7, 7, 7)
+    assert list(np.unravel_index(prepared.slices.argmax(), (8, 8, 8))) == [7, 7, 7]
 
 
 def test_preprocess_first_and_last_bound_the_foreground(as_scan: Callable[..., Scan]) -> None:

@@ -5,6 +5,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -284,10 +285,10 @@ def _permissions_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may read everything: refuse what its permissions would refuse to anybody else."""
     honest = Path.open
 
-    def refuse(self: Path, *args: object, **kwargs: object) -> object:
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:
         if self.exists() and not self.stat().st_mode & 0o400:
             raise PermissionError(13, "Permission denied", str(self))
-        return honest(self, *args, **kwargs)  # type: ignore[arg-type]
+        return honest(self, *args, **kwargs)
 
     if os.geteuid() == 0:
         monkeypatch.setattr(Path, "open", refuse)

@@ -52,7 +52,7 @@ def test_measure_is_independent_of_axes(tmp_path: Path, codes: str) -> None:
     for name, whole in (("slices", 140), ("rows", 170), ("columns", 130)):
         assert measures[f"extent/{name}"] == pytest.approx(whole, abs=15)
     assert measures["volume"] == pytest.approx(4 / 3 * np.pi * 6.5 * 8.5 * 7.0, rel=0.02)
-    assert measures["foreground"] == pytest.approx(float(measures["volume"]) / (28 * 28 * 30), rel=1e-6)
+    assert measures["foreground"] == pytest.approx(float(str(measures["volume"])) / (28 * 28 * 30), rel=1e-6)
     assert measures["oblique"] == pytest.approx(0, abs=1e-3)
     # 1.63 for the density of a ball along an axis; voxels at the surface are mixed with the background, 0.
     assert measures["intensity/50"] == pytest.approx(0, abs=0.05)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -69,7 +70,14 @@ assert (
 )
 assert main(["prepare", "manifest.csv", "--store", "store", "--depth", "4", "--size", "16"]) == 0
 contract = Preprocessing.from_dict(json.loads(Path("store/contract.json").read_text())["preprocessing"])
-arguments = {"embed_dim": 16, "depth": 1, "num_heads": 1, "patch_size": 4, "in_chans": 1, "mlp_ratio": 1.0}
+arguments: dict[str, Any] = {
+    "embed_dim": 16,
+    "depth": 1,
+    "num_heads": 1,
+    "patch_size": 4,
+    "in_chans": 1,
+    "mlp_ratio": 1.0,
+}
 name = "vit_tiny_patch16_dinov3_qkvb"
 torch.manual_seed(0)
 net = create_vit(name, **arguments)

@@ -79,9 +79,12 @@ def test_from_a_plan_to_a_table(
     # Again: nothing is run, the table is there; one seed more: only its cells.
     ran: list[str] = []
     run_study = work.run_study
-    monkeypatch.setattr(
-        work, "run_study", lambda study, apart: ran.append(study.name) or run_study(study, apart)
-    )
+
+    def record(study: Study, apart: bool) -> Any:
+        ran.append(study.name)
+        return run_study(study, apart)
+
+    monkeypatch.setattr(work, "run_study", record)
     assert main(["bench", plan, "--resamples", "20"]) == 0
     assert ran == []
     write_plan(tmp_path, cohort, seeds=[0, 1, 2], encoders={"first": SCRATCH}, tasks=_only(plan))
@@ -136,7 +139,7 @@ def test_processes_apart_and_interruption(
         stdout.write("said\n")
         return SimpleNamespace(returncode=codes[encoder])
 
-    monkeypatch.setattr(work.subprocess, "run", start)
+    monkeypatch.setattr("braindino.cli.bench.work.subprocess.run", start)
     assert main(["bench", plan, "--jobs", "2"]) == 1
     assert "FAILED: its process died of signal 9" in capsys.readouterr().out
     codes["first"] = 130
@@ -200,7 +203,12 @@ def test_devices_that_only_the_jobs_have_are_asked_for_here(
     tasks[1] |= {"trainer.accelerator": "cuda", "trainer.devices": 2}
     plan = write_plan(tmp_path, cohort, tasks=tasks)
     handed: list[Study] = []
-    monkeypatch.setattr(work, "submit", lambda studies, *_: handed.extend(studies) or ["1"])
+
+    def submit(studies: list[Study], *_: object) -> list[str]:
+        handed.extend(studies)
+        return ["1"]
+
+    monkeypatch.setattr(work, "submit", submit)
     assert main(["bench", plan]) == 2
     assert "linear, first: trainer: " in capsys.readouterr().err
     assert main(["bench", plan, "--submit"]) == 0

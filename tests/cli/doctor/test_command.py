@@ -12,13 +12,13 @@ import pytest
 from braindino.cli.doctor import machine, torch_build
 from braindino.cli.main import main
 
-FINE = {"torch": "2.15.0", "cuda": None, "gpus": []}
+FINE: dict[str, Any] = {"torch": "2.15.0", "cuda": None, "gpus": []}
 
 
 @pytest.fixture(autouse=True)
 def _torch_as_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch_build, "torch_facts", lambda: FINE)
-    monkeypatch.setattr(torch_build.metadata, "requires", lambda name: [])
+    monkeypatch.setattr("braindino.cli.doctor.torch_build.metadata.requires", lambda name: [])
     monkeypatch.chdir(tmp_path)
 
 

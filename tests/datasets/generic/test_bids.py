@@ -67,7 +67,7 @@ def test_bids_index_takes_sequences_from_suffix_and_entities(tmp_path: Path) -> 
         "13": "T2w",
     }
     row = manifest.table.set_index("subject")
-    assert row.loc["02", ["ce", "rec", "echo", "run"]].tolist() == ["gadolinium", "", "", ""]
+    assert list(row.loc["02", ["ce", "rec", "echo", "run"]]) == ["gadolinium", "", "", ""]
     assert row.loc["07", "echo"] == "1"
     assert dict(zip(manifest.dropped["subject"], manifest.dropped["reason"], strict=True)) == {
         "03": "the phase of the signal, not its magnitude",
@@ -157,13 +157,13 @@ def test_bids_index_takes_ages_of_the_session(tmp_path: Path) -> None:
     )
     rows = index(tmp_path)
     assert rows.loc[("01", "02"), "age"] == 40
-    assert rows.loc["01", "MMSE"].tolist() == ["29", ""]
-    assert rows.loc["02", "age"].tolist() == [30, 32]
+    assert rows["MMSE"].loc["01"].tolist() == ["29", ""]
+    assert rows["age"].loc["02"].tolist() == [30, 32]
     assert rows.loc[("03", "01"), "age"] == 30
-    assert pd.isna(rows.loc[("03", "02"), "age"])
-    assert "that of the first session only" in rows.loc[("03", "02"), "blank_because"]
-    assert rows.loc["04", "age"].isna().all()
-    assert rows.loc[("04", "pet"), "blank_because"].endswith("it is not known which session is the first")
+    assert pd.isna(rows["age"][("03", "02")])
+    assert "that of the first session only" in rows["blank_because"][("03", "02")]
+    assert rows["age"].loc["04"].isna().all()
+    assert rows["blank_because"][("04", "pet")].endswith("it is not known which session is the first")
     assert rows.loc[("05", "2"), "age"] == 30
     assert index(tmp_path, same_age=True)["age"].tolist() == [30, 40, 30, 30, 30, 30, 30, 30, 30]
 
@@ -374,8 +374,8 @@ def test_people_hints_at_rows_of_nearly_the_same_name(tmp_path: Path) -> None:
     rows = index(tmp_path)
     assert rows["age"].isna().all()
     assert rows.loc[("01", ""), "blank_because"] == "no row of sub-01 (is it '1'?) in participants.tsv"
-    assert "is it 'ab'?" in rows.loc[("AB", ""), "blank_because"]
-    assert "no row of ses-02 (is it '2'?) in the table of sessions" in rows.loc[("02", "02"), "blank_because"]
+    assert "is it 'ab'?" in rows["blank_because"][("AB", "")]
+    assert "no row of ses-02 (is it '2'?) in the table of sessions" in rows["blank_because"][("02", "02")]
 
 
 def test_people_uses_a_row_with_a_session_for_scans_without_one(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_people_uses_a_row_with_a_session_for_scans_without_one(tmp_path: Path) 
         tmp_path, "participant_id,session,age,group\nsub-01,1,50,AD\nsub-02,1,60,CN\nsub-02,2,62,CN\n"
     )
     rows = index(tmp_path)
-    assert rows.loc[("01", ""), ["age", "group_in_table"]].tolist() == [50.0, "AD"]
+    assert list(rows.loc[("01", ""), ["age", "group_in_table"]]) == [50.0, "AD"]
     assert rows.loc[("02", ""), "blank_because"] == "no row of a scan without a session in participants.tsv"
 
 

@@ -156,7 +156,7 @@ def test_index_nnunet_groups_cases_of_one_person(tmp_path: Path) -> None:
 
 
 def test_brats_folds_with_a_person_in_two_folds(tmp_path: Path) -> None:
-    entries = []
+    entries: list[dict[str, Any]] = []
     for fold, number in enumerate(("00626", "00001", "00758")):  # the first and the last are one patient
         case = f"BraTS2021_{number}"
         images = [f"{case}/{case}_{name}.nii.gz" for name in ("flair", "t1ce", "t1", "t2")]
@@ -246,7 +246,7 @@ def test_case_table_rejects_scans_of_two_people_in_one_case(
 ) -> None:
     rows = ManifestBuilder("d")
     for number, (cells, modality) in enumerate([(one, "T1w"), (two, "T2w")]):
-        rows.keep(tmp_path / f"{number}.nii", modality=modality, **cells)  # type: ignore[arg-type]
+        rows.keep(tmp_path / f"{number}.nii", modality=modality, **cells)
     store = Store.create(tmp_path / "store", Preprocessing(depth=4, size=(8, 8)))
     with pytest.raises(BraindinoError, match=r"has scans of two: (group|subject) "):
         case_table(rows.build(), store, ["T1w", "T2w"])

@@ -1,6 +1,7 @@
 import json
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -160,7 +161,7 @@ def test_folder_takes_no_templates_and_masks_without_their_word(tmp_path: Path) 
     assert len(Folder(tmp_path).index(tmp_path).table) == 3
 
 
-def cohort(root: Path, ids: list[str], **options: str) -> pd.DataFrame:
+def cohort(root: Path, ids: list[str], **options: Any) -> pd.DataFrame:
     scan(root, *(f"s{i}.nii" for i in range(len(ids))))
     lines = [f"{name},s{i}.nii,{i % 2}" for i, name in enumerate(ids)]
     (root / "t.csv").write_text("\n".join(["id,path,label", *lines]) + "\n")

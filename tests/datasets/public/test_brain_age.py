@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_brain_age_splits_are_balanced_over_dataset_and_age(planted: tuple[Path,
 
 def test_brain_age_takes_a_root_per_dataset(planted: tuple[Path, Planted], tmp_path: Path) -> None:
     root, truth = planted
-    given = {"ixi": root / "IXI", "long579": root / "ds003604", "pixar": root / "ds000228"}
+    given: dict[str, Any] = {"ixi": root / "IXI", "long579": root / "ds003604", "pixar": root / "ds000228"}
     assert len(BrainAge(tmp_path, **given).manifest.table) == len(truth.scans)
     part = BrainAge(root, datasets=["ixi", "pixar"]).manifest.table
     assert set(part["dataset"]) == {"ixi", "pixar"}

@@ -101,8 +101,8 @@ def test_brats_targets_apply_to_a_written_manifest(
     root, _ = editions["brats2024_goat"]
     BraTS2024GoAT(root).index(root).write(tmp_path / "goat.csv")
     for target in ("mask", "sequence"):
-        direct = BraTS2024GoAT(root, target=target).manifest.table  # type: ignore[arg-type]
-        read = BraTS2024GoAT(tmp_path / "goat.csv", target=target).manifest.table  # type: ignore[arg-type]
+        direct = BraTS2024GoAT(root, target=target).manifest.table
+        read = BraTS2024GoAT(tmp_path / "goat.csv", target=target).manifest.table
         assert sorted(read["path"]) == sorted(direct["path"])
     few = BraTS2024GoAT(root, target="sequence", modalities=["T1c", "T2w"])
     assert few.classes == ("T1c", "T2w")
@@ -118,7 +118,7 @@ def test_brats2023_takes_the_given_cohorts(editions: dict[str, tuple[Path, Plant
     with pytest.raises(DatasetError, match=r"data\.cohorts: \['GIL'\]"):
         BraTS2023(root, cohorts=["GIL"])
     with pytest.raises(DatasetError, match="expected mask or sequence"):
-        BraTS2023(root, target="grade")  # type: ignore[arg-type]
+        BraTS2023(root, target="grade")
 
 
 @pytest.mark.parametrize("edition", [BraTS2021, BraTS2023, BraTS2024GoAT])

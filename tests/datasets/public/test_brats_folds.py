@@ -17,7 +17,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fold file of three folds over the cases of a synthetic BraTS 2021, one of whose scans is missing."""
     folder = tmp_path_factory.mktemp("folds")
     generator("brats2021")(folder / "data", people=9, sessions=1, shape=(12, 12, 12), seed=1)
-    entries = []
+    entries: list[dict[str, Any]] = []
     for mask in sorted((folder / "data").rglob("*_seg.nii.gz"))[:9]:
         stem = str(mask.relative_to(folder)).removesuffix("_seg.nii.gz")
         images = [f"{stem}_{name}.nii.gz" for name in ("flair", "t1ce", "t1", "t2")]
@@ -34,7 +34,7 @@ def test_brats_folds_split_by_the_file(folds: Path) -> None:
     data.setup()
     listed = {Path(e["label"]).parent.name: e["fold"] for e in json.loads(folds.read_text())["training"]}
     for row in data.cases.itertuples():
-        assert row.split == {1: "test", 2: "val", 0: "train"}[listed[row.subject]]
+        assert row.split == {1: "test", 2: "val", 0: "train"}[listed[str(row.subject)]]
     assert data.cases["split"].value_counts().to_dict().keys() == {"train", "val", "test"}
     assert "no such file" in data.dropped["reason"].tolist()
     assert set(data.mask_of(int(data.cases.index[0])).ravel()) <= {0, 1, 2, 3}

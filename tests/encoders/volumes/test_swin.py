@@ -1,5 +1,7 @@
 """BrainSegFounder's encoder: the legacy merging, the channels, the sizes read from weights."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -64,7 +66,8 @@ def test_a_scan_is_shown_on_its_channel(
 
 def test_a_spread_scan_equals_the_mean_of_the_kernels() -> None:
     torch.manual_seed(0)
-    embedding = swin(TINY).patch_embed.proj
+    network: Any = swin(TINY)
+    embedding = network.patch_embed.proj
     scan = torch.randn(1, 1, 4, 4, 4)
     mean = torch.nn.functional.conv3d(scan, embedding.weight.mean(1, keepdim=True), embedding.bias, stride=2)
     torch.testing.assert_close(embedding(scan.expand(-1, 2, -1, -1, -1) / 2), mean)

@@ -148,7 +148,7 @@ def test_published_sizes() -> None:
 def test_uniformer_attends_as_softmax_says_and_halves_four_times() -> None:
     torch.manual_seed(0)
     network = UniFormer(UniFormerShape(widths=(8, 8, 16, 16), depths=(1, 1, 1, 1), head=8)).eval()
-    attention = network.get_submodule("blocks3.0.attn")
+    attention: Any = network.get_submodule("blocks3.0.attn")
     tokens = torch.randn(2, 5, 16, dtype=torch.float32)
     query, key, value = attention.qkv(tokens).chunk(3, dim=-1)
     heads = []

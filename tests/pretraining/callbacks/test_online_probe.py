@@ -260,10 +260,10 @@ def test_online_probe_refuses_a_data_module_without_a_store(folder: Path) -> Non
         trainer(1, callbacks=[probe]).fit(tiny_module(), FakeSlices())
 
 
-@pytest.mark.parametrize("option", ["every_n_steps", "scans", "slices"])
-def test_online_probe_refuses_numbers_below_one(option: str) -> None:
+@pytest.mark.parametrize("options", [{"every_n_steps": 0}, {"scans": 0}, {"slices": 0}])
+def test_online_probe_refuses_numbers_below_one(options: dict[str, Any]) -> None:
     with pytest.raises(BraindinoError, match=r"OnlineProbe: .* must be at least 1"):
-        OnlineProbe(Path("all.csv"), "shape", **{option: 0})
+        OnlineProbe(Path("all.csv"), "shape", **options)
 
 
 def test_online_probe_refuses_a_weight_decay_of_zero() -> None:

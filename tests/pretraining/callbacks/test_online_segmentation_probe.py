@@ -46,7 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def probe_of(folder: Path, **options: Any) -> OnlineSegmentationProbe:
-    usual = {"manifest": folder / "lesions.csv", "regions": LESION, "modality": "FLAIR", "every_n_steps": 2}
+    usual: dict[str, Any] = {
+        "manifest": folder / "lesions.csv",
+        "regions": LESION,
+        "modality": "FLAIR",
+        "every_n_steps": 2,
+    }
     return OnlineSegmentationProbe(**(usual | options))
 
 

@@ -18,7 +18,7 @@ def backbone(in_chans: int = 1):  # type: ignore[no-untyped-def]
     return create_backbone(ARCHITECTURE, in_chans, **MODEL_ARGS).eval()
 
 
-def timms(model):  # type: ignore[no-untyped-def]
+def timms(model):
     """timm's own model with these weights."""
     own = create_vit(ARCHITECTURE, in_chans=model.in_chans, **MODEL_ARGS).eval()
     own.load_state_dict(model.state_dict())

@@ -72,14 +72,14 @@ def test_queries_and_keys_are_turned_and_gradients_turned_back(dtype: torch.dtyp
 
     query, key, value = given.unbind(2)
     tables_last = [turn(x[:, :, None], 1)[:, :, 0] for x in (query, key)]
-    bound = {"rtol": 1e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-5}
+    rtol, atol = (1e-2, 2e-2) if dtype == torch.bfloat16 else (1e-5, 1e-5)
     for part, expected in zip(parts, [*tables_last, value.double()], strict=True):
-        torch.testing.assert_close(part.double(), expected.transpose(1, 2), **bound)
+        torch.testing.assert_close(part.double(), expected.transpose(1, 2), rtol=rtol, atol=atol)
     back = weights.transpose(2, 3)  # (3, images, tokens, heads, width)
     turned_back = [turn(x[:, :, None], -1)[:, :, 0] for x in back[:2]]
     expected = torch.stack([*turned_back, back[2].double()], dim=2)
     assert leaf.grad is not None
-    torch.testing.assert_close(leaf.grad.double(), expected, **bound)
+    torch.testing.assert_close(leaf.grad.double(), expected, rtol=rtol, atol=atol)
 
 
 def test_a_second_derivative_is_refused() -> None:

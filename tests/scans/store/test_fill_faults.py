@@ -23,7 +23,8 @@ from braindino.scans.store.store import Store
 from braindino.scans.store.worker import DIED
 
 CONTRACT = Preprocessing(depth=6, size=(12, 10))
-Save, Head = Callable[..., Path], Callable[..., np.ndarray]
+Save = Callable[..., Path]
+Head = Callable[..., np.ndarray]
 
 
 @pytest.fixture

@@ -43,12 +43,12 @@ def test_store_returns_output_of_preprocess(filled: Store) -> None:
     assert index["subject"].tolist() == ["a", "b", "c"]
     assert index["session"].tolist() == ["", "", ""]
     for row in index.itertuples():
-        prepared = preprocess(read_scan(row.path), CONTRACT)
-        slices = filled.slices(row.key)
+        prepared = preprocess(read_scan(str(row.path)), CONTRACT)
+        slices = filled.slices(str(row.key))
         assert isinstance(slices, np.memmap)
         np.testing.assert_array_equal(slices, prepared.slices)
         for i in range(6):
-            np.testing.assert_array_equal(filled.slice(row.key, i), prepared.slices[i])
+            np.testing.assert_array_equal(filled.slice(str(row.key), i), prepared.slices[i])
         assert (row.depth, row.height, row.width) == (6, 12, 10)
         assert (row.first, row.last, row.scale, row.zero_point) == (
             prepared.first,
@@ -56,8 +56,8 @@ def test_store_returns_output_of_preprocess(filled: Store) -> None:
             prepared.scale,
             prepared.zero_point,
         )
-        sidecar = filled.sidecar(row.key)
-        assert filled.geometry(row.key) == prepared.geometry
+        sidecar = filled.sidecar(str(row.key))
+        assert filled.geometry(str(row.key)) == prepared.geometry
         assert sidecar["stats"] == prepared.stats
         assert not Path(sidecar["source"]).is_absolute()
         assert os.path.normpath(filled.path / sidecar["source"]) == row.path
@@ -79,8 +79,8 @@ def test_store_reads_former_names(filled: Store, old_filled: Store) -> None:
     expected = filled.index()
     pd.testing.assert_frame_equal(old_filled.index(), expected)
     for row in expected.itertuples():
-        assert '"step"' in old_filled.layout.sidecar(row.key).read_text()
-        sidecar = old_filled.sidecar(row.key)
+        assert '"step"' in old_filled.layout.sidecar(str(row.key)).read_text()
+        sidecar = old_filled.sidecar(str(row.key))
         assert (sidecar["scale"], sidecar["zero_point"]) == (row.scale, row.zero_point)
         assert not {"step", "zero"} & sidecar.keys()
 
