@@ -1,18 +1,21 @@
-"""The format of predictions.csv: one row per case, seed, fraction (and fold); all statistics come from it."""
+"""Read, check and format predictions.csv: one row per case, seed, label fraction (and fold)."""
 
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION, first_wrong
+from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION, invalid_rows
 from braindino.csv_text import csv_text, restore_table
 from braindino.documents import read_text
 
 MAX_TABLE = 4 << 30  # bytes
 KEYS = ("case", "group", "split", "seed", "fraction")
-FOLD = "fold"  # a further key, of cross-validation only
+FOLD = "fold"  # one more key, in cross-validation only
 PREDICTED = ("target", "prediction")
 SURVIVAL = ("risk", "time", "event")
 SEGMENTED = (REGION, *MEASURED)
@@ -21,9 +24,16 @@ TRAITS = ("dataset", "site", "sex", "age")
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
-    """Read and check a predictions.csv; what is wrong with it is told with the name of the file."""
+    """Read and check a predictions.csv.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the file is not a table of predictions; names the file, the case and the problem.
+    """
     try:
-        # As text first: pandas may miss the last bit of a number, and takes the site "NA" for a gap.
+        # As text first: pandas may round the last bit of a number, and reads the site "NA" as a blank.
         text = StringIO(read_text(path, MAX_TABLE))
         table = restore_table(pd.read_csv(text, dtype=str, keep_default_na=False))
         if table.empty:
@@ -43,7 +53,14 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
 
 
 def format_predictions(table: pd.DataFrame) -> str:
-    """The text of the file: checked, columns in their order, numbers that read back exactly."""
+    """Return the text of predictions.csv: columns in their order, numbers that are read back exactly.
+
+    Args:
+        table: the predictions.
+
+    Raises:
+        ValueError: it is not a table of predictions.
+    """
     checked = check_predictions(table)
     order = [
         *KEYS,
@@ -52,60 +69,86 @@ def format_predictions(table: pd.DataFrame) -> str:
         *probability_columns(checked),
         *(name for name in TRAITS if name in checked),
     ]
-    others = [name for name in checked.columns if name not in order]
-    return csv_text(checked[order + others])
+    further = [name for name in checked.columns if name not in order]
+    return csv_text(checked[order + further])
 
 
 def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table`, or raise ValueError naming the first thing that makes it no table of predictions.
+    """Return a table unchanged, or raise ValueError if it is not a table of predictions.
 
-    Checked: the columns; one row per case, seed and fraction (and fold, if there is such a column); nobody in
-    two parts of one seed and fraction (and fold);
-    for a classification (columns `prob_<class>`, two at least) probabilities that sum to 1, and targets and
-    predictions among the classes; for a regression finite targets and predictions; for survival (a column
-    `risk`, the log relative hazard) finite risks, times of 0 or above, and events that are 0 (censored) or 1.
-    A segmentation (a column `region`) has a row per case and region: Dice from 0 to 1, `hd95` in mm or blank,
-    volumes in ml, and every region of every case.
+    These must be right:
+    - the columns; one row per case, seed and fraction (and fold, if there is such a column); and each person
+      in one part of the split for each seed and fraction (and fold);
+    - a classification (at least two columns `prob_<class>`): probabilities that sum to 1, targets and
+      predictions among the classes;
+    - a regression: finite targets and predictions;
+    - survival (a column `risk`, the log relative hazard): finite risks, times of 0 or above, and events that
+      are 0 (censored) or 1;
+    - a segmentation (a column `region`, a row per case and region): Dice from 0 to 1, `hd95` in mm or blank,
+      volumes in ml, and every region of every case.
+
+    Args:
+        table: the predictions.
+
+    Raises:
+        ValueError: names the first problem.
     """
     missing = [name for name in (*KEYS, *label_columns(table)) if name not in table]
     if missing:
         raise ValueError(f"columns missing: {', '.join(missing)}")
-    cell = cell_columns(table)
-    row_of = [*cell, REGION] if task_of(table) == "segmentation" else cell
-    twice = table.duplicated(["case", *row_of])
-    if twice.any():
-        row = table[twice].iloc[0]
-        where = ", ".join(f"{name} {row[name]}" for name in row_of)
-        raise ValueError(f"case {row['case']} occurs twice in {where}")
+    task, cell = task_of(table), cell_columns(table)
+    _check_keys(table, cell, [*cell, REGION] if task == "segmentation" else cell)
+    if task == "segmentation":
+        problem = invalid_rows(table, cell)
+        if problem is not None:
+            _raise_if_any(table, *problem)
+    elif task == "classification":
+        _check_classes(table)
+    else:
+        for name in label_columns(table):
+            numbers = pd.to_numeric(table[name], errors="coerce")
+            _raise_if_any(table, ~np.isfinite(numbers), f"{name} is no finite number")
+    if task == "survival":
+        _raise_if_any(table, table["time"].astype(float) < 0, "the time is negative")
+        _raise_if_any(table, ~table["event"].astype(float).isin([0, 1]), "the event is neither 0 nor 1")
+    return table
+
+
+def _check_keys(table: pd.DataFrame, cell: Sequence[str], row: Sequence[str]) -> None:
+    """Raise ValueError if a case has two rows in a cell, or a person is in two parts of the split.
+
+    Args:
+        table: the predictions.
+        cell: columns that identify a cell.
+        row: columns that identify a row of a case.
+    """
+    repeated = table.duplicated(["case", *row])
+    if repeated.any():
+        first = table[repeated].iloc[0]
+        where = ", ".join(f"{name} {first[name]}" for name in row)
+        raise ValueError(f"case {first['case']} occurs twice in {where}")
     parts = table.groupby([*cell, "group"])["split"].nunique()
     if (parts > 1).any():
         *values, group = parts.index[parts > 1][0]
         where = ", ".join(f"{name} {value}" for name, value in zip(cell, values, strict=True))
         raise ValueError(f"{group} is in two parts of the split ({where})")
-    probabilities = probability_columns(table)
-    if task_of(table) == "segmentation":
-        wrong = first_wrong(table, cell)
-        if wrong is not None:
-            _refuse(table, *wrong)
-    elif probabilities:
-        _check_classes(table, probabilities)
-    else:
-        for name in label_columns(table):
-            numbers = pd.to_numeric(table[name], errors="coerce")
-            _refuse(table, ~np.isfinite(numbers), f"{name} is no finite number")
-    if task_of(table) == "survival":
-        _refuse(table, table["time"].astype(float) < 0, "the time is negative")
-        _refuse(table, ~table["event"].astype(float).isin([0, 1]), "the event is neither 0 nor 1")
-    return table
 
 
 def cell_columns(table: pd.DataFrame) -> list[str]:
-    """The columns that tell one trained probe from another: seed, fraction, and fold where there is one."""
+    """Return the columns that identify a trained probe: seed, fraction, and fold where there is one.
+
+    Args:
+        table: the predictions.
+    """
     return ["seed", "fraction", *([FOLD] if FOLD in table else [])]
 
 
 def task_of(table: pd.DataFrame) -> str:
-    """ "classification", "survival", "segmentation" or "regression", by the columns."""
+    """Return "classification", "survival", "segmentation" or "regression", depending on the columns.
+
+    Args:
+        table: the predictions.
+    """
     if probability_columns(table):
         return "classification"
     if REGION in table:
@@ -114,47 +157,63 @@ def task_of(table: pd.DataFrame) -> str:
 
 
 def align_risks(table: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of several folds made comparable, so that their test parts can be taken together.
+    """Return predictions whose risks are on one scale, so that the test parts of folds can be joined.
 
-    Risks have no zero in common between models: of every cell the median of its training cases is subtracted.
-    Probabilities and numbers stay as they are, and so does a table without folds.
+    The risks of different models have no common zero: from each cell the median risk of its training cases is
+    subtracted. Other predictions and tables without folds are returned unchanged.
+
+    Args:
+        table: the predictions.
     """
     if FOLD not in table or task_of(table) != "survival":
         return table
-    train = table[table["split"] == "train"].groupby(cell_columns(table))["risk"].median().rename("zero")
-    zero = table.join(train, on=cell_columns(table))["zero"]
-    return table.assign(risk=table["risk"] - zero)
+    train = table[table["split"] == "train"].groupby(cell_columns(table))["risk"].median().rename("median")
+    median = table.join(train, on=cell_columns(table))["median"]
+    return table.assign(risk=table["risk"] - median)
 
 
 def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
-    """Truth and prediction in the task's own columns."""
+    """Return the columns of truth and prediction, which depend on the task.
+
+    Args:
+        table: the predictions.
+    """
     return {"survival": SURVIVAL, "segmentation": SEGMENTED}.get(task_of(table), PREDICTED)
 
 
 def probability_columns(table: pd.DataFrame) -> list[str]:
-    """The columns `prob_<class>` in the order of the classes; empty for a regression."""
+    """Return the columns `prob_<class>` in the order of the classes; empty unless a classification.
+
+    Args:
+        table: the predictions.
+    """
     return [str(name) for name in table.columns if str(name).startswith(PROBABILITY)]
 
 
 def class_names(table: pd.DataFrame) -> tuple[str, ...]:
-    """The classes in the order of their columns; empty for a regression."""
+    """Return the classes in the order of their columns; empty unless a classification.
+
+    Args:
+        table: the predictions.
+    """
     return tuple(name.removeprefix(PROBABILITY) for name in probability_columns(table))
 
 
-def _check_classes(table: pd.DataFrame, probabilities: list[str]) -> None:
-    names = class_names(table)
+def _check_classes(table: pd.DataFrame) -> None:
+    """Raise ValueError for a wrong class, or for probabilities that do not sum to 1."""
+    names, probabilities = class_names(table), probability_columns(table)
     if len(names) < 2:
-        raise ValueError(f"a classification has two classes at least, found only {probabilities[0]}")
-    for column in ("target", "prediction"):
-        _refuse(table, ~table[column].isin(names), f"{column} is none of {', '.join(names)}")
+        raise ValueError(f"a classification has at least two classes, found only {probabilities[0]}")
+    for column in PREDICTED:
+        _raise_if_any(table, ~table[column].isin(names), f"{column} is none of {', '.join(names)}")
     values = table[probabilities].to_numpy(dtype=np.float64)
-    wrong = ~(
-        np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
-    )
-    _refuse(table, wrong, "the probabilities are not numbers from 0 to 1 that sum to 1")
+    valid = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
+    valid &= np.abs(values.sum(axis=1) - 1) < 1e-3
+    _raise_if_any(table, ~valid, "the probabilities are not numbers from 0 to 1 that sum to 1")
 
 
-def _refuse(table: pd.DataFrame, wrong: "pd.Series[bool] | np.ndarray", reason: str) -> None:
-    if np.any(wrong):
-        row = table[np.asarray(wrong)].iloc[0]
+def _raise_if_any(table: pd.DataFrame, invalid: "pd.Series[bool] | NDArray[Any]", reason: str) -> None:
+    """Raise ValueError with the first case of the invalid rows, if there are any."""
+    if np.any(invalid):
+        row = table[np.asarray(invalid)].iloc[0]
         raise ValueError(f"case {row['case']}: {reason}")

@@ -1,4 +1,4 @@
-"""From the predictions of all cells to results.json and metrics.csv."""
+"""Compute results.json and metrics.csv from the predictions of all cells of a study."""
 
 import math
 from typing import Any
@@ -11,76 +11,96 @@ from braindino.analysis.metrics.headlines import HEADLINES, LOWER_IS_BETTER, hea
 from braindino.analysis.metrics.segmentation import count_empty
 from braindino.analysis.metrics.subgroups import subgroups
 from braindino.analysis.metrics.survival import kaplan_meier_by_risk
-from braindino.analysis.metrics.task_metrics import confusion_of
+from braindino.analysis.metrics.task_metrics import confusion_counts
 from braindino.analysis.predictions import FOLD, cell_columns, class_names, task_of
+
+Parts = dict[tuple[Any, ...], pd.DataFrame]  # keys and part of the split -> rows of predictions.csv
 
 
 def summarise(
     predictions: pd.DataFrame, facts: list[dict[str, Any]], resamples: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Estimates of every cell, and over the seeds of every fraction.
+    """Estimate the metrics of every cell, and over the seeds of every label fraction.
 
     Args:
-        predictions: rows of predictions.csv of all cells, on `align_risks`.
-        facts: what each cell tells of its training; in the order in which cells are to be listed.
+        predictions: rows of predictions.csv of all cells, after `align_risks`.
+        facts: what is known of the training of each cell, with its `seed`, `fraction` (and `fold`); in the
+            order in which cells are listed.
         resamples: draws of people for the intervals.
 
     Returns:
         `cells`: the facts with `val` and `test` estimates (`test` with its confusion matrix, or its
         Kaplan-Meier curves by risk); `summary`: per fraction, the mean over seeds with its interval over
         people (`value`, `low`, `high`) and the deviation over seeds (`sd`). In cross-validation the tests of
-        all folds are taken together, so that everybody is in once; then `folds` of a line of the summary
+        all folds are joined, so that each person is tested once; then `folds` of a line of the summary
         has, per metric, the `values` of the folds (means over seeds) with their `mean` and `sd`, and `pooled`
         the estimates of each seed.
     """
-    by = cell_columns(predictions)
-    tables = dict(iter(predictions.groupby([*by, "split"], sort=False)))
-    whole = dict(iter(predictions.groupby(["seed", "fraction", "split"], sort=False)))
-    cells = []
-    for fact in facts:
-        where = tuple(fact[name] for name in by)
-        val, test, train = (tables.get((*where, part)) for part in ("val", "test", "train"))
-        assert val is not None
-        assert test is not None
-        cells.append(
-            {**fact, "val": estimate([val], resamples=0, train=[train]), **_tested(test, train, resamples)}
-        )
+    keys = cell_columns(predictions)
+    parts: Parts = dict(iter(predictions.groupby([*keys, "split"], sort=False)))
+    joined: Parts = dict(iter(predictions.groupby(["seed", "fraction", "split"], sort=False)))
+    cells = [_cell(fact, tuple(fact[name] for name in keys), parts, resamples) for fact in facts]
     summary = []
     for fraction in dict.fromkeys(cell["fraction"] for cell in cells):
         members = [cell for cell in cells if cell["fraction"] == fraction]
-        seeds = list(dict.fromkeys(cell["seed"] for cell in members))
-        tests, trains = ([whole.get((seed, fraction, part)) for seed in seeds] for part in ("test", "train"))
-        line: dict[str, Any] = {
-            "fraction": fraction,
-            "seeds": seeds,
-            "train_cases": [cell["train_cases"] for cell in members],
-            "test": estimate([test for test in tests if test is not None], resamples, train=trains),
-        }
-        if FOLD in by:
-            line["folds"] = _over_folds(members)
-            line["pooled"] = [
-                {"seed": seed, **_tested(test, train, resamples)}
-                for seed, test, train in zip(seeds, tests, trains, strict=True)
-                if test is not None
-            ]
-        summary.append(line)
+        summary.append(_summary_line(fraction, members, joined, FOLD in keys, resamples))
     return {"cells": cells, "summary": summary}
 
 
-def _tested(test: pd.DataFrame, train: pd.DataFrame | None, resamples: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"test": estimate([test], resamples, train=[train])}
+def _cell(fact: dict[str, Any], key: tuple[Any, ...], parts: Parts, resamples: int) -> dict[str, Any]:
+    """Return the facts of a cell with its estimates."""
+    train = parts.get((*key, "train"))
+    val = estimate([parts[*key, "val"]], resamples=0, train=[train])
+    return {**fact, "val": val, **_test_results(parts[*key, "test"], train, resamples)}
+
+
+def _summary_line(
+    fraction: float, cells: list[dict[str, Any]], joined: Parts, folds: bool, resamples: int
+) -> dict[str, Any]:
+    """Return the line of a label fraction.
+
+    Args:
+        fraction: the label fraction.
+        cells: of that fraction.
+        joined: rows by seed, fraction and part of the split, over all folds.
+        folds: whether the study is cross-validated.
+        resamples: draws of people for the intervals.
+    """
+    seeds = list(dict.fromkeys(cell["seed"] for cell in cells))
+    tests = {seed: joined[seed, fraction, "test"] for seed in seeds}
+    trains = {seed: joined.get((seed, fraction, "train")) for seed in seeds}
+    line: dict[str, Any] = {
+        "fraction": fraction,
+        "seeds": seeds,
+        "train_cases": [cell["train_cases"] for cell in cells],
+        "test": estimate(list(tests.values()), resamples, train=list(trains.values())),
+    }
+    if folds:
+        line["folds"] = _over_folds(cells)
+        line["pooled"] = [
+            {"seed": seed, **_test_results(tests[seed], trains[seed], resamples)} for seed in seeds
+        ]
+    return line
+
+
+def _test_results(test: pd.DataFrame, train: pd.DataFrame | None, resamples: int) -> dict[str, Any]:
+    """Return the estimates of a test part, and what the figures of its task show."""
+    results: dict[str, Any] = {"test": estimate([test], resamples, train=[train])}
     if class_names(test):
-        found["confusion"] = confusion_of(test)
+        results["confusion"] = confusion_counts(test)
     if task_of(test) == "survival" and train is not None:
-        found["kaplan_meier"] = kaplan_meier_by_risk(test, train)
+        results["kaplan_meier"] = kaplan_meier_by_risk(test, train)
     if task_of(test) == "segmentation":
-        found["empty"] = count_empty(test)
-    return found
+        results["empty"] = count_empty(test)
+    return results
 
 
 def _over_folds(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """metric -> `values` per fold (None where a seed's is undefined), `mean` and `sd` of those that are."""
-    found = {}
+    """Return for each metric its `values` per fold, with `mean` and `sd` of those that are defined.
+
+    The value of a fold is None if it is undefined for a seed.
+    """
+    spreads = {}
     for name in cells[0]["test"]["metrics"]:
         table = pd.DataFrame(
             [(cell["fold"], cell["test"]["metrics"][name]["value"]) for cell in cells],
@@ -88,17 +108,23 @@ def _over_folds(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         ).astype({"value": float})
         values = table.groupby(FOLD)["value"].agg(lambda each: each.mean(skipna=False))
         numbers = {"mean": values.mean(), "sd": values.std()}
-        found[name] = {
+        spreads[name] = {
             "values": [None if math.isnan(value) else value for value in values],
             **{key: None if math.isnan(number) else float(number) for key, number in numbers.items()},
         }
-    return found
+    return spreads
 
 
 def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: int) -> None:
-    """Put `subgroups` into each line of the `summary`; of brain age also `without_age_bias`.
+    """Add details to each line of the `summary` of results.json.
 
-    Of a segmentation `nothing_to_find`: per region, in how many test cases the truth is empty.
+    They are `subgroups`; of brain age `without_age_bias`; and of a segmentation `nothing_to_find`, the number
+    of test cases with an empty truth by region.
+
+    Args:
+        results: content of results.json, which is changed.
+        predictions: rows of predictions.csv of all cells.
+        resamples: draws of people for the intervals.
     """
     names = headlines(results["task"], results["classes"])
     for line in results["summary"]:
@@ -119,33 +145,47 @@ def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: i
 def advantage(
     predictions: pd.DataFrame, baseline: pd.DataFrame, task: str, resamples: int
 ) -> list[dict[str, Any]]:
-    """Per fraction: how much the probe is better than a baseline, in the first headline of the task.
+    """Compare a probe with a baseline at each label fraction, in the main metric of the task.
 
     Args:
-        predictions, baseline: rows of predictions.csv of the same cells.
+        predictions: rows of predictions.csv of the probe.
+        baseline: rows of predictions.csv of the baseline, of the same cells.
+        task: kind of task.
+        resamples: draws of people for the intervals.
 
     Returns:
         Dictionaries of `fraction`, `metric`, `value`, `low`, `high`, `sd`, `p` (probe minus baseline) and
         `beaten`: whether the whole interval is on the better side; None where there is no interval.
     """
     metric = HEADLINES[task][0]
-    found = []
+    lines = []
     for fraction in predictions["fraction"].unique():
-        sides = []
-        for table in (predictions, baseline):
-            test = table[(table["fraction"] == fraction) & (table["split"] == "test")]
-            sides.append([rows for _, rows in test.groupby("seed", sort=False)])
-        numbers = compare_estimates(sides[0], sides[1], resamples)[metric]
+        probe_tests, baseline_tests = (_tests_by_seed(table, fraction) for table in (predictions, baseline))
+        numbers = compare_estimates(probe_tests, baseline_tests, resamples)[metric]
         low, high = numbers["low"], numbers["high"]
         beaten = None
         if low is not None and high is not None:
             beaten = high < 0 if metric in LOWER_IS_BETTER else low > 0
-        found.append({"fraction": float(fraction), "metric": metric, **numbers, "beaten": beaten})
-    return found
+        lines.append({"fraction": float(fraction), "metric": metric, **numbers, "beaten": beaten})
+    return lines
+
+
+def _tests_by_seed(table: pd.DataFrame, fraction: float) -> list[pd.DataFrame]:
+    """Return the test rows at a label fraction, one table per seed."""
+    test = table[(table["fraction"] == fraction) & (table["split"] == "test")]
+    return [rows for _, rows in test.groupby("seed", sort=False)]
 
 
 def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
-    """One row per model, fraction, seed ("mean" over them), fold if any, and metric: value, low, high, sd."""
+    """Return the rows of metrics.csv: one per model, fraction, seed, fold if any, and metric.
+
+    Args:
+        results: content of results.json.
+
+    Returns:
+        Columns `model`, `fraction`, `seed` ("mean" for the mean over seeds), `fold`, `metric`, `value`,
+        `low`, `high` and `sd`.
+    """
     rows = []
     for model, part in models(results).items():
         for cell in part["cells"]:
@@ -162,5 +202,9 @@ def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
 
 
 def models(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The probe and its baselines, each with `cells` and `summary`."""
+    """Return the probe and its baselines by name, each with `cells` and `summary`.
+
+    Args:
+        results: content of results.json.
+    """
     return {"probe": results, **results["baselines"]}

@@ -1,1 +1,1 @@
-"""Metrics of each task, with confidence intervals from resampling people."""
+"""Metrics of predictions, with confidence intervals from resampling people."""

@@ -1,11 +1,11 @@
-"""Metrics of classification and regression, for one sample or for many weighted resamples of it at once."""
+"""Compute classification metrics, for one sample or for many weighted resamples of it at once."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from braindino.analysis.metrics.weighting import Floats, nanmean, ratio, weights_of
+from braindino.analysis.metrics.weighting import Floats, check_weights, nanmean, ratio
 
 CALIBRATION_BINS = 15
 
@@ -17,23 +17,26 @@ def classification_metrics(
     prediction: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> dict[str, Floats]:
-    """Every classification metric of each of R weightings of the same N cases.
+    """Return every classification metric for each of R weightings of the same N cases.
 
     Args:
         target: (N,) index of the true class.
         probabilities: (N, C), rows summing to 1.
         classes: C names, used in the names of the per-class metrics.
-        prediction: (N,) index of the predicted class; the most probable one if not given.
-        weights: (R, N), how often each case counts; one row of ones if not given.
+        prediction: (N,) index of the predicted class; by default the most probable one.
+        weights: (R, N), how often each case counts; by default one row of ones.
 
     Returns:
         name -> (R,): `auroc` (macro one-vs-rest), `balanced_accuracy`, `accuracy`, `f1` (macro), `brier`,
-        `ece`, `sensitivity_<class>`, `specificity_<class>`, `f1_<class>` (of two classes the second has the
-        binary F1). Where a metric is undefined the value is NaN. A class without a case is left out of the
-        macro averages; `f1` counts it, as scikit-learn does, once it is predicted. `brier` is the mean
+        `ece`, `sensitivity_<class>`, `specificity_<class>`, `f1_<class>` (for two classes that of the second
+        is the binary F1). A metric is NaN where it is undefined. A class without a case is excluded from
+        macro averages; `f1` includes it, as scikit-learn does, if it is predicted. `brier` is the mean
         squared distance of the probabilities from the truth, summed over classes, halved for two classes
         (Brier 1950 and the usual binary form). `ece` has 15 equal bins of the highest probability (Guo et al.
         2017, eq. 3).
+
+    Raises:
+        ValueError: no cases, or shapes or targets that do not fit.
     """
     truth = np.asarray(target, dtype=np.int64)
     scores = np.asarray(probabilities, dtype=np.float64)
@@ -43,7 +46,7 @@ def classification_metrics(
     if len(truth) and not (truth.min() >= 0 and truth.max() < count):
         raise ValueError(f"targets must be 0 to {count - 1}, found {truth.min()} to {truth.max()}")
     chosen = scores.argmax(axis=1) if prediction is None else np.asarray(prediction, dtype=np.int64)
-    weight = weights_of(weights, len(truth))
+    weight = check_weights(weights, len(truth))
 
     confusion = confusion_matrix(truth, chosen, count, weight)
     hits = np.diagonal(confusion, axis1=1, axis2=2)
@@ -73,11 +76,19 @@ def classification_metrics(
 def confusion_matrix(
     target: ArrayLike, prediction: ArrayLike, classes: int, weights: ArrayLike | None = None
 ) -> Floats:
-    """(R, C, C) weighted counts, true class in rows, predicted class in columns."""
+    """Return weighted counts (R, C, C), true class in rows, predicted class in columns.
+
+    Args:
+        target: (N,) index of the true class.
+        prediction: (N,) index of the predicted class.
+        classes: C.
+        weights: (R, N), how often each case counts; by default one row of ones.
+    """
     truth, chosen = np.asarray(target, dtype=np.int64), np.asarray(prediction, dtype=np.int64)
-    weight = weights_of(weights, len(truth))
+    weight = check_weights(weights, len(truth))
     cells = np.eye(classes * classes)[truth * classes + chosen]
-    return (weight @ cells).reshape(len(weight), classes, classes)
+    counts: Floats = (weight @ cells).reshape(len(weight), classes, classes)
+    return counts
 
 
 def _macro_auroc(onehot: Floats, scores: Floats, weight: Floats) -> Floats:
@@ -88,7 +99,13 @@ def _macro_auroc(onehot: Floats, scores: Floats, weight: Floats) -> Floats:
 
 
 def auroc(positive: Floats, score: Floats, weight: Floats) -> Floats:
-    """Weighted Mann-Whitney: the chance that a positive scores above a negative, a tie counting half."""
+    """Return the AUROC (R,), the chance that a positive scores above a negative; ties count half.
+
+    Args:
+        positive: (N,) 1 for positives, 0 for negatives.
+        score: (N,).
+        weight: (R, N), how often each case counts.
+    """
     order = np.argsort(score, kind="stable")
     ranked = score[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])

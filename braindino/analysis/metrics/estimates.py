@@ -1,4 +1,4 @@
-"""Estimates with confidence intervals from predictions, by resampling people."""
+"""Estimate metrics and differences of metrics from predictions, with intervals from resampling people."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from braindino.analysis.predictions import class_names, task_of
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-MAX_REDRAWN = (
-    0.1  # of all draws; above it, a class has one or two carriers and the rest says little of chance
-)
-MAX_JACKKNIFE_GROUPS = 200  # groups of people; each alone where there are no more
-BLOCK = 4_000_000  # entries of the weights that are worked on at a time: 32 MB
+# Share of all draws. More than this are drawn again only if one or two people have all cases of a class; the
+# other draws are then too few kinds to estimate an interval.
+MAX_REDRAWN = 0.1
+MAX_JACKKNIFE_GROUPS = 200  # of people that are left out together; one person each if there are fewer
+BLOCK = 4_000_000  # entries of the weights that are used at a time: 32 MB
 
 
 def estimate(
@@ -29,86 +29,98 @@ def estimate(
     seed: int = 0,
     train: Sequence[pd.DataFrame | None] | None = None,
 ) -> dict[str, Any]:
-    """Metrics of one table, or their mean over several (one per seed), with an interval over people.
+    """Estimate metrics of one table, or their mean over several (one per seed), with intervals.
 
-    People, not cases, are drawn: all cases of a person come or stay away together. Several tables are
-    evaluated on the same draws, so that the interval of their mean is about people, and `sd` about seeds.
+    People are drawn, not cases: all cases of a person are drawn together. All tables are evaluated on the
+    same draws, so that the interval of their mean is about people, and `sd` about seeds.
 
     Args:
         tables: rows of predictions.csv of the same task, one table per seed.
         resamples: number of draws; 0 for no intervals.
         seed: of the draws; the same seed gives the same interval.
-        train: rows of each table's training cases, which are not resampled; see `metrics_of`.
+        train: rows of each table's training cases, which are not resampled; see `task_metrics`.
 
     Returns:
         `cases`, `people`, `resamples`, `redrawn` (draws that lacked a class), `metrics`: name -> {`value`,
-        `low`, `high`, `sd`}, and `undefined`: name -> the reason, of every metric without a value. The
-        interval is that of `intervals.interval` at 95 %. A number is None where it is undefined: `sd` of a
-        single table, the metric of a constant, an interval of which less than half of the resamples are
-        defined, and every interval when more than a tenth of all draws lacked a class (which one or two
-        people carry): what is left would be too narrow.
+        `low`, `high`, `sd`}, and `undefined`: name -> the reason, of every metric without a value. Intervals
+        are those of `bca_interval` at 95 %. A number is None where it is undefined: `sd` of a single table,
+        the metric of a constant, an interval if less than half of the resamples are defined, and every
+        interval if more than a tenth of all draws lacked a class, as it would be too narrow.
     """
-    found = _evaluate(tables, resamples, seed, train)
-    undefined = [name for name, value in found.point.items() if not np.isfinite(value.mean())]
+    evaluated = _evaluate(tables, resamples, seed, train)
+    undefined = [name for name, value in evaluated.point.items() if not np.isfinite(value.mean())]
     return {
         "cases": len(np.unique(np.concatenate([table["case"].astype(str) for table in tables]))),
-        "people": found.people,
+        "people": evaluated.people,
         "resamples": resamples,
-        "redrawn": found.redrawn,
+        "redrawn": evaluated.redrawn,
         "metrics": {
-            name: _summary(value, found.spread[name], found.left_out[name], resamples, found.people)
-            for name, value in found.point.items()
+            name: _numbers(
+                value, evaluated.draws[name], evaluated.left_out[name], resamples, evaluated.people
+            )
+            for name, value in evaluated.point.items()
         },
         "undefined": undefined_reasons(undefined, tables, [None] * len(tables) if train is None else train),
     }
 
 
 def compare_estimates(
-    tables: Sequence[pd.DataFrame],
-    others: Sequence[pd.DataFrame],
+    first: Sequence[pd.DataFrame],
+    second: Sequence[pd.DataFrame],
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, dict[str, float | None]]:
-    """How much higher each metric is in `tables` than in `others`, two models on the same cases.
+    """Estimate the difference `first - second` of each metric of two models on the same cases.
 
-    Both are evaluated on the same draws of people, so what makes a draw easy for both does not widen the
+    Both are evaluated on the same draws of people, so that variation which they share does not widen the
     interval.
 
     Args:
-        tables, others: rows of predictions.csv, one table per seed, in the same order of seeds.
+        first: rows of predictions.csv of the first model, one table per seed.
+        second: the same of the second model, in the same order of seeds.
+        resamples: number of draws; 0 for no intervals.
+        seed: of the draws.
 
     Returns:
         name of the metric (those of `estimate` that both have; of survival `c_index` only) -> `value`, `low`,
         `high`, `sd` of the difference, as in `estimate`, where `sd` is over seeds; and `p`, two-sided, the
-        level at which the interval just touches 0 (`intervals.level_at_zero`).
+        level at which an end of the interval is 0 (`level_at_zero`).
 
     Raises:
         ValueError: the cases differ.
     """
-    for mine, other in zip(tables, others, strict=True):
-        if set(mine["case"]) != set(other["case"]):
+    for left, right in zip(first, second, strict=True):
+        if set(left["case"]) != set(right["case"]):
             raise ValueError("two models can be compared on the same cases only")
-    ours, theirs = _evaluate(tables, resamples, seed), _evaluate(others, resamples, seed)
-    compared = {}
-    for name in ours.point:
-        if name not in theirs.point:
-            continue  # of one only the lesions were counted
-        point = ours.point[name] - theirs.point[name]
-        draws = ours.spread[name] - theirs.spread[name]
-        left_out = ours.left_out[name] - theirs.left_out[name]
-        numbers = _summary(point, draws, left_out, resamples, ours.people)
+    one, two = _evaluate(first, resamples, seed), _evaluate(second, resamples, seed)
+    differences = {}
+    for name in one.point:
+        if name not in two.point:
+            continue  # lesions were counted for one model only
+        point = one.point[name] - two.point[name]
+        draws = one.draws[name] - two.draws[name]
+        left_out = one.left_out[name] - two.left_out[name]
+        numbers = _numbers(point, draws, left_out, resamples, one.people)
         p = None
         if numbers["low"] is not None:
-            p = level_at_zero(float(point.mean()), _finite(draws), _finite(left_out), ours.people)
-        compared[name] = {**numbers, "p": p}
-    return compared
+            p = level_at_zero(float(point.mean()), _finite(draws), _finite(left_out), one.people)
+        differences[name] = {**numbers, "p": p}
+    return differences
 
 
-class _Evaluated(NamedTuple):
-    """Per metric: of each table (S,), their mean in each resample (R,), and with somebody left out (G,)."""
+class _Evaluation(NamedTuple):
+    """Metrics of several tables, by name.
+
+    Attributes:
+        point: (S,) the metric of each table.
+        draws: (R,) mean over tables in each resample.
+        left_out: (G,) mean over tables without each group of people.
+        redrawn: number of draws that lacked a class.
+        people: number of people.
+    """
 
     point: dict[str, Floats]
-    spread: dict[str, Floats]
+    draws: dict[str, Floats]
     left_out: dict[str, Floats]
     redrawn: int
     people: int
@@ -119,60 +131,58 @@ def _evaluate(
     resamples: int,
     seed: int,
     train: Sequence[pd.DataFrame | None] | None = None,
-) -> _Evaluated:
-    """Metrics of all tables as they are and on resamples, the latter undefined where classes are too rare."""
+) -> _Evaluation:
+    """Compute metrics of all tables and of their resamples; the latter are NaN if classes are too rare."""
     groups = np.concatenate([table["group"].astype(str) for table in tables])
     people, codes = np.unique(groups, return_inverse=True)
     owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
-    known = [None] * len(tables) if train is None else train
-    values = [task_metrics(table, train=rows) for table, rows in zip(tables, known, strict=True)]
-    point = {name: np.array([float(each[name][0]) for each in values]) for name in values[0]}
+    trains = [None] * len(tables) if train is None else train
+    values = [task_metrics(table, train=rows) for table, rows in zip(tables, trains, strict=True)]
+    point = {name: np.array([float(metrics[name][0]) for metrics in values]) for name in values[0]}
     if not resamples:
-        nothing = {name: np.empty(0) for name in point}
-        return _Evaluated(point, nothing, nothing, 0, len(people))
+        empty = {name: np.empty(0) for name in point}
+        return _Evaluation(point, empty, empty, 0, len(people))
     drawn = resample_people(len(people), resamples, seed, _carriers(tables, owners, len(people)))
-    spread = _resampled(tables, owners, drawn.weights, known)
+    draws = _weighted_means(tables, owners, drawn.weights, trains)
+    if drawn.redrawn > MAX_REDRAWN * (resamples + drawn.redrawn):
+        draws = {name: np.full_like(each, np.nan) for name, each in draws.items()}
     member = np.arange(len(people)) % min(len(people), MAX_JACKKNIFE_GROUPS)
     without = (np.unique(member)[:, None] != member).astype(np.uint16)
-    left_out = _resampled(tables, owners, without, known)
-    return _Evaluated(
-        point,
-        _if_enough_carry_each_class(spread, resamples, drawn.redrawn),
-        left_out,
-        drawn.redrawn,
-        len(people),
-    )
+    left_out = _weighted_means(tables, owners, without, trains)
+    return _Evaluation(point, draws, left_out, drawn.redrawn, len(people))
 
 
-def _resampled(
+def _weighted_means(
     tables: Sequence[pd.DataFrame],
     owners: Sequence[NDArray[np.int64]],
     weights: NDArray[np.uint16],
-    train: Sequence[pd.DataFrame | None],
+    trains: Sequence[pd.DataFrame | None],
 ) -> dict[str, Floats]:
+    """Return the mean over tables of each metric, for each weighting of people.
+
+    Args:
+        tables: rows of predictions.csv, one table per seed.
+        owners: index of the person of each row, one array per table.
+        weights: (R, people).
+        trains: rows of each table's training cases.
+    """
     rows = max(1, BLOCK // max(len(owner) for owner in owners))
     blocks = []
     for start in range(0, len(weights), rows):
         block = weights[start : start + rows].astype(np.float64)
-        each = [
-            task_metrics(table, block[:, owner], rows)
-            for table, owner, rows in zip(tables, owners, train, strict=True)
+        values = [
+            task_metrics(table, block[:, owner], train)
+            for table, owner, train in zip(tables, owners, trains, strict=True)
         ]
-        blocks.append({name: np.mean([one[name] for one in each], axis=0) for name in each[0]})
+        blocks.append({name: np.mean([each[name] for each in values], axis=0) for name in values[0]})
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _if_enough_carry_each_class(spread: dict[str, Floats], resamples: int, redrawn: int) -> dict[str, Floats]:
-    """The resampled metrics, undefined where too many draws were thrown away to trust the rest."""
-    if redrawn <= MAX_REDRAWN * (resamples + redrawn):
-        return spread
-    return {name: np.full_like(values, np.nan) for name, values in spread.items()}
-
-
-def _summary(
-    point: Floats, spread: Floats, left_out: Floats, resamples: int, people: int
+def _numbers(
+    point: Floats, draws: Floats, left_out: Floats, resamples: int, people: int
 ) -> dict[str, float | None]:
-    defined = _finite(spread)
+    """Return value, interval and deviation of a metric; None for numbers that are undefined."""
+    defined = _finite(draws)
     low = high = float("nan")
     if resamples and 2 * len(defined) >= resamples:
         low, high = bca_interval(float(point.mean()), defined, _finite(left_out), people, CONFIDENCE)
@@ -188,18 +198,20 @@ def _finite(values: Floats) -> Floats:
 def _carriers(
     tables: Sequence[pd.DataFrame], owners: Sequence[NDArray[np.int64]], people: int
 ) -> NDArray[np.bool_] | None:
-    """(people, classes of every table): who has a case of which class, or an event. None: regression."""
+    """Return (people, classes of all tables) whether a person has a case of a class, or an event.
+
+    None for tasks without classes and events.
+    """
     columns = []
     for table, owner in zip(tables, owners, strict=True):
         names = class_names(table)
         if task_of(table) == "survival":
             carries = np.zeros((people, 1), dtype=bool)
             carries[owner[table["event"].to_numpy() == 1]] = True
-            columns.append(carries)
-            continue
-        if not names:
+        elif names:
+            carries = np.zeros((people, len(names)), dtype=bool)
+            carries[owner, class_indices(table["target"], names)] = True
+        else:
             return None
-        carries = np.zeros((people, len(names)), dtype=bool)
-        carries[owner, class_indices(table["target"], names)] = True
         columns.append(carries)
     return np.concatenate(columns, axis=1)

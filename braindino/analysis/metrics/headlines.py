@@ -1,4 +1,4 @@
-"""The metrics that tables and comparisons show of each task, the first being the one that decides."""
+"""Define the headline metrics of each task, which tables and comparisons show; the first is the main one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,39 +9,50 @@ HEADLINES = {
     "survival": ("c_index", "c_index_ipcw", "integrated_brier", "td_auc"),
     "segmentation": ("dice", "hd95", "volume_error_ml"),
 }
-# What comparisons show besides, where it was measured.
-COMPARED_TOO = {"segmentation": ("lesion_f1", "lesion_count_error")}
+COMPARED_TOO = {"segmentation": ("lesion_f1", "lesion_count_error")}  # in comparisons, where measured
 LOWER_IS_BETTER = (
     *("mae", "rmse", "integrated_brier", "brier", "ece"),
     *("hd95", "volume_error_ml", "lesion_count_error"),
 )
+UNITS = ("years", "months", "weeks", "days", "hours", "ml", "mm", "points")
+AGE_TARGETS = ("age", "brain_age", "scan_age", "age_at_scan")
+METRICS_IN_UNITS = ("mae", "rmse")  # in the unit of the target
 
 
 def headlines(task: str, classes: Sequence[str]) -> tuple[str, ...]:
-    """The metrics to show of a task with these classes (of a segmentation, regions: the Dice of each too)."""
+    """Return the headline metrics of a task.
+
+    Args:
+        task: kind of task.
+        classes: names of the classes; of a segmentation the regions, whose Dice are headlines too.
+    """
     if task != "segmentation" or len(classes) < 2:
         return HEADLINES[task]
-    first, *others = HEADLINES[task]
-    return (first, *(f"dice_{name}" for name in classes), *others)
-
-
-UNITS = ("years", "months", "weeks", "days", "hours", "ml", "mm", "points")
-AGES = ("age", "brain_age", "scan_age", "age_at_scan")
-IN_UNITS = ("mae", "rmse")
+    main, *further = HEADLINES[task]
+    return (main, *(f"dice_{name}" for name in classes), *further)
 
 
 def unit_of(target: Sequence[str]) -> str:
-    """Return the unit of a target by its name: `age` (years), or one that ends in a unit; "" without one."""
+    """Return the unit of a target, or an empty string: years of an age, or a unit at the end of its name.
+
+    Args:
+        target: columns of the label; the first one counts.
+    """
     name = target[0].lower() if target else ""
-    if name in AGES:
+    if name in AGE_TARGETS:
         return "years"
     last = name.replace("-", "_").replace(" ", "_").rpartition("_")[2]
     return last if last in UNITS else ""
 
 
 def heading(metric: str, results: Mapping[str, Any]) -> str:
-    """Return a metric's name for a heading, with the target's unit where it has that: `mae (years)`."""
+    """Return a metric's name for a heading, with the target's unit if it is in that: `mae (years)`.
+
+    Args:
+        metric: its name.
+        results: content of results.json; may be empty.
+    """
     unit = results.get("unit") or ""
-    if results.get("task") != "regression" or not unit or metric not in IN_UNITS:
+    if results.get("task") != "regression" or not unit or metric not in METRICS_IN_UNITS:
         return metric
     return f"{metric} ({unit})"

@@ -3,30 +3,36 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from braindino.analysis.metrics.weighting import Floats, ratio, weights_of
+from braindino.analysis.metrics.weighting import Floats, check_weights, ratio
 
 
 def regression_metrics(
     target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, Floats]:
-    """`mae`, `rmse`, `r2` and `pearson` of each of R weightings of the same N cases.
+    """Return `mae`, `rmse`, `r2` and `pearson` for each of R weightings of the same N cases.
 
     Args:
-        target, prediction: (N,), in the unit of the target.
-        weights: (R, N), how often each case counts; one row of ones if not given.
+        target: (N,) true values.
+        prediction: (N,) predicted values, in the same unit.
+        weights: (R, N), how often each case counts; by default one row of ones.
 
     Returns:
         name -> (R,); NaN where undefined (`r2` and `pearson` of a constant).
+
+    Raises:
+        ValueError: no cases, or shapes that do not fit.
     """
-    truth, guess = np.asarray(target, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
-    if truth.shape != guess.shape or truth.ndim != 1:
-        raise ValueError(f"target is {truth.shape}, prediction is {guess.shape}; expected two equal vectors")
-    weight = weights_of(weights, len(truth))
+    truth, predicted = np.asarray(target, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    if truth.shape != predicted.shape or truth.ndim != 1:
+        raise ValueError(
+            f"target is {truth.shape}, prediction is {predicted.shape}; expected two equal vectors"
+        )
+    weight = check_weights(weights, len(truth))
     total = weight.sum(axis=1)
-    error = guess - truth
+    error = predicted - truth
     squared = weight @ error**2
-    # Centring on the plain means first keeps the moments of a resample from cancelling.
-    x, y = truth - truth.mean(), guess - guess.mean()
+    # Centring on the unweighted means first avoids cancellation in the moments of a resample.
+    x, y = truth - truth.mean(), predicted - predicted.mean()
     spread_x = _moment(weight, x, x, total)
     spread_y = _moment(weight, y, y, total)
     return {
@@ -38,7 +44,7 @@ def regression_metrics(
 
 
 def _moment(weight: Floats, x: Floats, y: Floats, total: Floats) -> Floats:
-    """Weighted sum of products about the weighted means; exactly 0 where rounding is all that is left."""
+    """Return the weighted sum of products about the weighted means, exactly 0 where it is rounding error."""
     raw = weight @ (x * y)
     moment = raw - ratio((weight @ x) * (weight @ y), total)
     size = np.sqrt((weight @ x**2) * (weight @ y**2))

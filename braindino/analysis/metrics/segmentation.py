@@ -1,29 +1,37 @@
-"""Segmentation, a row per case and region: means of Dice, HD95 and volume errors, and empty masks counted."""
+"""Compute segmentation metrics from rows per case and region: mean Dice, HD95, volume and lesion errors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from braindino.analysis.metrics.weighting import Floats, nanmean, ratio, weights_of
+from braindino.analysis.metrics.weighting import Floats, check_weights, nanmean, ratio
 
 REGION = "region"
 MEASURED = ("dice", "hd95", "true_ml", "predicted_ml")
-LESIONS = ("true_lesions", "predicted_lesions", "lesion_f1")  # beside them, where lesions were counted
+LESIONS = ("true_lesions", "predicted_lesions", "lesion_f1")  # columns of tables in which lesions are counted
 
 
 def regions_of(table: pd.DataFrame) -> tuple[str, ...]:
-    """The regions in the order in which a case lists them."""
+    """Return the regions in the order in which a case lists them.
+
+    Args:
+        table: rows of predictions.csv.
+    """
     return tuple(str(name) for name in table[REGION].drop_duplicates())
 
 
 def measures_of(table: pd.DataFrame) -> dict[str, Floats]:
-    """What is measured of each of N rows of predictions.csv: name -> (N,), NaN where it is not defined.
+    """Return the measures of each row: name -> (N,), NaN where undefined.
 
-    `dice`, `hd95` (mm), `volume_error_ml` (absolute difference of volumes); where lesions were counted,
-    `lesion_f1` and `lesion_count_error` (absolute difference of counts). `dice` and `lesion_f1` of an empty
-    truth are NaN, whatever the file holds there.
+    They are `dice`, `hd95` (mm), `volume_error_ml` (absolute difference of volumes), and where lesions were
+    counted `lesion_f1` and `lesion_count_error` (absolute difference of counts). `dice` and `lesion_f1` of an
+    empty truth are NaN, whatever the file contains there.
+
+    Args:
+        table: N rows of predictions.csv.
     """
     counted = LESIONS if set(LESIONS) <= set(table) else ()
     numbers = {name: table[name].to_numpy(dtype=np.float64) for name in (*MEASURED, *counted)}
@@ -39,62 +47,69 @@ def measures_of(table: pd.DataFrame) -> dict[str, Floats]:
 
 
 def segmentation_metrics(table: pd.DataFrame, weights: ArrayLike | None = None) -> dict[str, Floats]:
-    """Means over cases, of each of R weightings of the same N rows.
+    """Return means over cases for each of R weightings of the same N rows.
 
     Args:
         table: rows of predictions.csv: `region`, `dice`, `hd95` (mm), `true_ml`, `predicted_ml`, and the
-            counts of lesions where there are any. Where the truth is empty `dice` and `lesion_f1` are blank,
-            where either is `hd95` is, and such rows have no part in these means (`count_empty`).
-        weights: (R, N), how often each row counts; one row of ones if not given.
+            counts of lesions where there are any. `dice` and `lesion_f1` are blank where the truth is empty,
+            `hd95` where either mask is; such rows are excluded from these means (`count_empty`).
+        weights: (R, N), how often each row counts; by default one row of ones.
 
     Returns:
-        name -> (R,): `dice`, `hd95`, `volume_error_ml` (mean absolute difference of volumes), `lesion_f1` and
-        `lesion_count_error` (mean absolute difference of counts), each the mean over regions of the mean over
-        cases, and the same for each region as `<name>_<region>`. NaN where no row counts.
+        name -> (R,): the measures of `measures_of`, each the mean over regions of the mean over cases, and
+        the mean over cases of each region as `<name>_<region>`. NaN where no row counts.
     """
-    weight = weights_of(weights, len(table))
-    found: dict[str, Floats] = {}
-    each: dict[str, Floats] = {}
+    weight = check_weights(weights, len(table))
+    over_regions: dict[str, Floats] = {}
+    by_region: dict[str, Floats] = {}
     for name, values in measures_of(table).items():
         means = []
         for region in regions_of(table):
             rows = ((table[REGION] == region) & np.isfinite(values)).to_numpy()
             means.append(ratio(weight[:, rows] @ values[rows], weight[:, rows].sum(axis=1)))
-            each[f"{name}_{region}"] = means[-1]
-        found[name] = nanmean(np.stack(means, axis=1))
-    return {**found, **each}
+            by_region[f"{name}_{region}"] = means[-1]
+        over_regions[name] = nanmean(np.stack(means, axis=1))
+    return {**over_regions, **by_region}
 
 
 def count_empty(table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Per region: `cases`, of these `true_empty` and `predicted_empty`, and `both_empty`."""
+    """Return for each region the number of `cases`, `true_empty`, `predicted_empty` and `both_empty`.
+
+    Args:
+        table: rows of predictions.csv.
+    """
     counts = {}
     for region in regions_of(table):
         rows = table[table[REGION] == region]
-        nothing, found_nothing = rows["true_ml"] == 0, rows["predicted_ml"] == 0
+        true_empty, predicted_empty = rows["true_ml"] == 0, rows["predicted_ml"] == 0
         counts[region] = {
             "cases": len(rows),
-            "true_empty": int(nothing.sum()),
-            "predicted_empty": int(found_nothing.sum()),
-            "both_empty": int((nothing & found_nothing).sum()),
+            "true_empty": int(true_empty.sum()),
+            "predicted_empty": int(predicted_empty.sum()),
+            "both_empty": int((true_empty & predicted_empty).sum()),
         }
     return counts
 
 
-def first_wrong(table: pd.DataFrame, cell: Sequence[str]) -> tuple[np.ndarray, str] | None:
-    """Which rows (bool) are no measures of a segmentation, and why; None if there are none.
+def invalid_rows(table: pd.DataFrame, cell: Sequence[str]) -> tuple[NDArray[Any], str] | None:
+    """Return which rows (N,) are not measures of a segmentation, and the reason; None if all are.
 
     Args:
-        cell: columns that tell one trained probe from another; in each, every case has every region.
+        table: N rows of predictions.csv.
+        cell: columns that identify a trained probe; each one has every region of every case.
     """
     values = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in MEASURED}
     blank = table["hd95"].isna().to_numpy()
     volumes = [values["true_ml"], values["predicted_ml"]]
     undefined = table["dice"].isna().to_numpy() & (values["true_ml"] == 0)
     regions = table.groupby([*cell, "case"])[REGION].transform("nunique").to_numpy()
+    valid_dice = undefined | ((values["dice"] >= 0) & (values["dice"] <= 1))
+    valid_distance = blank | (np.isfinite(values["hd95"]) & (values["hd95"] >= 0))
+    valid_volumes = np.logical_and.reduce([np.isfinite(volume) & (volume >= 0) for volume in volumes])
     checks = [
-        (~(undefined | ((values["dice"] >= 0) & (values["dice"] <= 1))), "dice is no number from 0 to 1"),
-        (~(blank | (np.isfinite(values["hd95"]) & (values["hd95"] >= 0))), "hd95 is no distance in mm"),
-        (~np.logical_and.reduce([np.isfinite(v) & (v >= 0) for v in volumes]), "a volume is no number of ml"),
+        (~valid_dice, "dice is no number from 0 to 1"),
+        (~valid_distance, "hd95 is no distance in mm"),
+        (~valid_volumes, "a volume is no number of ml"),
         (regions < table[REGION].nunique(), "lacks a region that other cases have"),
     ]
-    return next(((wrong, reason) for wrong, reason in checks if wrong.any()), None)
+    return next(((invalid, reason) for invalid, reason in checks if invalid.any()), None)

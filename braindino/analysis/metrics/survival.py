@@ -1,4 +1,4 @@
-"""Survival: C-indices, Brier score, time-dependent AUC of many weightings at once; Kaplan-Meier by risk."""
+"""Compute survival metrics for many weighted resamples at once, and Kaplan-Meier curves by risk."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from braindino.analysis.metrics.classification import auroc
-from braindino.analysis.metrics.weighting import Floats, ratio, weights_of
+from braindino.analysis.metrics.weighting import Floats, check_weights, ratio
 
-HORIZONS = 9  # deciles of the training part's event times, at which Brier score and AUC are taken
-TICKS = 6  # of the numbers at risk
+HORIZONS = 9  # deciles of the training part's event times, at which Brier score and AUC are computed
+TICKS = 6  # times at which numbers at risk are given
 
 
 def survival_metrics(
     table: pd.DataFrame, train: pd.DataFrame | None = None, weights: ArrayLike | None = None
 ) -> dict[str, Floats]:
-    """Every survival metric of each of R weightings of the same N cases, censored ones included.
+    """Return every survival metric for each of R weightings of the same N cases, including censored ones.
 
     scikit-survival gives the same numbers for one sample; here a thousand resamples cost a few products.
 
@@ -24,8 +24,8 @@ def survival_metrics(
         table: columns `risk` (log relative hazard), `time`, `event` (1 observed, 0 censored).
         train: the same columns of the cases that the model was trained on. The distribution of censoring,
             the baseline hazard (Breslow) and the horizons come from them, so they do not vary with the
-            resamples. Without them there is `c_index` only.
-        weights: (R, N), how often each case counts; one row of ones if not given.
+            resamples. Without them only `c_index` is returned.
+        weights: (R, N), how often each case counts; by default one row of ones.
 
     Returns:
         name -> (R,), NaN where undefined: `c_index` (Harrell 1982, a tie of risks counts half),
@@ -34,10 +34,10 @@ def survival_metrics(
         the weights of Lambert and Chevret 2016).
     """
     time, event, risk = _columns(table)
-    weight = weights_of(weights, len(time))
-    comparable = event[:, None] & (
-        (time[:, None] < time) | ((time[:, None] == time) & ~event)  # who is censored at t outlives t
-    )
+    weight = check_weights(weights, len(time))
+    # A case that is censored at t lives longer than t.
+    later = (time[:, None] < time) | ((time[:, None] == time) & ~event)
+    comparable = event[:, None] & later
     metrics = {"c_index": _concordance(comparable, risk, np.ones(len(time)), weight)}
     if train is None:
         return metrics
@@ -52,19 +52,23 @@ def survival_metrics(
     metrics["c_index_ipcw"] = _concordance(
         comparable & early[:, None], risk, np.where(early, inverse**2, 0.0), weight
     )
+    free_at_horizons = censoring_survival(seen_time, seen_event, horizons)
+    survival = _survival_of(risk, seen_time, seen_event, seen_risk, horizons)
     metrics["integrated_brier"] = _integrated_brier(
-        time, event, inverse, censoring_survival(seen_time, seen_event, horizons), horizons,
-        _survival_of(risk, seen_time, seen_event, seen_risk, horizons),
-        weight,
-    )  # fmt: skip
+        time, event, inverse, free_at_horizons, horizons, survival, weight
+    )
     metrics["td_auc"] = _mean_auc(time, event, risk, inverse, horizons, weight)
     return metrics
 
 
 def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, Any]:
-    """Survival curves of the cases above and up to the median risk of the training cases.
+    """Return survival curves of the cases above and up to the median risk of the training cases.
 
-    The threshold is taken from training, so that the test part does not choose its own split.
+    The threshold comes from training, so that the groups do not depend on the test part.
+
+    Args:
+        table: columns `risk`, `time` and `event` of the test cases.
+        train: the same columns of the training cases.
 
     Returns:
         `threshold`; `logrank`: {`statistic`, `p`}, None where it is undefined, then with `logrank_undefined`,
@@ -103,7 +107,7 @@ def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, 
 def logrank(
     time: Floats, event: NDArray[np.bool_], high: NDArray[np.bool_]
 ) -> tuple[dict[str, float] | None, str]:
-    """The log-rank test of two groups (`statistic`, `p`), or None and the reason why it is undefined.
+    """Return the log-rank test of two groups (`statistic`, `p`), or None and the reason.
 
     Args:
         time: (N,) of the event or of censoring.
@@ -124,17 +128,18 @@ def logrank(
         len(group) == int((event & (time == at)).sum())
         for group, at in zip(at_risk, np.unique(time[event]), strict=True)
     ):
-        return None, "nobody outlives an event"
+        return None, "no case is at risk after an event"
     statistic, p = compare_survival(Surv.from_arrays(event, time), high)
     return {"statistic": float(statistic), "p": float(p)}, ""
 
 
 def survival_curves(risk: ArrayLike, train: pd.DataFrame, times: ArrayLike) -> Floats:
-    """Chance (N, T) of N cases to live beyond each of T times, by Breslow's baseline hazard.
+    """Return the chance (N, T) of each case to survive each time, by Breslow's baseline hazard.
 
     Args:
         risk: (N,) log relative hazards.
-        train: `risk`, `time` and `event` of the cases that the model was trained on.
+        train: columns `risk`, `time` and `event` of the cases that the model was trained on.
+        times: (T,).
     """
     seen_time, seen_event, seen_risk = _columns(train)
     at = np.asarray(times, dtype=np.float64)
@@ -142,31 +147,47 @@ def survival_curves(risk: ArrayLike, train: pd.DataFrame, times: ArrayLike) -> F
 
 
 def censoring_survival(time: Floats, event: NDArray[np.bool_], at: Floats) -> Floats:
-    """Chance of not being censored up to each of the times `at` (reverse Kaplan-Meier); may be 0."""
+    """Return the chance of not being censored up to given times (reverse Kaplan-Meier); it may be 0.
+
+    Args:
+        time: (N,) of the event or of censoring.
+        event: (N,) whether it was observed.
+        at: (T,) times.
+    """
     from sksurv.nonparametric import kaplan_meier_estimator
 
     if event.all():
         return np.ones(len(at))
     steps, survival = kaplan_meier_estimator(event, time, reverse=True)
-    return np.r_[1.0, survival][np.searchsorted(steps, at, side="right")]
+    return _at_steps(steps, np.r_[1.0, survival], at)
+
+
+def _at_steps(steps: Floats, values: Floats, at: Floats) -> Floats:
+    """Return a step function (T,) at given times; `values` has one entry more than `steps`, the first."""
+    reached: Floats = values[np.searchsorted(steps, at, side="right")]
+    return reached
 
 
 def _columns(table: pd.DataFrame) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Return time, event and risk."""
     time, risk = (table[name].to_numpy(dtype=np.float64) for name in ("time", "risk"))
     return time, table["event"].to_numpy(dtype=np.float64) == 1, risk
 
 
 def _horizons(seen_time: Floats, seen_event: NDArray[np.bool_], time: Floats) -> Floats:
-    """Deciles of the training part's event times, within what was followed up in both parts."""
+    """Return deciles of the training part's event times, within the follow-up of both parts."""
     if not seen_event.any():
         return np.empty(0)
-    deciles = np.unique(np.quantile(seen_time[seen_event], np.arange(1, HORIZONS + 1) / (HORIZONS + 1)))
+    deciles: Floats = np.unique(
+        np.quantile(seen_time[seen_event], np.arange(1, HORIZONS + 1) / (HORIZONS + 1))
+    )
     followed = (deciles >= time.min()) & (deciles < time.max())
-    return deciles[followed & (censoring_survival(seen_time, seen_event, deciles) > 0)]
+    horizons: Floats = deciles[followed & (censoring_survival(seen_time, seen_event, deciles) > 0)]
+    return horizons
 
 
 def _concordance(comparable: NDArray[np.bool_], risk: Floats, factor: Floats, weight: Floats) -> Floats:
-    """Weighted share of comparable pairs (i, j) in which i, who has the event first, has the higher risk."""
+    """Return the weighted share of comparable pairs in which the earlier event has the higher risk."""
     pairs = comparable * factor[:, None]
     difference = risk[:, None] - risk
     right = pairs * ((difference > 0) + 0.5 * (difference == 0))
@@ -176,18 +197,20 @@ def _concordance(comparable: NDArray[np.bool_], risk: Floats, factor: Floats, we
 def _survival_of(
     risk: Floats, seen_time: Floats, seen_event: NDArray[np.bool_], seen_risk: Floats, at: Floats
 ) -> Floats:
-    """Chance (N, len(at)) of living beyond the times `at`."""
-    relative = np.exp(np.minimum(risk - seen_risk.max(), 600.0))  # finite, so that nothing is inf times 0
-    return np.exp(-np.outer(relative, _baseline(seen_time, seen_event, seen_risk, at)))
+    """Return the chance (N, T) of each case to survive the times `at` (T,)."""
+    # Finite, as infinity times 0 is undefined.
+    relative = np.exp(np.minimum(risk - seen_risk.max(), 600.0))
+    survival: Floats = np.exp(-np.outer(relative, _baseline(seen_time, seen_event, seen_risk, at)))
+    return survival
 
 
 def _baseline(time: Floats, event: NDArray[np.bool_], risk: Floats, at: Floats) -> Floats:
-    """Breslow's cumulative baseline hazard at the times `at`, of the risk less its maximum (no overflow)."""
+    """Return Breslow's cumulative baseline hazard (T,), for risks minus their maximum (no overflow)."""
     steps = np.unique(time[event])
     relative = np.exp(risk - risk.max())
     deaths = np.array([(event & (time == step)).sum() for step in steps])
     exposed = np.array([relative[time >= step].sum() for step in steps])
-    return np.r_[0.0, np.cumsum(deaths / exposed)][np.searchsorted(steps, at, side="right")]
+    return _at_steps(steps, np.r_[0.0, np.cumsum(deaths / exposed)], at)
 
 
 def _integrated_brier(
@@ -202,10 +225,12 @@ def _integrated_brier(
     dead = (time[:, None] <= horizons) & event[:, None]
     alive = time[:, None] > horizons
     case = dead * survival**2 * inverse[:, None] + alive * (1 - survival) ** 2 / free
-    scores = weight @ case / weight.sum(axis=1, keepdims=True)
+    scores: Floats = weight @ case / weight.sum(axis=1, keepdims=True)
     if len(horizons) == 1:
-        return scores[:, 0]
-    return np.trapezoid(scores, horizons, axis=1) / (horizons[-1] - horizons[0])
+        single: Floats = scores[:, 0]
+        return single
+    mean: Floats = np.trapezoid(scores, horizons, axis=1) / (horizons[-1] - horizons[0])
+    return mean
 
 
 def _mean_auc(
@@ -228,7 +253,7 @@ def _mean_auc(
 
 
 def _survival(time: Floats, event: NDArray[np.bool_], at: Floats, weight: Floats) -> Floats:
-    """Kaplan-Meier estimate (R, len(at)) of each weighting."""
+    """Return the Kaplan-Meier estimate (R, T) of each weighting."""
     steps = np.unique(time[event & (time <= at[-1])])
     deaths = weight @ (event[:, None] & (time[:, None] == steps)).astype(np.float64)
     exposed = weight @ (time[:, None] >= steps).astype(np.float64)

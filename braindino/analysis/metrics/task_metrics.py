@@ -18,10 +18,12 @@ from braindino.analysis.predictions import class_names, probability_columns, tas
 def task_metrics(
     table: pd.DataFrame, weights: Floats | None = None, train: pd.DataFrame | None = None
 ) -> dict[str, Floats]:
-    """Every metric of the task that `table` (rows of predictions.csv) belongs to: name -> (R,).
+    """Return every metric of a task: name -> (R,).
 
     Args:
-        train: rows of the training cases; survival has its `c_index` only without them.
+        table: N rows of predictions.csv.
+        weights: (R, N), how often each row counts; by default one row of ones.
+        train: rows of the training cases; without them survival has only its `c_index`.
     """
     names = class_names(table)
     if task_of(table) == "survival":
@@ -35,8 +37,12 @@ def task_metrics(
     return classification_metrics(target, probabilities, names, prediction, weights)
 
 
-def confusion_of(table: pd.DataFrame) -> list[list[int]]:
-    """Counts of a classification: true class in rows, predicted class in columns."""
+def confusion_counts(table: pd.DataFrame) -> list[list[int]]:
+    """Return the confusion matrix of a classification, true class in rows.
+
+    Args:
+        table: rows of predictions.csv.
+    """
     names = class_names(table)
     target, prediction = (class_indices(table[column], names) for column in ("target", "prediction"))
     counts = confusion_matrix(target, prediction, len(names))[0]
@@ -44,5 +50,10 @@ def confusion_of(table: pd.DataFrame) -> list[list[int]]:
 
 
 def class_indices(column: "pd.Series[Any]", names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the index of each name of a column in `names`."""
-    return pd.Index(names).get_indexer(pd.Index(column.astype(str))).astype(np.int64)
+    """Return the index (N,) of each class of a column.
+
+    Args:
+        column: (N,) names of classes.
+        names: of the classes, in order.
+    """
+    return np.asarray(pd.Index(names).get_indexer(pd.Index(column.astype(str))), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Compute weighted sums, ratios and means for many resamples at once."""
+"""Compute ratios and means under many weightings of the same cases at once."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -6,8 +6,16 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
-def weights_of(weights: ArrayLike | None, cases: int) -> Floats:
-    """(R, cases): the weights, checked; one row of ones if there are none."""
+def check_weights(weights: ArrayLike | None, cases: int) -> Floats:
+    """Return weights (R, N), or one row of ones for None.
+
+    Args:
+        weights: (R, N), how often each case counts.
+        cases: N.
+
+    Raises:
+        ValueError: there are no cases, or the shape is wrong.
+    """
     if cases == 0:
         raise ValueError("there are no cases to evaluate")
     if weights is None:
@@ -19,12 +27,22 @@ def weights_of(weights: ArrayLike | None, cases: int) -> Floats:
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """The quotient; NaN where the denominator is 0."""
+    """Return a quotient, NaN where the denominator is 0.
+
+    Args:
+        numerator: any shape.
+        denominator: broadcast against it.
+    """
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    return np.divide(numerator, denominator, out=result, where=denominator != 0)
+    np.divide(numerator, denominator, out=result, where=denominator != 0)
+    return result
 
 
 def nanmean(values: Floats) -> Floats:
-    """Mean of each row over the entries that are defined."""
+    """Return the mean of each row over its entries that are not NaN; NaN if there are none.
+
+    Args:
+        values: (R, M).
+    """
     defined = ~np.isnan(values)
     return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

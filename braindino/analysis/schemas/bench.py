@@ -1,29 +1,47 @@
-"""Declare the shape of bench.json."""
+"""Declare the shape of bench.json, the plan of a bench."""
 
 from typing import TypedDict
 
 
 class PlannedFolder(TypedDict):
-    """The run folder of one study of a bench."""
+    """The run folder of a study.
+
+    Attributes:
+        folder: its path relative to the bench's folder.
+    """
 
     folder: str
 
 
 class BenchOrder(TypedDict):
-    """What of bench.json gives the order of its runs."""
+    """The part of bench.json that gives the order of its runs.
+
+    Attributes:
+        studies: run folders in the order of the plan.
+    """
 
     studies: list[PlannedFolder]
 
 
 class PlannedStudy(PlannedFolder):
-    """One study of a bench."""
+    """A study of a bench.
+
+    Attributes:
+        task: name of the task.
+        encoder: name of the encoder.
+    """
 
     task: str
     encoder: str
 
 
 class BenchRecord(TypedDict):
-    """bench.json of a bench."""
+    """The content of bench.json.
+
+    Attributes:
+        cells: number of cells of all studies.
+        studies: in the order of the plan.
+    """
 
     cells: int
     studies: list[PlannedStudy]

@@ -1,4 +1,4 @@
-"""Declare the shape of results.json."""
+"""Declare the shape of results.json, the results of a study."""
 
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -6,7 +6,14 @@ from braindino.analysis.schemas.leakage import Audit
 
 
 class Numbers(TypedDict):
-    """A metric with its interval; None where it is undefined."""
+    """A metric with its interval; None where a number is undefined.
+
+    Attributes:
+        value: the metric, mean over seeds.
+        low: lower end of its interval.
+        high: upper end of its interval.
+        sd: standard deviation over seeds.
+    """
 
     value: float | None
     low: float | None
@@ -15,7 +22,16 @@ class Numbers(TypedDict):
 
 
 class Estimates(TypedDict):
-    """What `statistics.estimate` returns."""
+    """The result of `metrics.estimates.estimate`.
+
+    Attributes:
+        cases: number of cases.
+        people: number of people.
+        resamples: draws of people for the intervals.
+        redrawn: draws that lacked a class and were drawn again.
+        metrics: name -> numbers.
+        undefined: name of a metric without a value -> the reason.
+    """
 
     cases: int
     people: int
@@ -26,14 +42,27 @@ class Estimates(TypedDict):
 
 
 class LogRank(TypedDict):
-    """A log-rank test."""
+    """A log-rank test.
+
+    Attributes:
+        statistic: chi-squared.
+        p: p value.
+    """
 
     statistic: float
     p: float
 
 
 class RiskGroup(TypedDict):
-    """One curve of Kaplan and Meier."""
+    """A Kaplan-Meier curve.
+
+    Attributes:
+        cases: number of cases.
+        events: number of observed events.
+        time: of the steps.
+        survival: after each step.
+        at_risk: number of cases at risk at each tick.
+    """
 
     cases: int
     events: int
@@ -43,14 +72,26 @@ class RiskGroup(TypedDict):
 
 
 class RiskGroups(TypedDict):
-    """Both curves."""
+    """The curves of both groups.
+
+    Attributes:
+        low: cases up to the median risk of training.
+        high: cases above it.
+    """
 
     low: RiskGroup
     high: RiskGroup
 
 
 class KaplanMeier(TypedDict):
-    """What `survival.kaplan_meier_by_risk` returns."""
+    """The result of `metrics.survival.kaplan_meier_by_risk`.
+
+    Attributes:
+        ticks: times at which numbers at risk are given.
+        logrank: None where the test is undefined.
+        logrank_undefined: the reason for that.
+        groups: the curves.
+    """
 
     ticks: list[float]
     logrank: LogRank | None
@@ -58,8 +99,15 @@ class KaplanMeier(TypedDict):
     groups: RiskGroups
 
 
-class Tested(TypedDict):
-    """The test part of one seed, or of one cell."""
+class PartResult(TypedDict):
+    """The test part of one seed, or of one cell.
+
+    Attributes:
+        test: estimates of the metrics.
+        confusion: counts of a classification, true class in rows.
+        kaplan_meier: curves of a survival task.
+        empty: counts of empty masks of a segmentation, by region.
+    """
 
     test: Estimates
     confusion: NotRequired[list[list[int]]]
@@ -67,8 +115,16 @@ class Tested(TypedDict):
     empty: NotRequired[dict[str, dict[str, int]] | None]
 
 
-class CellResult(Tested):
-    """One cell of a study."""
+class CellResult(PartResult):
+    """A cell of a study.
+
+    Attributes:
+        seed: of the cell.
+        fraction: label fraction of the cell.
+        fold: of cross-validation; None without.
+        val: estimates on validation.
+        chosen: options of a closed-form head, with their validation metrics.
+    """
 
     seed: int
     fraction: float
@@ -78,7 +134,13 @@ class CellResult(Tested):
 
 
 class Spread(TypedDict):
-    """A metric over folds."""
+    """A metric over folds.
+
+    Attributes:
+        mean: over folds.
+        sd: standard deviation over folds.
+        values: of the folds, means over seeds.
+    """
 
     mean: float | None
     sd: float | None
@@ -86,7 +148,16 @@ class Spread(TypedDict):
 
 
 class Subgroup(TypedDict):
-    """Cases with one trait."""
+    """The cases with one value of a trait.
+
+    Attributes:
+        group: the value, such as "F" or "60-69".
+        cases: number of cases.
+        people: number of people.
+        too_small: whether there are too few people for metrics.
+        metrics: name -> numbers; None if too small.
+        undefined: name of a metric without a value -> the reason.
+    """
 
     group: str
     cases: int
@@ -96,8 +167,15 @@ class Subgroup(TypedDict):
     undefined: NotRequired[dict[str, str]]
 
 
-class Corrected(TypedDict):
-    """Brain age without its bias towards the mean."""
+class CorrectedAge(TypedDict):
+    """Brain age without its bias towards the mean.
+
+    Attributes:
+        slope: of prediction by age on validation, per seed or per seed and fold.
+        intercept: likewise.
+        metrics: name -> numbers; None if the bias cannot be removed.
+        undefined: the reason for that.
+    """
 
     slope: list[float | None]
     intercept: list[float | None]
@@ -106,26 +184,48 @@ class Corrected(TypedDict):
 
 
 class SummaryLine(TypedDict):
-    """One label fraction of a baseline."""
+    """A label fraction of a baseline.
+
+    Attributes:
+        fraction: the label fraction.
+        seeds: that were trained.
+        train_cases: number of training cases of each cell.
+        test: estimates over all seeds.
+        folds: metric -> its values over folds, in cross-validation.
+        pooled: results of each seed over all folds, in cross-validation.
+    """
 
     fraction: float
     seeds: list[int]
     train_cases: list[int]
     test: Estimates
     folds: NotRequired[dict[str, Spread]]
-    pooled: NotRequired[list[Tested]]
+    pooled: NotRequired[list[PartResult]]
 
 
 class DetailedLine(SummaryLine):
-    """One label fraction of the study itself."""
+    """A label fraction of the study itself.
+
+    Attributes:
+        subgroups: trait -> its subgroups.
+        nothing_to_find: region -> number of test cases whose true mask is empty.
+        without_age_bias: of brain age.
+    """
 
     subgroups: dict[str, list[Subgroup]]
     nothing_to_find: NotRequired[dict[str, int]]
-    without_age_bias: NotRequired[Corrected | None]
+    without_age_bias: NotRequired[CorrectedAge | None]
 
 
 class Advantage(Numbers):
-    """The probe less a baseline."""
+    """The difference of the probe minus a baseline.
+
+    Attributes:
+        fraction: the label fraction.
+        metric: name of the metric.
+        p: p value.
+        beaten: whether the whole interval is on the better side; None without an interval.
+    """
 
     fraction: float
     metric: str
@@ -134,35 +234,61 @@ class Advantage(Numbers):
 
 
 class Baseline(TypedDict):
-    """A baseline beside the study."""
+    """A baseline of the study.
+
+    Attributes:
+        summary: a line per label fraction.
+        advantage: of the probe, per label fraction.
+    """
 
     summary: list[SummaryLine]
     advantage: list[Advantage]
 
 
 class Counts(TypedDict):
-    """A part of the split."""
+    """The size of a part of the split.
+
+    Attributes:
+        cases: number of cases.
+        people: number of people.
+    """
 
     cases: int
     people: int
 
 
-class Named(TypedDict):
-    """The encoder."""
+class EncoderIdentity(TypedDict):
+    """The encoder of a study.
+
+    Attributes:
+        name: as the study names it.
+        digest: of its weights and contract.
+    """
 
     name: str
     digest: str
 
 
-class Asked(TypedDict):
-    """The cells that the last call asked for."""
+class RequestedCells(TypedDict):
+    """The cells that the last call requested.
+
+    Attributes:
+        seeds: of the cells.
+        fractions: label fractions of the cells.
+    """
 
     seeds: list[int]
     fractions: list[float]
 
 
 class Dropped(TypedDict):
-    """How much is not used."""
+    """The numbers of scans and cases that are not used.
+
+    Attributes:
+        scans: number of scans.
+        cases: number of cases.
+        reasons: reason -> how often.
+    """
 
     scans: int
     cases: int
@@ -170,7 +296,26 @@ class Dropped(TypedDict):
 
 
 class Results(TypedDict):
-    """results.json of a study."""
+    """The content of results.json.
+
+    Attributes:
+        task: kind of task.
+        target: columns of the label.
+        unit: of the target or of time.
+        failed: errors of cells that were not trained.
+        baselines_failed: baseline -> the reason why it was not computed.
+        classes: names of the classes, or regions of a segmentation.
+        encoder: its name and digest.
+        selection: the protocol, as a sentence.
+        folds: number of folds; None without cross-validation.
+        asked: the cells that the last call requested.
+        cases: part of the split -> its size.
+        dropped: scans and cases that are not used.
+        audit: the leakage audit.
+        cells: a cell per seed, fraction and fold.
+        summary: a line per label fraction.
+        baselines: name -> baseline.
+    """
 
     task: Literal["classification", "regression", "survival", "segmentation"]
     target: list[str]
@@ -178,10 +323,10 @@ class Results(TypedDict):
     failed: NotRequired[list[str]]
     baselines_failed: NotRequired[dict[str, str]]
     classes: list[str]
-    encoder: Named
+    encoder: EncoderIdentity
     selection: str
     folds: int | None
-    asked: Asked
+    asked: RequestedCells
     cases: dict[str, Counts]
     dropped: Dropped
     audit: Audit

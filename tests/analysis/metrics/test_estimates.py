@@ -8,7 +8,7 @@ import pytest
 
 from braindino.analysis.metrics.bootstrap import resample_people
 from braindino.analysis.metrics.estimates import compare_estimates, estimate
-from braindino.analysis.metrics.task_metrics import confusion_of
+from braindino.analysis.metrics.task_metrics import confusion_counts
 
 
 def predictions(cases=120, people=None, signal=1.0, seed=0, classes=("CN", "MCI", "AD")):
@@ -127,7 +127,7 @@ def test_regression_is_told_by_its_columns():
 
 def test_confusion_counts():
     table = predictions(cases=30, signal=9.0)
-    assert confusion_of(table) == [[10, 0, 0], [0, 10, 0], [0, 0, 10]]
+    assert confusion_counts(table) == [[10, 0, 0], [0, 10, 0], [0, 0, 10]]
 
 
 def test_blocks_do_not_change_the_result(monkeypatch):

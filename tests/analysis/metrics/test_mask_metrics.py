@@ -60,26 +60,24 @@ def test_measure_of_an_empty_truth_is_blank_as_monai_has_it():
 
 def test_lesions_are_counted_and_matched_by_one_voxel():
     truth, predicted = np.zeros((2, 12, 12, 12), dtype=bool)
-    truth[1:4, 1:4, 1:4] = True  # found
+    truth[1:4, 1:4, 1:4] = True  # detected
     truth[8:10, 8:10, 8:10] = True  # missed
-    truth[5, 5, 5] = truth[6, 6, 6] = True  # touch by a corner: one lesion, found
+    truth[5, 5, 5] = truth[6, 6, 6] = True  # touch by a corner: one lesion, detected
     predicted[3:6, 3, 3] = True
     predicted[6, 6, 6] = True
-    predicted[0, 11, 11] = True  # invented
-    counted = count_lesions(predicted, truth)
-    assert counted == Lesions(true=3, predicted=3, found=2, right=2)
-    assert counted.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
-    assert counted.count_error == 0
+    predicted[0, 11, 11] = True  # false
+    lesions = count_lesions(predicted, truth)
+    assert lesions == Lesions(true=3, predicted=3, detected=2, correct=2)
+    assert lesions.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
 
 
 def test_one_prediction_over_two_lesions_finds_both():
     truth, predicted = np.zeros((2, 9, 3, 3), dtype=bool)
     truth[1], truth[5] = True, True
     predicted[1:6] = True
-    counted = count_lesions(predicted, truth)
-    assert counted == Lesions(true=2, predicted=1, found=2, right=1)
-    assert counted.f1 == 1
-    assert counted.count_error == 1
+    lesions = count_lesions(predicted, truth)
+    assert lesions == Lesions(true=2, predicted=1, detected=2, correct=1)
+    assert lesions.f1 == 1
 
 
 def test_without_lesions():

@@ -143,7 +143,7 @@ def test_logrank_agrees_with_scikit_survival_or_says_why_not():
     one, both = np.array([1.0, 2, 3, 9]), np.array([False, True, False, True])
     for times, events, reason in (
         (one, [0, 0, 0, 1], "at no event are both groups still under observation"),
-        (np.full(4, 7.0), [1, 1, 1, 1], "nobody outlives an event"),
+        (np.full(4, 7.0), [1, 1, 1, 1], "no case is at risk after an event"),
         (one, [0, 0, 0, 0], "no event"),
     ):
         assert logrank(times, np.array(events) == 1, both) == (None, reason)
