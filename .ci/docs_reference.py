@@ -1,6 +1,7 @@
 """Generate the reference of the documentation: a page per public name and per verb.
 
-Public names are read from `__all__` without an import; the text of a verb is what its `--help` prints.
+Public names are read from `__all__` without an import. The page of a name also has the dataclasses of its
+signature, such as a result or a group of options. The text of a verb is what its `--help` prints.
 """
 
 import json
@@ -53,6 +54,8 @@ GROUPS = {
     "BrainSegFounder": ("braindino.brainsegfounder",),
     "Installation and errors": ("braindino.errors", "braindino.verbs.demo", "braindino.verbs.doctor"),
 }
+# Dataclasses in the signature of a public name that users do not need.
+INTERNAL = {"braindino.scans.store.layout.StoreLayout"}
 NAMES_PAGE = "reference/python.md"
 VERBS_PAGE = "reference/commands.md"
 
@@ -66,12 +69,14 @@ class Name:
         aliases: other public paths of the same object.
         group: the task that it is listed under, a key of `GROUPS`.
         summary: the first paragraph of its docstring.
+        defined: where it is defined, such as `braindino.encoders.checkpoints.load_encoder`.
     """
 
     path: str
     aliases: tuple[str, ...]
     group: str
     summary: str
+    defined: str
 
     @property
     def page(self) -> str:
@@ -111,22 +116,55 @@ def group_of(path: str) -> str:
 
 
 @cache
+def package() -> griffe.ModulesCollection:
+    """Return the modules of the package, read without an import."""
+    return griffe.load("braindino", search_paths=[str(ROOT)]).modules_collection
+
+
+@cache
 def public_names() -> tuple[Name, ...]:
     """Return the public classes and functions, by group and then by name."""
-    package = griffe.load("braindino", search_paths=[str(ROOT)])
     paths: dict[str, list[str]] = {}
     for place in PACKAGES:
-        module = package.modules_collection[place]
+        module = package()[place]
         for name in module.exports or ():
             if not str(name).startswith("_"):
                 paths.setdefault(module[str(name)].canonical_path, []).append(f"{place}.{name}")
     names = []
     for defined, (path, *aliases) in paths.items():
-        docstring = package.modules_collection[defined].docstring
+        docstring = package()[defined].docstring
         summary = " ".join(docstring.value.split("\n\n")[0].split()) if docstring else ""
-        names.append(Name(path, tuple(aliases), group_of(defined), summary))
+        names.append(Name(path, tuple(aliases), group_of(defined), summary, defined))
     groups = list(GROUPS)
     return tuple(sorted(names, key=lambda n: (groups.index(n.group), n.path.rpartition(".")[2].lower())))
+
+
+def records_of(path: str) -> list[str]:
+    """Return the paths of the dataclasses in the signature of an object, and in theirs."""
+    defined = package()[path]
+    annotations = [parameter.annotation for parameter in getattr(defined, "parameters", ())]
+    annotations.append(getattr(defined, "returns", None))
+    used = [
+        name.canonical_path
+        for annotation in annotations
+        if isinstance(annotation, griffe.Expr)
+        for name in annotation.iterate(flat=True)
+        if isinstance(name, griffe.ExprName) and name.canonical_path.startswith("braindino.")
+    ]
+    direct = list(dict.fromkeys(package()[name].canonical_path for name in used))
+    records = [name for name in direct if "dataclass" in package()[name].labels and name not in INTERNAL]
+    return list(dict.fromkeys([*records, *(nested for name in records for nested in records_of(name))]))
+
+
+@cache
+def records() -> dict[str, list[str]]:
+    """Return the dataclasses shown on the page of each public name: on the first page that needs them."""
+    shown = {name.defined for name in public_names()}
+    pages: dict[str, list[str]] = {}
+    for name in public_names():
+        pages[name.path] = [record for record in records_of(name.defined) if record not in shown]
+        shown.update(pages[name.path])
+    return pages
 
 
 @cache
@@ -167,6 +205,8 @@ def name_page(name: Name) -> str:
     lines = [f"::: {name.path}"]
     if name.aliases:
         lines += ["", f"Also importable as {', '.join(f'`{alias}`' for alias in name.aliases)}."]
+    for record in records()[name.path]:
+        lines += ["", f"::: {record}", "    options:", "      heading_level: 2"]
     return "\n".join(lines) + "\n"
 
 

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from braindino.cli.main import ORDER, main
+from braindino.scans.contract import Preprocessing
 from tests.helpers.browser import find_browser
 from tests.helpers.documents import ROOT
 
@@ -80,6 +82,18 @@ def test_reference_has_one_page_per_public_name(site: Path) -> None:
 def test_reference_has_no_two_pages_that_differ_in_case_only(site: Path) -> None:
     pages = [path.relative_to(site).as_posix() for path in site.rglob("*.html")]
     assert len({page.casefold() for page in pages}) == len(pages)
+
+
+def test_reference_lists_every_field_of_preprocessing(site: Path) -> None:
+    text = (site / "reference" / "python" / "braindino.Preprocessing.html").read_text(encoding="utf-8")
+    items = re.findall(r'<li class="doc-section-item field-body">\s*<b><code>(.*?)</code></b>', text)
+    listed = [re.sub(r"<[^>]+>", "", item) for item in items]
+    assert listed[: len(fields(Preprocessing))] == [field.name for field in fields(Preprocessing)]
+
+
+def test_reference_has_the_options_of_dino_module(site: Path) -> None:
+    text = text_of(site / "reference" / "python" / "braindino.DINOModule.html")
+    assert "braindino.pretraining.views.views.ViewsConfig" in text
 
 
 @pytest.mark.parametrize("verb", ORDER)
