@@ -23,7 +23,7 @@ from braindino.scans.store.store import Store
 from braindino.training.callbacks import wandb_logger
 from braindino.training.run_folder import ProbeOptions, write_environment
 from braindino.training.slurm import check_tasks
-from braindino.training.state import recorded
+from braindino.training.state import record_state
 
 # They change how fast a result comes or how much of it there is, not what a cell of the study is.
 _NOT_IDENTITY = ("run", "config", "trainer", "seed_everything")
@@ -140,7 +140,7 @@ def run_probe(arguments: Sequence[str]) -> int:
     cli = ProbeCLI(arguments)
     cli.datamodule.check_store()
     folder = cli.folder()
-    with recorded(folder):
+    with record_state(folder):
         # A folder that holds a study keeps its config until the study has accepted this one as the same.
         known = (folder / "study.json").exists()
         if not known:

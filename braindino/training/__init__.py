@@ -1,1 +1,1 @@
-"""What every training run needs beside its model: run folder, checkpoints, signals, SLURM, logs, progress."""
+"""Everything of a run beside its model: folder, checkpoints, signals, SLURM, logs, progress."""

@@ -1,4 +1,4 @@
-"""What every training run writes into its folder: config, environment, metrics, checkpoints, who was seen."""
+"""Callbacks and loggers of every training run: config, environment, metrics, checkpoints."""
 
 import os
 import signal
@@ -24,25 +24,33 @@ from braindino.training.checkpoint_names import checkpoint_name
 from braindino.training.csv_logger import MetricsCSV
 from braindino.training.people import record_seen
 from braindino.training.run_folder import FitOptions, write_environment
-from braindino.training.signals import Ended, Ending
+from braindino.training.signals import GracefulExit, SignalListener
 
 
 class SaveConfig(SaveConfigCallback):
-    """Save the resolved config when training starts: a run refused before that keeps what it had."""
+    """Save the resolved config when training starts.
+
+    A run that is refused before that leaves the config of an earlier start unchanged.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Do nothing yet."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `config.yaml` into the run folder."""
-        folder = trainer.log_dir  # asks all processes
+        # All processes must read `log_dir`.
+        folder = trainer.log_dir
         if folder is not None and trainer.is_global_zero:
             with atomic_write(Path(folder) / self.config_filename) as file:
                 file.write(self.parser.dump(self.config, skip_none=False))
 
 
 class Environment(Callback):
-    """Writes `environment.json` when training starts."""
+    """Write `environment.json` when training starts.
+
+    Args:
+        folder: the run folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,35 +62,41 @@ class Environment(Callback):
 
 
 class RecordPeople(Callback):
-    """Records the people and scans trained on, for modules that do not record them themselves."""
+    """Record the people and scans trained on, for modules that do not record them themselves.
+
+    The modules of this package do, also without the command. A module of the user's that `fit` trains on
+    one of its data modules gets the list by this callback, so that its checkpoints can be audited for
+    leakage.
+    """
 
     def __init__(self) -> None:
-        self._seen_before: Seen | None = None  # by the run before it was continued
+        # By this run before it was continued.
+        self._seen_before: Seen | None = None
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember what the run had seen when it was interrupted."""
+        """Read which people and scans the run had seen when it was interrupted."""
         self._seen_before = Seen.of_checkpoint(checkpoint)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what the data module lists, if it lists anything."""
+        """Add the people and scans that the data module lists, if it lists any."""
         data = getattr(trainer, "datamodule", None)
         if self._seen_before is not None or hasattr(data, "trained_on") or hasattr(data, "people"):
             record_seen(checkpoint, trainer, self._seen_before)
 
 
-class OnlyFresh(Callback):
-    """Forget what was logged in a step before the next one.
+class DropStaleMetrics(Callback):
+    """Delete the metrics of one step before the next one.
 
     Lightning repeats the last value of a metric that is not measured in every step until the epoch ends, so
-    that a row of `metrics.csv` would hold values of earlier steps, and others after an interruption.
+    that a row of `metrics.csv` would contain values of earlier steps, and differ after an interruption.
     """
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Forget values of single steps; those that are averaged over the epoch stay."""
+        """Delete values of single steps; those that are averaged over the epoch stay."""
         if self._accumulates(trainer):
             return
         results = trainer._results
@@ -97,15 +111,19 @@ class OnlyFresh(Callback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Save a checkpoint every `checkpoint_every` optimiser steps and when the run ends; the last two stay.
+    """Save a checkpoint every `checkpoint_every` optimiser steps and at the end of the run.
 
-    Also when Ctrl-C, SIGTERM or a job's time limit ends it, whichever process received it: all of them end
-    after the same optimiser step, as a state in the middle of one could not be continued. A second Ctrl-C
-    ends at once, as does a second SIGTERM while no checkpoint is written.
+    The last two stay. One is also saved when Ctrl-C, SIGTERM or a job's time limit ends the run, whichever
+    process received the signal: all processes end after the same optimiser step, as a state in the middle
+    of one could not be continued. A second Ctrl-C ends the run at once, as does a second SIGTERM while no
+    checkpoint is written.
 
     A checkpoint takes its name when the rows of `metrics.csv` up to its step, and of a validation after it,
     are on disk: Lightning logs a step after the callbacks, and does not repeat a validation when it
     continues, so that a run killed in between would lose a row.
+
+    Args:
+        options: of the run.
     """
 
     def __init__(self, options: FitOptions) -> None:
@@ -113,12 +131,13 @@ class Checkpoints(ModelCheckpoint):
             dirpath=options.checkpoints,
             filename="step{step:07d}",
             auto_insert_metric_name=False,
-            save_top_k=-1,  # `publish` removes old ones: Lightning forgets those of earlier starts
+            # `publish` removes old ones: Lightning forgets those of earlier starts.
+            save_top_k=-1,
             every_n_train_steps=options.checkpoint_every,
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
-        self._ending = Ending()
+        self._signals = SignalListener()
         self._sent: signal.Signals | None = None
         self._step = 0
         self._saved_step: int | None = None
@@ -126,21 +145,31 @@ class Checkpoints(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """One name whatever the interval, which a continued run may change."""
+        """Return one name for all intervals, which a continued run may change."""
         return "Checkpoints"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: what is saved is on disk, and paths of this machine stay here."""
+        """Return nothing: the checkpoints are on disk, and paths of this machine stay here."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Ignore what earlier versions saved."""
+        """Ignore the state that earlier versions saved."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write checkpoints in place, and refuse processes that disagree about the run folder."""
+        """Write checkpoints in place, and refuse processes that disagree about the run folder.
+
+        Args:
+            trainer: of the run.
+            pl_module: its module.
+            stage: of Lightning.
+
+        Raises:
+            BraindinoError: the processes have different run folders.
+        """
         super().setup(trainer, pl_module, stage)
         if type(getattr(trainer.strategy, "_checkpoint_io", None)) in (type(None), TorchCheckpointIO):
-            with suppress(NotImplementedError):  # FSDP writes its files itself
+            # FSDP writes its files itself.
+            with suppress(NotImplementedError):
                 trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         folder = str(trainer.default_root_dir)
         first = trainer.strategy.broadcast(folder)
@@ -151,36 +180,41 @@ class Checkpoints(ModelCheckpoint):
             )
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note signals from now on."""
-        self._ending.listen(trainer.world_size)
+        """Handle signals from now on."""
+        self._signals.start(trainer.world_size)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note signals from now on."""
+        """Handle signals from now on."""
         super().on_train_start(trainer, pl_module)
         self._step = trainer.global_step
-        self._ending.listen(trainer.world_size)
+        self._signals.start(trainer.world_size)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Save if the end was asked for since the last optimiser step."""
+        """Save if a signal was received since the last optimiser step."""
         super().on_train_batch_end(trainer, *args, **kwargs)
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
-        self._sent = self._ending.asked()
+        self._sent = self._signals.received()
         if self._sent is not None:
             self._save_now(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """End between two steps: only now is the last one logged."""
+        """End the run between two steps: by now the last one is logged.
+
+        Raises:
+            KeyboardInterrupt: SIGINT was received.
+            GracefulExit: SIGTERM or SIGUSR1 was received.
+        """
         super().on_train_batch_start(trainer, *args, **kwargs)
         self._publish(trainer)
         if self._sent == signal.SIGINT:
             raise KeyboardInterrupt
         if self._sent is not None:
-            raise Ended(self._sent, trainer.is_global_zero)
+            raise GracefulExit(self._sent, trainer.is_global_zero)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Publish the checkpoint of a run that is to end, which may not have the time for a validation."""
+        """Publish the checkpoint of a run that is to end: there may be no time for a validation."""
         super().on_validation_start(trainer, pl_module)
         if self._sent is not None:
             self._publish(trainer)
@@ -191,35 +225,38 @@ class Checkpoints(ModelCheckpoint):
         self._publish(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers, and publish a checkpoint that is complete."""
         super().on_exception(trainer, pl_module, exception)
-        if not isinstance(exception, BraindinoError):  # of a full disk, which is reported already
+        # A BraindinoError may be that of a full disk, which is reported already.
+        if not isinstance(exception, BraindinoError):
             self._publish(trainer)
-        if isinstance(exception, Ended):
-            self._ending.be_deaf()
+        if isinstance(exception, GracefulExit):
+            self._signals.stop_interrupt()
         else:
-            self._ending.listen_no_more()
+            self._signals.stop()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the last steps of a run whose length is no multiple of the interval."""
         super().on_train_end(trainer, pl_module)
-        self._ending.be_deaf()  # Lightning's handler would speak to the others in the middle of the writing
+        # Lightning's handler would communicate with the other processes while they write.
+        self._signals.stop_interrupt()
         self._save_now(trainer)
         self._publish(trainer)
-        self._ending.listen_no_more()
+        self._signals.stop()
 
     def _save_now(self, trainer: Trainer) -> None:
-        if self._saved_step != trainer.global_step:  # the same on all processes, which save together
+        # Equal on all processes, which save together.
+        if self._saved_step != trainer.global_step:
             self._save_checkpoint(
                 trainer, str(Path(str(self.dirpath)) / checkpoint_name(trainer.global_step))
             )
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        """Write a checkpoint under a hidden name; `_publish` gives it its own."""
+        """Write a checkpoint under a hidden name; `_publish` renames it."""
         path = Path(filepath)
         self._publish(trainer)
         partial = partial_of(path)
-        with self._ending.busy():
+        with self._signals.writing():
             try:
                 with explained(path):
                     trainer.save_checkpoint(partial)
@@ -242,22 +279,31 @@ class Checkpoints(ModelCheckpoint):
             publish(path)
 
 
-def loggers_of(options: FitOptions) -> list[Logger]:
-    """CSV always, TensorBoard when it is installed, Weights & Biases on request."""
+def create_loggers(options: FitOptions) -> list[Logger]:
+    """Return the loggers of a run: CSV, TensorBoard if installed, Weights & Biases on request."""
     loggers: list[Logger] = [MetricsCSV(options.folder)]
     try:
         from lightning.pytorch.loggers import TensorBoardLogger
 
         loggers.append(TensorBoardLogger(options.folder, name="", version="tensorboard"))
     except ModuleNotFoundError:
-        pass  # an optional dependency: the extra `tensorboard` brings it
+        # An optional dependency: the extra `tensorboard` installs it.
+        pass
     if options.wandb != "disabled":
         loggers.append(wandb_logger(options.wandb, options.folder))
     return loggers
 
 
 def wandb_logger(mode: str, folder: Path) -> Logger:
-    """Weights & Biases, `online` or `offline`; its files lie in the run folder."""
+    """Return a logger to Weights & Biases; its files lie in the run folder.
+
+    Args:
+        mode: "online" or "offline".
+        folder: the run folder.
+
+    Raises:
+        BraindinoError: "online" without a network.
+    """
     from lightning.pytorch.loggers import WandbLogger
 
     if mode == "online":

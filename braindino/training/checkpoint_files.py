@@ -8,7 +8,7 @@ from pathlib import Path
 from braindino.training.checkpoint_io import explained
 from braindino.training.checkpoint_names import FOLDER, PARTIAL, run_checkpoints, seems_whole
 
-LISTED = 2  # checkpoints of a run that stay
+MAX_CHECKPOINTS = 2  # checkpoints of a run that stay
 
 
 def partial_of(path: Path) -> Path:
@@ -17,10 +17,16 @@ def partial_of(path: Path) -> Path:
 
 
 def publish(path: Path) -> None:
-    """Give a complete checkpoint its name, and remove all but the last `LISTED` of its run.
+    """Rename a complete checkpoint, and remove all but the last `MAX_CHECKPOINTS` of its run.
 
-    Which stay: the one just written, whatever the clocks of two machines say, and the newest of the others
-    that are whole. Files of other names are left alone.
+    The one just written stays, whatever the clocks of two machines show, and the newest of the others that
+    are complete. Files of other names are not touched.
+
+    Args:
+        path: final name of the checkpoint that lies at `partial_of(path)`.
+
+    Raises:
+        BraindinoError: the disk cannot be written to.
     """
     with explained(path):
         partial = partial_of(path)
@@ -28,13 +34,14 @@ def publish(path: Path) -> None:
             remove(path)
         partial.replace(path)
         _flush_folder(path.parent)
-    others = [file for file in run_checkpoints(path.parent.parent)[0] if file != path]
-    for old in sorted(others, key=lambda file: (seems_whole(file), file.stat().st_mtime))[: -(LISTED - 1)]:
-        remove(old)
+    earlier = [file for file in run_checkpoints(path.parent.parent)[0] if file != path]
+    earlier.sort(key=lambda file: (seems_whole(file), file.stat().st_mtime))
+    for file in earlier[: -(MAX_CHECKPOINTS - 1)]:
+        remove(file)
 
 
 def remove_partial(run: Path) -> None:
-    """Remove what a killed run had begun to write."""
+    """Remove partial checkpoints of a killed run."""
     for partial in (run / FOLDER).glob(f".*{PARTIAL}"):
         remove(partial)
 

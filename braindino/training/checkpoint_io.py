@@ -35,13 +35,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, cast(IO[bytes], sink))
             except (OSError, RuntimeError, pickle.PicklingError):
-                if sink.error is not None:  # torch reports a failed write as an error of its own
+                # torch reports a failed write as another error.
+                if sink.error is not None:
                     raise sink.error from None
                 raise
 
 
 class _Sink:
-    """The file that torch writes to; keeps the error of the disk, which torch replaces by its own."""
+    """File that torch writes to; saves the error of the disk, which torch replaces by another.
+
+    Attributes:
+        file: the open file.
+        error: first error of the disk; None if there was none.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -65,18 +71,18 @@ class _Sink:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Raise BraindinoError, with what is free on the disk, for an error in writing the checkpoint `path`."""
+    """Raise BraindinoError, with the free space of the disk, for an error in writing `path`."""
     try:
         yield
     except OSError as error:
-        place = path.parent
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free / 1e6
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free / 1e6
         name = path.name.removeprefix(".").removesuffix(PARTIAL)
         raise BraindinoError(
             f"{path.with_name(name)}: the checkpoint cannot be written ({error.strerror or error}); "
-            f"{free:,.1f} MB are free on the disk of {place}.\n"
-            "Make room there; the same command with the run's --run.id then continues from the last whole "
+            f"{free:,.1f} MB are free on the disk of {folder}.\n"
+            "Free some space; the same command with the run's --run.id then continues from the last complete "
             "checkpoint."
         ) from error

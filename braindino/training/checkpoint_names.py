@@ -1,4 +1,4 @@
-"""Recognise the checkpoints in a run folder by their names, as files and as folders of shards."""
+"""Recognise the checkpoints of a run folder by name: files, and folders of shards."""
 
 import re
 import zipfile
@@ -16,7 +16,14 @@ def checkpoint_name(step: int) -> str:
 
 
 def run_checkpoints(run: Path) -> tuple[list[Path], list[Path]]:
-    """Return the checkpoints of a run, those of the most steps first, and `.ckpt` files of other names."""
+    """Return the checkpoints of a run, and its `.ckpt` files of other names.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        Checkpoints, those of the most steps first; other files by name.
+    """
     files = sorted((run / FOLDER).glob("*.ckpt"))
     order = {path: _order(path) for path in files}
     named = [path for path in files if order[path] is not None]
@@ -36,5 +43,5 @@ def is_sharded(path: Path) -> bool:
 
 
 def seems_whole(path: Path) -> bool:
-    """Return whether a checkpoint has its end: torch writes zip files, whose directory comes last."""
+    """Return whether a checkpoint is complete: a zip file, whose directory comes last."""
     return is_sharded(path) or zipfile.is_zipfile(path)

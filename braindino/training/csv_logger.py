@@ -1,7 +1,7 @@
-"""The logger that is always on: `metrics.csv` in the run folder, which survives an interruption.
+"""Write `metrics.csv`, the log that every run has, across interruptions.
 
-Lightning's CSVLogger deletes the file of the run that it continues; this one goes on writing it, and drops
-the rows that lie after the checkpoint, so that the curve reads as if nothing had happened.
+Lightning's CSVLogger deletes the file of the run that it continues; this one appends to it, and drops the
+rows after the checkpoint, so that the curve is that of an uninterrupted run.
 """
 
 import csv
@@ -20,11 +20,11 @@ from braindino.files import atomic_write
 
 
 class MetricsCSV(Logger):
-    """Appends one row per logging call to `<folder>/metrics.csv`.
+    """Append one row per logging call to `<folder>/metrics.csv`.
 
     Args:
         folder: the run folder.
-        flush_every: rows that are kept in memory before they are written.
+        flush_every: rows that wait in memory before they are written.
     """
 
     def __init__(self, folder: Path, flush_every: int = 20) -> None:
@@ -37,26 +37,26 @@ class MetricsCSV(Logger):
 
     @property
     def name(self) -> str:
-        """The task that the run belongs to."""
+        """Return the task that the run belongs to."""
         return self.folder.parent.name
 
     @property
     def version(self) -> str:
-        """The id of the run."""
+        """Return the id of the run."""
         return self.folder.name
 
     @property
     def save_dir(self) -> str:
-        """The run folder; Lightning takes it for `trainer.log_dir`."""
+        """Return the run folder; Lightning uses it as `trainer.log_dir`."""
         return str(self.folder)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing to do: the resolved config is saved whole as `config.yaml`."""
+        """Do nothing: the resolved config is saved whole as `config.yaml`."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Keep one row; written every `flush_every` rows."""
+        """Add one row; written every `flush_every` rows."""
         values = {neutralise(key): float(value) for key, value in metrics.items()}
         self._waiting.append({"step": step, **values})
         if len(self._waiting) >= self.flush_every:
@@ -64,10 +64,10 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows that wait; a column that is new rewrites the file with the wider header.
+        """Write the waiting rows; a new column rewrites the file with the wider header.
 
         Raises:
-            OSError: the disk is full; the file keeps whole rows.
+            OSError: the disk is full; the file then contains whole rows only.
         """
         if not self._waiting:
             return
@@ -99,14 +99,17 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what waits, whatever ended the run."""
+        """Write the waiting rows, whatever ended the run."""
         self.save()
 
     @rank_zero_only
     def rewind(self, step: int) -> None:
-        """Drop rows that a run continued after `step` optimiser steps writes again (rows count from 0).
+        """Drop the rows that a continued run writes again.
 
-        Columns that no row is left in go too: they come back when they are first logged.
+        Columns that are empty after that are dropped too: they return when they are first logged.
+
+        Args:
+            step: optimiser steps of the checkpoint; rows count from 0.
         """
         if not self.path.is_file():
             return
@@ -124,7 +127,8 @@ class MetricsCSV(Logger):
             return []
         with self.path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return [row for row in rows if "step" in row and None not in row.values()]  # no half rows
+        # A row that a kill cut short lacks cells.
+        return [row for row in rows if "step" in row and None not in row.values()]
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         with atomic_write(self.path) as file:

@@ -6,11 +6,14 @@ from braindino.scans.seen import Seen
 
 
 def trained_on(trainer: Any) -> Seen:
-    """Return the people and scans that a trainer's data module trains on, as far as it lists them."""
+    """Return the people and scans that a trainer's data module lists as trained on.
+
+    Missing lists are named in the gaps of the result.
+    """
     data = getattr(trainer, "datamodule", None)
-    listed = getattr(data, "trained_on", None)
-    if callable(listed):
-        seen: Seen = listed()
+    list_seen = getattr(data, "trained_on", None)
+    if callable(list_seen):
+        seen: Seen = list_seen()
         return seen
     name = "a data loader" if data is None else type(data).__name__
     people = getattr(data, "people", None)
@@ -20,12 +23,13 @@ def trained_on(trainer: Any) -> Seen:
 
 
 def record_seen(checkpoint: dict[str, Any], trainer: Any, *earlier: Seen | None) -> None:
-    """Put into a checkpoint what its weights have seen: in this run, and before.
+    """Add to a checkpoint the people and scans that its weights have seen.
 
     Args:
-        checkpoint: what a callback has recorded in it stays.
+        checkpoint: entries that a callback has recorded in it stay.
         trainer: of the run.
-        earlier: what the weights had seen when the run began, or before it was continued.
+        earlier: people and scans of the weights that the run began with, or of the run before it was
+            continued.
     """
     seen = trained_on(trainer)
     for before in earlier:
@@ -36,13 +40,13 @@ def record_seen(checkpoint: dict[str, Any], trainer: Any, *earlier: Seen | None)
 
 
 def unknown_start(source: str) -> Seen:
-    """Return what weights have seen that do not say so."""
+    """Return the record of weights that do not list what they were trained on."""
     name = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return Seen(gaps=(f"it started from {name}, which does not record what it was trained on",))
 
 
 def seen_until(checkpoint: dict[str, Any]) -> Seen:
-    """Return what a run had seen when it wrote the checkpoint that it now continues from."""
+    """Return the people and scans that a run had seen when it wrote a checkpoint."""
     return Seen.of_checkpoint(checkpoint) or Seen(
         gaps=("it was continued from a checkpoint that does not record what it was trained on",)
     )

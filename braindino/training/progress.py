@@ -1,4 +1,4 @@
-"""Progress of `fit`: one bar over all its steps on a terminal, one line every few steps elsewhere."""
+"""Progress of `fit`: a bar over all steps on a terminal, a line every few steps elsewhere."""
 
 import math
 import sys
@@ -13,17 +13,17 @@ from braindino.progress import width_of
 
 
 def progress_callback() -> Callback:
-    """Return a bar for a terminal, lines for anything else."""
+    """Return a callback that draws a bar on a terminal, and prints lines anywhere else."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 class _Steps(Callback):
-    """Count optimiser steps on the first process; a subclass shows them.
+    """Count of optimiser steps on the first process; a subclass shows it.
 
     Attributes:
         first: step that the run starts or continues from.
         step: the last one done.
-        total: steps asked for; None without a limit.
+        total: steps of the run; None without a limit.
     """
 
     first = 0
@@ -41,7 +41,7 @@ class _Steps(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Show a step that was not shown yet: with accumulated gradients it has several batches."""
+        """Show a new step; with accumulated gradients it has several batches."""
         if not trainer.is_global_zero or trainer.global_step == self.step:
             return
         self.step = trainer.global_step
@@ -56,7 +56,7 @@ class _Steps(Callback):
 
 
 class BarProgress(_Steps):
-    """A bar over all optimiser steps, with the loss and the time left."""
+    """Bar over all optimiser steps, with the loss and the time left."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
@@ -88,7 +88,10 @@ class BarProgress(_Steps):
 
 
 class LineProgress(_Steps):
-    """Prints `step 120/600  loss 7.10  0.21 s/step  1:41 left` every `trainer.log_every_n_steps` steps."""
+    """Print a line every `trainer.log_every_n_steps` steps.
+
+    For example `step 120/600  loss 7.10  0.21 s/step  1:41 left`.
+    """
 
     def __init__(self) -> None:
         self._started = 0.0

@@ -1,4 +1,4 @@
-"""Run folders: where a run writes, under which name, and how it finds itself again after an interruption."""
+"""Run folders: their names, options, locks and the record of the environment."""
 
 import os
 import platform
@@ -21,16 +21,27 @@ from braindino.training.slurm import slurm_id
 from braindino.version import PACKAGE, __version__
 
 ID_VARIABLE = "BRAINDINO_RUN_ID"
-GIT_PATIENCE = 30  # seconds
+GIT_TIMEOUT = 30  # seconds
 _REPORTED = (
-    *("torch", "torchvision", "lightning", "timm", "monai", "nibabel", "numpy", "scipy", "pandas"),
-    *("scikit-learn", "scikit-survival", "statsmodels", "matplotlib"),
+    "torch",
+    "torchvision",
+    "lightning",
+    "timm",
+    "monai",
+    "nibabel",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "scikit-survival",
+    "statsmodels",
+    "matplotlib",
 )
 
 
 @dataclass
 class RunOptions:
-    """Where the run writes: `<root>/<name>/<id>/`.
+    """Location of a run: `<root>/<name>/<id>/`.
 
     Args:
         root: folder of all runs.
@@ -47,7 +58,7 @@ class RunOptions:
     wandb: Literal["disabled", "offline", "online"] = "disabled"
 
     def __post_init__(self) -> None:
-        """Refuse ids that are no names of a folder."""
+        """Refuse names that are not those of one folder."""
         for key in ("name", "id"):
             if (value := getattr(self, key)) is not None:
                 folder_name(value, f"run.{key}")
@@ -55,7 +66,7 @@ class RunOptions:
 
 @dataclass
 class ProbeOptions(RunOptions):
-    """Of a probe: `<root>/<name>/<encoder>/<id>/`; the id follows from the config if none is given.
+    """Location of a probe: `<root>/<name>/<encoder>/<id>/`; the config gives the default id.
 
     Args:
         encoder: name of the encoder's folder; by default the last part of its path.
@@ -64,7 +75,7 @@ class ProbeOptions(RunOptions):
     encoder: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that are no names of a folder."""
+        """Refuse names that are not those of one folder."""
         super().__post_init__()
         if self.encoder is not None:
             folder_name(self.encoder, "run.encoder")
@@ -72,38 +83,38 @@ class ProbeOptions(RunOptions):
 
 @dataclass
 class FitOptions(RunOptions):
-    """Of a run that trains, which also keeps checkpoints.
+    """Location of a run that trains, and how often it saves checkpoints.
 
     Args:
-        checkpoint_every: optimiser steps between checkpoints; the last two are kept.
+        checkpoint_every: optimiser steps between checkpoints; the last two stay.
     """
 
     checkpoint_every: int = 1000
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse names that are not those of one folder, and an interval below 1."""
         super().__post_init__()
         if self.checkpoint_every < 1:
             raise BraindinoError(f"run.checkpoint_every {self.checkpoint_every}: expected 1 or more.")
 
     @property
     def folder(self) -> Path:
-        """The run's own folder."""
+        """Return the run folder."""
         return self.root / self.name / (self.id or default_id())
 
     @property
     def checkpoints(self) -> Path:
-        """Where the run's checkpoints are."""
+        """Return the folder of the run's checkpoints."""
         return self.folder / "checkpoints"
 
 
 def default_id() -> str:
-    """Return one id for every process of a run: from the environment, the scheduler, or else the time.
+    """Return one id for all processes of a run: of the scheduler, the launcher, or the time.
 
-    The time is handed down by environment, to the processes that this one starts.
+    The time is passed by the environment to the processes that this one starts.
 
     Raises:
-        BraindinoError: the id is no name of a folder.
+        BraindinoError: the id is not the name of one folder.
     """
     slurm, elastic = slurm_id(), os.environ.get("TORCHELASTIC_RUN_ID", "none")
     if slurm:
@@ -120,8 +131,8 @@ def is_automatic(id: str | None) -> bool:
 
 
 @contextmanager
-def own_id() -> Iterator[None]:
-    """Forget, when the block ends, the id that it handed down: the next run is another one."""
+def temporary_id() -> Iterator[None]:
+    """Remove, when the block ends, the id in the environment: the next run is another one."""
     given = os.environ.get(ID_VARIABLE)
     try:
         yield
@@ -131,27 +142,34 @@ def own_id() -> Iterator[None]:
 
 
 @contextmanager
-def in_use(folder: Path) -> Iterator[None]:
-    """Lock the run folder of a `fit` while the block runs; remove what a killed one had begun to write.
+def locked_run_folder(folder: Path) -> Iterator[None]:
+    """Lock the run folder of a `fit` while the block runs; remove files of a killed run.
+
+    Args:
+        folder: the run folder.
 
     Raises:
         BraindinoError: another process runs in the folder.
     """
-    with locked(folder, "run folder", "give this run a folder of its own with --run.id"):
+    with locked(folder, "run folder", "give this run another folder with --run.id"):
         remove_leftovers(folder)
         remove_partial(folder)
         yield
 
 
 def write_environment(folder: Path) -> None:
-    """`environment.json`: versions, machine and the exact command; earlier starts of the run are kept."""
+    """Add this start to `environment.json`; earlier starts of the run stay in it.
+
+    Args:
+        folder: the run folder.
+    """
     path = folder / "environment.json"
     starts = read_json(path, Environment)["starts"] if path.is_file() else []
     write_json(path, {"starts": [*starts, environment()]})
 
 
 def environment() -> dict[str, Any]:
-    """What is needed to repeat a run: command, versions, commit, machine."""
+    """Return command, versions, commit and machine, as needed to repeat a run."""
     import torch
 
     return {
@@ -177,13 +195,14 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that the package runs from; None if installed, or without git."""
+    """Return the commit of the package's checkout; None if it is installed, or without git."""
     checkout = PACKAGE.parent
     if not (checkout / ".git").exists():
         return None
     command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GIT_PATIENCE)
-    except (OSError, subprocess.TimeoutExpired):  # no git on the PATH, or a disk that does not answer
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GIT_TIMEOUT)
+    # No git on the PATH, or a disk that does not respond.
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() or None

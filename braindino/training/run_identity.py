@@ -1,4 +1,4 @@
-"""Tell whether a run folder holds the run that a config describes: by its settings, and by its progress."""
+"""Compare a run folder with a config: the same run, another one, or a finished one."""
 
 from collections.abc import Mapping
 from itertools import count
@@ -9,24 +9,32 @@ from braindino.documents import read_yaml
 from braindino.errors import BraindinoError
 
 CONFIG = "config.yaml"
-# Settings that change where, how fast or how talkatively a run computes, and not what.
-_OF_THE_MACHINE = (
-    *("run", "config", "ckpt_path", "weights_only"),
-    *(
-        f"trainer.{name}"
-        for name in (
-            *("accelerator", "strategy", "devices", "num_nodes", "plugins", "profiler", "benchmark"),
-            *("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"),
-            *("log_every_n_steps", "default_root_dir"),
-        )
-    ),
+# Settings that affect the place, speed or output of a run, but not its result.
+_WITHOUT_EFFECT = (
+    "run",
+    "config",
+    "ckpt_path",
+    "weights_only",
+    "trainer.accelerator",
+    "trainer.strategy",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.plugins",
+    "trainer.profiler",
+    "trainer.benchmark",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.enable_checkpointing",
+    "trainer.logger",
+    "trainer.log_every_n_steps",
+    "trainer.default_root_dir",
 )
-# The same of data modules, also of one inside of another; a store's command and contract are its own.
-_OF_THE_MACHINE_IN_DATA = ("num_workers", "jobs", "prepare", "strip_cmd")
+# The same for data modules, nested ones included; command and contract are recorded in the store.
+_WITHOUT_EFFECT_IN_DATA = ("num_workers", "jobs", "prepare", "strip_cmd")
 LENGTH = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps")
 # Former modules of classes that a `class_path` names, and the modules that replaced them.
 _RENAMED_MODULES = {"braindino.volumetric": "braindino.brainsegfounder"}
-_SHOWN = 4
+_MAX_LISTED = 4
 _ABSENT = object()
 
 
@@ -35,7 +43,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
     A class that is named by the former name of its module has its present one.
     """
-    return {key: _renamed(key, value) for key, value in _flat(config) if not _is_of_the_machine(key)}
+    return {key: _renamed(key, value) for key, value in _flat(config) if not _has_no_effect(key)}
 
 
 def _renamed(key: str, value: Any) -> Any:
@@ -45,10 +53,10 @@ def _renamed(key: str, value: Any) -> Any:
     return f"{_RENAMED_MODULES[module]}.{name}" if module in _RENAMED_MODULES else value
 
 
-def _is_of_the_machine(key: str) -> bool:
-    if key.startswith("data.") and key.rpartition(".")[2] in _OF_THE_MACHINE_IN_DATA:
+def _has_no_effect(key: str) -> bool:
+    if key.startswith("data.") and key.rpartition(".")[2] in _WITHOUT_EFFECT_IN_DATA:
         return True
-    return any(key == known or key.startswith(f"{known}.") for known in _OF_THE_MACHINE)
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in _WITHOUT_EFFECT)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -60,9 +68,15 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
-    """Return how `settings` differ from those of the run in `folder`: lines such as `a.b 2 (was 1)`.
+    """Return how settings differ from those of the run in a folder.
 
-    None if the folder has no config that can be read: no run began to train there.
+    Args:
+        folder: the run folder.
+        settings: see `settings_of`.
+
+    Returns:
+        Lines such as `a.b 2 (was 1)`. None if the folder has no config that can be read: no run has trained
+        in it.
     """
     try:
         saved = read_yaml(folder / CONFIG)
@@ -71,7 +85,8 @@ def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
     if not saved:
         return None
     before = settings_of(saved)
-    if "seed_everything" not in settings:  # drawn anew at every start
+    # Without a setting the seed is drawn at every start.
+    if "seed_everything" not in settings:
         before.pop("seed_everything", None)
     keys = [*settings, *(key for key in before if key not in settings)]
     return [
@@ -82,14 +97,14 @@ def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
 
 
 def is_length(difference: str) -> bool:
-    """Return whether a line of `differences` is about how long the run is to be."""
+    """Return whether a line of `differences` is about the length of the run."""
     return difference.split(" ", 1)[0] in LENGTH
 
 
 def listed(lines: list[str]) -> str:
     """Return the first few lines in one."""
-    more = f", and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return ", ".join(lines[:_SHOWN]) + more
+    more = f", and {len(lines) - _MAX_LISTED} more" if len(lines) > _MAX_LISTED else ""
+    return ", ".join(lines[:_MAX_LISTED]) + more
 
 
 def free_id(root: Path, base: str, settings: Mapping[str, Any]) -> str:
@@ -97,7 +112,7 @@ def free_id(root: Path, base: str, settings: Mapping[str, Any]) -> str:
 
     Args:
         root: the folder of the runs.
-        base: what the scheduler or the time gives.
+        base: id by the scheduler or the time.
         settings: of this run; see `settings_of`.
     """
     for number in count(1):
@@ -108,29 +123,38 @@ def free_id(root: Path, base: str, settings: Mapping[str, Any]) -> str:
 
 
 def unused_id(root: Path, base: str) -> str:
-    """Return `base`, or `base-2`, ...: the first of which there is no folder."""
-    return next(name for n in count(1) if not (root / (name := base if n == 1 else f"{base}-{n}")).exists())
+    """Return `base`, or `base-2`, ...: the first without a folder.
+
+    Args:
+        root: the folder of the runs.
+        base: id by the scheduler or the time.
+    """
+    candidates = (base if number == 1 else f"{base}-{number}" for number in count(1))
+    return next(candidate for candidate in candidates if not (root / candidate).exists())
 
 
-def check_finished(folder: Path, settings: Mapping[str, Any], step: int, asked: int) -> str | None:
+def check_finished(folder: Path, settings: Mapping[str, Any], step: int, max_steps: int) -> str | None:
     """Return a line that the run in `folder` is finished, or None if it goes on.
 
     Args:
-        step: optimiser steps done. asked: steps asked for; negative for no limit.
+        folder: the run folder.
+        settings: of this start; see `settings_of`.
+        step: optimiser steps done.
+        max_steps: steps of the run by this start's settings; negative for no limit.
 
     Raises:
-        BraindinoError: it is finished, and was trained with other settings than those asked for now.
+        BraindinoError: it is finished, and was trained with other settings than those of this start.
     """
-    if asked < 0 or step < asked:
+    if max_steps < 0 or step < max_steps:
         return None
     changed = [line for line in differences(folder, settings) or [] if not is_length(line)]
     if changed:
         raise BraindinoError(
-            f"{folder} is finished ({step} steps done, {asked} asked for), and was trained with other "
-            f"settings: {listed(changed)}.\nGive this run a name of its own with --run.id."
+            f"{folder} is finished ({step} steps done, {max_steps} asked for), and was trained with other "
+            f"settings: {listed(changed)}.\nGive this run another name with --run.id."
         )
     return (
-        f"nothing to train: {folder} is finished ({step} steps done, {asked} asked for).\n"
+        f"nothing to train: {folder} is finished ({step} steps done, {max_steps} asked for).\n"
         "For more steps raise --trainer.max_steps; another run needs another --run.id."
     )
 

@@ -1,4 +1,4 @@
-"""SLURM as a run sees it: a batch job or a shell, named after what, and back into the queue when."""
+"""SLURM: recognise batch jobs and interactive shells, name runs after them, requeue jobs."""
 
 import logging
 import os
@@ -10,33 +10,34 @@ import time
 from braindino.errors import BraindinoError
 
 log = logging.getLogger(__name__)
-NEAR = 900  # seconds; a SIGTERM that comes earlier than this before a job's limit is no time limit
-PATIENCE = 120  # seconds; scontrol by itself may wait for a controller that is down or overloaded
-_SHELLS = ("bash", "interactive")  # what `srun --pty bash` and `salloc` call their jobs
+NEAR_LIMIT = 900  # seconds before a job's limit; a SIGTERM earlier than this is not that of the limit
+SCONTROL_TIMEOUT = 120  # seconds; without one scontrol waits for a controller that is down or overloaded
+_SHELLS = ("bash", "interactive")  # names of the jobs of `srun --pty bash` and `salloc`
 
 
 def in_slurm_job() -> bool:
-    """Whether this is a batch job of SLURM, which can go back into the queue."""
+    """Return whether this is a batch job of SLURM, which can be requeued."""
     return "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in _SHELLS
 
 
 def in_interactive_step() -> bool:
-    """Whether this is one of several tasks that `srun` started from the shell of `salloc`.
+    """Return whether this is one of several tasks that `srun` started from a shell of `salloc`.
 
-    Lightning goes by the name of the job, which is that of the shell: it would take each task for a run
-    that has to start the others, and wait for ever.
+    Lightning uses the name of the job, which is that of the shell: it would treat each task as a run that
+    has to start the others, and wait for ever.
     """
     return _tasks() > 1 and os.environ.get("SLURM_JOB_NAME") in _SHELLS
 
 
 def _tasks() -> int:
-    """Of the step of `srun` that this is one of.
+    """Return the number of tasks of the `srun` step that this process belongs to.
 
-    `srun --ntasks 4 --pty bash` counts four, but only the first gets the terminal and is a shell; the others
-    end at once. What runs in that shell is by itself.
+    `srun --ntasks 4 --pty bash` counts four, but only the first gets the terminal and is a shell; the
+    others end at once. A program started from that shell is a single task.
     """
     if os.environ.get("SLURM_JOB_NAME") in _SHELLS and "SLURM_PTY_PORT" in os.environ and _has_terminal():
-        return 1  # the variable alone tells nothing: a further `srun` in the shell hands it on
+        # The variable alone is no sign: a further `srun` in the shell inherits it.
+        return 1
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
@@ -49,7 +50,7 @@ def _has_terminal() -> bool:
 
 
 def check_tasks(processes: int) -> None:
-    """Refuse tasks of `srun` that are no group: Lightning would run the whole training in each of them.
+    """Refuse tasks of `srun` that form no group: each would run the whole training.
 
     Args:
         processes: of the trainer, on all nodes.
@@ -66,9 +67,9 @@ def check_tasks(processes: int) -> None:
 
 
 def slurm_id() -> str | None:
-    """The name of the run that this job or step is, the same for all its tasks; None for anything else.
+    """Return the name of a run in this job or step, the same for all its tasks, or None.
 
-    A shell is nothing to name a run after: the second one would go on with the first.
+    A shell names no run: the second run in it would continue the first.
     """
     if in_interactive_step():
         return f"slurm-{os.environ['SLURM_JOB_ID']}-step{os.environ['SLURM_STEP_ID']}"
@@ -76,38 +77,42 @@ def slurm_id() -> str | None:
 
 
 def _number() -> str:
-    """What the user knows the job by: tasks of an array have one of their own too, never shown."""
+    """Return the job's number as the user sees it: array tasks have another, hidden one."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
 
-def to_be_requeued(sent: signal.Signals, shown: str, now: float) -> bool:
-    """Whether a job that was sent this goes back into the queue.
+def should_requeue(sent: signal.Signals, shown: str, now: float) -> bool:
+    """Return whether a job that received a signal goes back into the queue.
 
     SIGUSR1 is only ever sent for that. SIGTERM comes before the time limit (`--signal=TERM@180`), but from
-    `scancel` and preemption too. While SLURM cancels a job, or puts it back itself, the job runs no more.
+    `scancel` and preemption too. While SLURM cancels a job, or requeues it itself, the job is not RUNNING.
 
     Args:
-        shown: what `scontrol show job` says, with times in seconds of Unix time.
-        now: in the same.
+        sent: the signal.
+        shown: output of `scontrol show job`, with times in seconds of Unix time.
+        now: in the same unit.
     """
-    told = dict(re.findall(r"(?<!\S)(JobState|EndTime)=(\S+)", shown))
-    if sent == signal.SIGINT or told.get("JobState") != "RUNNING":
+    facts = dict(re.findall(r"(?<!\S)(JobState|EndTime)=(\S+)", shown))
+    if sent == signal.SIGINT or facts.get("JobState") != "RUNNING":
         return False
-    limit = told.get("EndTime", "")
-    return sent == signal.SIGUSR1 or (limit.isdecimal() and int(limit) - now < NEAR)
+    limit = facts.get("EndTime", "")
+    return sent == signal.SIGUSR1 or (limit.isdecimal() and int(limit) - now < NEAR_LIMIT)
 
 
 def requeue(sent: signal.Signals) -> None:
-    """Put the job back into the queue under its own number, if that is what the signal meant.
+    """Requeue the job under its number, if that is what the signal meant.
 
-    SLURM ends the processes of the job at once, so that whatever is to be written has to be written before.
+    SLURM ends the processes of the job at once, so that everything has to be written before.
+
+    Args:
+        sent: the signal.
     """
     if not in_slurm_job():
         return
     job = _number()
     try:
-        if not to_be_requeued(sent, _scontrol("show", "--oneliner", "job", job), time.time()):
+        if not should_requeue(sent, _scontrol("show", "--oneliner", "job", job), time.time()):
             return
         _scontrol("requeue", job)
     except OSError as error:
@@ -117,7 +122,7 @@ def requeue(sent: signal.Signals) -> None:
 
 
 def _scontrol(*arguments: str) -> str:
-    # Asked instead of SLURM_JOB_END_TIME, which 22.05 does not set and which an extended limit leaves behind.
+    # Not SLURM_JOB_END_TIME, which 22.05 does not set and which is not updated when a limit is extended.
     times = {"SLURM_TIME_FORMAT": "%s"}
     command = ["scontrol", *arguments]
     try:
@@ -125,13 +130,14 @@ def _scontrol(*arguments: str) -> str:
             command,
             capture_output=True,
             encoding="utf-8",
-            errors="replace",  # users' comments and folders are in what is shown
+            # Comments and folders of users are in the output.
+            errors="replace",
             check=False,
             env={**os.environ, **times},
-            timeout=PATIENCE,
+            timeout=SCONTROL_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        raise OSError(f"scontrol did not answer in {PATIENCE} seconds") from None
+        raise OSError(f"scontrol did not respond in {SCONTROL_TIMEOUT} seconds") from None
     if done.returncode:
         raise OSError(done.stderr.strip())
     return done.stdout

@@ -1,4 +1,4 @@
-"""Record in `state.json` whether a run is running, done, failed or interrupted, under its folder's lock."""
+"""Record in `state.json` whether a run is running, done, failed or interrupted."""
 
 import os
 import platform
@@ -17,7 +17,14 @@ STATE = "state.json"
 
 
 class _State(TypedDict):
-    """state.json; host and pid of a run that is running."""
+    """Content of state.json.
+
+    Attributes:
+        state: of the run.
+        host: name of the machine that it runs, or ran, on.
+        pid: of its first process.
+        reason: message of the error that ended it.
+    """
 
     state: Literal["running", "done", "failed", "interrupted"]
     host: NotRequired[str]
@@ -26,26 +33,30 @@ class _State(TypedDict):
 
 
 @contextmanager
-def recorded(folder: Path) -> Iterator[None]:
+def record_state(folder: Path) -> Iterator[None]:
     """Lock a run folder while the block runs, and record how the block ends.
 
     Temporary files that a killed run left in the folder are removed first.
 
+    Args:
+        folder: the run folder.
+
     Raises:
         BraindinoError: another process runs in the folder.
     """
-    with locked(folder, "run folder", "give this run a folder of its own with --run.id"):
+    with locked(folder, "run folder", "give this run another folder with --run.id"):
         remove_leftovers(folder)
         start = {"host": platform.node(), "machine": machine(), "pid": os.getpid(), "started": _now()}
         _write(folder, "running", **start)
         try:
             yield
-        except (KeyboardInterrupt, SystemExit):  # Lightning ends the process on Ctrl-C
+        # Lightning ends the process on Ctrl-C.
+        except (KeyboardInterrupt, SystemExit):
             _write(folder, "interrupted", **start, ended=_now())
             raise
         except Exception as error:
-            plain = isinstance(error, BraindinoError)
-            reason = str(error) if plain else f"{type(error).__name__}: {error}"
+            is_expected = isinstance(error, BraindinoError)
+            reason = str(error) if is_expected else f"{type(error).__name__}: {error}"
             _write(folder, "failed", **start, ended=_now(), reason=reason)
             raise
         _write(folder, "done", **start, ended=_now())
@@ -57,9 +68,15 @@ def record_failure(folder: Path, reason: str) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Return what is known: `state` is "running", "done", "failed", "interrupted" or "not started".
+    """Return the state of a run, with the facts recorded beside it.
 
     A run counts as interrupted when no living process has its folder locked.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        `state` is "running", "done", "failed", "interrupted" or "not started".
 
     Raises:
         BraindinoError: `state.json` is damaged.
@@ -67,17 +84,18 @@ def read_state(folder: Path) -> dict[str, Any]:
     path = folder / STATE
     if not path.is_file():
         return {"state": "not started"}
-    known: dict[str, Any] = read_json(path, _State)
-    if known["state"] != "running":
-        return known
-    return known if _is_running(folder, known) else {**known, "state": "interrupted"}
+    content: dict[str, Any] = read_json(path, _State)
+    if content["state"] != "running" or _is_running(folder, content):
+        return content
+    return {**content, "state": "interrupted"}
 
 
-def _is_running(folder: Path, known: dict[str, Any]) -> bool:
+def _is_running(folder: Path, content: dict[str, Any]) -> bool:
     if (folder / LOCK).is_file():
         return is_locked(folder)
-    if known.get("host") == platform.node():  # a run of an earlier version, which had no lock
-        return Path(f"/proc/{known.get('pid')}").exists() and known.get("pid") != os.getpid()
+    # Runs of earlier versions had no lock.
+    if content.get("host") == platform.node():
+        return Path(f"/proc/{content.get('pid')}").exists() and content.get("pid") != os.getpid()
     return time.time() - (folder / STATE).stat().st_mtime < SILENT
 
 

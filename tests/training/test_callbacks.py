@@ -63,7 +63,7 @@ def test_record_people_serves_a_module_that_records_nothing(folder: Path, tmp_pa
 def test_record_people_of_a_continued_run_keeps_those_of_before(folder: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "one.ckpt", tmp_path / "two.ckpt"
     seen_by(folder, UserModule(), first, "made:0", "made:1", callbacks=[RecordPeople()])
-    with pytest.warns(UserWarning, match="not the scans"):
+    with pytest.warns(UserWarning, match="differ from those of the checkpoint"):
         seen = seen_by(
             folder, UserModule(), second, "made:1", "made:2", "made:3",
             callbacks=[RecordPeople()], steps=2, ckpt_path=first,

@@ -96,7 +96,7 @@ def test_fit_refuses_a_run_folder_in_use(
         assert list(folder.iterdir()) == [folder / ".lock"]
     error = capsys.readouterr().err
     assert f"run folder {folder} is in use by process {os.getpid()} on " in error
-    assert "or give this run a folder of its own with --run.id" in error
+    assert "or give this run another folder with --run.id" in error
 
 
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "..", "~x"])

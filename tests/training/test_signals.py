@@ -17,7 +17,7 @@ from torch import Tensor
 
 from braindino.training.callbacks import Checkpoints
 from braindino.training.run_folder import FitOptions
-from braindino.training.signals import Ending, ends_at_sigterm
+from braindino.training.signals import SignalListener, exit_on_sigterm
 from tests.helpers.processes import run_processes
 from tests.helpers.slices import FakeSlices
 from tests.helpers.tiny import tiny_module, trainer
@@ -131,16 +131,16 @@ def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> Non
         raise AssertionError("Lightning's handler, which would speak to the other processes")
 
     before = signal.getsignal(signal.SIGINT), signal.signal(signal.SIGTERM, other)
-    ending = Ending()
+    listener = SignalListener()
     try:
-        ending.listen(1)
+        listener.start(1)
         assert signal.getsignal(signal.SIGINT) != before[0]
-        ending.be_deaf()
+        listener.stop_interrupt()
         assert signal.getsignal(signal.SIGINT) == before[0]
         os.kill(os.getpid(), signal.SIGTERM)
-        assert ending.asked() == signal.SIGTERM
+        assert listener.received() == signal.SIGTERM
     finally:
-        ending.listen_no_more()
+        listener.stop()
         assert signal.signal(signal.SIGTERM, before[1]) == other
 
 
@@ -155,24 +155,24 @@ def test_a_second_sigterm_ends_at_once_unless_it_comes_in_a_burst_or_while_savin
     killed: list[int] = []
     monkeypatch.setattr("braindino.training.signals.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("braindino.training.signals.os.kill", lambda _, number: killed.append(number))
-    ending = Ending()
-    ending.listen(1)
+    listener = SignalListener()
+    listener.start(1)
     try:
         signal.raise_signal(signal.SIGTERM)
         clock[0] += pause
-        with ending.busy() if busy else nullcontext():
+        with listener.writing() if busy else nullcontext():
             signal.raise_signal(signal.SIGTERM)
         assert killed == [signal.SIGTERM] * ended
-        assert ending.asked() == signal.SIGTERM
+        assert listener.received() == signal.SIGTERM
     finally:
-        ending.listen_no_more()
+        listener.stop()
 
 
 def test_ends_at_sigterm_leaves_a_wait_with_code_143() -> None:
     before = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        with pytest.raises(SystemExit) as caught, ends_at_sigterm():
+        with pytest.raises(SystemExit) as caught, exit_on_sigterm():
             signal.raise_signal(signal.SIGTERM)
         assert caught.value.code == 143
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

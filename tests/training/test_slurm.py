@@ -19,7 +19,7 @@ from braindino.training.slurm import (
     in_interactive_step,
     in_slurm_job,
     requeue,
-    to_be_requeued,
+    should_requeue,
 )
 
 SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Deadline=N/A SuspendTime=None\n"
@@ -42,7 +42,7 @@ SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Dea
 def test_the_time_limit_requeues_and_scancel_does_not(
     sent: signal.Signals, state: str, limit: str, expected: bool
 ) -> None:
-    assert to_be_requeued(sent, SHOWN.format(state, limit), now=1_000.0) == expected
+    assert should_requeue(sent, SHOWN.format(state, limit), now=1_000.0) == expected
 
 
 def stand_in(folder: Path, code: int) -> None:
@@ -91,9 +91,9 @@ def test_an_scontrol_that_hangs_is_told(
 ) -> None:
     (job / "scontrol").write_text("#!/bin/bash\nexec sleep 60\n")
     (job / "scontrol").chmod(0o755)
-    monkeypatch.setattr("braindino.training.slurm.PATIENCE", 0.2)
+    monkeypatch.setattr("braindino.training.slurm.SCONTROL_TIMEOUT", 0.2)
     requeue(signal.SIGUSR1)
-    assert "could not be requeued (scontrol did not answer in 0.2 seconds)" in caplog.text
+    assert "could not be requeued (scontrol did not respond in 0.2 seconds)" in caplog.text
 
 
 def test_what_is_shown_need_not_be_utf_8(job: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from braindino.training.slurm import NEAR
+from braindino.training.slurm import NEAR_LIMIT
 from tests.helpers.documents import blocks
 
 
@@ -11,5 +11,5 @@ def test_the_signal_is_one_that_is_listened_to_early_enough() -> None:
     (script,) = (block.text for block in blocks("docs/slurm.md") if block.text.startswith("#!"))
     (option,) = re.findall(r"^#SBATCH --signal=(\w+)@(\d+)$", script, re.MULTILINE)
     assert option[0] == "TERM"
-    assert 60 <= int(option[1]) < NEAR
+    assert 60 <= int(option[1]) < NEAR_LIMIT
     assert "#SBATCH --requeue" in script

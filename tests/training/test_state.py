@@ -11,12 +11,12 @@ import pytest
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
 from braindino.locks import LOCK, SILENT
-from braindino.training.state import read_state, record_failure, recorded
+from braindino.training.state import read_state, record_failure, record_state
 
 
 def test_a_run_tells_its_end(tmp_path: Path) -> None:
     assert read_state(tmp_path)["state"] == "not started"
-    with recorded(tmp_path):
+    with record_state(tmp_path):
         assert read_state(tmp_path)["state"] == "running"
     assert read_state(tmp_path)["state"] == "done"
     for error, state, reason in (
@@ -25,7 +25,7 @@ def test_a_run_tells_its_end(tmp_path: Path) -> None:
         (KeyboardInterrupt(), "interrupted", None),
         (SystemExit(1), "interrupted", None),
     ):
-        with pytest.raises(type(error)), recorded(tmp_path):
+        with pytest.raises(type(error)), record_state(tmp_path):
             raise error
         assert read_state(tmp_path)["state"] == state
         assert read_state(tmp_path).get("reason") == reason
@@ -34,7 +34,7 @@ def test_a_run_tells_its_end(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_gone_was_interrupted(tmp_path: Path) -> None:
-    with recorded(tmp_path):
+    with record_state(tmp_path):
         known = read_json(tmp_path / "state.json")
         lock = read_json(tmp_path / LOCK)
     write_json(tmp_path / "state.json", {**known, "state": "running", "pid": 2**22 + 1})
@@ -69,7 +69,7 @@ def test_read_state_refuses_a_damaged_file(tmp_path: Path, content: str) -> None
 
 def test_a_run_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("braindino.locks.BEAT", 0.01)
-    with recorded(tmp_path):
+    with record_state(tmp_path):
         os.utime(tmp_path / LOCK, (1, 1))
         for _ in range(500):
             if (tmp_path / LOCK).stat().st_mtime > 1:

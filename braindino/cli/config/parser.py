@@ -27,18 +27,25 @@ from braindino.encoders.weight_files import last_checkpoint, newest_state, read_
 from braindino.errors import BraindinoError
 from braindino.training.callbacks import (
     Checkpoints,
+    DropStaleMetrics,
     Environment,
-    OnlyFresh,
     RecordPeople,
     SaveConfig,
+    create_loggers,
     finish_wandb,
-    loggers_of,
 )
 from braindino.training.checkpoint_names import FOLDER as CHECKPOINTS
 from braindino.training.checkpoint_names import METADATA, is_sharded, run_checkpoints
 from braindino.training.csv_logger import MetricsCSV
 from braindino.training.progress import progress_callback
-from braindino.training.run_folder import ID_VARIABLE, FitOptions, default_id, in_use, is_automatic, own_id
+from braindino.training.run_folder import (
+    ID_VARIABLE,
+    FitOptions,
+    default_id,
+    is_automatic,
+    locked_run_folder,
+    temporary_id,
+)
 from braindino.training.run_identity import (
     check_finished,
     differences,
@@ -47,7 +54,7 @@ from braindino.training.run_identity import (
     settings_of,
     unused_id,
 )
-from braindino.training.signals import Ended, end_at_once_from_now_on, ends_at_sigterm
+from braindino.training.signals import GracefulExit, exit_on_sigterm, restore_default_sigterm
 from braindino.training.slurm import check_tasks, in_interactive_step, in_slurm_job, requeue
 
 if TYPE_CHECKING:
@@ -65,7 +72,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     # every further GPU.
     given, sys.argv = sys.argv, [sys.argv[0], verb, *arguments]
     try:
-        with own_id(), ends_at_sigterm():
+        with temporary_id(), exit_on_sigterm():
             return _run(verb, resolve_configs(arguments))
     finally:
         sys.argv = given
@@ -94,13 +101,13 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
                 return run_probe(arguments)
             FitCLI(args=[verb, *arguments])
     except SIGTERMException as end:  # from outside: a job's time limit, usually
-        if isinstance(end, Ended):
+        if isinstance(end, GracefulExit):
             if not end.first:  # the first would be killed by srun (KillOnBadExit), torchrun or Lightning
                 return 0
             try:
                 finish_wandb()
             finally:
-                end_at_once_from_now_on()  # SLURM ends the processes of a job that it puts back
+                restore_default_sigterm()  # SLURM ends the processes of a job that it puts back
                 requeue(end.sent)
         return 143
     except SystemExit as stop:  # --help and --print_config end so, and Lightning's trainer on Ctrl-C
@@ -231,7 +238,7 @@ class FitCLI(LightningCLI):
         self._name_run()
         config = self._get(self.config_init, "trainer")
         if config["logger"] in (None, True):
-            kwargs["logger"] = loggers_of(options)
+            kwargs["logger"] = create_loggers(options)
         kwargs.setdefault("default_root_dir", options.folder)
         callbacks = list(config["callbacks"] or [])
         if config["enable_progress_bar"] is not False:
@@ -242,7 +249,7 @@ class FitCLI(LightningCLI):
         if config["enable_checkpointing"] is not False:
             callbacks.append(Checkpoints(options))
         if not evaluating:
-            callbacks += [OnlyFresh(), RecordPeople(), Environment(options.folder)]
+            callbacks += [DropStaleMetrics(), RecordPeople(), Environment(options.folder)]
         kwargs["callbacks"] = callbacks
         try:
             if in_interactive_step() and not config["plugins"]:
@@ -301,7 +308,7 @@ class FitCLI(LightningCLI):
         options = self._options
         alone = subcommand == "fit" and self.trainer.is_global_zero
         try:
-            with in_use(options.folder) if alone else nullcontext():
+            with locked_run_folder(options.folder) if alone else nullcontext():
                 super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if "Error(s) in loading state_dict" not in str(error):

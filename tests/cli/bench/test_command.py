@@ -13,7 +13,7 @@ import yaml
 from braindino.cli.bench import work
 from braindino.cli.bench.plan import Study
 from braindino.cli.main import main
-from braindino.training.state import read_state, recorded
+from braindino.training.state import read_state, record_state
 from tests.helpers.tiny_vit import SCRATCH
 
 
@@ -42,7 +42,7 @@ def test_run_study_leaves_the_state_of_another_process(
 ) -> None:
     monkeypatch.setattr(work, "main", lambda _: 2)
     study = Study("age", "enc", tmp_path / "age", ())
-    with recorded(study.folder):
+    with record_state(study.folder):
         assert work.run_study(study, apart=False) == "exit code 2"
         assert read_state(study.folder)["state"] == "running"
     assert work.run_study(study, apart=False) == "exit code 2"

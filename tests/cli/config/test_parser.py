@@ -17,7 +17,7 @@ from braindino.cli.main import main
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.weight_files import read_file
 from braindino.files import read_json
-from braindino.training.signals import Ended
+from braindino.training.signals import GracefulExit
 
 TINY = str(Path(__file__).parent.parent.parent / "conf" / "tiny_fit.yaml")
 
@@ -234,7 +234,7 @@ def test_a_job_goes_back_into_the_queue_even_if_its_loggers_cannot_be_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def end(*_: object, **__: object) -> None:
-        raise Ended(signal.SIGTERM, first=True)
+        raise GracefulExit(signal.SIGTERM, first=True)
 
     def fail() -> None:
         raise OSError("no network")
@@ -255,7 +255,7 @@ def test_only_the_first_process_requeues_and_fails(
     """A launcher that sees another one fail kills the first, which has still to speak to SLURM."""
 
     def end(*_: object, **__: object) -> None:
-        raise Ended(signal.SIGTERM, first)
+        raise GracefulExit(signal.SIGTERM, first)
 
     put_back: list[signal.Signals] = []
     monkeypatch.setattr(room, "FitCLI", end)
