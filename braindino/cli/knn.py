@@ -149,7 +149,7 @@ def _features(
     import numpy as np
     import pandas as pd
 
-    from braindino.datasets.checks.leakage import contents_of, overlap
+    from braindino.datasets.checks.leakage import contents_of, pretraining_overlap
     from braindino.encoders.features import extract
     from braindino.scans.store.fill import fill
     from braindino.verbs.opening import open_encoder
@@ -168,7 +168,7 @@ def _features(
             values[i] = cached[key].float().mean(dim=0).numpy()
     cases = scans.assign(key_scan=keys)[keys != ""]
     contents = contents_of(cases, ["scan"], store)
-    seen = None if network.seen is None else overlap(cases, ["scan"], network.seen, contents)
+    seen = None if network.seen is None else pretraining_overlap(cases, ["scan"], network.seen, contents)
     return values, keys != "", seen
 
 

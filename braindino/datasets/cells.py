@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-AGES = (0.0, 120.0)  # years
+AGE_RANGE = (0.0, 120.0)  # years
 _GAPS = {"", "n/a", "na", "nan", "none", "null", "unknown", "not available", "not applicable", "."}
 _GAPS |= {"#n/a", "#value!", "#ref!", "#div/0!", "#name?", "#num!", "#null!"}  # errors of Excel
 _NAMES = {"na", "none", "null"}
@@ -79,8 +79,8 @@ def parse_age(cell: object, unit: str = "year") -> tuple[float, str]:
     years, unit = _in_years(text, unit)
     if math.isnan(years):
         return math.nan, f"age {text!r} is no number of years"
-    if not AGES[0] <= years <= AGES[1]:
-        return math.nan, f"age {text!r} ({unit}s) is outside of {AGES[0]:g} to {AGES[1]:g} years"
+    if not AGE_RANGE[0] <= years <= AGE_RANGE[1]:
+        return math.nan, f"age {text!r} ({unit}s) is outside of {AGE_RANGE[0]:g} to {AGE_RANGE[1]:g} years"
     return years, ""
 
 

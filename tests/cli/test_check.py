@@ -26,7 +26,7 @@ def test_check_prints_counts_then_the_first_findings(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("; 7 findings")
     assert lines[1] == "         7  missing files"
-    assert lines[3] == "missing files: fetch the file, correct the path, or take the row out"
+    assert lines[3] == "missing files: fetch the file, correct the path, or remove the row"
     assert lines[4] == f"  line 2, path: {broken.parent / 'gone0.nii'} - no such file"
     assert lines[9] == "  ... and 2 more (--all shows them)"
     assert lines[-1].startswith("not checked: splits (give --split FILE); overlap")

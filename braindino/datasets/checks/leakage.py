@@ -1,4 +1,4 @@
-"""Leakage: who or what is in more than one part of a split, or was seen in pretraining."""
+"""Find leakage: people or scans in several parts of a split, or seen in pretraining."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,13 @@ from braindino.scans.store.store import Store
 
 
 def contents_of(cases: pd.DataFrame, modalities: Sequence[str], store: Store) -> dict[str, tuple[str, ...]]:
-    """Return key -> digests of the scans of cases, by which a scan is the same in every store."""
+    """Return key -> digests of the scans of cases; digests do not depend on the store.
+
+    Args:
+        cases: with `key_<modality>`.
+        modalities: the scans of a case.
+        store: the prepared scans.
+    """
     keys = pd.unique(cases[[f"key_{name}" for name in modalities]].to_numpy(object).ravel())
     return store.digests(key for key in keys if key)
 
@@ -23,19 +29,19 @@ def audit(
     seen: Seen | None,
     contents: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """Return what a reader must know about leakage before believing a result.
+    """Return the leakage between the parts of a split, and between pretraining and the cases.
 
     Args:
-        cases: with `case`, `group`, `split` and `key_<modality>`; keys name scans by their content. With a
-            column `fold` everybody is tested once, and the folds are the parts.
+        cases: with `case`, `group`, `split` and `key_<modality>`; keys identify scans by their content. With
+            a column `fold`, every person is tested once, and the folds are the parts.
         modalities: the scans of a case.
         seen: people and scans of the encoder's pretraining, or None if it does not record them.
-        contents: key -> digests of a scan (`contents_of`); without them only keys of persons are compared.
+        contents: key -> digests of a scan (`contents_of`); without them only keys of people are compared.
 
     Returns:
-        `shared_scans`: list of {`scan`, `cases`} for every scan that several people's cases are made of;
+        Dictionary with `shared_scans`: list of {`scan`, `cases`} for every scan in cases of several people;
         `shared_scans_across_parts`: how many of them are in several parts; `pretraining`: None, or the
-        result of `overlap`.
+        result of `pretraining_overlap`.
 
     Raises:
         BraindinoError: a person is in two parts, or a part is empty.
@@ -65,21 +71,27 @@ def audit(
     return {
         "shared_scans": [{"scan": str(scan), "cases": row["cases"]} for scan, row in copied.iterrows()],
         "shared_scans_across_parts": int((copied["parts"] > 1).sum()),
-        "pretraining": None if seen is None else overlap(cases, modalities, seen, contents or {}),
+        "pretraining": None if seen is None else pretraining_overlap(cases, modalities, seen, contents or {}),
     }
 
 
-def overlap(
+def pretraining_overlap(
     cases: pd.DataFrame, modalities: Sequence[str], seen: Seen, contents: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """Return whom of the cases' people an encoder has seen, by their keys and by their scans.
+    """Return the people of cases that an encoder has seen, by their keys and by their scans.
 
-    A person has been seen when the key (`<dataset>:<person>`) is listed, or a scan of one of the cases.
+    A person counts as seen if the key (`<dataset>:<person>`) or a scan of one of the cases is listed.
+
+    Args:
+        cases: with `group`, `split` or `fold`, and `key_<modality>`.
+        modalities: the scans of a case.
+        seen: people and scans of the encoder's pretraining.
+        contents: key -> digests of a scan (`contents_of`).
 
     Returns:
-        `people`: how many; `test`: of the test part; `listed`: who; `scans`: how many of the cases' scans;
-        `by_name_only`: people whose key is listed and none of whose scans is, though scans are recorded;
-        `gaps`: why the encoder's list is incomplete.
+        Dictionary with `people`: number of people seen; `test`: number in the test part; `listed`: their
+        keys; `scans`: number of the cases' scans seen; `by_name_only`: number of people whose key is listed
+        but none of their scans, although scans are recorded; `gaps`: why the encoder's list is incomplete.
     """
     keys = cases[[f"key_{name}" for name in modalities]].to_numpy(object)
     by_key = {key: bool(seen.scans.intersection(contents.get(key, ()))) for key in set(keys.ravel()) if key}

@@ -1,6 +1,6 @@
-"""Masks held against the scans they were drawn on: what is wrong with one becomes a reject of the store."""
+"""Check masks against the scans they were drawn on; a mask with an error becomes a reject of the store."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -16,48 +16,41 @@ from braindino.scans.store.store import Store
 _COLUMNS = (*IDENTITY, "modality", "group")
 
 
+class MaskCounts(NamedTuple):
+    """Result of `check_masks`.
+
+    Attributes:
+        checked: masks whose case has a scan in the store.
+        rejected: those that cannot be used.
+    """
+
+    checked: int
+    rejected: int
+
+
 def check_masks(
     store: Store, table: pd.DataFrame, progress: bool = True, retry_rejects: bool = False
-) -> tuple[int, int]:
-    """Read each mask of a manifest whose case has a scan in the store; see that it was drawn on that scan.
+) -> MaskCounts:
+    """Check that each mask was drawn on the scan of its case that is in the store.
 
-    A mask is no image and is not prepared; but one that cannot be read, or has another shape or affine than
-    its scan, is written to the store's rejects, and `case_table` goes without it. What was found is kept in
-    the ledger: a mask that has not changed is not read again, and interrupting this is safe.
+    A mask is not prepared. One that cannot be read, or whose shape or affine differs from those of its scan,
+    is written to the store's rejects, and `case_table` ignores it. Results are saved in the ledger: a mask
+    that has not changed is not read again, and an interruption loses nothing.
 
-    Returns:
-        How many masks there are to a scan, and how many of them are rejected.
+    Args:
+        store: the prepared scans.
+        table: of a manifest.
+        progress: show a bar, or lines if output goes to a file.
+        retry_rejects: read masks again that were rejected before.
     """
-    masks = table[table["modality"] == MASK].to_dict("records")
-    if not masks:
-        return 0, 0
-    keys: dict[tuple[Any, ...], str] = {}
-    for scan in table[table["modality"] != MASK].to_dict("records"):
-        case = tuple(scan[column] for column in IDENTITY)
-        if case not in keys and (key := store.key_of(scan["path"])):
-            keys[case] = key
-    todo: list[Record] = []
-    drawn = rejected = 0
-    for mask in masks:
-        drawn_on = keys.get(tuple(mask[column] for column in IDENTITY))
-        if drawn_on is None:
-            continue
-        drawn += 1
-        now = signature(mask["path"])
-        known = store.records.get(mask["path"], {})
-        if Signature.of_record(known) == now and known.get("drawn_on") == drawn_on:
-            if "reason" not in known:
-                continue
-            if known["lasting"] and not retry_rejects:
-                rejected += 1
-                continue
-        about = {"path": mask["path"], **{column: str(mask[column]) for column in _COLUMNS}}
-        todo.append({**about, **now._asdict(), "drawn_on": drawn_on})
+    if not (table["modality"] == MASK).any():
+        return MaskCounts(0, 0)
+    unchecked, checked, rejected = _unchecked_masks(store, table, retry_rejects)
     ledger = LedgerWriter(store.layout.ledger, store.history.lag)
     may_write = can_write(store.layout.ledger)
     try:
-        for record in track(iter(todo), len(todo), "check masks", progress):
-            record |= _problem(store, record)
+        for record in track(iter(unchecked), len(unchecked), "check masks", progress):
+            record |= _rejection(store, record)
             if may_write:
                 ledger.append(record)
             else:
@@ -65,13 +58,46 @@ def check_masks(
             rejected += "reason" in record
     finally:
         ledger.close()
-        if todo and may_write:
+        if unchecked and may_write:
             store.write_tables()
-    return drawn, rejected
+    return MaskCounts(checked, rejected)
 
 
-def _problem(store: Store, record: Record) -> Record:
-    """Reason, and whether it lasts, of a mask that cannot be used; nothing of a sound one."""
+def _unchecked_masks(store: Store, table: pd.DataFrame, retry_rejects: bool) -> tuple[list[Record], int, int]:
+    """Return records of the masks to read, the number of masks with a scan, and that of known rejects."""
+    keys = _scan_keys(store, table)
+    unchecked: list[Record] = []
+    checked = rejected = 0
+    for mask in table[table["modality"] == MASK].to_dict("records"):
+        drawn_on = keys.get(tuple(mask[column] for column in IDENTITY))
+        if drawn_on is None:
+            continue
+        checked += 1
+        current = signature(mask["path"])
+        known = store.records.get(mask["path"], {})
+        if Signature.of_record(known) == current and known.get("drawn_on") == drawn_on:
+            if "reason" not in known:
+                continue
+            if known["lasting"] and not retry_rejects:
+                rejected += 1
+                continue
+        ids = {"path": mask["path"], **{column: str(mask[column]) for column in _COLUMNS}}
+        unchecked.append({**ids, **current._asdict(), "drawn_on": drawn_on})
+    return unchecked, checked, rejected
+
+
+def _scan_keys(store: Store, table: pd.DataFrame) -> dict[tuple[Any, ...], str]:
+    """Return the key of the first scan in the store of each case."""
+    keys: dict[tuple[Any, ...], str] = {}
+    for scan in table[table["modality"] != MASK].to_dict("records"):
+        case = tuple(scan[column] for column in IDENTITY)
+        if case not in keys and (key := store.key_of(scan["path"])):
+            keys[case] = key
+    return keys
+
+
+def _rejection(store: Store, record: Record) -> Record:
+    """Read a mask; return the reason, and whether it is lasting, if it cannot be used, else nothing."""
     try:
         mask_to_grid(read_scan(record["path"]), store.geometry(record["drawn_on"]))
     except ScanError as error:

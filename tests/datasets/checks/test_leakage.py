@@ -1,4 +1,4 @@
-"""Leakage is refused where it is certain, and told where it is not."""
+"""Leakage between parts raises; leakage that is only possible is reported."""
 
 import pandas as pd
 import pytest

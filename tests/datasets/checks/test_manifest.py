@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from braindino.datasets.checks import files as inspection
-from braindino.datasets.checks.manifest import LabelRule, Pretraining, Report, check_manifest
+from braindino.datasets.checks.manifest import CheckReport, LabelRule, Pretraining, check_manifest
 from braindino.datasets.manifest import Manifest, ManifestBuilder
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
@@ -44,7 +44,7 @@ def change(csv: Path, row: int, **cells: object) -> None:
     table.to_csv(csv, index=False)
 
 
-def found(report: Report) -> list[tuple[str, int, str]]:
+def locations(report: CheckReport) -> list[tuple[str, int, str]]:
     return [(finding.check, finding.row, finding.column) for finding in report.findings]
 
 
@@ -59,7 +59,7 @@ def test_check_manifest_lists_missing_files_and_files_that_are_no_scans(csv: Pat
     (csv.parent / "0_T1w.nii").unlink()
     (csv.parent / "1_FLAIR.nii").write_bytes(b"nonsense" * 100)
     report = check_manifest(csv, progress=False)
-    assert found(report) == [("missing files", 3, "path"), ("unusable headers", 4, "path")]
+    assert locations(report) == [("missing files", 3, "path"), ("unusable headers", 4, "path")]
     assert report.findings[1].finding == "neither NIfTI, Analyze nor MGH, but text"
 
 
@@ -71,7 +71,7 @@ def test_check_manifest_uses_rejects_and_contents_of_the_store(csv: Path, tmp_pa
     store = Store.create(tmp_path / "store", Preprocessing(depth=4, size=(8, 8)))
     fill(store, table[:11], progress=False)  # the copy, in line 13, is not in the store
     report = check_manifest(csv, Store.open(store.path), progress=False)
-    assert found(report) == [("rejected by the store", 4, "path"), ("people under two ids", 13, "group")]
+    assert locations(report) == [("rejected by the store", 4, "path"), ("people under two ids", 13, "group")]
 
 
 def test_check_manifest_lists_equal_files_of_one_and_of_two_people(csv: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_check_manifest_lists_equal_files_of_one_and_of_two_people(csv: Path, tm
         tmp_path / "split.csv", index=False
     )
     report = check_manifest(csv, split_file=tmp_path / "split.csv", progress=False)
-    assert found(report) == [("people under two ids", 5, "group"), ("duplicate scans", 7, "path")]
+    assert locations(report) == [("people under two ids", 5, "group"), ("duplicate scans", 7, "path")]
     assert report.findings[0].finding == (
         "the same content as line 3, whose group is made:p0, and they are in test and train"
     )
@@ -102,7 +102,7 @@ def test_check_manifest_lists_contradictions(csv: Path) -> None:
     change(csv, 5, group="made:p9")
     change(csv, 7, label="b")
     report = check_manifest(csv, progress=False)
-    assert found(report) == [
+    assert locations(report) == [
         (("contradictions"), 5, "group"),
         ("contradictions", 3, "sex"),
         ("contradictions", 7, "label"),
@@ -113,7 +113,7 @@ def test_check_manifest_lists_contradictions(csv: Path) -> None:
 def test_check_manifest_lists_missing_and_repeated_sequences(csv: Path) -> None:
     change(csv, 3, modality="FLAIR")
     report = check_manifest(csv, progress=False)
-    assert found(report) == [
+    assert locations(report) == [
         ("sequences missing", 2, "modality"),
         ("several scans of a sequence", 3, "modality"),
     ]
@@ -122,7 +122,7 @@ def test_check_manifest_lists_missing_and_repeated_sequences(csv: Path) -> None:
         change(csv, row, modality="unknown")
     assert check_manifest(csv, progress=False).findings == []
     wanted = check_manifest(csv, modalities=["T2w"], progress=False)
-    assert Counter(check for check, _, _ in found(wanted))["sequences missing"] == 5
+    assert Counter(check for check, _, _ in locations(wanted))["sequences missing"] == 5
 
 
 def test_check_manifest_lists_wrong_labels(csv: Path) -> None:
@@ -132,21 +132,21 @@ def test_check_manifest_lists_wrong_labels(csv: Path) -> None:
         change(csv, row, label="c", score="900")
     change(csv, 6, age=130)
     rules = [LabelRule("label", ("a", "b")), LabelRule("score", (), (0, 10))]
-    report = check_manifest(csv, rules=rules, progress=False)
-    assert found(report) == [
+    report = check_manifest(csv, label_rules=rules, progress=False)
+    assert locations(report) == [
         ("labels missing", 2, "label"), ("labels out of range", 4, "label"),
         ("labels missing", 2, "score"), ("labels out of range", 4, "score"),
         ("labels out of range", 6, "age"),
     ]  # fmt: skip
     with pytest.raises(BraindinoError, match=r"no label column 'scor'\. Did you mean 'score'"):
-        check_manifest(csv, rules=[LabelRule("scor")], progress=False)
+        check_manifest(csv, label_rules=[LabelRule("scor")], progress=False)
 
 
 def test_check_manifest_checks_the_column_label_in_any_case(csv: Path) -> None:
     csv.write_text(csv.read_text().replace(",label,", ",Label,", 1))
     change(csv, 2, Label="")
     report = check_manifest(csv, progress=False)
-    assert ("labels missing", 2, "Label") in found(report)
+    assert ("labels missing", 2, "Label") in locations(report)
 
 
 def test_check_manifest_lists_labels_that_look_alike_or_count_as_missing(csv: Path) -> None:
@@ -156,23 +156,23 @@ def test_check_manifest_lists_labels_that_look_alike_or_count_as_missing(csv: Pa
         change(csv, row, label=label)
     change(csv, 10, label="none")
     change(csv, 11, label="none")
-    report = check_manifest(csv, rules=[LabelRule("label")], progress=False)
+    report = check_manifest(csv, label_rules=[LabelRule("label")], progress=False)
     messages = {(f.check, f.row, f.value): f.finding for f in report.findings}
     assert messages == {
-        ("labels missing", 10, ""): "'none' counts as missing; a class of that name is to be listed",
+        ("labels missing", 10, ""): "'none' counts as missing; a class of that name must be listed",
         ("labels that look alike", 4, "good"): "looks like 'Good' (1 so spelt, 1 this way)",
         ("labels that look alike", 6, "Good<U+200B>"): "looks like 'Good' (1 so spelt, 1 this way)",
     }
     named = LabelRule("label", ("Good", "good", "Good\u200b", "none", False, "b"))
-    assert check_manifest(csv, rules=[named], progress=False).findings == []
+    assert check_manifest(csv, label_rules=[named], progress=False).findings == []
 
 
 def test_check_manifest_lists_ids_that_look_alike_once_per_person(csv: Path) -> None:
     change(csv, 4, subject="P0", group="made:P0")
     change(csv, 5, subject="P0", group="made:P0")
-    change(csv, 6, subject="P0", group="made:p0")  # told to be the same person
+    change(csv, 6, subject="P0", group="made:p0")  # given as the same person
     change(csv, 7, subject="P0", group="made:p0")
-    report = check_manifest(csv, rules=[], progress=False)
+    report = check_manifest(csv, label_rules=[], progress=False)
     alike = [f for f in report.findings if f.check == "ids that look alike"]
     assert [(f.row, f.value, f.finding) for f in alike] == [(4, "P0", "looks like 'p0' in line 2")]
 
@@ -193,7 +193,7 @@ def test_check_manifest_uses_the_labels_of_registered_datasets(tmp_path: Path) -
     ADNI(tmp_path).index(tmp_path).write(tmp_path / "m.csv")
     change(tmp_path / "m.csv", 2, diagnosis="ad")
     report = check_manifest(tmp_path / "m.csv", progress=False)
-    assert ("labels out of range", 2, "diagnosis") in found(report)
+    assert ("labels out of range", 2, "diagnosis") in locations(report)
     assert report.findings[0].finding == "none of CN, MCI, AD"
 
 
@@ -202,7 +202,7 @@ def test_check_manifest_lists_unusual_shapes_and_spacings(csv: Path, tmp_path: P
     save(tmp_path / "1_T1w.nii", 3, (6, 7, 2))
     save(tmp_path / "2_T1w.nii", 5, spacing=2.0)
     report = check_manifest(csv, progress=False)
-    assert found(report) == [("shape or spacing unlike the others", row, "path") for row in (5, 7)]
+    assert locations(report) == [("shape or spacing unlike the others", row, "path") for row in (5, 7)]
     assert report.findings[0].value == "6 x 7 x 2 voxels of 1 x 1 x 1 mm"
 
 
@@ -215,12 +215,12 @@ def test_check_manifest_lists_people_in_two_parts(csv: Path, tmp_path: Path, by:
         for row in range(2, 14):
             change(csv, row, split=parts[row // 2 - 1])
         report = check_manifest(csv, progress=False)
-        assert found(report) == [("splits that share a person", 4, "split")]
+        assert locations(report) == [("splits that share a person", 4, "split")]
         return
     names = ["made:p0", "made:q" if by == "case" else "made:p0", *(f"made:p{i}" for i in range(2, 6))]
     pd.DataFrame({by: names, "split": parts}).to_csv(tmp_path / "split.csv", index=False)
     report = check_manifest(csv, split_file=tmp_path / "split.csv", progress=False)
-    assert found(report) == [("splits that share a person", 3, "split" if by == "case" else "group")]
+    assert locations(report) == [("splits that share a person", 3, "split" if by == "case" else "group")]
     assert report.findings[0].file == str(tmp_path / "split.csv")
 
 
@@ -229,10 +229,10 @@ def test_check_manifest_lists_errors_of_split_files(csv: Path, tmp_path: Path) -
     names = [f"made:p{i}" for i in range(5)]
     pd.DataFrame({"group": names, "split": ["train", "val", "test", "tset", ""]}).to_csv(file, index=False)
     report = check_manifest(csv, split_file=file, progress=False)
-    assert found(report) == [("split file", 5, "split"), ("split file", 12, "group")]
+    assert locations(report) == [("split file", 5, "split"), ("split file", 12, "group")]
     file.write_text("group,split\nothers:p1,train\n")
     with pytest.raises(
-        BraindinoError, match=r"no group of it is in the manifest; 'others:p1' there, 'made:p0' here"
+        BraindinoError, match=r"no group matches the manifest; 'others:p1' in the file, 'made:p0' in"
     ):
         check_manifest(csv, split_file=file, progress=False)
     file.write_text("name,split\np1,train\n")
@@ -243,7 +243,7 @@ def test_check_manifest_lists_errors_of_split_files(csv: Path, tmp_path: Path) -
 def test_check_manifest_lists_overlap_with_pretraining_once_per_person(csv: Path) -> None:
     seen = Pretraining(lambda table, _: table["group"].isin(["made:p1", "made:p2"]), by_content=False)
     report = check_manifest(csv, seen=seen, progress=False)
-    assert found(report) == [("seen in pretraining", 4, "group"), ("seen in pretraining", 6, "group")]
+    assert locations(report) == [("seen in pretraining", 4, "group"), ("seen in pretraining", 6, "group")]
     assert report.findings[0].finding == "2 scans"
 
 

@@ -1,4 +1,4 @@
-"""Masks against their scans: each way in which one can be wrong is a reject, and its case goes without it."""
+"""Masks that do not fit their scan are rejects of the store, and their cases have no mask."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""People are found again by their scans: two tables of different names and ids, and the other way round."""
+"""People are matched by their scans: tables with different names and ids, and with equal ones."""
 
 import gzip
 import shutil
