@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from braindino.scans.reading import read_scan as read_scan
     from braindino.scans.store.fill import fill as fill
     from braindino.scans.store.store import Store as Store
+    from braindino.verbs.check import check as check
     from braindino.verbs.compare import compare as compare
     from braindino.verbs.index import index as index
+    from braindino.verbs.prepare import prepare as prepare
     from braindino.verbs.report import report as report
     from braindino.verbs.space import space as space
     from braindino.verbs.synth import synth as synth
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 # Public name -> the module that defines it. Verbs of the command are functions of `braindino.verbs`.
 _NAMES = {
     "BraindinoError": "braindino.errors",
+    "check": "braindino.verbs.check",
     "compare": "braindino.verbs.compare",
     "dataset_class": "braindino.datasets",
     "decode": "braindino.scans.preprocessing",
@@ -55,6 +58,7 @@ _NAMES = {
     "load_encoder": "braindino.encoders.checkpoints",
     "load_probe": "braindino.probing.predict.probe",
     "Manifest": "braindino.datasets.manifest",
+    "prepare": "braindino.verbs.prepare",
     "preprocess": "braindino.scans.preprocessing",
     "Preprocessing": "braindino.scans.contract",
     "Protocol": "braindino.probing",
@@ -98,6 +102,7 @@ __all__ = [
     "SwinSSLModule",
     "SwinUNETRModule",
     "__version__",
+    "check",
     "compare",
     "dataset_class",
     "decode",
@@ -107,6 +112,7 @@ __all__ = [
     "index",
     "load_encoder",
     "load_probe",
+    "prepare",
     "preprocess",
     "read_predictions",
     "read_scan",

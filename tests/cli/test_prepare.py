@@ -151,7 +151,9 @@ def test_prepare_submitted_jobs_cover_all_scans(
                 raise NameError("Unknown argument 'partition'")
             asked.update(parameters)
 
-        def map_array(self, function: Callable[[str], int], parts: list[str]) -> list[SimpleNamespace]:
+        def map_array(
+            self, function: Callable[[tuple[int, int]], int], parts: list[tuple[int, int]]
+        ) -> list[SimpleNamespace]:
             assert [function(part) for part in parts] == [0] * len(parts)
             return [SimpleNamespace(job_id=f"7_{i}") for i in range(len(parts))]
 
@@ -159,12 +161,12 @@ def test_prepare_submitted_jobs_cover_all_scans(
     command = [str(manifest), "--store", str(tmp_path / "store"), "--jobs", "1", "--submit", "3"]
     assert run("prepare", [*command, "--depth", "4", "--size", "8", "--cluster.timeout_min", "9"]) == 0
     assert asked == {"name": "braindino-prepare", "cpus_per_task": 1, "timeout_min": 9}
-    assert "submitted 7_0, 7_1, 7_2; what they say: " in capsys.readouterr().out
+    assert "submitted 7_0, 7_1, 7_2; logs: " in capsys.readouterr().out
     assert Store.open(tmp_path / "store").contract == Preprocessing(**SMALL)
     assert len(Store.open(tmp_path / "store").index()) == 4
     with pytest.raises(BraindinoError, match="--cluster: Unknown argument 'partition'"):
         run("prepare", [*command, "--cluster.partition", "cpu"])
-    with pytest.raises(BraindinoError, match="leave --shard out"):
+    with pytest.raises(BraindinoError, match="remove --shard"):
         run("prepare", [*command, "--shard", "0/2"])
     assert run("prepare", command) == 0
     assert asked["timeout_min"] == 24 * 60

@@ -38,6 +38,23 @@ class CheckReport:
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
 
+    def table(self) -> pd.DataFrame:
+        """Return the findings as a table: check, file, row, column, value, finding, remedy."""
+        columns = ["check", "file", "row", "column", "value", "finding", "remedy"]
+        rows = [
+            [
+                each.check,
+                each.file,
+                each.row,
+                each.column,
+                each.value,
+                each.finding,
+                rules.REMEDIES[each.check],
+            ]
+            for each in self.findings
+        ]
+        return pd.DataFrame(rows, columns=columns, dtype=object)
+
 
 @dataclass(frozen=True)
 class Pretraining:

@@ -48,7 +48,7 @@ REMEDIES = {
     "duplicate scans": "remove one of the rows",
     "contradictions": "correct the row: a person has one sex, an id one person, a case one label",
     "sequences missing": "add the scan, or probe with `--probe.missing drop` to exclude such cases",
-    "several scans of a sequence": "remove all but one per case (the first is used), or give different sessions",
+    "several scans of a sequence": "use one per case (by default the first), or give different sessions",
     "labels missing": "fill the label in, or remove the row",
     "labels that look alike": "write one spelling; different spellings are different classes",
     "labels out of range": "correct the label, or leave it blank",
