@@ -44,7 +44,7 @@ def prepare(
         shard: `i/n`, to do the i-th of n parts (i from 0 to n - 1), as one of n jobs that fill one store.
         strip_cmd: skull-stripping command run on each scan, such as `hd-bet -i {in} -o {out}`. Repeat it for
             a store that has one: a command that is recorded in the store only is not run.
-        retry_rejects: read again what was rejected before.
+        retry_rejects: read rejected scans again.
         max_voxels: scans of more voxels are rejected before they are read. One of the default size takes 5 GB
             in each job; a scan that ends its process is rejected too, and the same command continues.
         submit: number of SLURM jobs to submit with submitit; the command then returns. Without SLURM they are

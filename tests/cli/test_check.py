@@ -11,7 +11,7 @@ from braindino.cli.main import main
 
 @pytest.fixture
 def broken(cohort: Path, tmp_path: Path) -> Path:
-    """The cohort's manifest with seven files that are not there."""
+    """The cohort's manifest with seven files that do not exist."""
     table = pd.read_csv(cohort / "adni.csv", dtype=str, keep_default_na=False)
     table["path"] = [str(cohort / path) for path in table["path"]]
     table.loc[:6, "path"] = [f"gone{i}.nii" for i in range(7)]

@@ -1,4 +1,4 @@
-"""`braindino prepare`: what it takes, prints, and returns."""
+"""Options, output and exit codes of `braindino prepare`."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def test_prepare_prints_counts_and_reads_nothing_twice(
     store = tmp_path / "store"
     assert prepare(manifest, store, **SMALL) == 0
     assert f"prepared 4, already there 0, rejected 0: {store}" in capsys.readouterr().out
-    assert prepare(manifest, store) == 0  # the contract is the store's
+    assert prepare(manifest, store) == 0  # with the contract of the store
     assert "prepared 0, already there 4, rejected 0" in capsys.readouterr().out
     index = Store.open(store).index()
     assert index["subject"].tolist() == ["p0", "p1", "p2", "p3"]
@@ -79,12 +79,14 @@ def test_prepare_changes_fields_of_the_preset(manifest: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "asked", [{"depth": 5}, {"depth": "none"}, {"contract": "paper"}, {"dtype": "float16"}]
+    "options", [{"depth": 5}, {"depth": "none"}, {"contract": "paper"}, {"dtype": "float16"}]
 )
-def test_prepare_refuses_a_different_contract(asked: dict[str, Any], manifest: Path, tmp_path: Path) -> None:
+def test_prepare_refuses_a_different_contract(
+    options: dict[str, Any], manifest: Path, tmp_path: Path
+) -> None:
     prepare(manifest, tmp_path / "store", **SMALL)
     with pytest.raises(BraindinoError, match="prepared with a different contract"):
-        prepare(manifest, tmp_path / "store", **asked)
+        prepare(manifest, tmp_path / "store", **options)
     assert prepare(manifest, tmp_path / "store", depth=4) == 0
 
 
@@ -138,10 +140,10 @@ def test_prepare_options_by_command_line(
 def test_prepare_submitted_jobs_cover_all_scans(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: dict[str, object] = {}
+    parameters_of_submitit: dict[str, object] = {}
 
     class Executor:
-        """Stands in for submitit's: runs each job at once."""
+        """Replaces the executor of submitit and runs each job at once."""
 
         def __init__(self, folder: Path) -> None:
             self.folder = folder
@@ -149,7 +151,7 @@ def test_prepare_submitted_jobs_cover_all_scans(
         def update_parameters(self, **parameters: object) -> None:
             if "partition" in parameters:
                 raise NameError("Unknown argument 'partition'")
-            asked.update(parameters)
+            parameters_of_submitit.update(parameters)
 
         def map_array(
             self, function: Callable[[tuple[int, int]], int], parts: list[tuple[int, int]]
@@ -160,7 +162,7 @@ def test_prepare_submitted_jobs_cover_all_scans(
     monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor))
     command = [str(manifest), "--store", str(tmp_path / "store"), "--jobs", "1", "--submit", "3"]
     assert run("prepare", [*command, "--depth", "4", "--size", "8", "--cluster.timeout_min", "9"]) == 0
-    assert asked == {"name": "braindino-prepare", "cpus_per_task": 1, "timeout_min": 9}
+    assert parameters_of_submitit == {"name": "braindino-prepare", "cpus_per_task": 1, "timeout_min": 9}
     assert "submitted 7_0, 7_1, 7_2; logs: " in capsys.readouterr().out
     assert Store.open(tmp_path / "store").contract == Preprocessing(**SMALL)
     assert len(Store.open(tmp_path / "store").index()) == 4
@@ -169,7 +171,7 @@ def test_prepare_submitted_jobs_cover_all_scans(
     with pytest.raises(BraindinoError, match="remove --shard"):
         run("prepare", [*command, "--shard", "0/2"])
     assert run("prepare", command) == 0
-    assert asked["timeout_min"] == 24 * 60
+    assert parameters_of_submitit["timeout_min"] == 24 * 60
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(BraindinoError, match=r"braindino\[cluster\]"):
         run("prepare", command)

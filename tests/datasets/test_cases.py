@@ -1,4 +1,4 @@
-"""Tables of cases: columns of a user's table never take the place of the study's own."""
+"""Columns of a user's table do not replace those of the table of cases."""
 
 from pathlib import Path
 

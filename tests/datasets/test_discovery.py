@@ -50,11 +50,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_folder_records_every_file_with_a_reason(folder: Path) -> None:
     manifest = Folder(folder).index(folder)
-    kept = {os.path.relpath(path, folder) for path in manifest.table["path"]}
-    assert kept == {
-        "p1/T1 first.nii", "p1/t2.nii.gz", "Jürgen/MPRAGE.mgz", "p3/x.HDR", "p3/packed.hdr.gz",
+    used = {os.path.relpath(path, folder) for path in manifest.table["path"]}
+    assert used == {
+        "p1/T1 first.nii",
+        "p1/t2.nii.gz",
+        "Jürgen/MPRAGE.mgz",
+        "p3/x.HDR",
+        "p3/packed.hdr.gz",
         "p4/t1_small.nii.gz",
-    }  # fmt: skip
+    }
     reasons = {
         os.path.relpath(str(row.path), folder): str(row.reason) for row in manifest.dropped.itertuples()
     }
@@ -67,7 +71,7 @@ def test_folder_records_every_file_with_a_reason(folder: Path) -> None:
     assert reasons["derivatives/p1/t1.nii"] == "derivative"
     assert reasons["p5"].startswith("DICOM series")
     assert set(manifest.table["group"]) >= {"my scans:p1", "my scans:Jürgen"}
-    assert len(Folder(folder, derivatives=True).index(folder).table) == len(kept) + 1
+    assert len(Folder(folder, derivatives=True).index(folder).table) == len(used) + 1
 
 
 def test_folder_without_subfolders_makes_every_file_a_person(tmp_path: Path) -> None:
@@ -126,8 +130,9 @@ def test_folder_drops_localizers_and_phase_images(tmp_path: Path) -> None:
     assert manifest.table["modality"].tolist() == ["T1w", "unknown"]
     assert manifest.table["blank_because"].tolist() == ["", "modality: no sequence in its name"]
     assert manifest.dropped["reason"].value_counts().to_dict() == {
-        "localizer or scout, by its name": 2, "the phase of the signal, not its magnitude": 1,
-    }  # fmt: skip
+        "localizer or scout, by its name": 2,
+        "the phase of the signal, not its magnitude": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -146,8 +151,8 @@ def test_folder_drops_series_that_are_no_scans(
     volume = tmp_path / "series_1.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((8, 8, slices), np.float32), np.eye(4)), volume)
     values = {field.name: "" for field in fields(Series)} | {"description": description}
-    found = FoundVolume(volume, Path("p1/series_1.nii.gz"), Series(**values))
-    assert Folder(tmp_path)._exclusion_reason(found) == reason
+    scan_file = FoundVolume(volume, Path("p1/series_1.nii.gz"), Series(**values))
+    assert Folder(tmp_path)._exclusion_reason(scan_file) == reason
 
 
 def test_folder_does_not_take_scans_for_masks(tmp_path: Path) -> None:
@@ -213,9 +218,11 @@ def test_bids_reads_entities_and_participants(tmp_path: Path) -> None:
     assert rows.loc["03", "age"] == 89
     assert set(manifest.table["group"]) == {"ds1:01", "ds1:02", "ds1:03"}
     assert manifest.dropped["reason"].value_counts().to_dict() == {
-        "suffix bold is not wanted": 1, "mask or segmentation, by its name": 1, "derivative": 1,
+        "suffix bold is not wanted": 1,
+        "mask or segmentation, by its name": 1,
+        "derivative": 1,
         "no sub-<label> in its name": 1,
-    }  # fmt: skip
+    }
     only = BIDS(root, suffixes=("FLAIR",)).index(root)
     assert only.table["subject"].tolist() == ["03"]
 

@@ -1,4 +1,4 @@
-"""Every file of a random tree is yielded or listed, whatever it is and wherever it lies."""
+"""Every file of a random tree is yielded or recorded."""
 
 import os
 import socket
@@ -31,7 +31,7 @@ FOLDERS = ("p1", "p 2", "ses-1", "derivatives", "anat", "Ä", "DICOM", "labels",
 
 
 def make(root: Path, rng: np.random.Generator) -> list[Path]:
-    """A random tree; returns its files that are not hidden."""
+    """Create a random tree and return its files that are not hidden."""
     folders = [root]
     for _ in range(int(rng.integers(1, 9))):
         folder = folders[int(rng.integers(len(folders)))] / str(rng.choice(FOLDERS))
@@ -63,7 +63,7 @@ def make(root: Path, rng: np.random.Generator) -> list[Path]:
 
 
 def is_accounted(path: Path, places: set[str]) -> bool:
-    """Whether a file, the folder it lies in (of DICOM) or its other half is in a manifest or its list."""
+    """Return True if a file, its folder (of DICOM) or its header or image is recorded."""
     pair = (
         [path.with_suffix(suffix) for suffix in (".hdr", ".img", ".HDR", ".IMG")] if path.stem == "a" else []
     )
@@ -85,7 +85,7 @@ def test_find_scans_yields_or_records_every_file(seed: int, tmp_path: Path) -> N
     assert [path for path in files if not is_accounted(path, places)] == []
     assert not any(".hidden" in place for place in places)
     assert any("loop" in place for place in places)
-    # What is written says the same, in UTF-8.
+    # The written manifest lists the same files, in UTF-8.
     try:
         manifest = Folder(root).index(root)
     except BraindinoError:  # no scan at all

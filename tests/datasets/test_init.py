@@ -13,10 +13,10 @@ from braindino.synthetic import GENERATORS, generator
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_datasets_are_importable_by_both_names(name: str) -> None:
-    found = dataset_class(name)
-    assert issubclass(found, ScanDataModule)
-    assert found.name == name
-    assert getattr(datasets, found.__name__) is found
+    dataset = dataset_class(name)
+    assert issubclass(dataset, ScanDataModule)
+    assert dataset.name == name
+    assert getattr(datasets, dataset.__name__) is dataset
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
@@ -28,8 +28,8 @@ def test_generators_belong_to_datasets(name: str) -> None:
 def test_dataset_class_rejects_unknown_names() -> None:
     with pytest.raises(BraindinoError, match=r"no dataset 'oasiss'\. Did you mean 'oasis'"):
         dataset_class("oasiss")
-    with pytest.raises(AttributeError, match="Nobody"):
-        _ = datasets.Nobody
+    with pytest.raises(AttributeError, match="Unknown"):
+        _ = datasets.Unknown
 
 
 def test_datasets_registry_imports_nothing_heavy() -> None:

@@ -1,4 +1,4 @@
-"""Workers of a loader: little shared memory, death and silence are errors, never a run that waits."""
+"""A loader raises if shared memory is too small or a worker dies or hangs."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ class Usage(NamedTuple):
 
 
 class Blocks(Dataset[torch.Tensor]):
-    """Tensors of 40 kB; worker processes fail as they are asked to."""
+    """Tensors of 40 kB; worker processes fail by `fault`."""
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
@@ -37,7 +37,7 @@ class Blocks(Dataset[torch.Tensor]):
 
 
 class Full(torch.Tensor):
-    """A tensor that cannot be handed over, as when the shared memory is full."""
+    """A tensor that cannot be passed on, as if the shared memory were full."""
 
     def __reduce_ex__(self, _: Any) -> Any:
         raise RuntimeError("unable to write to file </torch_1>: No space left on device (28)")

@@ -1,4 +1,4 @@
-"""One age and one sex in every spelling, through every reader that takes them from a table."""
+"""Readers of tables return equal ages and sexes for every spelling."""
 
 import re
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def test_bounds_of_ages_are_blank_with_a_reason_in_every_reader(name: str, tmp_p
     write(tmp_path, 12, shape=TINY)
     before = index(name, tmp_path)
     respell(tables_of(tmp_path, pattern), column, lambda cell: "89+" if float(cell) > 0 else cell)
-    if name in ("ixi", "pixar"):  # age is the label: nobody is left
+    if name in ("ixi", "pixar"):  # age is the label: no case remains
         dropped = dataset_class(name)(tmp_path).manifest.dropped["reason"]
         assert dropped.str.contains("age '89+' is a bound, not an age", regex=False).any()
         return

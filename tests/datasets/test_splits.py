@@ -140,7 +140,7 @@ def test_read_split_by_person(tmp_path: Path, cases: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("person,split\nx,train\n", "one of `case` and `group`"),
         ("group,part\nx,train\n", "no column 'split'"),
@@ -149,9 +149,9 @@ def test_read_split_by_person(tmp_path: Path, cases: pd.DataFrame) -> None:
         ("group,split\nadni:000,train\nadni:000,test\n", "two splits"),
     ],
 )
-def test_read_split_refuses_a_bad_file(tmp_path: Path, cases: pd.DataFrame, text: str, said: str) -> None:
+def test_read_split_refuses_a_bad_file(tmp_path: Path, cases: pd.DataFrame, text: str, message: str) -> None:
     (tmp_path / "s.csv").write_text(text)
-    with pytest.raises(Exception, match=said) as caught:
+    with pytest.raises(Exception, match=message) as caught:
         read_split(tmp_path / "s.csv", cases)
     assert "s.csv" in str(caught.value)
 

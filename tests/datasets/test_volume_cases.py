@@ -1,4 +1,4 @@
-"""3-D cases with masks: labels lie where their voxels do, parts are people's, fractions are nested."""
+"""3-D cases with masks: labels match voxels, splits are by person, fractions are nested."""
 
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def test_whole_cases_return_masks_and_case_numbers(masked: Path) -> None:
 def test_masked_crops_with_foreground_contain_labels(masked: Path) -> None:
     def share(foreground: float) -> float:
         data = module(masked, crop=6, foreground=foreground, steps_per_epoch=30)
-        held = [batch["labels"].flatten(1).any(dim=1).float().mean() for batch in data.train_dataloader()]
-        return float(torch.stack(held).mean())
+        shares = [batch["labels"].flatten(1).any(dim=1).float().mean() for batch in data.train_dataloader()]
+        return float(torch.stack(shares).mean())
 
     assert share(1.0) > 0.8 > 0.6 > share(0.0)
 

@@ -29,8 +29,8 @@ def test_audit_lists_people_of_the_pretraining() -> None:
     test = cases.loc[cases["split"] == "test", "group"].iloc[0]
     train = cases.loc[cases["split"] == "train", "group"].iloc[0]
     report = audit(cases, MODALITIES, Seen(frozenset({test, train, "elsewhere:1"})))
-    found = {"people": 2, "test": 1, "listed": sorted([test, train])}
-    assert report["pretraining"] == {**found, "scans": 0, "by_name_only": 0, "gaps": []}
+    overlap = {"people": 2, "test": 1, "listed": sorted([test, train])}
+    assert report["pretraining"] == {**overlap, "scans": 0, "by_name_only": 0, "gaps": []}
 
 
 def test_audit_finds_copies_of_a_scan() -> None:

@@ -134,10 +134,12 @@ def test_check_manifest_lists_wrong_labels(csv: Path) -> None:
     rules = [LabelRule("label", ("a", "b")), LabelRule("score", (), (0, 10))]
     report = check_manifest(csv, label_rules=rules, progress=False)
     assert locations(report) == [
-        ("labels missing", 2, "label"), ("labels out of range", 4, "label"),
-        ("labels missing", 2, "score"), ("labels out of range", 4, "score"),
+        ("labels missing", 2, "label"),
+        ("labels out of range", 4, "label"),
+        ("labels missing", 2, "score"),
+        ("labels out of range", 4, "score"),
         ("labels out of range", 6, "age"),
-    ]  # fmt: skip
+    ]
     with pytest.raises(BraindinoError, match=r"no label column 'scor'\. Did you mean 'score'"):
         check_manifest(csv, label_rules=[LabelRule("scor")], progress=False)
 

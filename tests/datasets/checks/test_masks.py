@@ -85,7 +85,7 @@ def test_check_masks_does_not_read_checked_masks_again(
     monkeypatch.setattr("braindino.datasets.checks.masks.read_scan", reading)
     store.refresh()
     assert check_masks(store, manifest.table, progress=False) == (5, 4)
-    assert read == ["gone_mask.nii.gz"]  # which may be there by now
+    assert read == ["gone_mask.nii.gz"]  # which may exist by now
     save(tmp_path / "shape_mask.nii.gz", np.ones(SHAPE, np.uint8))
     store.refresh()
     assert check_masks(store, manifest.table, progress=False) == (5, 3)

@@ -30,7 +30,7 @@ PEOPLE = 12
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a scan of each person, `0.nii`, ..., every one another."""
+    """A folder with a different scan of each person, `0.nii`, ..."""
     folder = tmp_path_factory.mktemp("scans")
     for number in range(PEOPLE):
         values = np.random.default_rng(number).uniform(50, 200, (8, 8, 8)).astype(np.float32)
@@ -39,7 +39,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cohort(folder: Path, name: str, scans: Path, numbers: list[int], prefix: str, how: str) -> Cohort:
-    """A table of some people under ids and file names of its own, as copies or recompressed."""
+    """Write a table of some people with new ids and file names, as copies or recompressed."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["id,path,label"]
     for number in numbers:
@@ -72,9 +72,9 @@ def test_overlap_finds_people_under_other_names_by_their_scans(scans: Path, tmp_
     outcome = cohort(tmp_path / "b", "outcome", scans, list(range(4, PEOPLE)), "x", how)
     seen = pretrained(tmp_path, pre.manifest.table).trained_on()
     assert not set(outcome.cases["group"]) & seen.people
-    report = audit(
-        outcome.cases, ("scan",), seen, contents_of(outcome.cases, ("scan",), outcome.store)
-    )["pretraining"]  # fmt: skip
+    report = audit(outcome.cases, ("scan",), seen, contents_of(outcome.cases, ("scan",), outcome.store))[
+        "pretraining"
+    ]
     tested = int((outcome.cases["split"] == "test").sum())
     assert (report["people"], report["test"], report["scans"]) == (PEOPLE - 4, tested, PEOPLE - 4)
     assert (report["by_name_only"], report["gaps"]) == (0, [])
@@ -98,12 +98,12 @@ def test_exclude_by_cases_of_a_probe_manifest_paths_and_lists(scans: Path, tmp_p
     cases.to_csv(tmp_path / "cases.csv", index=False)
     outcome.manifest.write(tmp_path / "manifest.csv")
     (tmp_path / "paths.txt").write_text("\n".join(outcome.manifest.table["path"]))
-    kept = cases.loc[cases["split"] == "train", "case"].str.removeprefix("outcome:x")
+    train = cases.loc[cases["split"] == "train", "case"].str.removeprefix("outcome:x")
     expected = {
-        "cases.csv": {f"pre:P{i}" for i in [*range(4), *kept]},
+        "cases.csv": {f"pre:P{i}" for i in [*range(4), *train]},
         "manifest.csv": {f"pre:P{i}" for i in range(4)},
         "paths.txt": {f"pre:P{i}" for i in range(4)},
-        "b/outcome.csv": {f"pre:P{i}" for i in range(4)},  # the user's own table, by its paths
+        "b/outcome.csv": {f"pre:P{i}" for i in range(4)},  # a table of the user, by its paths
     }
     for name, people in expected.items():
         data = pretrained(tmp_path, pre.manifest.table, exclude=tmp_path / name)
@@ -170,21 +170,21 @@ def test_content_that_the_store_does_not_record_is_a_gap(scans: Path, tmp_path: 
 
 
 class Run:
-    """What `record_seen` sees of a trainer."""
+    """The attributes of a trainer that `record_seen` reads."""
 
     def __init__(self, datamodule: Any) -> None:
         self.datamodule = datamodule
 
 
 def test_data_without_people_is_a_gap() -> None:
-    class Own:
+    class Data:
         def people(self) -> pd.DataFrame:
             return pd.DataFrame({"group": ["a:1"]})
 
     assert trained_on(Run(None)).gaps == ("the people and scans of a data loader are not recorded",)
-    assert trained_on(Run(Own())) == Seen(frozenset({"a:1"}), gaps=("the scans of Own are not recorded",))
+    assert trained_on(Run(Data())) == Seen(frozenset({"a:1"}), gaps=("the scans of Data are not recorded",))
     checkpoint: dict[str, Any] = {"pretraining_people": ["b:1"]}  # of a callback
-    record_seen(checkpoint, Run(Own()), Seen(frozenset({"c:1"})), None)
+    record_seen(checkpoint, Run(Data()), Seen(frozenset({"c:1"})), None)
     assert checkpoint["pretraining_people"] == ["a:1", "b:1", "c:1"]
 
 
@@ -217,7 +217,7 @@ def test_two_tables_of_one_name_are_not_melted(scans: Path, tmp_path: Path) -> N
     assert len(store.index()) == 5
     with pytest.raises(BraindinoError, match="both count as the dataset"):
         fill(Store.create(tmp_path / "t", CONTRACT), pd.concat([one, two]), progress=False)
-    # a table that was moved is no other table
+    # a table that was moved is the same table
     shutil.copytree(tmp_path / "siteA", tmp_path / "moved")
     again = Cohort(tmp_path / "moved" / "patients.csv").manifest.table
     shutil.rmtree(tmp_path / "siteA")

@@ -57,7 +57,7 @@ def test_slices_do_not_depend_on_workers_and_resume(store: Path, workers: int) -
     for _ in range(4):
         batches.append(next(loader))
     state = first.state_dict()
-    assert state["batches"] == 4  # not what the workers have loaded ahead
+    assert state["batches"] == 4  # without batches that workers loaded in advance
     del loader
     second = SliceDataModule(store, 5, workers, steps_per_epoch=6)
     second.load_state_dict(state)
@@ -168,7 +168,7 @@ def test_slices_warn_about_another_set_of_scans_on_resuming(store: Path) -> None
 
 
 class Recorder(LightningModule):
-    """Notes what it is given; learns nothing."""
+    """Records its samples and does not train."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class Recorder(LightningModule):
         return self.weight * 0
 
     def validation_step(self, batch: dict[str, torch.Tensor]) -> None:
-        """Present because the data module may validate."""
+        """Do nothing; the data module may validate."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -190,9 +190,14 @@ class Recorder(LightningModule):
 def test_slices_resume_in_lightning_within_and_after_an_epoch(store: Path, tmp_path: Path, stop: int) -> None:
     def trainer(**options: Any) -> Trainer:
         return Trainer(
-            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=tmp_path, **options,
-        )  # fmt: skip
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+            **options,
+        )
 
     whole = Recorder()
     trainer(max_steps=15).fit(whole, SliceDataModule(store, 5, 0, steps_per_epoch=6))
@@ -208,7 +213,7 @@ def test_slices_resume_in_lightning_within_and_after_an_epoch(store: Path, tmp_p
 
 
 class Writer(Recorder):
-    """Leaves what each rank saw in a file."""
+    """Saves the samples of each rank in a file."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -220,9 +225,15 @@ class Writer(Recorder):
 
 def test_slices_are_shared_among_processes_in_lightning(store: Path, tmp_path: Path) -> None:
     Trainer(
-        accelerator="cpu", strategy="ddp_fork", devices=2, max_steps=4, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    ).fit(Writer(tmp_path), SliceDataModule(store, 5, 0, steps_per_epoch=6))  # fmt: skip
+        accelerator="cpu",
+        strategy="ddp_fork",
+        devices=2,
+        max_steps=4,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(Writer(tmp_path), SliceDataModule(store, 5, 0, steps_per_epoch=6))
     expected = drawn(list(module(store, batch_size=10, steps_per_epoch=4).train_dataloader()))
     left, right = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert left == expected[0::2]

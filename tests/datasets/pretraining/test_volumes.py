@@ -1,4 +1,4 @@
-"""Crops of cases with several sequences: aligned, reproducible, missing sequences empty."""
+"""Crops of cases with several sequences are aligned and reproducible."""
 
 from pathlib import Path
 from typing import Any
