@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from braindino.analysis.predictions import align_risks, read_predictions
-from braindino.analysis.schemas.bench import BenchOrder
+from braindino.analysis.schemas.bench import BENCH, BenchOrder
 from braindino.analysis.schemas.consistency import check_results
 from braindino.analysis.schemas.environment import Environment
 from braindino.analysis.schemas.leakage import Leakage
@@ -17,7 +17,6 @@ from braindino.analysis.schemas.results import Results
 from braindino.documents import check, read_json, read_yaml
 
 PREDICTIONS = "predictions.csv"
-BENCH = "bench.json"
 LEAKAGE = "leakage.json"
 REQUIRED = ("task", "classes", "cases", "audit", "cells", "summary", "baselines", "folds", "asked", "dropped")
 SUBFOLDERS = ("cells", "baselines")  # of a run; they hold predictions.csv files that are not runs

@@ -1,7 +1,7 @@
-"""`braindino probe`: a frozen encoder, a head and a dataset from YAML, run through the study."""
+"""The verb `probe`: the study of a head on a frozen encoder, configured by YAML."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,32 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write, digest_of_json
-from braindino.probing import FrozenProbeModule, Protocol, results_table, run_study
+from braindino.probing import FrozenProbeModule, Protocol, results_table
+from braindino.probing.data.factory import check_options
 from braindino.probing.decoder import INITIALISATION
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE
-from braindino.scans.store.store import Store
 from braindino.training.callbacks import wandb_logger
 from braindino.training.run_folder import ProbeOptions, write_environment
 from braindino.training.slurm import check_tasks
-from braindino.training.state import record_state
+from braindino.verbs.opening import store_contract
+from braindino.verbs.probe import probe
 
-# They change how fast a result comes or how much of it there is, not what a cell of the study is.
+# Keys that change the speed or the amount of results, but not what a cell of the study is.
 _NOT_IDENTITY = ("run", "config", "trainer", "seed_everything")
-
-
-_CONSENT = ("strip_cmd", "prepare")  # of `data`: what a command may do; the store's command is in its keys
-# Options of `data` that came later: without a value they are left out, so that earlier runs are continued.
+# Options of `data` that permit something; the command of a store is part of its keys.
+_CONSENT = ("strip_cmd", "prepare")
+# Options of `data` of later versions: without a value they are ignored, so that earlier runs are continued.
 _LATER = ("ignore_labels", "sex_codes", "sheet")
 
 
 def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a resolved config that tells one study from another.
+    """Return the part of a resolved config that identifies a study.
 
-    What the default recipe settles stands in it as if it had been set: the same study has the same id
-    whether an option is given, left out, or was unknown to the version that began it.
+    The values of the default recipe are filled in: the same study has the same id whether an option is
+    given, omitted, or unknown to the version that began it.
+
+    Args:
+        config: the resolved config.
     """
     identity = {key: value for key, value in config.items() if key not in _NOT_IDENTITY}
     data = identity["data"]
@@ -49,7 +52,8 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     identity["data"] = {**data, "init_args": given}
     protocol = {key: value for key, value in identity["probe"].items() if key not in ("seeds", "fractions")}
-    if protocol.pop("cache") is False:  # where features are kept tells nothing of what they are
+    # The folder of the cache does not change the features.
+    if protocol.pop("cache") is False:
         protocol["cache"] = False
     if protocol["recipe"] == "default":
         del protocol["recipe"]
@@ -61,37 +65,42 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ProbeCLI(LightningCLI):
-    """Parses a probe's config and makes the module, the data module and the trainers of its cells.
+    """Parse the config of a probe, and make its module, its data module and the trainers of its cells.
+
+    Args:
+        args: arguments of the command line.
 
     Raises:
         BraindinoError: a setting that the study decides, or that a probe does not use.
     """
 
     def __init__(self, args: Sequence[str]) -> None:
-        for name in DATASETS:  # jsonargparse finds `--data Cohort` by its short name once it is imported
+        # jsonargparse finds `--data Cohort` by its short name only after the class was imported.
+        for name in DATASETS:
             dataset_class(name)
         super().__init__(
             FrozenProbeModule,
             ScanDataModule,
             subclass_mode_data=True,
-            save_config_callback=None,  # saved once per study, not once per cell
+            # The config is saved once per study, not once per cell.
+            save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_kwargs={"exit_on_error": False, "allow_abbrev": False, "prog": "braindino probe"},
             args=list(args),
             run=False,
         )
-        self._refuse_what_the_study_decides()
-        self._refuse_what_has_no_effect()
+        self._check_trainer()
+        self._check_loaders()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The groups `run` (where to write) and `probe` (the protocol)."""
+        """Add the groups `run` (where to write) and `probe` (the protocol)."""
         parser.add_class_arguments(ProbeOptions, "run")
         parser.set_defaults({"run.name": "probe"})
         parser.add_class_arguments(Protocol, "probe")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer as the config describes it; each cell of the study adds arguments of its own."""
+        """Return a trainer with the options of the config, and those that a cell of the study sets."""
         try:
             trainer = super().instantiate_trainer(**{"logger": False, **kwargs})
         except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
@@ -99,14 +108,14 @@ class ProbeCLI(LightningCLI):
         check_tasks(trainer.world_size)
         return trainer
 
-    def _refuse_what_the_study_decides(self) -> None:
+    def _check_trainer(self) -> None:
         """Raise BraindinoError for a trainer setting that would be overridden, or change results unseen."""
         trainer = self.config["trainer"].as_dict()
         for key, default in self.parser.get_defaults()["trainer"].as_dict().items():
             if key not in MACHINE and trainer[key] != default:
                 raise BraindinoError(decided_by_protocol(key))
 
-    def _refuse_what_has_no_effect(self) -> None:
+    def _check_loaders(self) -> None:
         """Raise BraindinoError for a setting of loaders that the probe does not use."""
         given, defaults = self.config["data"]["init_args"].as_dict(), {"batch_size": 4, "num_workers": 0}
         in_loop = self.model.head.dense or self.config_init["probe"].cache is False
@@ -119,13 +128,16 @@ class ProbeCLI(LightningCLI):
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The encoder; weights that carry no contract of their own take the store's, if there is one."""
-        store = self.datamodule.store_path
-        contract = Store.open(store).contract if (store / "contract.json").exists() else None
-        return load_encoder(self.model.encoder, contract)
+        """The encoder; weights without a contract take that of the store, if there is one."""
+        return load_encoder(self.model.encoder, store_contract(self.datamodule.store_path))
+
+    def check(self) -> None:
+        """Raise BraindinoError for options that the study refuses before it reads data."""
+        check_options(self.model, self.config_init["probe"])
+        self.datamodule.check_store()
 
     def folder(self) -> Path:
-        """`runs/<task>/<encoder>/<id>`; the id follows from the config, so that the same probe continues."""
+        """Return `runs/<task>/<encoder>/<id>`; the same config gives the same id."""
         options: ProbeOptions = self.config_init["run"]
         whole = {**_plain(identity_of(self.config.as_dict())), "encoder": self.encoder.digest}
         if self.model.head.dense:
@@ -136,26 +148,27 @@ class ProbeCLI(LightningCLI):
 
 
 def run_probe(arguments: Sequence[str]) -> int:
-    """Run the study that the config describes, print its table and where it is."""
+    """Run the study of a config, and print its table and its run folder.
+
+    Args:
+        arguments: arguments of the command line.
+
+    Returns:
+        0.
+    """
     cli = ProbeCLI(arguments)
-    cli.datamodule.check_store()
+    cli.check()
     folder = cli.folder()
-    with record_state(folder):
-        # A folder that holds a study keeps its config until the study has accepted this one as the same.
-        known = (folder / "study.json").exists()
-        if not known:
-            _write_config(cli, folder)
-        results = run_study(
-            cli.model,
-            cli.datamodule,
-            cli.config_init["probe"],
-            cli.instantiate_trainer,
-            folder,
-            encoder=cli.encoder,
-            progress=True,
-        )
-        if known:
-            _write_config(cli, folder)
+    run = probe(
+        cli.datamodule,
+        cli.encoder,
+        module=cli.model,
+        protocol=cli.config_init["probe"],
+        run_dir=folder,
+        make_trainer=cli.instantiate_trainer,
+        record=partial(_write_config, cli),
+    )
+    results = run.results
     options: ProbeOptions = cli.config_init["run"]
     if options.wandb != "disabled":
         logger = wandb_logger(options.wandb, folder)
@@ -175,7 +188,7 @@ def _write_config(cli: ProbeCLI, folder: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Paths as text, so that the value has a JSON."""
+    """Return a value with paths as text, as JSON needs."""
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -224,7 +224,7 @@ def _fit(
     make_trainer: MakeTrainer,
 ) -> BestEpoch:
     """Train `module` on the cases numbered `labelled`; return the best epoch."""
-    judge = "test" if protocol.selection == "test" else "val"
+    selecting = "test" if protocol.selection == "test" else "val"
     by_loss = protocol.select_by == "loss"
     best = BestEpoch(
         "loss" if by_loss else module.head.metric,
@@ -247,7 +247,7 @@ def _fit(
         trainer.fit(
             module,
             batches,
-            data.loader(_numbers(cases.part(judge)), steps if in_loop else EVALUATION_BATCH),
+            data.loader(_numbers(cases.part(selecting)), steps if in_loop else EVALUATION_BATCH),
             ckpt_path=checkpoint.start(),
             weights_only=True,
         )
@@ -285,15 +285,15 @@ def solve_cell(
     head = module.head
     assert isinstance(head, ClosedForm)
     train = cases.labelled(cell.fraction, cell.seed)
-    judge = cases.part("test" if protocol.selection == "test" else "val")
+    selecting = cases.part("test" if protocol.selection == "test" else "val")
     with torch.random.fork_rng(devices=[]), _threads(1):
         torch.manual_seed(cell.seed)
         with _errors_of(cell):
             module.build(data, _numbers(train), cases.classes)
         check_no_parameters(module.pooling)
         module.eval()
-        pooled = [_pooled(module, data, part) for part in (train, judge)]
-        targets = [cases.target[_numbers(part)] for part in (train, judge)]
+        pooled = [_pooled(module, data, part) for part in (train, selecting)]
+        targets = [cases.target[_numbers(part)] for part in (train, selecting)]
         with _errors_of(cell):
             chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
         tables = [predict(module, data, part, cell) for part in reported_parts(cases, train, head.task)]

@@ -143,13 +143,7 @@ def run_study(
     """
     prepared = prepare_study(module, datamodule, protocol, run_dir, encoder)
     trained = train_cells(prepared, make_trainer, progress)
-    results = write_results(prepared, trained)
-    if trained.failed:
-        raise BraindinoError(
-            f"{_message(trained.failed)}\n"
-            f"The results of the {len(trained.facts)} cells that were trained are in {run_dir}."
-        )
-    return results
+    return write_results(prepared, trained)
 
 
 def prepare_study(
@@ -407,6 +401,9 @@ def write_results(prepared: PreparedStudy, trained: TrainedCells) -> dict[str, A
 
     Returns:
         The content of results.json.
+
+    Raises:
+        BraindinoError: some cells could not be trained; raised after the results of the others were written.
     """
     module, cases, protocol = prepared.module, prepared.cases, prepared.protocol
     summarised = partial(summarise, resamples=protocol.resamples)
@@ -440,6 +437,11 @@ def write_results(prepared: PreparedStudy, trained: TrainedCells) -> dict[str, A
     write_json(prepared.run_dir / "results.json", results)
     with atomic_write(prepared.run_dir / "metrics.csv") as file:
         file.write(csv_text(metrics_table(results)))
+    if trained.failed:
+        raise BraindinoError(
+            f"{_message(trained.failed)}\n"
+            f"The results of the {len(trained.facts)} cells that were trained are in {prepared.run_dir}."
+        )
     return results
 
 

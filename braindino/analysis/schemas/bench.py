@@ -2,6 +2,8 @@
 
 from typing import TypedDict
 
+BENCH = "bench.json"
+
 
 class PlannedFolder(TypedDict):
     """The run folder of a study.

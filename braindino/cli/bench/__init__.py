@@ -1,1 +1,1 @@
-"""A bench: encoders x tasks x label fractions x seeds, planned, estimated, run and put into one table."""
+"""The verb `bench`: its plan, its estimate of time, and its studies."""

@@ -2,9 +2,12 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from braindino.errors import BraindinoError
+
+if TYPE_CHECKING:
+    from braindino.verbs.bench import BenchResult, Study
 
 
 def bench(
@@ -30,76 +33,61 @@ def bench(
         jobs: studies, and then comparisons, side by side on this machine.
         submit: hand the studies to SLURM by submitit, as an array with a job each, and return; where there is
             no SLURM they run on this machine.
-        cluster: what SLURM has to be told, as `{slurm_partition: gpu, timeout_min: 600}`.
+        cluster: options of SLURM, as `{slurm_partition: gpu, timeout_min: 600}`.
         resamples: draws of people for the intervals of the differences.
 
     Returns:
         0; 1 when a study failed.
     """
     from braindino.cli.bench.plan import Plan
-    from braindino.cli.bench.progress import progress_of
 
     for name, number in (("jobs", jobs), ("resamples", resamples)):
         if number < 1:
             raise BraindinoError(f"--{name} {number}: expected 1 or more.")
-    asked = Plan.read(plan)
-    studies = asked.studies
-    size = f"{len(asked.encoders)} encoders x {len(asked.tasks)} tasks x {len(asked.fractions)} fractions"
-    print(f"bench: {size} x {len(asked.seeds)} seeds in {asked.out}", flush=True)
+    read = Plan.read(plan)
+    size = f"{len(read.encoders)} encoders x {len(read.tasks)} tasks x {len(read.fractions)} fractions"
+    print(f"bench: {size} x {len(read.seeds)} seeds in {read.out}", flush=True)
     if dry_run:
         from braindino.cli.bench.estimate import estimate
 
-        print("\n".join(estimate(studies, asked.cells).lines(jobs)))
+        print("\n".join(estimate(read.studies, read.cells).lines(jobs)))
         return 0
-    from braindino.cli.bench.work import check_study
-
-    known = {study: progress_of(study.name, study.folder, asked.cells) for study in studies}
-    left = [
-        study for study in studies if not (known[study].state == "done" and known[study].done == asked.cells)
-    ]
-    for study in left:  # now, and not hours later in a job
-        check_study(study, elsewhere=submit)
-    asked.save()
-    running = [study for study in left if known[study].state == "running"]
-    if running:
-        raise BraindinoError(
-            f"{running[0].name} is being run already (`braindino status {asked.out}`).\n"
-            "Wait until it has ended; a study whose process was killed is not in the way."
-        )
     from braindino.cli.bench import work
-    from braindino.cli.bench.progress import cells_bar
-    from braindino.locks import locked
+    from braindino.verbs.bench import bench as run
+    from braindino.verbs.bench import unfinished_studies
 
+    # Now, and not hours later in a job.
+    for study in unfinished_studies(read.studies, read.cells):
+        work.check_study(study, elsewhere=submit)
     if submit:
-        ids = work.submit(left, cluster or {}, asked.out) if left else []
-        print(f"submitted {len(ids)} studies: {', '.join(ids) or 'nothing is left'}")
-        print(f"`braindino status {asked.out}` tells how far they are; this command again writes the table")
+        _submit(read.studies, read.cells, cluster or {}, read.out)
         return 0
-    with locked(asked.out, "the folder of the bench"):
-        with cells_bar(left, asked.cells):
-            failed = work.run_studies(left, jobs)
-        _write_table(asked.out, studies, resamples, jobs)
-    if failed:
-        print(f"{len(failed)} of {len(studies)} studies failed; the same command tries them again")
-    return 1 if failed else 0
+    train = partial(work.run_studies, jobs=jobs)
+    result = run(read.studies, read.out, read.cells, train, resamples, jobs)
+    _print_result(result, read.studies)
+    return 1 if result.failed else 0
 
 
-def _write_table(out: Path, studies: list[Any], resamples: int, jobs: int) -> None:
-    from braindino.cli.bench.table import bench_table, text
-    from braindino.csv_text import csv_text
-    from braindino.files import atomic_write
-    from braindino.parallel import parallel_map
+def _submit(studies: "list[Study]", cells: int, cluster: dict[str, Any], out: Path) -> None:
+    """Hand the unfinished studies to SLURM, and print what to do next."""
+    from braindino.cli.bench import work
+    from braindino.verbs.bench import check_not_running, unfinished_studies, write_studies
 
-    try:
-        table, compared, said = bench_table(
-            studies, resamples, partial(parallel_map, jobs=jobs, unit="comparison")
-        )
-    except ValueError as error:
-        raise BraindinoError(f"bench: {error}.") from None
-    if table.empty:
-        return
-    for name, written in (("table.csv", table), ("compare.csv", compared)):
-        with atomic_write(out / name) as file:
-            file.write(csv_text(written))
-    print("\n".join(["", *text(table, studies[0].encoder), *said]))
-    print(f"wrote {out / 'table.csv'} and compare.csv; `braindino report {out}` makes a page of it")
+    unfinished = unfinished_studies(studies, cells)
+    write_studies(out, studies, cells)
+    check_not_running(unfinished, cells, out)
+    ids = work.submit(unfinished, cluster, out) if unfinished else []
+    print(f"submitted {len(ids)} studies: {', '.join(ids) or 'nothing is left'}")
+    print(f"`braindino status {out}` shows how far they are; this command again writes the table")
+
+
+def _print_result(result: "BenchResult", studies: "list[Study]") -> None:
+    """Print the table and its notes, and how many studies failed."""
+    from braindino.analysis.comparison.bench_table import format_bench_table
+
+    if not result.table.empty:
+        print("\n".join(["", *format_bench_table(result.table, studies[0].encoder), *result.notes]))
+        out = result.out
+        print(f"wrote {out / 'table.csv'} and compare.csv; `braindino report {out}` makes a page of it")
+    if result.failed:
+        print(f"{len(result.failed)} of {len(studies)} studies failed; the same command tries them again")

@@ -1,12 +1,10 @@
-"""Tell what is left of a bench from its run folders, stores and caches; nothing is computed or written."""
+"""Estimate of the rest of a bench, from its run folders, stores and caches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from braindino.cli.bench.plan import Study
-from braindino.cli.bench.progress import progress_of, seconds_per_cell
 from braindino.cli.config.files import config_files
 from braindino.cli.config.keys import dotted_arguments, nest
 from braindino.cli.config.probe_settings import MACHINE, decided_by_protocol
@@ -14,17 +12,20 @@ from braindino.errors import BraindinoError
 from braindino.files import read_json, read_yaml
 from braindino.scans.store.paths import no_store
 from braindino.scans.store.store import Store
+from braindino.training.study_progress import seconds_per_cell, study_progress
+from braindino.verbs.bench import Study
 
-ENTRIES = "*/*/*.npy"  # features of scans below the folder of an encoder: level, first letters, key
+# Features of scans below the folder of an encoder: level, first letters, key.
+ENTRIES = "*/*/*.npy"
 
 
 @dataclass
 class Extraction:
-    """What is known of the features of one encoder on one store.
+    """Features of one encoder on one store.
 
     Attributes:
-        scans: in the store; None if it does not exist yet.
-        cached: scans whose features are in the cache; None before a study of the encoder has begun.
+        scans: number of scans in the store; None if it does not exist yet.
+        cached: number of scans with cached features; None before a study of the encoder has begun.
     """
 
     scans: int | None
@@ -33,13 +34,13 @@ class Extraction:
 
 @dataclass
 class Estimate:
-    """What is known of a whole bench.
+    """The rest of a bench.
 
     Attributes:
-        cells: of all studies.
-        left: those not done.
-        extractions: name of an encoder and its store -> what is known of its features.
-        per_cell: median seconds between finished cells, and of how many.
+        cells: number of cells of all studies.
+        left: number of cells that are not finished.
+        extractions: name of an encoder and its store -> its features.
+        per_cell: median seconds between finished cells, and the number of these times.
     """
 
     cells: int
@@ -48,7 +49,11 @@ class Estimate:
     per_cell: tuple[float, int] | None = None
 
     def lines(self, jobs: int) -> list[str]:
-        """Return the estimate for people, each number with what it rests on."""
+        """Return the estimate as text, each number with its basis.
+
+        Args:
+            jobs: studies that run side by side.
+        """
         lines = [f"{self.cells} cells, {self.cells - self.left} done, {self.left} left"]
         for (encoder, store), part in self.extractions.items():
             if part.scans is None:
@@ -71,18 +76,20 @@ class Estimate:
 
 
 def estimate(studies: Sequence[Study], cells: int) -> Estimate:
-    """Look at every study that is not done: its settings, its store, its cache.
+    """Return the estimate of a bench, from the settings, store and cache of every unfinished study.
+
+    Nothing is computed or written.
 
     Args:
-        studies: of the bench.
-        cells: of each study.
+        studies: studies of the bench.
+        cells: cells of each study.
 
     Raises:
         BraindinoError: a store does not exist and is not to be made; a setting that the protocol decides.
     """
-    progress = [progress_of(study.name, study.folder, cells) for study in studies]
-    left = sum(known.cells - known.done for known in progress)
-    found = Estimate(cells * len(studies), left, per_cell=seconds_per_cell([s.folder for s in studies]))
+    progress = [study_progress(study.name, study.folder, cells) for study in studies]
+    left = sum(each.cells - each.done for each in progress)
+    result = Estimate(cells * len(studies), left, per_cell=seconds_per_cell([s.folder for s in studies]))
     digests = {study.encoder: digest for study in studies if (digest := _digest(study.folder))}
     sizes: dict[Path, int] = {}
     for study, known in zip(studies, progress, strict=True):
@@ -90,22 +97,21 @@ def estimate(studies: Sequence[Study], cells: int) -> Estimate:
             continue
         try:
             settings = settings_of(study)
-            _refuse_trainer(settings.get("trainer"))
+            _check_trainer(settings.get("trainer"))
             store = _store(settings)
             if store is not None and store.path not in sizes:
                 sizes[store.path] = int(store.index()["key"].nunique())
         except BraindinoError as error:
             raise BraindinoError(f"{study.name}: {error}") from None
-        place = (study.encoder, str(_data(settings).get("store", "store")))
-        part = Extraction(None if store is None else sizes[store.path])
-        if store is not None and study.encoder in digests and part.scans is not None:
-            part.cached = _cached(settings, store, digests[study.encoder])
-        found.extractions[place] = part
-    return found
+        extraction = Extraction(None if store is None else sizes[store.path])
+        if store is not None and study.encoder in digests:
+            extraction.cached = _cached(settings, store, digests[study.encoder])
+        result.extractions[study.encoder, str(_data(settings).get("store", "store"))] = extraction
+    return result
 
 
 def settings_of(study: Study) -> dict[str, Any]:
-    """Return the settings of a study as a tree: its config with the overrides laid over it."""
+    """Return the settings of a study as a tree: its config with the overrides."""
     tree: dict[str, Any] = {}
     for path in config_files(study.arguments):
         tree = _merged(tree, _plain(read_yaml(path)))
@@ -113,7 +119,7 @@ def settings_of(study: Study) -> dict[str, Any]:
 
 
 def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Lift what stands in `init_args` beside the `class_path`."""
+    """Return a tree with the keys of `init_args` moved beside the `class_path`."""
     lifted: dict[str, Any] = {}
     for key, value in tree.items():
         inner = _plain(value) if isinstance(value, Mapping) else value
@@ -137,7 +143,8 @@ def _data(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else {}
 
 
-def _refuse_trainer(trainer: Any) -> None:
+def _check_trainer(trainer: Any) -> None:
+    """Raise BraindinoError for settings of the trainer that the protocol decides."""
     for key, value in trainer.items() if isinstance(trainer, Mapping) else ():
         if key not in MACHINE and value is not None:
             raise BraindinoError(decided_by_protocol(key))

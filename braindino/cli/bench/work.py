@@ -1,4 +1,4 @@
-"""Runs the studies of a bench, each by the verb `probe`; one that fails stops no other."""
+"""The studies of a bench: each is run by the verb `probe`, and its failure stops no other."""
 
 import subprocess
 import sys
@@ -13,29 +13,30 @@ from typing import Any
 
 from tqdm import tqdm
 
-from braindino.cli.bench.plan import Study
 from braindino.cli.config.parser import parse_probe
 from braindino.cli.main import main
 from braindino.errors import BraindinoError
 from braindino.training.signals import TERMINATED
 from braindino.training.state import read_state, record_failure
+from braindino.verbs.bench import Study
 
 LOG = "log.txt"
 INTERRUPTED = 130
 
 
-# What any machine has: a login node need not have the GPUs that a study asks for.
+# Options that any machine can satisfy: a login node need not have the GPUs that a study asks for.
 _ANYWHERE = ("--trainer.accelerator=cpu", "--trainer.devices=1")
 
 
 def check_study(study: Study, elsewhere: bool) -> None:
-    """Raise BraindinoError, with the study's name, for what `braindino probe` would refuse.
+    """Raise BraindinoError, with the name of the study, if `braindino probe` would refuse it.
 
     Args:
-        elsewhere: the study is for another machine, whose devices are not known here.
+        study: the study.
+        elsewhere: whether it will run on another machine, with other devices.
     """
     try:
-        parse_probe([*study.arguments, *(_ANYWHERE if elsewhere else ())]).datamodule.check_store()
+        parse_probe([*study.arguments, *(_ANYWHERE if elsewhere else ())]).check()
     except BraindinoError as error:
         raise BraindinoError(f"{study.name}: {error}") from None
 
@@ -43,25 +44,29 @@ def check_study(study: Study, elsewhere: bool) -> None:
 def run_studies(studies: Sequence[Study], jobs: int) -> dict[Study, str]:
     """Run studies, `jobs` at a time, and print a line when one ends.
 
-    One job works in this process; more each in a process of their own, so that one that dies (out of memory)
-    costs its study only.
+    One job runs in this process; several run in a process each, so that a process that dies (out of memory)
+    costs only its study.
+
+    Args:
+        studies: the studies.
+        jobs: number of studies at a time.
 
     Returns:
-        The studies that failed, and why.
+        The studies that failed, with the reasons.
 
     Raises:
-        KeyboardInterrupt: a study was interrupted; none is begun after it, and those on their way end.
+        KeyboardInterrupt: a study was interrupted; no other is begun after it, and those that run end first.
     """
     failed: dict[Study, str] = {}
     if jobs == 1:
         for number, study in enumerate(studies, start=1):
-            _tell(study, run_study(study, apart=False), failed, f"{number}/{len(studies)}")
+            _report(study, run_study(study, apart=False), failed, f"{number}/{len(studies)}")
         return failed
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(run_study, study, apart=True): study for study in studies}
         try:
             for number, future in enumerate(as_completed(running), start=1):
-                _tell(running[future], future.result(), failed, f"{number}/{len(studies)}")
+                _report(running[future], future.result(), failed, f"{number}/{len(studies)}")
         except KeyboardInterrupt:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -69,13 +74,14 @@ def run_studies(studies: Sequence[Study], jobs: int) -> dict[Study, str]:
 
 
 def run_study(study: Study, apart: bool) -> float | str:
-    """Run one study; what it prints goes into `log.txt` of its run folder.
+    """Run one study, with its output in `log.txt` of its run folder.
 
     Args:
-        apart: in a process of its own.
+        study: the study.
+        apart: run it in a process of its own.
 
     Returns:
-        The seconds it took, or why it failed.
+        The seconds it took, or the reason of its failure.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
@@ -94,16 +100,24 @@ def run_study(study: Study, apart: bool) -> float | str:
     if code == 0:
         return time.monotonic() - started
     reason = _reason(study.folder / LOG, code)
-    if read_state(study.folder)["state"] not in ("failed", "running"):  # running: by another process
+    # "running" is the state of another process.
+    if read_state(study.folder)["state"] not in ("failed", "running"):
         record_failure(study.folder, reason)
     return reason
 
 
 def submit(studies: Sequence[Study], cluster: dict[str, Any], folder: Path) -> list[str]:
-    """Hand the studies to SLURM as one array, a job each; returns the ids. Without SLURM they run here.
+    """Submit studies to SLURM as one array with a job each, and return the ids of the jobs.
+
+    Without SLURM the jobs run on this machine.
+
+    Args:
+        studies: the studies.
+        cluster: options of submitit.
+        folder: folder of the bench.
 
     Raises:
-        BraindinoError: submitit is not installed, or does not know something in `cluster`.
+        BraindinoError: submitit is not installed, or an option in `cluster` is unknown.
     """
     try:
         import submitit
@@ -111,7 +125,7 @@ def submit(studies: Sequence[Study], cluster: dict[str, Any], folder: Path) -> l
         raise BraindinoError("--submit needs submitit: `pip install 'braindino[cluster]'`.") from None
     executor = submitit.AutoExecutor(folder=folder / "submitted" / "%j")
     try:
-        # by itself submitit would end a job after five minutes, on this machine after two
+        # The default of submitit ends a job after five minutes, on this machine after two.
         executor.update_parameters(**{"name": "braindino-bench", "timeout_min": 24 * 60, **cluster})
     except (NameError, TypeError, ValueError) as error:
         raise BraindinoError(f"--cluster: {error}") from None
@@ -121,28 +135,31 @@ def submit(studies: Sequence[Study], cluster: dict[str, Any], folder: Path) -> l
 def _here(study: Study) -> int:
     try:
         return main(["probe", *study.arguments])
-    except Exception:  # a defect, which must not stop the other studies and must be seen in the log
+    # A defect must not stop the other studies, and must be in the log.
+    except Exception:
         traceback.print_exc()
         return 1
 
 
 def _reason(log: Path, code: int) -> str:
-    """Why a study failed: its error in one line, or the last line it wrote."""
+    """Return the reason of a failure: the error in one line, or the last line of the log."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     lines = [line for line in lines if line]
-    told = [line.partition("braindino: error: ")[2] for line in lines if "braindino: error: " in line]
-    if told:
-        return told[-1]
+    errors = [line.partition("braindino: error: ")[2] for line in lines if "braindino: error: " in line]
+    if errors:
+        return errors[-1]
     if code < 0:
         return f"its process died of signal {-code} (9: out of memory, usually)"
     return lines[-1] if lines else f"exit code {code}"
 
 
-def _tell(study: Study, outcome: float | str, failed: dict[Study, str], number: str) -> None:
+def _report(study: Study, outcome: float | str, failed: dict[Study, str], number: str) -> None:
+    """Print a line about a study that has ended, and put a failure into `failed`."""
     if isinstance(outcome, str):
         failed[study] = outcome
-        told = f"FAILED: {outcome} (all of it: {study.folder / LOG})"
+        text = f"FAILED: {outcome} (all of it: {study.folder / LOG})"
     else:
-        told = f"done in {outcome:.0f} s"
-    tqdm.write(f"[{number}] {study.name}: {told}")  # above a bar, if there is one
+        text = f"done in {outcome:.0f} s"
+    # Above a bar, if there is one.
+    tqdm.write(f"[{number}] {study.name}: {text}")
     sys.stdout.flush()

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from braindino.cli.bench import work
-from braindino.cli.bench.plan import Study
 from braindino.cli.main import main
 from braindino.training.state import read_state, record_state
+from braindino.verbs.bench import Study
 from tests.helpers.tiny_vit import SCRATCH
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from braindino.cli.bench.plan import Plan, planned
+from braindino.cli.bench.plan import Plan
 from braindino.errors import BraindinoError
+from braindino.verbs.bench import read_studies, write_studies
 
 WHOLE = {
     "out": "b",
@@ -48,20 +49,21 @@ def test_an_encoder_may_have_a_store_of_its_own(tmp_path: Path) -> None:
     assert "--data.store=store" not in volumes
 
 
-def test_the_snapshot_is_read_again(tmp_path: Path) -> None:
+def test_read_studies_returns_what_write_studies_wrote(tmp_path: Path) -> None:
     plan = read(tmp_path, {**WHOLE, "out": str(tmp_path / "out")})
-    plan.save()
-    found = planned(tmp_path / "out")
-    assert found[0] == ("adni_cls", "mine", tmp_path / "out/adni_cls/mine/bench", 4)
+    write_studies(plan.out, plan.studies, plan.cells)
+    studies, cells = read_studies(tmp_path / "out")
+    assert (studies[0].task, studies[0].encoder, cells) == ("adni_cls", "mine", 4)
+    assert studies[0].folder == tmp_path / "out/adni_cls/mine/bench"
     assert json.loads((tmp_path / "out" / "bench.json").read_text())["cells"] == 4
 
 
 @pytest.mark.parametrize("folder", ["../other", "/etc"])
-def test_planned_stays_in_the_bench(folder: str, tmp_path: Path) -> None:
+def test_read_studies_refuses_a_folder_outside_of_the_bench(folder: str, tmp_path: Path) -> None:
     study = {"task": "t", "encoder": "e", "folder": folder}
     (tmp_path / "bench.json").write_text(json.dumps({"cells": 1, "studies": [study]}))
     with pytest.raises(BraindinoError, match=r"bench\.json: folder .* is not in the bench"):
-        planned(tmp_path)
+        read_studies(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +75,14 @@ def test_planned_stays_in_the_bench(folder: str, tmp_path: Path) -> None:
         ({"encoders": {"a/b": "x"}}, "'a/b' is no name for a folder"),
         ({"encoders": {"mine": 3}}, "encoders: expected a name and a path"),
         ({"encoders": {"mine": {"data.store": "s"}}}, "encoders: expected a name and a path"),
-        ({"encoders": {"mine": {"path": "x", "run.id": "y"}}}, "encoders: mine: run.id is the bench's to"),
+        ({"encoders": {"mine": {"path": "x", "run.id": "y"}}}, "encoders: mine: run.id is set by the"),
         ({"tasks": "adni_cls"}, "expected a list of configs"),
         ({"tasks": ["adni_clss"]}, r"tasks\[0\]: adni_clss: no such file. Did you mean adni_cls.yaml"),
         ({"tasks": [{"data.root": "x"}]}, r"tasks\[0\]: expected the name of a config"),
         ({"tasks": ["adni_cls", "adni_cls.yaml"]}, "two tasks are called 'adni_cls'"),
         (
             {"tasks": [{"config": "adni_cls", "probe": {"seeds": [1]}}]},
-            "probe.seeds is the bench's to decide",
+            "probe.seeds is set by the bench",
         ),
         ({"seeds": 3}, "seeds: expected a list of numbers"),
         ({"fractions": ["all"]}, r"fractions: \['all'\] are not all numbers"),

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from braindino.cli.bench.plan import Study
-from braindino.cli.bench.progress import asked_cells, cells_bar, progress_of, seconds_per_cell
 from braindino.errors import BraindinoError
+from braindino.training.study_progress import asked_cells, seconds_per_cell, show_cells, study_progress
 
 CONFIG = (
     "probe: {{seeds: [0, 1], fractions: [0.5, 1.0]}}\ndata: {{init_args: {{folds: {folds}, fold: {fold}}}}}\n"
@@ -28,7 +27,7 @@ def test_a_pause_is_no_time_of_a_cell(tmp_path: Path) -> None:
     for number, at in enumerate((100, 102, 105, 5000, 5002)):
         cell(tmp_path, number, at)
     assert seconds_per_cell([tmp_path, tmp_path / "nothing"]) == (2.0, 3)
-    known = progress_of("a", tmp_path, 8)
+    known = study_progress("a", tmp_path, 8)
     assert (known.done, known.cells, known.state) == (5, 8, "not started")
 
 
@@ -50,9 +49,9 @@ def test_a_terminal_shows_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)
-    studies = [Study("task", name, tmp_path / name, ()) for name in ("a", "b")]
+    folders = [tmp_path / name for name in ("a", "b")]
     cell(tmp_path / "a", 0, 100)
-    with cells_bar(studies, 2):
+    with show_cells(folders, 2):
         cell(tmp_path / "b", 0, 200)
     shown = terminal.getvalue()
     assert "bench:  25%" in shown

@@ -1,0 +1,150 @@
+"""Progress of the studies in run folders: finished cells, and the time that a cell takes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from threading import Event, Thread
+from typing import NotRequired, TypedDict
+
+from braindino.errors import BraindinoError
+from braindino.files import check_shape, read_yaml
+from braindino.progress import ProgressReport
+from braindino.training.state import read_state
+
+LOOK = 2.0  # seconds between two looks at the run folders
+PAUSE = 30.0  # seconds between two lines where output goes to a file
+MAX_GAP = 10  # in medians; a longer time between two cells was a pause
+
+
+class _Folds(TypedDict):
+    folds: NotRequired[int | None]
+    fold: NotRequired[int | None]
+
+
+class _Data(TypedDict):
+    init_args: NotRequired[_Folds | None]
+
+
+class _Repeats(TypedDict):
+    seeds: list[int]
+    fractions: list[float]
+
+
+class _ProbeConfig(TypedDict):
+    """The part of config.yaml that determines the number of cells."""
+
+    probe: _Repeats
+    data: _Data
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """Progress of one study.
+
+    Attributes:
+        name: name of the study.
+        folder: its run folder.
+        done: number of finished cells.
+        cells: number of cells that it asks for.
+        state: "running", "done", "failed", "interrupted" or "not started"; also "incomplete", for a study
+            that was finished before more cells were asked for.
+        reason: why it failed; "" otherwise.
+    """
+
+    name: str
+    folder: Path
+    done: int
+    cells: int
+    state: str
+    reason: str
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the study is done with all its cells."""
+        return self.state == "done"
+
+
+def study_progress(name: str, folder: Path, cells: int) -> StudyProgress:
+    """Return the progress of a study.
+
+    Args:
+        name: name of the study.
+        folder: its run folder, which need not exist.
+        cells: number of cells that it asks for.
+    """
+    known = read_state(folder)
+    done = min(len(finished_cells(folder)), cells)
+    state = "incomplete" if known["state"] == "done" and done < cells else known["state"]
+    return StudyProgress(name, folder, done, cells, state, known.get("reason", ""))
+
+
+def finished_cells(folder: Path) -> list[Path]:
+    """Return the `cell.json` of every finished cell in a run folder, without those of baselines."""
+    return sorted((folder / "cells").glob("*/cell.json"))
+
+
+def asked_cells(folder: Path) -> int:
+    """Return the number of cells that the config in a run folder asks for.
+
+    Raises:
+        BraindinoError: there is no config, or it is not that of a probe.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise BraindinoError(f"{folder}: no run folder (no config.yaml).")
+    config = read_yaml(path)
+    if "probe" not in config:
+        raise BraindinoError(f"{path}: not the config of a probe.")
+    check_shape(config, _ProbeConfig, path)
+    protocol, data = config["probe"], config["data"].get("init_args") or {}
+    folds = data.get("folds") if data.get("fold") is None else None
+    return len(protocol["seeds"]) * len(protocol["fractions"]) * (folds or 1)
+
+
+def seconds_per_cell(folders: Sequence[Path]) -> tuple[float, int] | None:
+    """Return the median time between two finished cells, and the number of times; None without any.
+
+    Args:
+        folders: run folders.
+    """
+    gaps: list[float] = []
+    for folder in folders:
+        times = sorted(path.stat().st_mtime for path in finished_cells(folder))
+        gaps += [later - earlier for earlier, later in pairwise(times)]
+    if not gaps:
+        return None
+    usual = [gap for gap in gaps if gap <= MAX_GAP * median(gaps)]
+    return median(usual), len(usual)
+
+
+@contextmanager
+def show_cells(folders: Sequence[Path], cells: int, show: bool = True) -> Iterator[None]:
+    """Show on stderr, while the block runs, how many cells of some studies are finished.
+
+    Args:
+        folders: their run folders.
+        cells: number of cells of each.
+        show: False shows nothing.
+    """
+
+    def done() -> int:
+        return sum(min(len(finished_cells(folder)), cells) for folder in folders)
+
+    ended = Event()
+    with ProgressReport(cells * len(folders), "bench", "cell", show, done(), pause=PAUSE) as bar:
+
+        def watch() -> None:
+            while not ended.wait(LOOK):
+                bar.reach(done())
+
+        thread = Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            bar.reach(done())

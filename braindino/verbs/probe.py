@@ -1,0 +1,103 @@
+"""Train and test a head on a frozen encoder."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from braindino.errors import BraindinoError
+from braindino.verbs.opening import store_contract
+
+if TYPE_CHECKING:
+    from braindino.analysis.runs import Run
+    from braindino.datasets.datamodule import ScanDataModule
+    from braindino.encoders.base import Encoder
+    from braindino.probing.cell import MakeTrainer
+    from braindino.probing.heads.base import Head
+    from braindino.probing.module import FrozenProbeModule
+    from braindino.probing.pooling import Pooling
+    from braindino.probing.protocol import Protocol
+
+RUNS = Path("runs") / "probe"
+
+
+def probe(
+    data: "ScanDataModule",
+    encoder: "Encoder | Path | str",
+    head: "Head | None" = None,
+    pooling: "Pooling | None" = None,
+    *,
+    module: "FrozenProbeModule | None" = None,
+    protocol: "Protocol | None" = None,
+    run_dir: Path | str | None = None,
+    make_trainer: "MakeTrainer | None" = None,
+    record: Callable[[Path], None] | None = None,
+    progress: bool = True,
+) -> "Run":
+    """Train and test a head on a frozen encoder, over seeds and label fractions.
+
+    A call again with the same study goes on where it stopped, and trains nothing that is finished.
+
+    Args:
+        data: the labelled cases.
+        encoder: the encoder, or any form of it that `load_encoder` reads. A probe on an encoder that is given
+            itself is loaded with `load_probe(..., encoder=encoder)`.
+        head: what to predict.
+        pooling: from slices to one vector per case; the mean if omitted.
+        module: the probe with all its options, instead of `head` and `pooling`.
+        protocol: seeds, label fractions and rules of training; by default five seeds on all labels.
+        run_dir: run folder; by default `runs/probe/<encoder>/<id>`, where the id follows from the study.
+        make_trainer: makes the trainer of a cell from keyword arguments of Lightning's Trainer; by default
+            one on the accelerator if there is one.
+        record: writes files about the run, such as a config, into the run folder: for a new study at the
+            beginning, for a study that is continued at the end.
+        progress: show on stderr how many scans, cells and epochs are done.
+
+    Returns:
+        The run: `results`, `predictions`, and the other files in its folder.
+
+    Raises:
+        BraindinoError: an argument or the data cannot be used, the folder holds another study, another
+            process runs in it, or cells that cannot be trained.
+    """
+    from braindino.analysis.runs import Run
+    from braindino.encoders.base import Encoder
+    from braindino.encoders.checkpoints import encoder_label, load_encoder
+    from braindino.files import digest_of_json
+    from braindino.probing.module import FrozenProbeModule
+    from braindino.probing.protocol import Protocol
+    from braindino.probing.study import prepare_study, train_cells, write_results
+    from braindino.training.state import recorded
+
+    name = type(encoder).__name__ if isinstance(encoder, Encoder) else str(encoder)
+    if (head is None) == (module is None):
+        raise BraindinoError("probe: give either a head or a module.")
+    if module is None:
+        assert head is not None
+        module = FrozenProbeModule(name, head, pooling)
+    if not isinstance(encoder, Encoder):
+        encoder = load_encoder(name, store_contract(data.store_path))
+    protocol, prepared = protocol or Protocol(), None
+    if run_dir is None:
+        prepared = prepare_study(module, data, protocol, RUNS, encoder)
+        run_dir = RUNS / encoder_label(name) / digest_of_json(prepared.settings)[:8]
+        prepared = replace(prepared, run_dir=run_dir)
+    folder = Path(run_dir)
+    with recorded(folder):
+        is_new = not (folder / "study.json").exists()
+        if record is not None and is_new:
+            record(folder)
+        prepared = prepared or prepare_study(module, data, protocol, folder, encoder)
+        trained = train_cells(prepared, make_trainer or _default_trainer(), progress)
+        write_results(prepared, trained)
+        if record is not None and not is_new:
+            record(folder)
+    return Run(folder)
+
+
+def _default_trainer() -> "MakeTrainer":
+    """Return a function that makes trainers on one device."""
+    from lightning.pytorch import Trainer
+
+    return partial(Trainer, accelerator="auto", devices=1)
