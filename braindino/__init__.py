@@ -33,16 +33,22 @@ if TYPE_CHECKING:
     from braindino.scans.reading import read_scan as read_scan
     from braindino.scans.store.fill import fill as fill
     from braindino.scans.store.store import Store as Store
+    from braindino.verbs.bench import bench as bench
     from braindino.verbs.check import check as check
     from braindino.verbs.compare import compare as compare
     from braindino.verbs.index import index as index
+    from braindino.verbs.knn import knn as knn
+    from braindino.verbs.predict import predict as predict
     from braindino.verbs.prepare import prepare as prepare
+    from braindino.verbs.probe import probe as probe
     from braindino.verbs.report import report as report
     from braindino.verbs.space import space as space
+    from braindino.verbs.status import status as status
     from braindino.verbs.synth import synth as synth
 
 # Public name -> the module that defines it. Verbs of the command are functions of `braindino.verbs`.
 _NAMES = {
+    "bench": "braindino.verbs.bench",
     "BraindinoError": "braindino.errors",
     "check": "braindino.verbs.check",
     "compare": "braindino.verbs.compare",
@@ -55,12 +61,15 @@ _NAMES = {
     "find_runs": "braindino.analysis.runs",
     "FrozenProbeModule": "braindino.probing",
     "index": "braindino.verbs.index",
+    "knn": "braindino.verbs.knn",
     "load_encoder": "braindino.encoders.checkpoints",
     "load_probe": "braindino.probing.predict.probe",
     "Manifest": "braindino.datasets.manifest",
+    "predict": "braindino.verbs.predict",
     "prepare": "braindino.verbs.prepare",
     "preprocess": "braindino.scans.preprocessing",
     "Preprocessing": "braindino.scans.contract",
+    "probe": "braindino.verbs.probe",
     "Protocol": "braindino.probing",
     "read_predictions": "braindino.analysis.predictions",
     "read_scan": "braindino.scans.reading",
@@ -69,6 +78,7 @@ _NAMES = {
     "run_study": "braindino.probing",
     "Scan": "braindino.scans.reading",
     "space": "braindino.verbs.space",
+    "status": "braindino.verbs.status",
     "Store": "braindino.scans.store.store",
     "SwinSSLModule": "braindino.brainsegfounder",
     "SwinUNETRModule": "braindino.brainsegfounder",
@@ -102,6 +112,7 @@ __all__ = [
     "SwinSSLModule",
     "SwinUNETRModule",
     "__version__",
+    "bench",
     "check",
     "compare",
     "dataset_class",
@@ -110,15 +121,19 @@ __all__ = [
     "fill",
     "find_runs",
     "index",
+    "knn",
     "load_encoder",
     "load_probe",
+    "predict",
     "prepare",
     "preprocess",
+    "probe",
     "read_predictions",
     "read_scan",
     "report",
     "run_study",
     "space",
+    "status",
     "synth",
 ]
 

@@ -14,7 +14,7 @@ from braindino.analysis.metrics.estimates import estimate
 from braindino.analysis.neighbours import nearest
 from braindino.analysis.predictions import PROBABILITY, TRAITS
 from braindino.datasets.cells import lookalikes, visible
-from braindino.datasets.checks.leakage import contents_of, overlap
+from braindino.datasets.checks.leakage import contents_of, pretraining_overlap
 from braindino.datasets.generic.labels import ClassName, as_text, class_names
 from braindino.datasets.manifest import MASK, further_column, label_column
 from braindino.datasets.splits import split_people
@@ -170,7 +170,7 @@ def scan_features(
             values[i] = features[key].float().mean(dim=0).numpy()
     cases = scans.assign(key_scan=keys)[keys != ""]
     contents = contents_of(cases, ["scan"], store)
-    seen = None if encoder.seen is None else overlap(cases, ["scan"], encoder.seen, contents)
+    seen = None if encoder.seen is None else pretraining_overlap(cases, ["scan"], encoder.seen, contents)
     return ScanFeatures(values, keys != "", seen)
 
 

@@ -68,7 +68,7 @@ def probe(
     from braindino.probing.module import FrozenProbeModule
     from braindino.probing.protocol import Protocol
     from braindino.probing.study import prepare_study, train_cells, write_results
-    from braindino.training.state import recorded
+    from braindino.training.state import record_state
 
     name = type(encoder).__name__ if isinstance(encoder, Encoder) else str(encoder)
     if (head is None) == (module is None):
@@ -84,7 +84,7 @@ def probe(
         run_dir = RUNS / encoder_label(name) / digest_of_json(prepared.settings)[:8]
         prepared = replace(prepared, run_dir=run_dir)
     folder = Path(run_dir)
-    with recorded(folder):
+    with record_state(folder):
         is_new = not (folder / "study.json").exists()
         if record is not None and is_new:
             record(folder)

@@ -62,7 +62,7 @@ def bench_table(
     notes: list[str] = []
     if compared_with:
         comparisons, notes = compare_models(
-            {name: predictions[name] for name in (first, *compared_with)}, resamples=resamples, divide=mapper
+            {name: predictions[name] for name in (first, *compared_with)}, resamples=resamples, mapper=mapper
         )
     rows = [row for study in finished for row in _rows(study, comparisons)]
     notes = [*notes, *leakage_notes({name: runs for name, runs in models.items() if runs})]
