@@ -1,4 +1,4 @@
-"""Write CSV and TSV without cells that a spreadsheet runs as formulas, and read them back exactly.
+"""Write CSV and TSV without cells that spreadsheets run as formulas, and read them exactly.
 
 Spreadsheet programs run a cell as a formula that begins with `=`, `+`, `-` or `@` (or a tab, a line break,
 or such a sign after spaces), and cells come from file names, headers and tables of unknown origin. An
@@ -19,7 +19,7 @@ _FIRST = frozenset("'=+-@\t\r\n \v\f\uff1d\uff0b\uff0d\uff20")
 
 
 def neutralise(value: Any) -> Any:
-    """Return text that would be a formula with an apostrophe in front, and everything else as it is."""
+    """Return a value unchanged, or with an apostrophe in front if it would be a formula."""
     return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Read JSON, YAML and text from disk within bounds, and check that their content has a declared shape.
+"""Read JSON, YAML and text within bounds, and check that the content has a declared shape.
 
 Such files may come from untrusted sources, be edited by hand, or be truncated by a full disk. Every problem
 is raised as a `DocumentError` that names the file and the key.

@@ -83,7 +83,7 @@ class CellError(BraindinoError):
 
 
 class DocumentError(ValueError):
-    """Signal a file that is unreadable or of the wrong shape; the message names the file and the key."""
+    """Signal a file that is unreadable or of the wrong shape, naming the file and the key."""
 
 
 class NothingSharedError(ValueError):

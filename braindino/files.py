@@ -124,7 +124,7 @@ def _of_this_machine() -> str:
 
 
 def write_if_changed(path: Path, content: bytes) -> None:
-    """Write a file atomically unless it already has this content, so that read-only folders work."""
+    """Write a file atomically unless it has this content already, as in a read-only folder."""
     try:
         if path.read_bytes() == content:
             return
@@ -172,7 +172,7 @@ def read_json(path: Path, shape: Any = Any) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of keys and values; raises BraindinoError with file and line, see `documents`."""
+    """Read a YAML file of keys and values, or raise BraindinoError with file and line."""
     try:
         return documents.read_yaml(path)
     except DocumentError as error:

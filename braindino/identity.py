@@ -1,4 +1,4 @@
-"""Give classes and functions literal ids, so that digests and files survive a rename or a move."""
+"""Give classes and functions literal ids, so that digests survive renames and moves."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -29,7 +29,7 @@ _open_locks: set[int] = set()
 
 @cache
 def machine() -> str:
-    """Return an id of the running kernel: equal in all containers of a machine, new after a reboot."""
+    """Return an id of the running kernel, equal in all containers and new after a reboot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -71,9 +71,9 @@ def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
     """Lock `folder` while the block runs.
 
     The kernel releases the lock when the process ends in any way, so that a killed process blocks no other.
-    Where the file system has no locks, or only within one machine, the process with the lock touches the
-    file every `BEAT` seconds, and a process on another machine waits until there was no touch for `SILENT`
-    seconds.
+    On file systems without locks, or with locks within one machine only, the process with the lock touches
+    the file every `BEAT` seconds, and a process on another machine waits until there was no touch for
+    `SILENT` seconds.
     A job that its scheduler requeued does not wait for its own earlier start.
 
     Args:
@@ -107,7 +107,7 @@ def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
 
 
 def _open_and_lock(path: Path) -> tuple[int, bool | None]:
-    """Return the descriptor of the open lock file, and the result of `lock_file` after some retries."""
+    """Return the descriptor of the lock file, and the result of `lock_file` after some retries."""
     for attempt in range(RETRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -135,7 +135,7 @@ def _share(descriptor: int, folder: Path) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove a folder that contains only the lock: its run was rejected before it wrote anything."""
+    """Remove a folder that contains only the lock, because its run was rejected at its start."""
     if [path.name for path in folder.iterdir()] == [LOCK]:
         (folder / LOCK).unlink()
         folder.rmdir()
@@ -161,7 +161,7 @@ def _is_alive(path: Path, locked: bool | None) -> bool:
 
 
 def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
-    """Wait until an invisible process touches its lock file or has not done so for `SILENT` seconds."""
+    """Wait until an invisible process touches its lock file, for at most `SILENT` seconds."""
     if not _is_alive(path, locked):
         return False
     record = _record(path)

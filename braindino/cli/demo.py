@@ -1,4 +1,4 @@
-"""`braindino demo`: the whole path on a synthetic cohort, by the same commands that a user types."""
+"""Run the verb `demo`: the whole path on a synthetic cohort, by the usual commands."""
 
 import shlex
 import time
@@ -10,10 +10,10 @@ from braindino.cli.main import main
 def demo(out: Path = Path("demo"), people: int = 90, jobs: int = 2) -> int:
     """Run the whole path on a synthetic cohort: scans, store, pretraining, export, probe.
 
-    Every step prints its command. A second run reuses what the first one made.
+    Every step prints its command. A second run reuses the results of the first.
 
     Args:
-        out: the folder that everything is written to.
+        out: folder to write to.
         people: number of synthetic people.
         jobs: processes that prepare scans.
     """
@@ -21,18 +21,18 @@ def demo(out: Path = Path("demo"), people: int = 90, jobs: int = 2) -> int:
     for command in steps(out, people, jobs):
         print(f"\n$ braindino {shlex.join(command)}", flush=True)
         if command[0] == "synth" and Path(command[1]).exists():
-            print(f"{command[1]} is there already")
+            print(f"{command[1]} exists already")
             continue
         if code := main(command):
             return code
-    print(f"\nAll of it took {time.monotonic() - started:.0f} s. What was made, in {out}/:")
+    print(f"\nAll steps took {time.monotonic() - started:.0f} s. Results in {out}/:")
     for path, what in MADE.items():
         print(f"  {path:<22} {what}")
     return 0
 
 
 def steps(out: Path, people: int, jobs: int) -> list[list[str]]:
-    """The commands, in order. Slices of 64 x 64 are what two CPU cores can train on in a minute."""
+    """Return the commands in order; slices of 64 x 64 train in a minute on two CPU cores."""
     scans, manifest, store, runs = (str(out / name) for name in ("ADNI", "adni.csv", "store", "runs"))
     encoder = str(out / "encoder")
     return [
@@ -40,15 +40,8 @@ def steps(out: Path, people: int, jobs: int) -> list[list[str]]:
         ["index", scans, "--dataset", "adni", "--out", manifest],
         ["prepare", manifest, "--store", store, "--jobs", str(jobs), "--depth", "32", "--size", "64"],
         [
-            "fit",
-            "--config",
-            "pretrain_tiny.yaml",
-            "--data.store",
-            store,
-            "--run.root",
-            runs,
-            "--run.id",
-            "demo",
+            *("fit", "--config", "pretrain_tiny.yaml", "--data.store", store),
+            *("--run.root", runs, "--run.id", "demo"),
         ],
         ["export", f"{runs}/pretrain/demo", "--out", encoder],
         [
@@ -60,7 +53,7 @@ def steps(out: Path, people: int, jobs: int) -> list[list[str]]:
 
 MADE = {
     "ADNI/": "the cohort: small NIfTI volumes and ADNIMERGE.csv in ADNI's own layout",
-    "adni.csv": "the manifest, one row per scan (adni.dropped.csv: what was left out, and why)",
+    "adni.csv": "the manifest, one row per scan (adni.dropped.csv: excluded files and reasons)",
     "store/": "the prepared scans, memory-mapped",
     "runs/pretrain/demo/": "config, metrics.csv and checkpoints of the pretraining",
     "encoder/": "the frozen encoder: safetensors, contract, model card",

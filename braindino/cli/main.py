@@ -1,4 +1,4 @@
-"""The entry point: finds the verb, answers help and typing errors before anything heavy is imported."""
+"""Run the command: find the verb, and print help and typing errors before heavy imports."""
 
 import difflib
 import sys
@@ -9,11 +9,11 @@ from braindino.errors import BraindinoError
 from braindino.network import forbid_network, without_wandb
 from braindino.version import __version__
 
-# A plain verb is the function of its name in the module of its name; the others are LightningCLI's.
+# A plain verb is the function of its name in the module of its name.
 PLAIN_VERBS = {
     "synth": "write a synthetic copy of a dataset in its native layout",
     "index": "list the scans of a folder in a manifest (CSV)",
-    "check": "tell what is wrong with a manifest, row by row",
+    "check": "check a manifest row by row",
     "prepare": "preprocess the scans of a manifest into a store",
     "export": "write a pretraining run's encoder as a folder for timm and braindino",
     "embed": "write the features of scans as a table",
@@ -21,12 +21,12 @@ PLAIN_VERBS = {
     "report": "write finished probes as one page, and as tables for a paper",
     "bench": "probe several encoders on several tasks, as one table that is resumed",
     "status": "show how far a bench or probes are",
-    "predict": "answer new scans with a finished probe",
-    "maps": "draw what an encoder's patch tokens see in a scan",
-    "space": "draw features in the plane, or compare encoders by CKA",
+    "predict": "predict labels of new scans with a finished probe",
+    "maps": "draw an encoder's patch tokens over a scan",
+    "space": "plot features in two dimensions, or compare encoders by CKA",
     "knn": "predict a label by nearest neighbours, encoder against encoder",
     "demo": "run the whole path on a synthetic cohort",
-    "doctor": "tell what is installed, what is missing, and what the machine can do",
+    "doctor": "show what is installed, what is missing, and what the machine can do",
 }
 LIGHTNING_VERBS = {
     "fit": "pretrain an encoder on a store",
@@ -56,16 +56,16 @@ ORDER = (
     "demo",
     "doctor",
 )
-# Verbs of seconds or minutes that keep nothing of what they have begun.
-BEGIN_ANEW = ("export", "space", "compare", "report", "status", "doctor")
+# Verbs of seconds or minutes that save no partial results.
+START_OVER = ("export", "space", "compare", "report", "status", "doctor")
 HELP_HINT = "`braindino --help` lists the verbs."
 
 
 def usage() -> str:
-    """The text of `braindino --help`."""
+    """Return the text of `braindino --help`."""
     verbs = {**PLAIN_VERBS, **LIGHTNING_VERBS}
     lines = [
-        "usage: braindino VERB [arguments]        braindino VERB --help tells the arguments of a verb",
+        "usage: braindino VERB [arguments]        braindino VERB --help lists the arguments of a verb",
         "",
         "Foundation models for brain MRI: pretrain on unlabelled slices, freeze, probe.",
         "",
@@ -74,9 +74,9 @@ def usage() -> str:
         "  --version  --help  --offline",
         "",
         "fit, validate, test and probe take `--config FILE` (several are merged) and `--dotted.key VALUE`;",
-        "a shipped config is found by its name alone from any folder, a file of your own comes first.",
-        "Nothing is fetched or sent unless you ask: an encoder named `hub:NAME`, `--run.wandb online`. With",
-        "`--offline`, which every verb takes, that too is refused.",
+        "a shipped config is found by its name from any folder; a local file of that name takes precedence.",
+        "Nothing is downloaded or uploaded unless you request it (an encoder `hub:NAME`, `--run.wandb",
+        "online`); `--offline`, which every verb takes, refuses that too.",
         "Exit codes: 0 done, 1 done but something was rejected or failed, 2 wrong input, 130 interrupted.",
         "For research use; no clinical claim.",
     ]
@@ -84,16 +84,20 @@ def usage() -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with what a terminal acts on escaped; file names and cells may hold anything."""
+    """Return text with control characters escaped, because file names and cells may contain any."""
     return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code. Wrong input is told in a few lines without a traceback."""
+    """Run one verb and return the exit code; wrong input prints a short message.
+
+    Args:
+        arguments: words after `braindino`; those of this process by default.
+    """
     if arguments is None:
         arguments = sys.argv[1:]
         if arguments[:1] == ["index"] or arguments[:2] == ["--offline", "index"]:
-            import_module("braindino.datasets.listing").list_only()  # the process ends with this verb
+            import_module("braindino.datasets.listing").list_only()  # no other verb runs in this process
     arguments = list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -112,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, rest: Sequence[str]) -> int:
     try:
-        if verb == "doctor":  # reads its arguments itself: it must answer where packages are broken
+        if verb == "doctor":  # parses its arguments itself, because it must work with broken packages
             return int(import_module("braindino.cli.doctor.command").run(rest))
         if verb in PLAIN_VERBS:
             return int(import_module("braindino.cli.typed_verb").run(verb, rest))
@@ -125,18 +129,18 @@ def _run(verb: str, rest: Sequence[str]) -> int:
         print(f"braindino: error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        goes_on = "begins anew" if verb in BEGIN_ANEW else "goes on where it stopped"
-        again = str(stop) or f"the same command again {goes_on}"
+        continues = "starts over" if verb in START_OVER else "continues where it stopped"
+        again = str(stop) or f"the same command again {continues}"
         print(f"\nbraindino: interrupted; {again}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone: nothing is left to tell
+        sys.stderr.close()  # the reader of the output has closed it
         return 1
     except ImportError as error:
-        error.add_note("`braindino doctor` tells what is missing or broken, and how to mend it.")
+        error.add_note("`braindino doctor` shows what is missing or broken, and how to repair it.")
         raise
     except OSError as error:
-        if error.filename is None:  # not about a file that the user named
+        if error.filename is None:  # not about a file of the user
             raise
         print(f"braindino: error: {printable(str(error.filename))}: {error.strerror}.", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Plain verbs: a typed function is a command; its signature and docstring are arguments and help."""
+"""Run plain verbs: typed functions whose signature and docstring give arguments and help."""
 
 import difflib
 import inspect
@@ -23,16 +23,16 @@ def verb_function(verb: str) -> Callable[..., int]:
 
 
 def run(verb: str, arguments: Sequence[str]) -> int:
-    """Parse `arguments` for the function that is named like `verb` in `braindino.cli.<verb>` and call it.
+    """Parse arguments for the function `verb` of `braindino.cli.<verb>` and call it.
 
     Raises:
         BraindinoError: an argument is unknown, missing or of the wrong kind.
     """
     function = verb_function(verb)
     parser = build_parser(verb, function)
-    given = normalise(arguments, function)
+    given = to_parser_form(arguments, function)
     if {"-h", "--help"} & set(given):
-        print(for_people(parser.format_help()))
+        print(readable_help(parser.format_help()))
         return 0
     try:
         parsed = parser.parse_args(given)
@@ -44,22 +44,26 @@ def run(verb: str, arguments: Sequence[str]) -> int:
 
 
 def build_parser(verb: str, function: Callable[..., int]) -> ArgumentParser:
-    """A parser with the function's parameters: those without a default are positional.
+    """Return a parser with the function's parameters; those without a default are positional.
 
     `*scans: Path` takes one word or more.
+
+    Args:
+        verb: name of the verb, for the usage line.
+        function: typed and documented.
     """
-    said = parse_docstring(function.__doc__ or "")
-    # jsonargparse shows the short description above named arguments: without any it would be nowhere.
+    documentation = parse_docstring(function.__doc__ or "")
+    # jsonargparse shows the short description above named arguments, so without any it must be added.
     kinds = {p.kind for p in inspect.signature(function).parameters.values()}
-    short = said.short_description if kinds == {inspect.Parameter.VAR_POSITIONAL} else None
-    about = "\n\n".join(part for part in (short, said.long_description) if part) or None
+    short = documentation.short_description if kinds == {inspect.Parameter.VAR_POSITIONAL} else None
+    about = "\n\n".join(part for part in (short, documentation.long_description) if part) or None
     parser = ArgumentParser(
         prog=f"braindino {verb}", description=about, exit_on_error=False, allow_abbrev=False
     )
     parser.add_function_arguments(function, as_positional=True, fail_untyped=True)
     if (rest := _rest(function)) is not None:
-        told = {p.arg_name.lstrip("*"): p.description for p in said.params}
-        parser.add_argument(rest.name, nargs="+", type=rest.annotation, help=told.get(rest.name))
+        helps = {p.arg_name.lstrip("*"): p.description for p in documentation.params}
+        parser.add_argument(rest.name, nargs="+", type=rest.annotation, help=helps.get(rest.name))
     return parser
 
 
@@ -68,22 +72,26 @@ def _rest(function: Callable[..., int]) -> inspect.Parameter | None:
     return next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
 
 
-def normalise(arguments: Sequence[str], function: Callable[..., int]) -> list[str]:
-    """Arguments as users type them in the form that jsonargparse reads.
+def to_parser_form(arguments: Sequence[str], function: Callable[..., int]) -> list[str]:
+    """Convert arguments as users type them to the form that jsonargparse reads.
 
-    `--retry-rejects` becomes `--retry_rejects=true`, `--point 3 40 52` of a tuple `--point=[3,40,52]`,
-    and what a list is given one by one, `--encoder a --encoder b`, `--encoder=["a","b"]`.
+    `--retry-rejects` becomes `--retry_rejects=true`; `--point 3 40 52` of a tuple becomes
+    `--point=[3,40,52]`; repeated options of a list, `--encoder a --encoder b`, become `--encoder=["a","b"]`.
+
+    Args:
+        arguments: words after the verb.
+        function: of the verb.
     """
     parameters = inspect.signature(function).parameters
     options: list[str] = []
-    others: list[str] = []
+    positional: list[str] = []
     lists: dict[str, list[str]] = {}
     words = list(arguments)
     while words:
         word = words.pop(0)
         match = re.fullmatch(r"--([a-z][a-z0-9_-]*)(?:=(.*))?", word, flags=re.DOTALL)
         if match is None:
-            (options if word == "-h" else others).append(word)
+            (options if word == "-h" else positional).append(word)
             continue
         name, value = match[1].replace("-", "_"), match[2]
         kind = parameters[name].annotation if name in parameters else None
@@ -100,8 +108,8 @@ def normalise(arguments: Sequence[str], function: Callable[..., int]) -> list[st
             lists.setdefault(name, []).append(json.dumps(value) if of is str else value)
         else:
             options.append(f"--{name}" if value is None else f"--{name}={value}")
-    # argparse wants words that are no options in one piece.
-    return [*others, *options, *(f"--{name}=[{','.join(values)}]" for name, values in lists.items())]
+    # argparse requires positional words to be contiguous.
+    return [*positional, *options, *(f"--{name}=[{','.join(values)}]" for name, values in lists.items())]
 
 
 def _are_values(words: Sequence[str], count: int) -> bool:
@@ -109,42 +117,48 @@ def _are_values(words: Sequence[str], count: int) -> bool:
 
 
 def _tuple_length(kind: Any) -> int:
-    """3 for `tuple[int, int, int]`, alone or as the only choice besides None; else 0."""
+    """Return 3 for `tuple[int, int, int]`, alone or as the only choice besides None; else 0."""
     members = [kind, *get_args(kind)] if get_origin(kind) is not tuple else [kind]
-    found = [get_args(member) for member in members if get_origin(member) is tuple]
+    tuples = [get_args(member) for member in members if get_origin(member) is tuple]
     plain = [m for m in members[1:] if m is not type(None) and get_origin(m) is not tuple]
-    return len(found[0]) if found and not plain else 0
+    return len(tuples[0]) if tuples and not plain else 0
 
 
 def _list_of(kind: Any) -> Any:
-    """`str` for `list[str]` and `list[str] | None`; None for everything else, other choices included."""
+    """Return `str` for `list[str]` and `list[str] | None`, and None for everything else."""
     members = [each for each in get_args(kind) if each is not type(None)]
     if get_origin(kind) is not list and len(members) == 1:
         kind = members[0]
     return get_args(kind)[0] if get_origin(kind) is list else None
 
 
-def for_people(text: str) -> str:
-    """Help without the parser's own words: dashes, types by their names, no second form of an option."""
+def readable_help(text: str) -> str:
+    """Return help without notation of the parser: dashes, type names, one form per option."""
     text = re.sub(r", --[a-z_-]+\+( \[ITEM,\.\.\.\]| [A-Z_]+)?", "", text)
     return with_dashes(re.sub(r"<class\s+'(\w+)'>", r"\1", text).replace("[ITEM,...]", "TEXT"))
 
 
 def with_dashes(text: str) -> str:
-    """`--retry_rejects` -> `--retry-rejects` in text for a person."""
+    """Return text with options written with dashes: `--retry_rejects` -> `--retry-rejects`."""
     return re.sub(r"--[a-z][a-z0-9_]+", lambda match: match[0].replace("_", "-"), text)
 
 
 def explain(message: str, verb: str, function: Callable[..., Any]) -> str:
-    """One to three lines for an error of the parser, with the nearest argument there is."""
+    """Return one to three lines for an error of the parser, with the most similar argument.
+
+    Args:
+        message: of the parser.
+        verb: name of the verb.
+        function: of the verb.
+    """
     unknown = re.match(r"unrecognized arguments: (.*)", message, flags=re.IGNORECASE | re.DOTALL)
     hint = f"`braindino {verb} --help` lists the arguments."
     if unknown is None:
-        told = readable(message)
+        problem = readable(message)
         for name, parameter in inspect.signature(function).parameters.items():
-            if parameter.kind is parameter.KEYWORD_ONLY and "are required" in told:
-                told = re.sub(rf"(?<=[ ,]){name}\b", f"--{name}", told)
-        return f"{verb}: {with_dashes(told)}\n{hint}"
+            if parameter.kind is parameter.KEYWORD_ONLY and "are required" in problem:
+                problem = re.sub(rf"(?<=[ ,]){name}\b", f"--{name}", problem)
+        return f"{verb}: {with_dashes(problem)}\n{hint}"
     word = unknown[1].split()[0].partition("=")[0]
     if not word.startswith("-"):
         return f"{verb}: {word!r} is one word too many.\n{hint}"

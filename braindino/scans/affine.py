@@ -52,7 +52,7 @@ def nifti_affine(header: Any) -> tuple[np.ndarray, str]:
 
 
 def _qform(header: Any) -> np.ndarray:
-    """Return the affine of the qform, (4, 4) float64; a quaternion slightly longer than 1 is accepted."""
+    """Return the qform, (4, 4) float64; a quaternion slightly longer than 1 is accepted."""
     from nibabel.spatialimages import HeaderDataError
 
     # nibabel accepts only 4e-7 as rounding and rejects quaternions that FSL and ITK scale back to 1.

@@ -1,4 +1,4 @@
-"""Recognise files that are not scans by their first bytes: pointers, web pages, other formats."""
+"""Recognise pointers, web pages and other formats by their first bytes."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def describe_pointer(path: Path) -> str:
 
 
 def has_dicom_mark(head: bytes) -> bool:
-    """Return whether the first bytes of a file are DICOM: the mark after the preamble, or neither.
+    """Return whether the first bytes of a file are DICOM, with or without a preamble.
 
     Files from the 1990s and from some archives begin directly with the first element: group 8 or 2.
     """

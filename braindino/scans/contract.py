@@ -1,4 +1,4 @@
-"""Define the input contract of an encoder: orientation, intensities, depth, size, spacing of slices."""
+"""Define the input contract of an encoder: orientation, intensities, size and spacing."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -66,7 +66,7 @@ class Preprocessing:
     dtype: str = "uint8"
 
     def __post_init__(self) -> None:
-        """Convert lists of JSON to tuples, so that equal contracts compare equal, and check the values."""
+        """Convert lists of JSON to tuples, so that equal contracts are equal, and check the values."""
         try:
             object.__setattr__(self, "slice_axes", tuple(int(axis) for axis in self.slice_axes))
             object.__setattr__(self, "clip", tuple(float(percentile) for percentile in self.clip))

@@ -1,4 +1,4 @@
-"""Transform between a scan's native grid and the store grid, and resample masks from one to the other."""
+"""Transform between a scan's native grid and the store grid, and resample masks."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -94,7 +94,7 @@ class Geometry:
 
     @property
     def grid_affine(self) -> np.ndarray:
-        """The affine of the grid, (4, 4) float64: prepared voxel (slice, row, column) -> mm in scan space."""
+        """Affine (4, 4) float64: prepared voxel (slice, row, column) -> mm in scan space."""
         to_stored = np.zeros((4, 4))
         to_stored[3, 3] = 1
         for k, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
@@ -216,14 +216,14 @@ def restore_regions(masks: np.ndarray, geometry: Geometry, exclusive: bool) -> n
 
 
 def _middle(data: np.ndarray, axis: int) -> float:
-    """Return the middle of the nonzero voxels along an axis, in voxels from the edge of the first one."""
+    """Return the middle of the nonzero voxels along an axis, in voxels from the edge."""
     plane = tuple(other for other in range(3) if other != axis)
     nonzero = np.flatnonzero(data.any(axis=plane))
     return 0.5 * float(nonzero[0] + nonzero[-1] + 1) if len(nonzero) else 0.5 * data.shape[axis]
 
 
 def restore_values(values: np.ndarray, valid: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Resample numbers on a coarser or finer version of the prepared grid to the native grid of the scan.
+    """Resample numbers from a multiple of the prepared grid to the native grid of the scan.
 
     Values are interpolated linearly between the centres of valid cells, and are 0 where less than half of the
     weight is valid.
@@ -250,6 +250,6 @@ def restore_values(values: np.ndarray, valid: np.ndarray, geometry: Geometry) ->
 
 
 def _furthest_corner(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:
-    """Return the largest distance [mm] between the positions of the volume's corners under two affines."""
+    """Return the largest distance [mm] of a volume's corners between two affines."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], [1], indexing="ij")).reshape(4, -1)
     return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())

@@ -231,7 +231,7 @@ def _decompressed(file: Path) -> Iterator[tuple[IO[bytes], bool]]:
 
 
 def _check_size(file: Path, layout: Layout, max_voxels: int) -> None:
-    """Raise ScanError if a file is too short for its image, TooLargeError if the image is too large."""
+    """Raise ScanError if a file is shorter than its image, or the image is too large."""
     needed, length = layout.offset + layout.image_bytes, file.stat().st_size
     with file.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
@@ -275,7 +275,7 @@ def _image(file: Path, layout: Layout) -> bytearray:
 
 
 def _values(content: bytearray, layout: Layout, path: Path) -> np.ndarray:
-    """Return the image as (X, Y, Z) float32, scaled; raise ScanError if float32 cannot represent it."""
+    """Return the scaled image (X, Y, Z) as float32, or raise ScanError if that loses levels."""
     stored = np.frombuffer(content, layout.dtype).reshape(layout.shape, order="F")
     scaled = (layout.slope, layout.intercept) != (1.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):

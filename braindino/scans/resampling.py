@@ -1,4 +1,4 @@
-"""Resample volumes by separable, antialiased linear interpolation, with cropping and padding."""
+"""Resample volumes by separable, antialiased linear interpolation, cropping and padding."""
 
 from typing import Any
 

@@ -117,7 +117,7 @@ def is_person_digest(entry: str) -> bool:
 
 
 def slices_digest(slices: Any) -> str:
-    """Return the digest of prepared slices, an array (D, H, W): equal for every file format of a scan."""
+    """Return the digest of prepared slices (D, H, W), equal for every file format of a scan."""
     sha = hashlib.sha256(f"{slices.shape}:{slices.dtype}:".encode())
     sha.update(memoryview(slices if slices.flags.c_contiguous else slices.copy()).cast("B"))
     return f"{SLICES_DIGEST}{sha.hexdigest()[:32]}"

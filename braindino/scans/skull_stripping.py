@@ -29,7 +29,7 @@ def strip_cmd_option(command: str) -> str:
 
 
 def check_consent(store: Path, command: str | None, given: bool, scans: int) -> None:
-    """Raise BraindinoError if a command would run that the user did not give, or that cannot run.
+    """Raise BraindinoError if a command that would run is not the user's, or cannot run.
 
     Args:
         store: folder of the store, for the message.
@@ -66,7 +66,7 @@ def check_strip_cmd(command: str) -> None:
 
 
 def strip_skull(scan: Scan, command: str, cache: Path) -> Scan:
-    """Return a scan with everything but the brain set to 0 by the command; sha256 stays the original's.
+    """Return a scan with everything but the brain set to 0; sha256 stays the original's.
 
     The command runs without a shell: it is split as a shell would, then {in} and {out} are replaced. {out} is
     an .nii.gz in a temporary folder.

@@ -75,7 +75,7 @@ def more_than_brain(measures: dict[str, Any]) -> str:
 
 
 def _extent(foreground: np.ndarray, axis: int) -> int:
-    """Return the number of planes from the first to the last with foreground, ignoring stray voxels."""
+    """Return the number of planes from the first to the last with foreground."""
     plane = tuple(k for k in range(3) if k != axis)
     share = foreground.mean(axis=plane)
     planes = np.flatnonzero(share > 0.005)
@@ -83,6 +83,6 @@ def _extent(foreground: np.ndarray, axis: int) -> int:
 
 
 def _oblique(affine: np.ndarray) -> float:
-    """Return the largest angle [degrees] between a stored axis and the nearest axis of scanner space."""
+    """Return the largest angle [degrees] of a stored axis to the nearest scanner axis."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return float(np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0), 0, 1))).max())

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def evenly_spaced(count: int, number: int) -> np.ndarray:
-    """Return `number` positions from 0 to `count - 1`, evenly spaced, the first and the last included.
+    """Return `number` evenly spaced positions from 0 to `count - 1`, both included.
 
     Positions repeat where `number` is larger than `count`.
 

@@ -1,4 +1,4 @@
-"""Write synthetic copies of datasets in their native layouts, with known labels and irregularities."""
+"""Write synthetic copies of datasets in their native layouts, with known labels."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Write a synthetic ABIDE I and II: three layouts, two tables in their encodings, people in both releases."""
+"""Write a synthetic ABIDE I and II: three layouts, two tables, people in both releases."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ _LONG = "ABIDEII-UCLA_Long"
 
 @writer(stream=7)
 def write_abide(dataset: SyntheticDataset) -> None:
-    """Write two thirds of the people into ABIDE I, one third into II; autism and control in equal parts.
+    """Write two thirds of the people into ABIDE I, one third into II, half with autism.
 
     Autism shows, for the sake of a signal, as half the atrophy of Alzheimer's disease; this is not a claim
     about real people. The folder gets `ABIDE/` and `ABIDEII/` with a table each. Planted: `hires` beside an

@@ -1,4 +1,4 @@
-"""Write a synthetic ADNI: folders, file names and tables of the archive, with its irregularities."""
+"""Write a synthetic ADNI: folders, file names and tables of the archive."""
 
 import csv
 from datetime import date, timedelta
@@ -44,7 +44,7 @@ SCALED = "MPR; GradWarp; B1 Correction; N3; Scaled"
 
 @writer(stream=4, sessions=2)
 def write_adni(dataset: SyntheticDataset) -> None:
-    """Write a cohort of CN, MCI and AD in equal parts; the degree of atrophy is the only trace of the label.
+    """Write a cohort of CN, MCI and AD in equal parts; only atrophy depends on the label.
 
     Age, sex, site, orientation, gain and a file's description are drawn independently of the diagnosis.
     Every person has 1 to `sessions` sessions, a year apart. Planted, if there are enough people:

@@ -155,7 +155,7 @@ class Anatomy:
 
 
 class _Canvas:
-    """Paint shares of tissue on a grid, later ones over earlier ones; `|x|` paints both sides at once."""
+    """Paint shares of tissue on a grid, later ones over earlier ones, on both sides at once."""
 
     def __init__(self, ax: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, softness: float) -> None:
         self.ax, self.x, self.y, self.z = ax, x, y, z
@@ -215,7 +215,7 @@ class _Canvas:
         return self.depth(np.float32(half) - np.abs(depth - np.float32(middle)))
 
     def head_shell(self) -> np.ndarray:
-        """Return the depth [mm] below the brain's envelope: round above, flatter below, narrower in front."""
+        """Return the depth [mm] below the brain's envelope, flatter below, narrower in front."""
         y, z = self.y, self.z
         x = self.ax * (1 + np.float32(0.0016) * np.maximum(y, 0))
         c = np.where(z > 0, np.float32(66), np.float32(50))

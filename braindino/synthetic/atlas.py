@@ -1,4 +1,4 @@
-"""A synthetic ATLAS: strokes in release 2.0 and in release 3.0, with its masks, tables and gaps."""
+"""Write a synthetic ATLAS: strokes in releases 2.0 and 3.0, with masks and tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ _HEADER = ("Subject ID", "Session", "Site", "Days Post Stroke", "# Lesions Corti
 
 @writer(stream=10)
 def write_atlas(dataset: SyntheticDataset) -> None:
-    """Write strokes, a third in release 2.0, the others in 3.0; atrophy grows with the days since.
+    """Write strokes, a third in release 2.0, the rest in 3.0; atrophy grows with the days.
 
     Atrophy is 0.25 per tenfold of days, which stands for the widening that follows a stroke. The folder gets
     `ATLAS_2/` and `ATLAS_3/`. Planted: masks of 0/1, 0/0.9999999, 0/0.01 and 0/255; images in float64 whose
@@ -48,7 +48,7 @@ def write_atlas(dataset: SyntheticDataset) -> None:
 
 @dataclass(frozen=True)
 class _Stroke:
-    """Describe one person; `index` decides on the planted irregularities, `days` is the cell of a table."""
+    """Describe one person; `index` selects planted irregularities, `days` is a table cell."""
 
     index: int
     site: str

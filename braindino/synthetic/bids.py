@@ -1,4 +1,4 @@
-"""Write a synthetic BIDS dataset: sessions, several sequences, and other files of such folders."""
+"""Write a synthetic BIDS dataset: sessions, several sequences, and other files."""
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import save_mask, write_csv

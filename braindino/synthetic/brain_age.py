@@ -1,4 +1,4 @@
-"""Write synthetic IXI, LONG579 and Pixar side by side, as the brain-age dataset expects them."""
+"""Write synthetic IXI, LONG579 and Pixar side by side, for the brain-age dataset."""
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.ixi import write_ixi
@@ -8,7 +8,7 @@ from braindino.synthetic.pixar import write_pixar
 
 @writer(stream=0, sessions=2)
 def write_brain_age(dataset: SyntheticDataset) -> None:
-    """Write half of the people to `IXI/`, a quarter each to `ds003604/` and `ds000228/`, at least one each.
+    """Write half of the people to `IXI/`, a quarter each to `ds003604/` and `ds000228/`.
 
     Planted: the irregularities of the three datasets. Only children of LONG579 have several sessions.
     """

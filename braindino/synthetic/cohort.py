@@ -1,4 +1,4 @@
-"""Write a synthetic cohort with a table of its own: semicolons, a blank label, a missing scan."""
+"""Write a synthetic cohort with a table: semicolons, a blank label, a missing scan."""
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import save_nifti, write_csv
@@ -7,7 +7,7 @@ from braindino.synthetic.heads import render
 
 @writer(stream=7)
 def write_cohort(dataset: SyntheticDataset) -> None:
-    """Write `scans/p001_t1.nii.gz`, ... and `patients.csv`: `subject;visit;file;label;age;sex;months;died`.
+    """Write `scans/*.nii.gz` and `patients.csv`: `subject;visit;file;label;age;sex;months;died`.
 
     Label 1 (every other person) shows as atrophy, and so does the time to death in months; age and sex are
     drawn independently of it. Every person has `sessions` visits. Planted: a row whose label is `n/a`, and a

@@ -1,4 +1,4 @@
-"""Give all writers of synthetic datasets the same arguments, random numbers and record of the result."""
+"""Give all writers of synthetic datasets the same arguments and state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Write synthetic volumes as scanners and archives do: any orientation, integers, an arbitrary gain."""
+"""Write synthetic volumes as scanners do: any orientation, integers, arbitrary gain."""
 
 import csv
 import struct
@@ -97,7 +97,7 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]], encoding: str = "utf
 
 
 def write_xls(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    """Write a table as a sheet of Excel 2.1, the smallest legacy format: numbers and Latin-1 text."""
+    """Write a table in Excel 2.1, the smallest legacy format: numbers and Latin-1 text."""
 
     def record(kind: int, content: bytes) -> bytes:
         return struct.pack("<HH", kind, len(content)) + content

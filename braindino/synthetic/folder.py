@@ -1,4 +1,4 @@
-"""Write a synthetic folder of scans as laboratories have it: a folder per person, mixed formats and files."""
+"""Write a synthetic folder of scans: a folder per person, mixed formats and files."""
 
 from pathlib import Path
 

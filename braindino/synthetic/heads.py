@@ -1,4 +1,4 @@
-"""Render synthetic heads: an analytic anatomy with known age, atrophy and lesion, in MR sequences."""
+"""Render synthetic heads with known age, atrophy and lesion in MR sequences."""
 
 from dataclasses import dataclass
 
@@ -126,7 +126,7 @@ def render(
     lesion: Lesion | None = None,
     stripped: bool = False,
 ) -> Rendered:
-    """Scan a head: position, coil sensitivity, noise and gain are drawn from (`head.seed`, `scan`).
+    """Scan a head with position, coil, noise and gain drawn from (`head.seed`, `scan`).
 
     Args:
         head: of the person.

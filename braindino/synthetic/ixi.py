@@ -1,4 +1,4 @@
-"""Write a synthetic IXI: flat files of three hospitals and the table with repeated and empty rows."""
+"""Write a synthetic IXI: flat files of three hospitals and an irregular table."""
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_xls
@@ -23,7 +23,7 @@ _SITES = ("Guys", "HH", "IOP")
 
 @writer(stream=5)
 def write_ixi(dataset: SyntheticDataset) -> None:
-    """Write adults of 20 to 86 years, a T1w each and a T2w of every fourth; age shows in the anatomy.
+    """Write adults of 20 to 86 years, a T1w each and a T2w of every fourth person.
 
     Planted in `IXI.xls`, a legacy Excel file: a person with a second, zeroed row (the full row counts), one
     with rows that contradict each other, one with a blank AGE, one not in it.

@@ -1,4 +1,4 @@
-"""Write a synthetic LONG579: children in BIDS, dates in the 19th century, several T1w, annex links."""
+"""Write a synthetic LONG579: children in BIDS, shifted dates, several T1w, annex links."""
 
 from datetime import date, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Write a synthetic OASIS-1: big-endian, stripped Analyze files on discs, with the clinical table."""
+"""Write a synthetic OASIS-1: big-endian Analyze files on discs, with the clinical table."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ATROPHY = {"0": 0.0, "": 0.0, "0.5": 0.6, "1": 1.0}
 
 @writer(stream=6)
 def write_oasis(dataset: SyntheticDataset) -> None:
-    """Write two discs; half of those with a CDR are demented, every sixth person is young and has none.
+    """Write two discs; half of the people with a CDR are demented, every sixth has none.
 
     Planted: the RAW scan beside some, which must not be used; an `_MR2` rescan without CDR; a person who is
     not in the table; `N/A` for missing cells. Analyze has no orientation: axes are left, anterior, superior.

@@ -1,4 +1,4 @@
-"""Write a synthetic Pixar: children and adults in BIDS, functional scans, and gaps in the table."""
+"""Write a synthetic Pixar: children and adults in BIDS, functional scans, table gaps."""
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv

@@ -1,4 +1,4 @@
-"""Write scans of a synthetic tumour in several sequences with its mask, as the tumour datasets do."""
+"""Write scans of a synthetic tumour in several sequences, with its mask."""
 
 from collections.abc import Mapping
 from pathlib import Path

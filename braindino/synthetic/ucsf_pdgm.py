@@ -1,4 +1,4 @@
-"""Write a synthetic UCSF-PDGM: glioma exams with three digits in the table and four in folders."""
+"""Write a synthetic UCSF-PDGM: glioma exams with different ids in table and folders."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ _MUTATIONS = ("IDH1 p.R132H", "mutated (NOS)", "IDH2 p.R172K")
 
 @writer(stream=11, sessions=2)
 def write_ucsf_pdgm(dataset: SyntheticDataset) -> None:
-    """Write two thirds wildtype, one third mutant: mutant tumours are small, solid and do not enhance.
+    """Write two thirds wildtype, one third mutant: small, solid, not enhancing tumours.
 
     Methylated tumours (MGMT positive) have half the oedema, co-deleted ones are the smallest.
     Planted: three digits in the table against four in folders; a follow-up named by its date and one named
@@ -60,7 +60,7 @@ def write_ucsf_pdgm(dataset: SyntheticDataset) -> None:
 
 @dataclass(frozen=True)
 class _Patient:
-    """Describe one patient; `index` decides on the planted irregularities, `row` is the row of the table."""
+    """Describe one patient; `index` selects planted irregularities, `row` is a table row."""
 
     index: int
     number: int

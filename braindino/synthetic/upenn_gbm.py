@@ -1,4 +1,4 @@
-"""Write a synthetic UPENN-GBM: glioblastomas whose size determines survival, with every status."""
+"""Write a synthetic UPENN-GBM: glioblastomas whose size determines survival."""
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv
@@ -72,7 +72,7 @@ def _write_patient(dataset: SyntheticDataset, i: int, patient: str, head: Head, 
 
 
 def _outcome(dataset: SyntheticDataset, i: int, patient: str, days: int) -> list[object]:
-    """Return days to death, status and days to censoring as the table has them, and list the scan."""
+    """Return days to death, status and days to censoring for the table; list the scan."""
     if i == 9:
         dataset.planted.drop("no survival time", 5)
         return ["Not Available", "Alive", "Not Available"]

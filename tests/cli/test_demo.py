@@ -1,4 +1,4 @@
-"""The demo holds its promise: true labels are found, shuffled ones are not, a second run reuses all."""
+"""Run the demo: it finds true labels, does not find shuffled ones, and reuses results."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """In a process of its own, with one thread: beside another worker of the suite two only wait."""
+    """Run the demo in a separate process with one thread, because parallel tests share the cores."""
     out = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "braindino", "demo", "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -26,24 +26,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def auroc(runs: Path) -> dict[str, float]:
-    """Mean over seeds and its interval over people, of the one probe in `runs`."""
+    """Return mean over seeds and interval over people of the only probe in `runs`."""
     (path,) = runs.glob("adni_cls/*/*/results.json")
     numbers: dict[str, float] = read_json(path)["summary"][0]["test"]["metrics"]["auroc"]
     return numbers
 
 
-def test_true_labels_are_found(made: Path) -> None:
+def test_demo_finds_true_labels(made: Path) -> None:
     numbers = auroc(made / "runs")
     assert numbers["value"] >= 0.8
     assert numbers["low"] > 0.5
     assert all((made / path).exists() for path in MADE)
 
 
-def test_shuffled_labels_are_not(made: Path, tmp_path: Path) -> None:
-    """Diagnoses permuted among people, each person's own visits kept together: the probe finds nothing."""
+def test_demo_does_not_find_shuffled_labels(made: Path, tmp_path: Path) -> None:
+    """Permute diagnoses among people, with the visits of a person together."""
     table = pd.read_csv(made / "adni.csv", dtype=str, keep_default_na=False)
     latest = table.groupby("group")["diagnosis"].last()
-    found = []
+    results = []
     for seed in range(4):
         permuted = latest.sample(frac=1, random_state=seed).to_numpy()
         manifest = made / f"shuffled{seed}.csv"
@@ -55,14 +55,14 @@ def test_shuffled_labels_are_not(made: Path, tmp_path: Path) -> None:
             *("--run.root", str(tmp_path / str(seed)), "--probe.baselines", "false"),
         ]
         assert main(command) == 0
-        found.append(auroc(tmp_path / str(seed)))
+        results.append(auroc(tmp_path / str(seed)))
     # One test part has 18 people, so a single permutation scatters by 0.1; four of them by half of that.
-    assert sum(numbers["value"] for numbers in found) / len(found) == pytest.approx(0.5, abs=0.12)
-    assert sum(numbers["low"] < 0.5 < numbers["high"] for numbers in found) >= 3
-    assert max(numbers["value"] for numbers in found) < 0.8
+    assert sum(numbers["value"] for numbers in results) / len(results) == pytest.approx(0.5, abs=0.12)
+    assert sum(numbers["low"] < 0.5 < numbers["high"] for numbers in results) >= 3
+    assert max(numbers["value"] for numbers in results) < 0.8
 
 
-def test_a_second_run_reuses_everything(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_second_run_reuses_everything(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = [made / "store", made / "runs", made / "ADNI"]
     before = {p: p.stat().st_mtime_ns for folder in kept for p in folder.rglob("*.n*y") if p.is_file()}
     checkpoints = sorted((made / "runs" / "pretrain" / "demo" / "checkpoints").iterdir())

@@ -1,4 +1,4 @@
-"""Kills, full disks and small temporary folders: `fit` continues, and ends as if nothing had happened."""
+"""Interrupt `fit` by kills and full disks: it continues with equal results."""
 
 import csv
 import random
@@ -17,7 +17,7 @@ MEASURED = {"train/slices_per_second", "train/data_wait"}  # by the clock
 
 
 def words(cohort: Path, root: Path, *more: str) -> list[str]:
-    """A run of 6 steps in two epochs with validation, and a checkpoint every 2 steps."""
+    """Run 6 steps in two epochs with validation, and a checkpoint every 2 steps."""
     return [
         *("fit", "--config", "pretrain.yaml", "--config", TINY, f"--data.store={cohort / 'store'}"),
         *(
@@ -40,7 +40,7 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
 
 
 def rows(root: Path) -> list[list[Any]]:
-    """metrics.csv, of what is measured by the clock only whether it is there."""
+    """Return metrics.csv; for measured times only whether they exist."""
     with (root / "pretrain" / "a" / "metrics.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
     clock = [name in MEASURED for name in header]
@@ -56,13 +56,13 @@ def assert_same(root: Path, whole: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that nothing interrupted."""
+    """Return a run without interruption."""
     root = tmp_path_factory.mktemp("faults") / "whole"
     assert run_apart(words(cohort, root), root) == 0, Path(f"{root}.log").read_text()
     return root
 
 
-def test_fit_killed_at_20_random_points_ends_with_equal_weights_and_metrics(
+def test_fit_killed_at_20_random_points_ends_with_equal_results(
     cohort: Path, whole: Path, tmp_path: Path
 ) -> None:
     changes = int(Path(f"{whole}.changes").read_text())
@@ -84,7 +84,7 @@ def test_fit_killed_at_20_random_points_ends_with_equal_weights_and_metrics(
         assert not [path for path in root.rglob(".*") if path.name != ".lock"]
 
 
-def test_fit_on_a_full_disk_names_it_leaves_no_half_file_and_continues(
+def test_fit_on_full_disk_leaves_no_partial_file_and_continues(
     cohort: Path, whole: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "full"
@@ -100,9 +100,7 @@ def test_fit_on_a_full_disk_names_it_leaves_no_half_file_and_continues(
     assert_same(root, whole)
 
 
-def test_fit_writes_nothing_of_its_own_into_the_temporary_folder(
-    cohort: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_fit_writes_nothing_into_the_temporary_folder(cohort: Path, whole: Path, tmp_path: Path) -> None:
     folder, root = tmp_path / "tmp", tmp_path / "runs"
     folder.mkdir()
     script = words(cohort, root)

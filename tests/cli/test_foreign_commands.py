@@ -1,4 +1,4 @@
-"""A store or a probe from a stranger names a program or a class: neither runs unless the user gives it."""
+"""Refuse programs and classes named by an untrusted store or probe unless the user gives them."""
 
 import json
 import sys
@@ -13,13 +13,13 @@ from braindino.scans.store.store import Store
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Path:
-    """Where a file appears when the stranger's program has run."""
+    """Return a path that exists after the untrusted program has run."""
     return tmp_path / "code-was-run"
 
 
 @pytest.fixture
 def command(tmp_path: Path, mark: Path) -> str:
-    """A program that leaves a mark, and then does what is asked for."""
+    """Return a program that creates the mark and then strips."""
     program = tmp_path / "strip.py"
     program.write_text(f"import shutil, sys; open({str(mark)!r}, 'w').close(); shutil.copy(*sys.argv[1:])\n")
     return f"{sys.executable} {program} {{in}} {{out}}"
@@ -27,13 +27,13 @@ def command(tmp_path: Path, mark: Path) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path, command: str, cohort: Path) -> Path:
-    """An empty store that names the program."""
+    """Return an empty store whose contract names the program."""
     contract = Store.open(cohort / "store").contract
     return Store.create(tmp_path / "stranger", contract, command).path
 
 
 @pytest.mark.parametrize("verb", ["prepare", "embed", "knn", "maps", "probe"])
-def test_fill_runs_a_stores_command_only_if_the_user_gives_it(
+def test_fill_runs_command_of_store_only_if_user_gives_it(
     verb: str,
     cohort: Path,
     encoder: Path,
@@ -76,7 +76,7 @@ def test_fill_runs_a_stores_command_only_if_the_user_gives_it(
 
 @pytest.fixture(scope="module")
 def trained(cohort: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished probe."""
+    """Return a finished probe."""
     runs = tmp_path_factory.mktemp("probes")
     words = ["probe", "--config", "adni_cls.yaml", "--data.root", str(cohort / "adni.csv")]
     words += ["--data.store", str(cohort / "store"), "--model.encoder", str(encoder), "--run.root", str(runs)]
@@ -86,14 +86,14 @@ def trained(cohort: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def foreign(trained: Path, target: Path, **changes: object) -> Path:
-    """A copy of the probe whose `probe.json` says something else."""
+    """Return a copy of the probe with a changed `probe.json`."""
     copytree(trained, target)
     recipe = json.loads((target / "probe.json").read_text())
     (target / "probe.json").write_text(json.dumps({**recipe, **changes}))
     return target
 
 
-def test_predict_runs_a_probes_command_only_if_the_user_gives_it(
+def test_predict_runs_command_of_probe_only_if_user_gives_it(
     trained: Path, cohort: Path, command: str, mark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = foreign(trained, tmp_path / "t" / "e" / "run", strip_cmd=command)
@@ -109,7 +109,7 @@ def test_predict_runs_a_probes_command_only_if_the_user_gives_it(
     assert mark.exists()
 
 
-def test_predict_imports_a_probes_class_only_if_the_user_names_it(
+def test_predict_imports_class_of_probe_only_if_user_names_it(
     trained: Path,
     cohort: Path,
     mark: Path,
@@ -137,7 +137,7 @@ def test_predict_imports_a_probes_class_only_if_the_user_names_it(
 @pytest.mark.parametrize(
     "class_path", ["os.system", "braindino.__main__.main", "braindino.files.Path", "x", ""]
 )
-def test_predict_refuses_what_is_no_head(
+def test_predict_rejects_class_that_is_not_a_head(
     class_path: str, trained: Path, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = foreign(trained, tmp_path / "t" / "e" / "run", head={"class_path": class_path, "init_args": {}})
@@ -146,7 +146,7 @@ def test_predict_refuses_what_is_no_head(
     assert "probe.json" in capsys.readouterr().err
 
 
-def test_a_command_is_shown_without_what_a_terminal_acts_on(
+def test_show_command_escapes_control_characters(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copytree(cohort / "store", tmp_path / "store", ignore=lambda *_: ["scans", "ledger"])

@@ -1,4 +1,4 @@
-"""The entry point: quick help, one way to fail, exit codes."""
+"""Run the command: fast help, one kind of error, exit codes."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ HEAVY = ("torch", "lightning", "timm", "monai", "nibabel", "pandas", "numpy", "j
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version", "nonsense"])
-def test_nothing_heavy_is_imported(argument: str) -> None:
+def test_main_imports_nothing_heavy(argument: str) -> None:
     code = (
         "import sys; from braindino.cli.main import main; main([sys.argv[1]]); "
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
@@ -25,20 +25,20 @@ def test_nothing_heavy_is_imported(argument: str) -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-def test_module_and_version() -> None:
+def test_main_runs_as_module_and_prints_version() -> None:
     command = [sys.executable, "-m", "braindino", "--version"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout == f"braindino {braindino.__version__}\n"
 
 
-def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert front.main([]) == 0
     shown = capsys.readouterr().out
     assert set(front.ORDER) == set(front.PLAIN_VERBS) | set(front.LIGHTNING_VERBS)
     assert all(f"\n  {verb} " in shown for verb in front.ORDER)
 
 
-def test_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_names_similar_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert front.main(["prepair"]) == 2
     shown = capsys.readouterr().err
     assert "Did you mean `braindino prepare`?" in shown
@@ -46,28 +46,28 @@ def test_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "told"),
+    ("raised", "code", "message"),
     [
         (BraindinoError("a.csv, row 3: no"), 2, "braindino: error: a.csv, row 3: no\n"),
-        (KeyboardInterrupt(), 130, "the same command again goes on"),
+        (KeyboardInterrupt(), 130, "the same command again continues"),
     ],
 )
-def test_exit_codes(
+def test_main_returns_exit_codes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     raised: BaseException,
     code: int,
-    told: str,
+    message: str,
 ) -> None:
     def fail(verb: str, arguments: list[str]) -> int:
         raise raised
 
     monkeypatch.setattr("braindino.cli.typed_verb.run", fail)
     assert front.main(["index", "x"]) == code
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_offline_is_for_every_verb(
+def test_main_accepts_offline_for_every_verb(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(OFFLINE, "")
@@ -77,14 +77,14 @@ def test_offline_is_for_every_verb(
         check_network("--run.wandb online")
 
 
-def test_errors_carry_nothing_that_a_terminal_acts_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_escapes_control_characters_in_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert front.main(["check", "\x1b[2J\r.csv"]) == 2
     message = capsys.readouterr().err
     assert "\\x1b[2J\\r.csv" in message
     assert message.endswith("\n")
 
 
-def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_shows_traceback_of_defects(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(verb: str, arguments: list[str]) -> int:
         raise ZeroDivisionError
 

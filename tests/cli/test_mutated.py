@@ -1,4 +1,4 @@
-"""Damaged files through the command: exit code 2 and a line with the file, never a traceback."""
+"""Run commands on damaged files: exit code 2 and a line with the file, never a traceback."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ tasks:
 
 @pytest.fixture(scope="module")
 def finished(cohort: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a manifest, a store, an encoder, a finished probe and a plan; damaged in copies only."""
+    """Return a folder with a manifest, a store, an encoder, a finished probe and a plan."""
     folder = tmp_path_factory.mktemp("finished")
     for name in ("store", "ADNI"):
         shutil.copytree(cohort / name, folder / name)
@@ -71,7 +71,7 @@ CASES = [
 
 @pytest.fixture
 def workplace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy in which the commands run."""
+    """Return a copy in which the commands run."""
     shutil.copytree(finished, tmp_path / "w")
     shutil.copy(next((finished / "ADNI").rglob("*.nii")), tmp_path / "w" / "one.nii")
     monkeypatch.chdir(tmp_path / "w")
@@ -90,7 +90,7 @@ def test_main_survives_damaged_files(
 def faults(
     file: Path, words: tuple[str, ...], count: int, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[str]:
-    """What a user could not bear, of `count` damaged versions of a file."""
+    """Return the unacceptable results for `count` damaged versions of a file."""
     whole = file.read_bytes()
     for what, content in list(mutants(file, count, seed=0)):
         file.write_bytes(content)

@@ -154,7 +154,7 @@ def test_interrupted_while_training(
     with monkeypatch.context() as patch:
         patch.setattr("braindino.probing.module.FrozenProbeModule.training_step", interrupt)
         assert probe(cohort, tmp_path) == 130
-    assert "the same command again goes on" in capsys.readouterr().err
+    assert "the same command again continues" in capsys.readouterr().err
     (state,) = tmp_path.glob("adni_cls/*/*/state.json")
     assert read_json(state)["state"] == "interrupted"
     assert probe(cohort, tmp_path) == 0

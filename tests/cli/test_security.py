@@ -1,4 +1,4 @@
-"""Attacks through the command: files that would run code when read, names that would leave their folder."""
+"""Attack the command: files that run code when read, names that lead out of their folder."""
 
 import json
 import pickle
@@ -28,7 +28,7 @@ TINY = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
 
 
 class Bomb:
-    """Unpickling it opens a file for writing; an attacker would put any other function in place of `open`."""
+    """Open a file for writing when unpickled, as an attacker could run any function."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -39,13 +39,13 @@ class Bomb:
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Path:
-    """Where a file appears when a bomb has gone off."""
+    """Return a path that exists after a bomb has run."""
     return tmp_path / "code-was-run"
 
 
 @pytest.fixture(scope="module")
 def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a finished run."""
+    """Return a checkpoint of a finished run."""
     runs = tmp_path_factory.mktemp("trained")
     assert main(fit(cohort, runs)) == 0
     return runs / "pretrain" / "a" / "checkpoints" / "step0000002.ckpt"
@@ -68,7 +68,7 @@ def probe(cohort: Path, runs: Path, encoder: str, root: Path | None = None) -> l
 
 
 def booby_trapped(source: Path, target: Path, mark: Path) -> Path:
-    """A checkpoint that is fine but for one more entry."""
+    """Return a sound checkpoint with one more entry."""
     content = torch.load(source, weights_only=True)
     content["hyper_parameters"] = Bomb(mark)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def booby_trapped(source: Path, target: Path, mark: Path) -> Path:
     return target
 
 
-def test_the_bomb_works(mark: Path) -> None:
+def test_bomb_runs_when_unpickled(mark: Path) -> None:
     pickle.loads(pickle.dumps(Bomb(mark))).close()
     assert mark.exists()
 
@@ -84,7 +84,7 @@ def test_the_bomb_works(mark: Path) -> None:
 @pytest.mark.parametrize(
     "way", ["export", "export of a run", "probe", "init_from", "ckpt_path", "resume", "validate"]
 )
-def test_a_checkpoint_with_code(
+def test_main_rejects_checkpoint_with_code(
     way: str, cohort: Path, trained: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -101,15 +101,15 @@ def test_a_checkpoint_with_code(
         "validate": fit(cohort, runs, verb="validate"),
     }[way]
     assert main(command) == 2
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert not mark.exists()
-    assert str(evil.name) in told
-    assert "unpickl" in told
-    assert "safetensors" in told
-    assert len(told.strip().splitlines()) <= 4
+    assert str(evil.name) in printed
+    assert "unpickl" in printed
+    assert "safetensors" in printed
+    assert len(printed.strip().splitlines()) <= 4
 
 
-def test_a_checkpoint_does_not_name_classes(cohort: Path, trained: Path, tmp_path: Path) -> None:
+def test_fit_ignores_classes_named_in_checkpoint(cohort: Path, trained: Path, tmp_path: Path) -> None:
     content = torch.load(trained, weights_only=True)
     content["hyper_parameters"] = {"_class_path": "no.such.Module"}
     torch.save(content, tmp_path / "evil.ckpt")
@@ -118,7 +118,7 @@ def test_a_checkpoint_does_not_name_classes(cohort: Path, trained: Path, tmp_pat
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
-def test_weights_with_code(
+def test_main_rejects_weights_with_code(
     suffix: str, cohort: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evil = tmp_path / f"weights{suffix}"
@@ -130,12 +130,12 @@ def test_weights_with_code(
     assert not mark.exists()
 
 
-def test_weights_only_cannot_be_switched_off(
+def test_fit_has_no_option_to_disable_weights_only(
     cohort: Path, trained: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evil = booby_trapped(trained, tmp_path / "evil.ckpt", mark)
     command = fit(cohort, tmp_path / "runs", "--ckpt_path", str(evil), "--weights_only", "false")
-    assert main(command) == 2  # there is no such key
+    assert main(command) == 2  # the key does not exist
     assert "weights_only" in capsys.readouterr().err
     assert not mark.exists()
 
@@ -143,10 +143,10 @@ def test_weights_only_cannot_be_switched_off(
 @pytest.mark.parametrize(
     "argument", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained"]
 )
-def test_an_export_cannot_name_other_weights(
+def test_load_encoder_rejects_export_naming_other_weights(
     argument: str, trained: Path, tmp_path: Path, mark: Path
 ) -> None:
-    """What timm would load by these arguments, an older one unpickles."""
+    """Older versions of timm unpickle files that these arguments name."""
     folder = tmp_path / "encoder"
     export(trained, folder)
     torch.save({"state_dict": Bomb(mark)}, folder / "evil.pth")
@@ -160,18 +160,18 @@ def test_an_export_cannot_name_other_weights(
 
 
 @pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:encoder"])
-def test_an_architecture_is_a_name_and_no_place(name: str) -> None:
+def test_load_encoder_rejects_architecture_with_path(name: str) -> None:
     for spec in (name, f"scratch:{name}"):
         with pytest.raises(BraindinoError):
             load_encoder(spec)
 
 
-def test_arrays_with_code(tmp_path: Path, mark: Path) -> None:
+def test_cache_ignores_arrays_with_code(tmp_path: Path, mark: Path) -> None:
     cache = FeatureCache(tmp_path, load_encoder(SCRATCH))
     key = "ab" * 20
     cache.path(key).parent.mkdir(parents=True)
     np.save(cache.path(key), np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
-    assert cache.read(key) is None  # as if there were none: it is computed again
+    assert cache.read(key) is None  # ignored, so that it is computed again
     embedding = tmp_path / "evil.npy"
     np.save(embedding, np.array([[Bomb(mark)]], dtype=object), allow_pickle=True)
     ids_file(embedding).write_text("case\na\n")
@@ -180,7 +180,7 @@ def test_arrays_with_code(tmp_path: Path, mark: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["fit", "probe"])
-def test_a_config_with_python_in_it(
+def test_main_rejects_config_with_python_objects(
     verb: str, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "evil.yaml"
@@ -197,7 +197,7 @@ def tree(folder: Path) -> set[Path]:
 
 @pytest.fixture
 def hostile(cohort: Path, tmp_path: Path) -> Path:
-    """A manifest whose every name tries to climb; its scans are real ones."""
+    """Return a manifest of real scans in which every name has a path."""
     table = pd.read_csv(cohort / "adni.csv", dtype=str, keep_default_na=False)
     table["path"] = [str((cohort / path).resolve()) for path in table["path"]]
     for column in ("dataset", "subject", "session", "group", "site"):
@@ -208,7 +208,7 @@ def hostile(cohort: Path, tmp_path: Path) -> Path:
     return folder / "hostile.csv"
 
 
-def test_names_in_a_manifest_stay_inside(
+def test_names_of_manifest_stay_inside_folder(
     hostile: Path, cohort: Path, tmp_path: Path, mark: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = hostile.parent
@@ -231,7 +231,7 @@ def test_names_in_a_manifest_stay_inside(
 
 
 @pytest.mark.parametrize("case", ["../../x", "sub-1/../../x", "/x", "..", "sub-1_ses-../x"])
-def test_masks_stay_inside(case: str, tmp_path: Path) -> None:
+def test_predict_masks_stay_inside_folder(case: str, tmp_path: Path) -> None:
     out = tmp_path / "a" / "b" / "out"
     masks = {"../../lesion": np.ones((2, 2, 2), bool)}
     for exclusive in (True, False):
@@ -240,7 +240,7 @@ def test_masks_stay_inside(case: str, tmp_path: Path) -> None:
     assert all(out in path.parents for path in tree(tmp_path))
 
 
-def test_an_encoder_named_by_dots_stays_in_the_runs(
+def test_probe_with_encoder_named_by_dots_stays_inside_runs(
     cohort: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export(trained, tmp_path / "my" / "encoder")
@@ -251,7 +251,7 @@ def test_an_encoder_named_by_dots_stays_in_the_runs(
     assert [path.parent.name for path in tmp_path.glob("runs/adni_cls/*/*")] == ["encoder"]
 
 
-def test_a_run_is_named_by_one_folder(
+def test_fit_rejects_run_id_with_path(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for option in ("--run.id=..", "--run.id=../x", "--run.name=/tmp/x", "--run.name=."):
@@ -260,8 +260,8 @@ def test_a_run_is_named_by_one_folder(
     assert tree(tmp_path) == set()
 
 
-def test_a_ledger_cannot_name_a_place(cohort: Path, tmp_path: Path) -> None:
-    """A store from a stranger: the keys in its ledger become file names, also of features."""
+def test_store_ignores_ledger_keys_with_paths(cohort: Path, tmp_path: Path) -> None:
+    """Keys in the ledger of an untrusted store become file names, also of features."""
     copytree(cohort / "store", tmp_path / "store")
     for file in (tmp_path / "store" / "ledger").iterdir():
         lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -269,8 +269,8 @@ def test_a_ledger_cannot_name_a_place(cohort: Path, tmp_path: Path) -> None:
     assert Store.open(tmp_path / "store").index().empty
 
 
-def test_dicom_series_stay_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for dcm2niix that hands on whatever the headers say."""
+def test_index_dicom_series_stay_inside_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for dcm2niix that passes on the content of headers."""
     names = ("SeriesNumber", "SeriesDescription", "SeriesInstanceUID", "PatientID")
     facts = dict.fromkeys(names, "../../../../out/x")
     program = tmp_path / "bin" / "dcm2niix"

@@ -1,4 +1,4 @@
-"""Plain verbs: arguments as users type them, and errors that name the nearest argument."""
+"""Run plain verbs: arguments as users type them, and errors that name similar arguments."""
 
 from inspect import signature
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_arguments(verb: str, arguments: list[str], expected: dict[str, Any]) ->
         (["--encoder", "x", "--point", "[3,40,52]", "--fast", "a"], {"point": (3, 40, 52), "fast": True}),
     ],
 )
-def test_several_of_a_kind(
+def test_run_accepts_several_positional_arguments(
     verb: str, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(plain.import_module("any"), "index", staticmethod(several))  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def test_several_of_a_kind(
     assert expected.items() <= seen[-1].items()
 
 
-def test_several_are_told_in_the_help(
+def test_run_help_shows_several_arguments(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(plain.import_module("any"), "index", staticmethod(several))  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ def test_several_are_told_in_the_help(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["a", "--jbos", "3"], "no argument --jbos. Did you mean --jobs?"),
         (["a", "--job", "3"], "no argument --job. Did you mean --jobs?"),
@@ -107,15 +107,15 @@ def test_several_are_told_in_the_help(
         ([], "required: source"),
     ],
 )
-def test_wrong_arguments(verb: str, arguments: list[str], told: str) -> None:
+def test_wrong_arguments(verb: str, arguments: list[str], message: str) -> None:
     with pytest.raises(BraindinoError) as caught:
         plain.run(verb, arguments)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 3
 
 
 @pytest.mark.parametrize("verb", sorted(set(PLAIN_VERBS) - {"doctor"}))  # which reads its arguments itself
-def test_every_verb_is_a_documented_function(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_every_verb_is_documented(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     function = plain.verb_function(verb)
     for name in signature(function).parameters:
         assert f"{name}:" in (function.__doc__ or ""), f"{verb}: {name} is not documented"

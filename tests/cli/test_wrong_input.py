@@ -1,4 +1,4 @@
-"""Wrong input on purpose for `index`, `check`, `prepare`, `synth`: exit code 2 and a clear message."""
+"""Give wrong input to `index`, `check`, `prepare` and `synth`: exit code 2 and a clear message."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from braindino.cli.main import main
 
-# The command with {c}, the folder of the cohort, and {t}, an empty one; a piece of what is said.
+# The command with {c}, the folder of the cohort, and {t}, an empty one; a piece of what is expected.
 WRONG = [
     ("index {t}/no", "no such folder"),
     ("index {c}/ADNI --dataset adnl", "Did you mean 'adni'?"),
@@ -39,14 +39,14 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "said"), WRONG)
-def test_wrong_input_is_told(
-    command: str, said: str, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("command", "expected"), WRONG)
+def test_main_reports_wrong_input(
+    command: str, expected: str, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = {"c": cohort, "t": tmp_path}
     capsys.readouterr()
     assert main([word.format(**where) for word in command.split(" ")]) == 2
     message = capsys.readouterr().err
-    assert said.format(**where) in message
+    assert expected.format(**where) in message
     assert message.startswith("braindino: error: ")
     assert message.count("\n") <= 3

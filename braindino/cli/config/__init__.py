@@ -1,1 +1,1 @@
-"""Configs of the Lightning verbs: shipped files, keys, arguments, parser and messages."""
+"""Find, check and parse configs of the Lightning verbs."""

@@ -1,4 +1,4 @@
-"""Checks the keys of the Lightning verbs' configs and command line against what they configure."""
+"""Check the keys of configs and of the command line of Lightning verbs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +17,10 @@ CHOSEN = ("data", "model", "head", "pooling", "cases")  # keys whose value may b
 
 def check_arguments(verb: str, arguments: Sequence[str]) -> None:
     """Check the keys of every config file and of the command line.
+
+    Args:
+        verb: name of the verb.
+        arguments: words after the verb, with resolved configs.
 
     Raises:
         BraindinoError: the first unknown key, with its file and the nearest known one.
@@ -38,7 +42,7 @@ def check_arguments(verb: str, arguments: Sequence[str]) -> None:
 
 
 def known_keys(verb: str) -> dict[str, Any]:
-    """The keys at the top of a config of `verb`, and what may stand under each."""
+    """Return the top-level keys of a config of `verb`, and the keys or type allowed under each."""
     known: dict[str, Any] = {
         "seed_everything": None,
         "trainer": keys_of(Trainer),
@@ -56,7 +60,12 @@ def known_keys(verb: str) -> dict[str, Any]:
 
 
 def class_paths(content: Mapping[str, Any], place: Place = ()) -> dict[Place, str]:
-    """Return the `class_path` at every place of a config; `init_args` is no part of a place."""
+    """Return the `class_path` at every place of a config; `init_args` is not part of a place.
+
+    Args:
+        content: a (part of a) config.
+        place: keys that lead to `content`.
+    """
     paths: dict[Place, str] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
@@ -70,7 +79,13 @@ def class_paths(content: Mapping[str, Any], place: Place = ()) -> dict[Place, st
 def with_classes(
     content: Mapping[str, Any], classes: Mapping[Place, str], place: Place = ()
 ) -> dict[str, Any]:
-    """Return a config in which arguments of a class have the `class_path` that another source gives."""
+    """Return a config in which arguments of a class have the `class_path` of another source.
+
+    Args:
+        content: a (part of a) config.
+        classes: place -> `class_path`.
+        place: keys that lead to `content`.
+    """
     filled: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
@@ -92,7 +107,7 @@ def _named_classes(pairs: Sequence[tuple[str, Any]]) -> dict[Place, str]:
 
 
 def _module_of(name: str) -> str:
-    """Return the dotted path of a class that is named without its module, or nothing."""
+    """Return the dotted path of a class that is named without its module, or ""."""
     from braindino import datasets, probing
 
     for module in (datasets, probing):

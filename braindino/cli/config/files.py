@@ -1,4 +1,4 @@
-"""Shipped configs: found by bare name from any folder; a local file of that name comes first."""
+"""Find shipped configs by name from any folder; a local file of that name takes precedence."""
 
 import difflib
 from collections.abc import Sequence
@@ -10,18 +10,21 @@ from braindino.version import PACKAGE
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Name -> path of every config that the package ships."""
+    """Return name -> path of every config that the package ships."""
     package = PACKAGE
-    # An installed package carries its configs inside; a checkout has them beside the package.
+    # An installed package contains its configs; a checkout has them beside the package.
     folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
     return {path.name: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def find_config(name: str) -> Path:
-    """The config file that `name` means: a path as it stands, else a shipped one (with or without `.yaml`).
+    """Return the config file of a name: an existing path, else a shipped config.
+
+    Args:
+        name: a path, or the name of a shipped config with or without `.yaml`.
 
     Raises:
-        BraindinoError: neither; the nearest shipped names are told.
+        BraindinoError: there is none; the message lists the most similar shipped names.
     """
     path = Path(name)
     if path.is_file():
@@ -38,7 +41,7 @@ def find_config(name: str) -> Path:
 
 
 def resolve_configs(arguments: Sequence[str]) -> list[str]:
-    """`arguments` with every `--config NAME` / `-c NAME` / `--config=NAME` replaced by the path it means."""
+    """Return arguments in which the name after every `--config` or `-c` is replaced by its path."""
     result: list[str] = []
     pending = False
     for argument in arguments:
@@ -58,31 +61,37 @@ def resolve_configs(arguments: Sequence[str]) -> list[str]:
 
 
 def config_files(arguments: Sequence[str]) -> list[Path]:
-    """The files that follow `--config` in resolved `arguments`."""
+    """Return the files that follow `--config` in resolved `arguments`."""
     return [Path(after) for word, after in pairwise(arguments) if word == "--config"]
 
 
 def source_of(key: str, arguments: Sequence[str]) -> Path | None:
-    """Return the config file that the value of a dotted key comes from.
+    """Return the config file that gives the value of a dotted key, or None.
 
-    None if it comes from the command line, or is a default.
+    Args:
+        key: dotted key.
+        arguments: words after the verb, with resolved configs.
+
+    Returns:
+        None if the command line gives the value, or if it is a default.
     """
-    from braindino.files import read_yaml  # not above: `doctor` must answer where PyYAML is broken
+    # A local import, because `doctor` must work where PyYAML is broken.
+    from braindino.files import read_yaml
 
     if any(word.partition("=")[0] == f"--{key}" for word in arguments):
         return None
-    holding = [file for file in config_files(arguments) if _holds(read_yaml(file), key.split("."))]
-    return holding[-1] if holding else None
+    sources = [file for file in config_files(arguments) if _contains(read_yaml(file), key.split("."))]
+    return sources[-1] if sources else None
 
 
-def _holds(content: object, key: Sequence[str]) -> bool:
-    """Return whether a config gives a key; what a class is made with may stand under `init_args`."""
+def _contains(content: object, key: Sequence[str]) -> bool:
+    """Return whether a config contains a key; arguments of a class may be under `init_args`."""
     if not key:
         return True
     if not isinstance(content, dict):
         return False
     return any(
-        _holds(content[name], rest)
+        _contains(content[name], rest)
         for name, rest in ((key[0], key[1:]), ("init_args", key))
         if name in content
     )

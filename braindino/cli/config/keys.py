@@ -1,4 +1,4 @@
-"""Keys of configs, checked against the signatures they end up in, before a parser makes a tale of them."""
+"""Check keys of configs against signatures, to report errors better than the parser."""
 
 import dataclasses
 import difflib
@@ -22,9 +22,9 @@ def check_keys(given: Mapping[str, Any], known: Mapping[str, Any], source: str, 
 
     Args:
         given: a (part of a) config; dotted keys of the command line already nested.
-        known: key -> what may stand there: another mapping of keys, a type, or None for anything.
+        known: key -> what is allowed there: another mapping of keys, a type, or None for anything.
         source: the file or `command line`, for the message.
-        prefix: where in the config `given` stands.
+        prefix: dotted keys that lead to `given`.
 
     Raises:
         BraindinoError: the first unknown key, with the nearest known one.
@@ -51,7 +51,14 @@ def check_keys(given: Mapping[str, Any], known: Mapping[str, Any], source: str, 
 
 
 def unknown_key(dotted: str, key: str, known: list[str], source: str) -> str:
-    """The message for a key that does not exist."""
+    """Return the message for a key that does not exist.
+
+    Args:
+        dotted: the key with its parents.
+        key: its last part.
+        known: keys that exist at its place.
+        source: the file or `command line`.
+    """
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     stem = dotted.removesuffix(key)
     if near:
@@ -62,7 +69,7 @@ def unknown_key(dotted: str, key: str, known: list[str], source: str) -> str:
 
 
 def keys_of(target: type) -> dict[str, Any]:
-    """Parameter name -> type, of a class's constructor."""
+    """Return parameter name -> type of a class's constructor."""
     hints = typing.get_type_hints(getattr(target, "__init__"))  # noqa: B009
     parameters = inspect.signature(target).parameters.values()
     named = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
@@ -70,9 +77,13 @@ def keys_of(target: type) -> dict[str, Any]:
 
 
 def keys_passed_on(target: type) -> dict[str, Any] | None:
-    """Return parameter name -> type of a class's constructor and of those it passes `**options` to.
+    """Return parameter name -> type of a constructor and of those it passes `**options` to.
 
-    None where that cannot be known.
+    Args:
+        target: the class.
+
+    Returns:
+        None if they cannot be determined.
     """
     known: dict[str, Any] = {}
     for base in target.__mro__:
@@ -86,13 +97,22 @@ def keys_passed_on(target: type) -> dict[str, Any] | None:
         return None
     if base is object:
         return None
-    # What jsonargparse sees being passed on, to whatever function.
+    # Parameters that jsonargparse finds to be passed on to any function.
     names = ArgumentParser().add_class_arguments(target, "of", fail_untyped=False)
     return {**{name.removeprefix("of."): None for name in names}, **known}
 
 
 def import_class(class_path: str, source: str, key: str) -> type:
-    """The class at a dotted path; raises BraindinoError naming key and nearest class if there is none."""
+    """Return the class at a dotted path.
+
+    Args:
+        class_path: `package.module.Class`.
+        source: the file or `command line`, for the message.
+        key: dotted key of the path, for the message.
+
+    Raises:
+        BraindinoError: there is no such class; the message names the key and the most similar class.
+    """
     module_name, _, name = class_path.rpartition(".")
     if not module_name:
         raise BraindinoError(f"{source}: {key} {class_path!r} is not of the form package.module.Class.")
@@ -100,17 +120,17 @@ def import_class(class_path: str, source: str, key: str) -> type:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         raise BraindinoError(f"{source}: {key} {class_path!r}: {error}.") from None
-    found = getattr(module, name, None)
-    if not isinstance(found, type):
+    target = getattr(module, name, None)
+    if not isinstance(target, type):
         classes = [n for n in dir(module) if isinstance(getattr(module, n), type)]
         near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
         meant = f" Did you mean {module_name}.{near[0]}?" if near else ""
         raise BraindinoError(f"{source}: {key}: no class {name!r} in {module_name}.{meant}")
-    return found
+    return target
 
 
 def _check_class(value: Mapping[str, Any], source: str, prefix: str) -> None:
-    """`{class_path, init_args}`, or arguments right beside `class_path`, as the command line gives them."""
+    """Check `{class_path, init_args}`, or arguments beside `class_path` as on the command line."""
     extra = {k: v for k, v in value.items() if k not in ("class_path", "init_args", "dict_kwargs")}
     if "class_path" not in value:
         raise BraindinoError(f"{source}: {prefix.rstrip('.')} has init_args but no class_path.")
@@ -122,19 +142,19 @@ def _check_class(value: Mapping[str, Any], source: str, prefix: str) -> None:
     target = import_class(value["class_path"], source, f"{prefix}class_path")
     known = keys_passed_on(target)
     if known is None:
-        return  # only the code of the class knows what it does with further keys
+        return  # the class accepts arbitrary keys
     check_keys(value.get("init_args") or {}, known, source, f"{prefix}init_args.")
     check_keys(extra, known, source, prefix)
 
 
 def _dataclass_of(hint: Any) -> type | None:
-    """The dataclass that a type hint such as `Views | None` admits, if any."""
+    """Return the dataclass in a type hint such as `Views | None`, if any."""
     options = typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) else (hint,)
     return next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
 
 
 def nest(dotted: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """`a.b = 1`, `a.c = 2` -> `{a: {b: 1, c: 2}}`."""
+    """Return dotted keys as a nested config: `a.b = 1`, `a.c = 2` -> `{a: {b: 1, c: 2}}`."""
     result: dict[str, Any] = {}
     for key, value in dotted:
         *parents, last = key.split(".")
@@ -149,10 +169,13 @@ def nest(dotted: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def dotted_arguments(arguments: Sequence[str]) -> list[tuple[str, Any]]:
-    """Return `--a.b 1 --c=2` as pairs of key and YAML value; other words are values of the one before.
+    """Return `--a.b 1 --c=2` as pairs of dotted key and YAML value.
+
+    Args:
+        arguments: words after the verb.
 
     Raises:
-        BraindinoError: a value unfolds into too many.
+        BraindinoError: a value expands to too many values.
     """
     pairs: list[tuple[str, Any]] = []
     for position, argument in enumerate(arguments):
@@ -167,6 +190,6 @@ def dotted_arguments(arguments: Sequence[str]) -> list[tuple[str, Any]]:
         try:
             parsed = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            parsed = value  # a word, which the parser will judge
+            parsed = value  # plain text, which the parser checks
         pairs.append((key.removesuffix("+"), parsed))
     return pairs

@@ -1,4 +1,4 @@
-"""The LightningCLI verbs: `fit`, `validate`, `test` train and evaluate; `probe` runs the study of a head."""
+"""Parse and run the Lightning verbs `fit`, `validate`, `test` and `probe`."""
 
 import logging
 import os
@@ -66,10 +66,17 @@ _PARSER = {"exit_on_error": False, "allow_abbrev": False}
 
 
 def run(verb: str, arguments: Sequence[str]) -> int:
-    """Run a Lightning verb; raises BraindinoError for whatever is wrong with its configuration."""
+    """Run a Lightning verb and return the exit code.
+
+    Args:
+        verb: fit, validate, test or probe.
+        arguments: words after the verb.
+
+    Raises:
+        BraindinoError: the configuration is wrong.
+    """
     _quieten()
-    # Whoever called us: what runs now is what environment.json records and what Lightning starts again for
-    # every further GPU.
+    # environment.json records this command, and Lightning starts it again for every further GPU.
     given, sys.argv = sys.argv, [sys.argv[0], verb, *arguments]
     try:
         with temporary_id(), exit_on_sigterm():
@@ -80,7 +87,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
 
 
 def parse_probe(arguments: Sequence[str]) -> "ProbeCLI":
-    """What `braindino probe` with these arguments is made of; nothing is run, and no data are read."""
+    """Return the configured parts of `braindino probe` without running it or reading data."""
     from braindino.cli.probe import ProbeCLI
 
     _quieten()
@@ -100,17 +107,17 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
                 return run_probe(arguments)
             FitCLI(args=[verb, *arguments])
-    except SIGTERMException as end:  # from outside: a job's time limit, usually
+    except SIGTERMException as end:  # usually the time limit of a job
         if isinstance(end, GracefulExit):
-            if not end.first:  # the first would be killed by srun (KillOnBadExit), torchrun or Lightning
+            if not end.first:  # else srun (KillOnBadExit), torchrun or Lightning would kill the first
                 return 0
             try:
                 finish_wandb()
             finally:
-                restore_default_sigterm()  # SLURM ends the processes of a job that it puts back
+                restore_default_sigterm()  # SLURM ends the processes of a job that it requeues
                 requeue(end.sent)
         return 143
-    except SystemExit as stop:  # --help and --print_config end so, and Lightning's trainer on Ctrl-C
+    except SystemExit as stop:  # raised by --help, --print_config, and Lightning's trainer on Ctrl-C
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         return int(stop.code or 0)
@@ -119,22 +126,21 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _readable(verb: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Raise BraindinoError for what jsonargparse makes of a wrong config."""
+    """Convert errors of jsonargparse and of workers into BraindinoError."""
     try:
         yield
     except ArgumentError as error:
-        told = readable(str(error))
-        if (source := source_of(told.partition(":")[0], arguments)) is not None:
-            told = f"{source}: {told}"
-        hint = (
-            f"\n`braindino {verb} --config NAME` starts from a shipped config." if "required" in told else ""
-        )
-        raise BraindinoError(f"{verb}: {told}{hint}") from None
-    except RuntimeError as error:  # a worker that died is noticed anywhere
+        problem = readable(str(error))
+        if (source := source_of(problem.partition(":")[0], arguments)) is not None:
+            problem = f"{source}: {problem}"
+        if "required" in problem:
+            problem += f"\n`braindino {verb} --config NAME` starts from a shipped config."
+        raise BraindinoError(f"{verb}: {problem}") from None
+    except RuntimeError as error:  # a worker that died may surface in any call
         if (explained := worker_error(error)) is None:
             raise
         raise explained from error
-    except ValueError as error:  # jsonargparse wraps what a constructor raises
+    except ValueError as error:  # jsonargparse wraps errors of constructors
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BraindinoError):
             cause = cause.__cause__
@@ -146,12 +152,13 @@ def _readable(verb: str, arguments: Sequence[str]) -> Iterator[None]:
 
 
 class FitCLI(LightningCLI):
-    """`braindino fit | validate | test`: any LightningModule with any LightningDataModule, by class_path."""
+    """Run `braindino fit | validate | test` of any LightningModule and LightningDataModule."""
 
     def __init__(self, args: Sequence[str]) -> None:
         verbs = self.subcommands()
-        self._done = 0  # steps, of the checkpoint that training continues from
-        self._finished: str | None = None  # why there is nothing to train
+        # Steps of the checkpoint that training continues from, and why nothing is left to train.
+        self._done = 0
+        self._finished: str | None = None
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -159,7 +166,7 @@ class FitCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"max_epochs": -1},  # lengths are told in optimiser steps
+            trainer_defaults={"max_epochs": -1},  # lengths are given in optimiser steps
             seed_everything_default=0,
             auto_configure_optimizers=False,
             parser_kwargs={**_PARSER, **{verb: dict(_PARSER) for verb in verbs}},
@@ -168,7 +175,7 @@ class FitCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The verbs, and the parameters of the trainer's methods that are not arguments."""
+        """Return the verbs, and parameters of the trainer's methods that are not arguments."""
         given = {"model", "datamodule", "weights_only"}
         return {
             "fit": given | {"train_dataloaders", "val_dataloaders"},
@@ -177,14 +184,14 @@ class FitCLI(LightningCLI):
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The `run` group: where the run writes."""
+        """Add the group `run` with the options of the run folder."""
         parser.add_class_arguments(FitOptions, "run")
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning would let what a checkpoint holds, even the name of a class, into the config."""
+        """Do nothing, because Lightning would merge content of a checkpoint into the config."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and note whether the seed is one that is drawn at every start."""
+        """Parse, and record whether the seed is drawn at every start."""
         super().parse_arguments(parser, args)
         self._draws_seed = self.config[self.config["subcommand"]].get("seed_everything") is True
 
@@ -195,7 +202,7 @@ class FitCLI(LightningCLI):
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        """What makes the run the run it is; see `settings_of`."""
+        """Settings that identify the run; see `settings_of`."""
         assert self.subcommand is not None
         config = self._parser(self.subcommand).dump(self._get_config(), skip_none=False)
         settings = settings_of(yaml.safe_load(config))
@@ -208,7 +215,7 @@ class FitCLI(LightningCLI):
         return self.config[self.subcommand]
 
     def _name_run(self) -> None:
-        """Give a run without an id one: a job's only if that is free, or of a run with the same settings."""
+        """Set the id of a run without one: the job's if its run has the same settings."""
         options = self._options
         if options.id is not None:
             return
@@ -216,23 +223,23 @@ class FitCLI(LightningCLI):
         root = options.root / options.name
         if not automatic or self.subcommand != "fit":
             options.id = base
-        elif base == os.environ.get(ID_VARIABLE):  # the time
+        elif base == os.environ.get(ID_VARIABLE):  # the id is the time
             options.id = os.environ[ID_VARIABLE] = unused_id(root, base)
         else:
             options.id = free_id(root, base, self._settings)
             if options.id != base:
                 changed = differences(root / base, self._settings) or []
-                _tell(
+                _announce(
                     f"{root / base} is another run of this job ({listed(changed)}); this one is {options.id}"
                 )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that writes everything into the run folder."""
+        """Return a trainer that writes everything into the run folder."""
         options = self._options
         evaluating = self.subcommand != "fit"
         if evaluating and options.id is None and self._get(self.config, "ckpt_path") is None:
             raise BraindinoError(
-                f"{self.subcommand}: which weights? Name a run in {options.root / options.name} with "
+                f"{self.subcommand}: no weights given. Name a run in {options.root / options.name} with "
                 "--run.id ID, or a checkpoint with --ckpt_path FILE."
             )
         self._name_run()
@@ -243,7 +250,7 @@ class FitCLI(LightningCLI):
         callbacks = list(config["callbacks"] or [])
         if config["enable_progress_bar"] is not False:
             callbacks.append(progress_callback())
-            # Lightning's bar is one per epoch, and an epoch may be four steps
+            # Lightning draws one bar per epoch, and an epoch may have only a few steps.
             kwargs["enable_progress_bar"] = evaluating and sys.stderr.isatty()
         kwargs.setdefault("enable_model_summary", bool(config["enable_model_summary"]))
         if config["enable_checkpointing"] is not False:
@@ -261,35 +268,35 @@ class FitCLI(LightningCLI):
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        """The run's newest checkpoint, or for an evaluation the best, unless another is named."""
+        """Return the arguments of a verb with a checkpoint: the newest, or for evaluation the best."""
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if kwargs.get("ckpt_path") is not None:
             path = Path(kwargs["ckpt_path"])
             if not path.is_file() and not is_sharded(path):
                 raise BraindinoError(f"--ckpt_path {path}: no such file.")
-            # refuses in words what is damaged or would need unpickling
+            # Reading it raises BraindinoError if it is damaged or needs unpickling.
             step = int(read_file(path / METADATA if is_sharded(path) else path).get("global_step", 0))
         elif subcommand == "fit":
             step = self._continue(kwargs)
         else:
             best = self._options.folder / BEST
             kwargs["ckpt_path"] = str(best if best.is_file() else last_checkpoint(self._options.folder))
-            _tell(f"weights of {kwargs['ckpt_path']}")
+            _announce(f"weights of {kwargs['ckpt_path']}")
         if subcommand == "fit":
             self._done = step
             if self._finished is None:
                 self._rewind(step)
-        # Our own checkpoints hold tensors and plain values only, and a foreign one must not run code.
+        # Checkpoints of this package contain only tensors and plain values; others must not run code.
         kwargs["weights_only"] = True
         return kwargs
 
     def _continue(self, kwargs: dict[str, Any]) -> int:
-        """Name the run's newest checkpoint, if it has one, in `kwargs`; returns the steps done."""
+        """Put the newest checkpoint of the run, if any, into `kwargs` and return its steps."""
         folder = self._options.folder
-        named, strange = run_checkpoints(folder)
+        named, unnamed = run_checkpoints(folder)
         if not named:
-            if strange:
-                names = ", ".join(path.name for path in strange)
+            if unnamed:
+                names = ", ".join(path.name for path in unnamed)
                 _log.warning("%s: passed over %s: not named step<number>.ckpt", folder / CHECKPOINTS, names)
             return 0
         path, step = newest_state(folder)
@@ -297,14 +304,15 @@ class FitCLI(LightningCLI):
         asked = self.trainer.max_steps
         self._finished = check_finished(folder, self._settings, step, asked)
         if self._finished is None:
-            _tell(f"continuing from {path} ({step} steps done{f', {asked} asked for' if asked > 0 else ''})")
+            target = f", {asked} asked for" if asked > 0 else ""
+            _announce(f"continuing from {path} ({step} steps done{target})")
             changed = differences(folder, self._settings)
             if changed:
-                _tell(f"settings that differ from this run's before: {listed(changed)}")
+                _announce(f"settings that differ from this run's before: {listed(changed)}")
         return step
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run, alone in the run folder; name the cause of a checkpoint of another model, and how to go on."""
+        """Run with the run folder locked; explain a checkpoint of another model."""
         options = self._options
         alone = subcommand == "fit" and self.trainer.is_global_zero
         try:
@@ -317,11 +325,11 @@ class FitCLI(LightningCLI):
             raise BraindinoError(
                 f"{options.folder}: its checkpoint is of another model than the config describes "
                 f"({first[:160]}).\n"
-                "Go on with the run's own config.yaml, or name another run with --run.id."
+                "Continue with the config.yaml of the run, or name another run with --run.id."
             ) from error
         except SystemExit as stop:
             if isinstance(stop.__context__, KeyboardInterrupt):
-                again = f"the same command with --run.id {options.folder.name} goes on"
+                again = f"the same command with --run.id {options.folder.name} continues"
                 raise KeyboardInterrupt(again) from None
             raise
 
@@ -331,34 +339,34 @@ class FitCLI(LightningCLI):
                 logger.rewind(step)
 
     def fit(self, **kwargs: Any) -> None:
-        """Train, or print that all steps asked for are done."""
+        """Train, or print that all requested steps are done."""
         if self._finished is None:
             self.trainer.fit(**kwargs)
             if kwargs.get("ckpt_path") is None or self.trainer.global_step > self._done:
                 return
             self._finished = f"nothing to train: after {self._done} steps the run has all that was asked for."
-        _tell(self._finished)
+        _announce(self._finished)
 
     def after_fit(self) -> None:
-        """Print where the run is and what comes next, which the module may know."""
+        """Print the run folder and the next command, which the module may define."""
         options = self._options
-        _tell(f"run folder: {options.folder}")
-        told = getattr(self.model, "next_command", "braindino export {run} --out encoder")
-        _tell(f"next: {told.format(run=options.folder, id=options.folder.name)}")
+        _announce(f"run folder: {options.folder}")
+        command = getattr(self.model, "next_command", "braindino export {run} --out encoder")
+        _announce(f"next: {command.format(run=options.folder, id=options.folder.name)}")
 
 
 @rank_zero_only
-def _tell(text: str) -> None:
+def _announce(text: str) -> None:
     print(text, flush=True)
 
 
 def _quieten() -> None:
-    """Keep advice that no user can act on out of the output; errors and real warnings stay."""
-    # LightningCLI calls parts of jsonargparse that are to be renamed.
+    """Hide messages that no user can act on; errors and real warnings stay."""
+    # LightningCLI calls deprecated parts of jsonargparse.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning's hint to use srun is good advice inside a job, and noise in a shell or on a login node.
+    # Lightning's hint to use srun is useful only inside a job.
     outside = [] if in_slurm_job() else ["The `srun` command is available.*"]
     for pattern in (
         *outside,

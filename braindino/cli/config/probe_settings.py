@@ -1,6 +1,6 @@
-"""Which settings of the trainer a probe takes; imports nothing heavy."""
+"""List the settings of the trainer that a probe accepts; imports nothing heavy."""
 
-# The only trainer settings that leave the result of a probe alone; its protocol decides the others.
+# The only trainer settings that do not affect the result of a probe; its protocol decides the rest.
 MACHINE = ("accelerator", "devices", "deterministic", "benchmark", "enable_progress_bar")
 
 

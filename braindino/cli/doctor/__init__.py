@@ -1,1 +1,1 @@
-"""What `braindino doctor` looks at: each file one part of the installation or of the machine."""
+"""Check the installation and the machine; each module checks one part."""

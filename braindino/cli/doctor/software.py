@@ -1,4 +1,4 @@
-"""Python and packages: installed versions against the floors of the package's own metadata."""
+"""Check Python and packages: installed versions against the requirements of this package."""
 
 import platform
 import sys
@@ -11,8 +11,8 @@ from braindino.cli.doctor.checks import Outcome
 from braindino.version import PACKAGE
 
 PYTHON = (3, 11)
-# Extras for who uses the package, and what fails without them; the others are for who develops it.
-# Not `dicom`: a dcm2niix on the PATH does as well, so it is looked for as a program.
+# Extras for users, and what fails without them. Not `dicom`, because a dcm2niix on the PATH is enough; it is
+# checked as a program.
 EXTRAS = {
     "cluster": "`--submit` (SLURM job arrays) is refused",
     "onnx": "`export --onnx` is refused",
@@ -22,32 +22,32 @@ EXTRAS = {
 
 
 def python() -> Iterator[Outcome]:
-    """The interpreter."""
-    found = f"{platform.python_version()}, {sys.executable}"
+    """Check the interpreter."""
+    detail = f"{platform.python_version()}, {sys.executable}"
     if sys.version_info < PYTHON:
-        yield Outcome("Python", "FAIL", found, "make an environment with Python 3.11 or newer")
+        yield Outcome("Python", "FAIL", detail, "make an environment with Python 3.11 or newer")
     else:
-        yield Outcome("Python", "PASS", found)
+        yield Outcome("Python", "PASS", detail)
 
 
 def package() -> Iterator[Outcome]:
-    """The package's own files besides its code."""
+    """Check the shipped configs."""
     try:
-        found = len(shipped_configs())
+        count = len(shipped_configs())
     except StopIteration:
-        found = 0
-    if found:
-        yield Outcome("shipped configs", "PASS", f"{found} found")
+        count = 0
+    if count:
+        yield Outcome("shipped configs", "PASS", f"{count} found")
     else:
         remedy = "reinstall: pip install --force-reinstall braindino"
         yield Outcome("shipped configs", "FAIL", "none found", remedy)
 
 
 def packages(requirements: Iterable[str] | None = None) -> Iterator[Outcome]:
-    """Every required package, then those of `EXTRAS`; only their metadata is read, nothing is imported.
+    """Check required packages, then those of `EXTRAS`, by their metadata without importing them.
 
     Args:
-        requirements: as a package's metadata lists them; by default those of braindino.
+        requirements: in the form of package metadata; by default those of braindino.
     """
     from packaging.requirements import Requirement
 
@@ -64,7 +64,7 @@ def packages(requirements: Iterable[str] | None = None) -> Iterator[Outcome]:
 
 
 def _requirements() -> list[str]:
-    """Those of a checkout as its pyproject.toml has them now, else those of the installed package."""
+    """Return the requirements of a checkout's pyproject.toml, else of the installed package."""
     file = PACKAGE.parent / "pyproject.toml"
     if not file.is_file():
         return metadata.requires("braindino") or []
@@ -77,7 +77,13 @@ def _requirements() -> list[str]:
 
 
 def _judge(name: str, specifier: str, extra: str) -> Outcome:
-    """One package; `extra` is the optional group that it belongs to, if it is not required."""
+    """Return the outcome of one package.
+
+    Args:
+        name: of the package.
+        specifier: allowed versions.
+        extra: its optional group, or "" if it is required.
+    """
     from packaging.specifiers import SpecifierSet
     from packaging.version import InvalidVersion, Version
 

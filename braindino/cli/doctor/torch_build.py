@@ -1,4 +1,4 @@
-"""PyTorch: does it start, does torchvision fit it, which GPUs it sees; asked in a process of its own."""
+"""Check PyTorch in a separate process: its start, its torchvision, and its GPUs."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from braindino.cli.doctor.checks import Outcome, gigabytes
 
 TIMEOUT_S = 180  # a first import from a cold network disk takes a minute
-# In another process: a mismatched build may end it without an exception.
+# Run in another process, because a mismatched build may end it without an exception.
 _QUESTIONS = """
 import json
 facts = {}
@@ -40,7 +40,7 @@ PAIR = "install both again from one index: pip install --force-reinstall torch t
 
 
 def torch_facts() -> dict[str, Any]:
-    """What PyTorch says about itself: version, CUDA, GPUs (memory in bytes), or the error of its import."""
+    """Return version, CUDA and GPUs (memory in bytes) of PyTorch, or the error of its import."""
     command = [sys.executable, "-W", "ignore", "-c", _QUESTIONS]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
@@ -52,12 +52,12 @@ def torch_facts() -> dict[str, Any]:
         if line.startswith("FACTS"):
             facts: dict[str, Any] = json.loads(line.removeprefix("FACTS"))
             return facts
-    last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+    last = (done.stderr.strip().splitlines() or ["no output"])[-1]
     return {"torch_error": f"its import ended Python (exit code {done.returncode}): {last}"}
 
 
 def pairing(facts: dict[str, Any]) -> Iterator[Outcome]:
-    """Whether torch starts, and whether torchvision is of the same release and build."""
+    """Check that torch starts and that torchvision is of the same release and build."""
     if "torch_error" in facts:
         yield Outcome("torch starts", "FAIL", _line(facts["torch_error"]), PAIR)
         return
@@ -66,19 +66,19 @@ def pairing(facts: dict[str, Any]) -> Iterator[Outcome]:
     if "torchvision_error" in facts:
         yield Outcome("torchvision fits torch", "FAIL", _line(facts["torchvision_error"]), PAIR)
         return
-    found, asked = metadata.version("torchvision"), _torch_of_torchvision()
+    version, required = metadata.version("torchvision"), _torch_of_torchvision()
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
-    if not SpecifierSet(asked).contains(Version(facts["torch"]).public, prereleases=True):
-        told = f"torchvision {found} is made for torch{asked}, not {facts['torch']}"
-        yield Outcome("torchvision fits torch", "FAIL", told, PAIR)
+    if not SpecifierSet(required).contains(Version(facts["torch"]).public, prereleases=True):
+        mismatch = f"torchvision {version} is made for torch{required}, not {facts['torch']}"
+        yield Outcome("torchvision fits torch", "FAIL", mismatch, PAIR)
     else:
-        yield Outcome("torchvision fits torch", "PASS", f"torchvision {found}")
+        yield Outcome("torchvision fits torch", "PASS", f"torchvision {version}")
 
 
 def gpu(facts: dict[str, Any]) -> Iterator[Outcome]:
-    """GPUs with memory and bfloat16."""
+    """Check GPUs, their memory and bfloat16."""
     if "torch_error" in facts:
         yield Outcome("GPU", "FAIL", "torch does not start, so none can be seen", PAIR)
         return
@@ -95,18 +95,18 @@ def gpu(facts: dict[str, Any]) -> Iterator[Outcome]:
         yield Outcome("GPU", "WARN", "none", remedy)
     for number, about in enumerate(facts["gpus"]):
         name = f"GPU {number}"
-        found = f"{about['name']}, {gigabytes(about['free'])} of {gigabytes(about['total'])} free"
+        detail = f"{about['name']}, {gigabytes(about['free'])} of {gigabytes(about['total'])} free"
         if not about["bf16"]:
-            remedy = "set trainer.precision to 16-mixed or 32-true; the shipped configs ask for bf16-mixed"
-            yield Outcome(name, "WARN", f"{found}, no bfloat16", remedy)
+            remedy = "set trainer.precision to 16-mixed or 32-true; the shipped configs use bf16-mixed"
+            yield Outcome(name, "WARN", f"{detail}, no bfloat16", remedy)
         elif about["free"] < about["total"] / 2:
-            yield Outcome(name, "WARN", found, "another process uses it: see `nvidia-smi`")
+            yield Outcome(name, "WARN", detail, "another process uses it: see `nvidia-smi`")
         else:
-            yield Outcome(name, "PASS", f"{found}, bfloat16")
+            yield Outcome(name, "PASS", f"{detail}, bfloat16")
 
 
 def _torch_of_torchvision() -> str:
-    """The release of torch that the installed torchvision was built for, as `==2.8.0`; empty if not told."""
+    """Return the torch release of the installed torchvision, as `==2.8.0`, or "" if unknown."""
     from packaging.requirements import Requirement
 
     for line in metadata.requires("torchvision") or ():

@@ -13,7 +13,7 @@ _BANNER = re.compile(r"dcm2nii\w* version", re.IGNORECASE)
 
 
 def facts_of(volume: Path) -> dict[str, Any]:
-    """Return the JSON of a volume, or {}; dcm2niix writes it last, and only beside the uncorrected volume."""
+    """Return the JSON of a volume, or {}; it is written last, beside the uncorrected volume."""
     file = volume.with_name(CORRECTED.sub("", volume.name).removesuffix(".nii.gz") + ".json")
     try:
         content = json.loads(file.read_text(encoding="utf-8", errors="replace"))
@@ -23,7 +23,7 @@ def facts_of(volume: Path) -> dict[str, Any]:
 
 
 def _lines(done: CompletedProcess[str]) -> list[str]:
-    """Return the lines that dcm2niix printed, its error stream first, because that only summarises."""
+    """Return the lines that dcm2niix printed, its summarising error stream first."""
     return [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
 
 
@@ -38,7 +38,7 @@ def lines_beside_banner(done: CompletedProcess[str]) -> list[str]:
 
 
 def last_word(done: CompletedProcess[str]) -> str:
-    """Return the most informative line about a failure: the last error or warning, else the last line."""
+    """Return the most informative line: the last error or warning, else the last line."""
     return (warning_lines(done) or lines_beside_banner(done) or [f"exit code {done.returncode}"])[-1]
 
 

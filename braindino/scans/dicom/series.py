@@ -1,4 +1,4 @@
-"""Convert DICOM series to NIfTI by dcm2niix: one volume per series, with a table of their sources."""
+"""Convert DICOM series to NIfTI by dcm2niix, one volume per series, with a table."""
 
 import hashlib
 import re
@@ -115,7 +115,7 @@ def find_converter() -> str:
 
 
 def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: bool = True) -> list[Series]:
-    """Convert the series in each of `folders` (not below them) into `out`, and write `out/series.csv`.
+    """Convert the series directly in each of `folders` into `out`, and write `out/series.csv`.
 
     The slices of a folder are separated by patient and series before dcm2niix reads them, and duplicated
     slices are used once. A volume has the same place in `out` as its folder in `root`, and is named by
@@ -171,7 +171,7 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
 def _convert_folder(
     converter: str, folder: Path, root: Path, out: Path, digests: PatientDigests
 ) -> Iterator[tuple[Series, list[str]]]:
-    """Yield the rows of a folder, each with digests of its patient's sex, date of birth and `lookalike`."""
+    """Yield the rows of a folder, each with digests of its patient's traits and `lookalike`."""
     inside = Path(_printable(str(folder.relative_to(root))))
     files = [path for path in sorted(folder.absolute().iterdir()) if is_dicom(path)]
     headers = [header for path in files if (header := read_slice(path)) is not None]
@@ -207,7 +207,7 @@ def _convert_folder(
 
 
 def _only(slices: Sequence[Slice]) -> tuple[str, str, str]:
-    """Return sex, date of birth and `lookalike` of the slices' patient, "" where slices disagree."""
+    """Return sex, date of birth and `lookalike` of a patient, "" where slices disagree."""
     sexes, births = ({one.traits[k] for one in slices} - {""} for k in range(2))
     alike = {one.lookalike for one in slices}
     return (
@@ -302,7 +302,7 @@ def _stage(job: _Job, folder: Path) -> Path:
 
 
 def _name(row: Series) -> str:
-    """Return a volume's name: letters, digits and dashes of the description, number, digest of the rest."""
+    """Return the name of a volume from its description, number, and a digest of the rest."""
     words, number = (re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") for text in (row.description, row.number))
     digest = hashlib.sha256(f"{row.patient}:{row.series}".encode()).hexdigest()[:8]
     return "_".join(filter(None, [words or "series", number, digest]))
@@ -335,7 +335,7 @@ def _doubtful(records: Sequence[Record]) -> Iterator[Series]:
 
 
 def _once(series: Iterable[Series]) -> Iterator[Series]:
-    """Yield all rows; a volume of one (or an unknown) patient that exists in two folders counts once."""
+    """Yield all rows; a volume of one or an unknown patient in two folders counts once."""
     first: dict[str, list[Series]] = defaultdict(list)
     for row in series:
         same = [

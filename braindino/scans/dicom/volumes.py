@@ -19,7 +19,7 @@ Candidate = tuple[Path, dict[str, Any]]
 
 
 def part_of(volume: Path, facts: dict[str, Any]) -> str:
-    """Return "magnitude", "phase", "real" or "imaginary", by ImageType and the suffix of the name."""
+    """Return "magnitude", "phase", "real" or "imaginary", by ImageType and suffix."""
     words = {str(word).upper().replace("_", " ") for word in list(facts.get("ImageType") or ())[2:]}
     name = volume.name.removesuffix(".nii.gz")
     for part, suffix in _SUFFIX.items():

@@ -1,4 +1,4 @@
-"""Define the layout of a store: names of its files, and how arrays and sidecars are read and written."""
+"""Define the layout of a store: file names, and reading and writing of sidecars."""
 
 import hashlib
 import shutil
@@ -55,7 +55,7 @@ class _Sidecar(TypedDict):
 
 @dataclass(frozen=True)
 class StoreLayout:
-    """Locate the files of a store. Light to import and to pickle, because every worker process gets one.
+    """Locate the files of a store; light to pickle, because every worker gets one.
 
     Attributes:
         root: folder of the store.
@@ -92,7 +92,7 @@ class StoreLayout:
         return Path(self.array_name(key))
 
     def array_name(self, key: str) -> str:
-        """Return `array` as text, because a Path object costs a fifth of the time of reading a slice."""
+        """Return `array` as text; a Path object would take a fifth of the time to read a slice."""
         return f"{self._scans}/{key[:2]}/{key}.npy"
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Record what was done with each scan in append-only JSON lines, one file per writing process."""
+"""Record what was done with each scan in append-only JSON lines, a file per process."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Reject people of two tables or folders that would be merged because both have the same name."""
+"""Reject people of two tables or folders that would be merged by an equal name."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ ORIGIN = "indexed_from"  # column: table or folder after which the dataset is na
 
 
 def refuse_one_name_for_two(tasks: "Sequence[Task]", records: Mapping[str, Record]) -> None:
-    """Raise BraindinoError when a person's key comes from two tables or folders of the same name.
+    """Raise BraindinoError if a person's key comes from two tables or folders of one name.
 
     A key is `<dataset>:<id>`. A dataset without a given name is named after its table or folder, and two of
     these (`siteA/patients.csv`, `siteB/patients.csv`) may use the same numbers for different people. Only

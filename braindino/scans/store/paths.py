@@ -24,7 +24,7 @@ def no_store(path: Path | str, *remedies: str) -> str:
 
 
 def stores_near(path: Path) -> list[Path]:
-    """Return at most three existing stores inside `path` and beside it, most similar names first."""
+    """Return at most three stores inside `path` and beside it, most similar names first."""
     parents = [path, path.parent, Path()]
     if not path.parent.is_dir():  # the parent folder may be misspelt too
         parents.append(path.parent.parent)

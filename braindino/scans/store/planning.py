@@ -51,7 +51,7 @@ def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxe
 
 
 def record_amendments(store: Store, plan: Plan, options: WorkerOptions) -> None:
-    """Write a plan's corrections and new rejections to the ledger, unless the store is read-only."""
+    """Write corrections and new rejections to the ledger, unless the store is read-only."""
     worker = Worker(store.layout, options)
     try:
         for record, changes in plan.amendments:

@@ -80,7 +80,7 @@ def _pool(layout: StoreLayout, processes: int, options: WorkerOptions) -> Proces
 def _drain(
     pool: ProcessPoolExecutor, waiting: list[Task], window: int
 ) -> Generator[Record, None, list[Task]]:
-    """Yield records until none is waiting; return the tasks that were in flight when a process died."""
+    """Yield all records; return the tasks that were in flight when a process died."""
     in_flight: dict[Future[Record], Task] = {}
     try:
         while waiting or in_flight:
@@ -101,7 +101,7 @@ def _drain(
 
 
 def _prepare_alone(layout: StoreLayout, worker: Worker, task: Task, options: WorkerOptions) -> Record:
-    """Prepare a scan during which a process died in a separate process, and reject it if that dies too."""
+    """Prepare a suspect scan in a separate process, and reject it if that dies too."""
     with _pool(layout, 1, options) as pool:
         try:
             return pool.submit(prepare_in_worker, task).result()

@@ -32,7 +32,7 @@ class StoreRecords:
 
     @property
     def by_path(self) -> dict[str, Record]:
-        """The latest record of each file: a `key` if prepared, a `reason` if rejected, neither for a mask."""
+        """Latest record of each file: `key` if prepared, `reason` if rejected, none for a mask."""
         if self._by_path is None:
             records = read_ledger(self._layout.ledger)
             records = {path: with_current_names(record) for path, record in records.items()}

@@ -1,4 +1,4 @@
-"""Read and write a store: prepared scans on disk, memory-mapped, with the tables that list them."""
+"""Read and write a store: prepared scans on disk, memory-mapped, and their tables."""
 
 import os
 from collections import OrderedDict
@@ -171,7 +171,7 @@ class Store:
         return self.history.by_path
 
     def index(self) -> pd.DataFrame:
-        """Return one row per prepared file, by path, with INDEX_COLUMNS. Copies of a scan share a key."""
+        """Return one row per prepared file, by path, with INDEX_COLUMNS; copies share a key."""
         return _table(self.records, "key", INDEX_COLUMNS).astype(
             {name: "float64" if name in ("scale", "zero_point") else "int64" for name in MEASURES}
         )
@@ -186,7 +186,7 @@ class Store:
         return str(record["key"]) if record is not None and self.history.is_unchanged(record) else None
 
     def digests(self, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return the digests of each scan in the form of `Seen.scans`, empty where none are recorded.
+        """Return the digests of each scan in the form of `Seen.scans`, empty if unrecorded.
 
         They are read from the ledger, or from the sidecar if an earlier version wrote the ledger.
 
@@ -243,7 +243,7 @@ class Store:
         return np.frombuffer(content, self._dtype).reshape(self._layout.contract.size)
 
     def sidecar(self, key: str) -> dict[str, Any]:
-        """Return geometry, spacing, statistics, scale, zero_point, first, last, sha256 and source of a scan.
+        """Return the sidecar of a scan: geometry, spacing, statistics, scale, zero_point, source.
 
         The source is the path of the file relative to the store; in older stores it is absolute.
         """

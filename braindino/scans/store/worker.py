@@ -1,4 +1,4 @@
-"""Read, strip, prepare, write and record one scan in a worker process; imports nothing heavy."""
+"""Read, strip, prepare, write and record one scan in a worker; imports nothing heavy."""
 
 import signal
 import threading
@@ -56,7 +56,7 @@ class Worker:
         self._ledger = LedgerWriter(layout.ledger, options.lag)
 
     def prepare(self, task: Task) -> Record:
-        """Prepare one scan and return its record; a problem with the scan becomes a record with the reason.
+        """Prepare one scan and return its record, with a reason if the scan has a problem.
 
         The attempt is recorded first, so that the next run recognises a scan that ended the process (out of
         memory). Errors of writing (a full disk) are raised, because they would affect every other scan too.
@@ -79,14 +79,14 @@ class Worker:
         return record
 
     def reject(self, task: Task, lasting: bool) -> Record:
-        """Record that the process that read a scan died; `died` makes the next run read it separately."""
+        """Record that a process died while it read a scan, so that the next run isolates it."""
         record: Record = {"path": task.path, **task.identity, **signature(task.path)._asdict()}
         record |= {"reason": DIED, "lasting": lasting, "died": True}
         self._ledger.append(record)
         return record
 
     def amend(self, record: Record, changes: Record) -> None:
-        """Record changed columns of a prepared scan: its identity, or the signature of its unchanged file."""
+        """Record changed columns of a prepared scan: identity, or signature of its file."""
         self._ledger.append({**record, **changes})
 
     def close(self) -> None:

@@ -144,7 +144,7 @@ def test_processes_apart_and_interruption(
     assert "FAILED: its process died of signal 9" in capsys.readouterr().out
     codes["first"] = 130
     assert main(["bench", plan, "--jobs", "2"]) == 130
-    assert "the same command again goes on" in capsys.readouterr().err
+    assert "the same command again continues" in capsys.readouterr().err
 
 
 def test_a_job_array(

@@ -1,4 +1,4 @@
-"""Configs by bare name: from any folder, a local file first."""
+"""Find configs by name from any folder, local files first."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from braindino.cli.config.files import config_files, find_config, resolve_config
 from braindino.errors import BraindinoError
 
 
-def test_shipped_from_any_folder_and_local_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_config_prefers_local_over_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_config("pretrain.yaml") == shipped_configs()["pretrain.yaml"]
     assert find_config("pretrain") == shipped_configs()["pretrain.yaml"]
@@ -16,25 +16,25 @@ def test_shipped_from_any_folder_and_local_first(tmp_path: Path, monkeypatch: py
     assert find_config("pretrain.yaml") == Path("pretrain.yaml")
 
 
-def test_unknown_names_the_nearest(tmp_path: Path) -> None:
+def test_find_config_names_similar_configs(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match=r"Did you mean pretrain\.yaml"):
         find_config("pretrian.yaml")
     with pytest.raises(BraindinoError, match="is a folder"):
         find_config(str(tmp_path))
 
 
-def test_every_way_to_write_the_option(tmp_path: Path) -> None:
-    own = tmp_path / "my own.yaml"
-    own.write_text("a: 1")
-    given = ["--config", "pretrain.yaml", f"--config={own}", "--x", "1", "-c", str(own)]
+def test_resolve_configs_accepts_every_form_of_the_option(tmp_path: Path) -> None:
+    local = tmp_path / "my own.yaml"
+    local.write_text("a: 1")
+    given = ["--config", "pretrain.yaml", f"--config={local}", "--x", "1", "-c", str(local)]
     resolved = resolve_configs(given)
-    assert config_files(resolved) == [shipped_configs()["pretrain.yaml"], own, own]
+    assert config_files(resolved) == [shipped_configs()["pretrain.yaml"], local, local]
     assert resolved[-4:-2] == ["--x", "1"]
     with pytest.raises(BraindinoError, match="missing"):
         resolve_configs(["--config"])
 
 
-def test_source_of_is_the_last_config_that_gives_the_key(tmp_path: Path) -> None:
+def test_source_of_returns_last_config_with_the_key(tmp_path: Path) -> None:
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("model: {init_args: {lr: 1}}\ntrainer: {devices: 1}\n")
     two.write_text("trainer: {devices: x}\n")

@@ -1,4 +1,4 @@
-"""Config keys against the signatures they configure."""
+"""Check config keys against signatures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +47,12 @@ CLASS = f"{__name__}.Model"
         {"list": [{"class_path": CLASS, "init_args": {"backbone": "z"}}, 3]},
     ],
 )
-def test_known_keys_pass(given: dict[str, Any]) -> None:
+def test_check_keys_accepts_known_keys(given: dict[str, Any]) -> None:
     check_keys(given, KNOWN, "c.yaml")
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"modle": {}}, "c.yaml: no key 'modle'. Did you mean 'model'?"),
         ({"trainer": {"max_step": 1}}, "no key 'trainer.max_step'. Did you mean 'trainer.max_steps'?"),
@@ -78,20 +78,20 @@ def test_known_keys_pass(given: dict[str, Any]) -> None:
         ({"trainer": {"zzz": 1}}, "Keys there: max_steps."),
     ],
 )
-def test_unknown_keys_are_named(given: dict[str, Any], told: str) -> None:
+def test_check_keys_names_unknown_keys(given: dict[str, Any], message: str) -> None:
     with pytest.raises(BraindinoError) as caught:
         check_keys(given, KNOWN, "c.yaml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("c.yaml: ")
 
 
-def test_keys_of_a_class() -> None:
+def test_keys_of_lists_parameters() -> None:
     assert keys_of(Views) == {"global_size": int, "local_size": int}
     assert import_class(CLASS, "x", "y") is Model or import_class(CLASS, "x", "y").__name__ == "Model"
 
 
 @pytest.mark.parametrize("value", [0.5, [], None, "word"])
-def test_check_keys_wants_keys_where_there_are_some(value: object) -> None:
+def test_check_keys_rejects_value_in_place_of_keys(value: object) -> None:
     with pytest.raises(BraindinoError, match=r"f\.yaml: probe: expected keys and values"):
         check_keys({"probe": value}, {"probe": {"seeds": None}}, "f.yaml")
 
@@ -101,29 +101,29 @@ def test_nest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [("a: [1,\n", "line 2: not valid YAML"), ("- 1\n", "expected keys and values"), ("\xff", None)],
 )
-def test_broken_yaml(tmp_path: Path, text: str, told: str | None) -> None:
+def test_check_arguments_reports_broken_yaml(tmp_path: Path, text: str, message: str | None) -> None:
     path = tmp_path / "c.yaml"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(BraindinoError, match=told or "UTF-8"):
+    with pytest.raises(BraindinoError, match=message or "UTF-8"):
         read_yaml(path)
 
 
-def test_empty_yaml(tmp_path: Path) -> None:
+def test_check_arguments_rejects_empty_yaml(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("# nothing\n")
     assert read_yaml(path) == {}
 
 
 @pytest.mark.parametrize("value", [{"class_path": 7}, {"class_path": "pathlib.Path", "init_args": 7}])
-def test_check_keys_wants_a_class_path_in_words(value: dict[str, Any]) -> None:
+def test_check_keys_rejects_class_path_that_is_not_text(value: dict[str, Any]) -> None:
     with pytest.raises(BraindinoError, match=r"f\.yaml: data\.(class_path|init_args): expected"):
         check_keys({"data": value}, {"data": None}, "f.yaml")
 
 
-def test_dotted_arguments_refuses_a_value_that_unfolds_into_too_many() -> None:
+def test_dotted_arguments_rejects_yaml_bomb() -> None:
     levels = ["a0: &a0 {x: 1}"]
     for i in range(12):
         inner = ", ".join(f"k{k}: *a{i}" for k in range(9))

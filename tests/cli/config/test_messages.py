@@ -1,4 +1,4 @@
-"""Parser reports in words."""
+"""Shorten parser messages to one line."""
 
 from dataclasses import dataclass
 
@@ -23,15 +23,15 @@ def report(arguments: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--count", "x"], "count: expected int, got 'x'."),
         (["--logger.flush_every", "fast"], "logger.flush_every: expected int, got 'fast'."),
         (["--run.wandb", "on"], "run.wandb: expected one of 'disabled', 'offline', 'online', got 'on'."),
     ],
 )
-def test_one_line_with_key_expectation_and_value(arguments: list[str], told: str) -> None:
-    assert report(arguments) == told
+def test_readable_gives_key_expectation_and_value(arguments: list[str], message: str) -> None:
+    assert report(arguments) == message
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class Deep:
         self.inner = inner
 
 
-def test_null_that_the_parser_takes_for_text_comes_with_a_way_that_works() -> None:
+def test_readable_explains_null_inside_class() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Deep, "model")
     given = ["--model", f"{__name__}.Deep", "--model.inner.first", "0.5"]
     with pytest.raises(ArgumentError) as caught:
         parser.parse_args([*given, "--model.inner.last", "null"])
-    told = readable(str(caught.value))
-    assert told == "model.inner.last: null is understood as --model.inner '{last: null}', or in a config."
+    message = readable(str(caught.value))
+    assert message == "model.inner.last: null is understood as --model.inner '{last: null}', or in a config."
     inner = parser.parse_args([*given, "--model.inner", "{last: null}"]).model.init_args.inner
     assert (inner.first, inner.last) == (0.5, None)
 
 
-def test_other_messages_are_kept_whole_on_one_line() -> None:
+def test_readable_joins_unknown_messages() -> None:
     assert readable("a\n  b\n") == "a b"

@@ -1,4 +1,4 @@
-"""fit, validate, test, export from the command line: what they write, how they continue, how they refuse."""
+"""Run fit, validate, test and export from the command line: results, continuation and errors."""
 
 import csv
 import os
@@ -43,7 +43,7 @@ def finished(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-def test_run_folder_tells_everything(finished: Path, cohort: Path) -> None:
+def test_fit_writes_complete_run_folder(finished: Path, cohort: Path) -> None:
     run = finished / "pretrain" / "a"
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["model"]["init_args"]["views"]["global_size"] == 16  # from the second file
@@ -61,7 +61,7 @@ def test_run_folder_tells_everything(finished: Path, cohort: Path) -> None:
     assert len(seen) == round(0.7 * len(everyone))
 
 
-def test_the_same_command_continues(
+def test_fit_continues_with_same_command(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert fit(cohort, tmp_path) == 0
@@ -81,7 +81,7 @@ def test_the_same_command_continues(
 
 
 @pytest.mark.parametrize("verb", ["validate", "test"])
-def test_evaluation_of_a_run(
+def test_validate_and_test_evaluate_a_run(
     finished: Path, cohort: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit(cohort, finished, verb=verb) == 0
@@ -89,26 +89,26 @@ def test_evaluation_of_a_run(
     assert f"{prefix}/loss" in capsys.readouterr().out
 
 
-def test_export_of_a_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_of_a_fit_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "encoder"
     assert main(["export", str(finished / "pretrain" / "a"), "--out", str(out)]) == 0
     assert load_encoder(str(out)).preprocessing.size == (16, 16)
     assert f"--model.encoder {out}" in capsys.readouterr().out
 
 
-def test_wandb_offline_by_one_flag(cohort: Path, tmp_path: Path) -> None:
+def test_fit_logs_to_wandb_offline_with_one_option(cohort: Path, tmp_path: Path) -> None:
     assert fit(cohort, tmp_path, "--run.wandb", "offline") == 0
     assert list((tmp_path / "pretrain" / "a").glob("wandb/offline-run-*/*.wandb"))
 
 
-def test_resolved_config_can_be_printed(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_prints_resolved_config(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(cohort, Path("unused"), "--print_config") == 0
     assert yaml.safe_load(capsys.readouterr().out)["trainer"]["max_steps"] == 2
     assert not Path("unused").exists()
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--trainer.max_step", "3"], "no key 'trainer.max_step'. Did you mean 'trainer.max_steps'?"),
         (["--model.archtecture", "x"], "Did you mean 'model.architecture'?"),
@@ -127,29 +127,31 @@ def test_resolved_config_can_be_printed(cohort: Path, capsys: pytest.CaptureFixt
         (["--trainer.accelerator", "gpuu"], "gpuu"),
     ],
 )
-def test_wrong_input_is_one_readable_error(
-    cohort: Path, tmp_path: Path, more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_fit_reports_wrong_input_in_one_error(
+    cohort: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit(cohort, tmp_path, *more) == 2
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     assert len(shown.strip().splitlines()) <= 3
     assert "Traceback" not in shown
 
 
-def test_evaluation_without_a_run_asks_for_one(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validate_without_run_reports_missing_weights(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["validate", "--config", "pretrain.yaml", f"--data.store={cohort / 'store'}"]) == 2
     assert "--run.id" in capsys.readouterr().err
 
 
-def test_without_a_config_it_says_where_to_start(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_without_config_suggests_shipped_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit"]) == 2
     shown = capsys.readouterr().err
     assert "`braindino fit --config NAME` starts from a shipped config" in shown
     assert len(shown.strip().splitlines()) <= 3
 
 
-def test_every_shipped_config_has_known_keys_only() -> None:
+def test_check_arguments_accepts_every_shipped_config() -> None:
     from braindino.cli.config.arguments import check_arguments
     from braindino.files import read_yaml
 
@@ -166,7 +168,7 @@ def slurm_job(folder: Path) -> dict[str, str]:
         "kill $PPID\n"  # as SLURM does: whatever is to be written has to be written before
     )
     command.chmod(0o755)
-    told = {
+    variables = {
         "JOB_ID": "4711",
         "JOB_NAME": "braindino",
         "NTASKS": "1",
@@ -176,14 +178,12 @@ def slurm_job(folder: Path) -> dict[str, str]:
     }
     return {
         "PATH": f"{folder}:{os.environ['PATH']}",
-        **{f"SLURM_{name}": value for name, value in told.items()},
+        **{f"SLURM_{name}": value for name, value in variables.items()},
     }
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_ended_from_outside_it_keeps_its_last_step(
-    cohort: Path, tmp_path: Path, sent: signal.Signals, code: int
-) -> None:
+def test_fit_saves_last_step_on_signal(cohort: Path, tmp_path: Path, sent: signal.Signals, code: int) -> None:
     command = [
         *(sys.executable, "-m", "braindino", "fit", "--config", "pretrain.yaml", "--config", TINY),
         *(f"--data.store={cohort / 'store'}", "--run.root", str(tmp_path), "--run.id", "a"),
@@ -199,11 +199,11 @@ def test_ended_from_outside_it_keeps_its_last_step(
         if line.startswith("step 3/"):
             break
     process.send_signal(sent)
-    told = process.communicate(timeout=120)[1]
-    assert process.returncode == code, told
-    assert "Traceback" not in told
+    printed = process.communicate(timeout=120)[1]
+    assert process.returncode == code, printed
+    assert "Traceback" not in printed
     if sent == signal.SIGINT:
-        assert "--run.id a goes on" in told
+        assert "--run.id a continues" in printed
     else:
         assert (tmp_path / "called").read_text() == "requeue 4711\n"
     (kept,) = (tmp_path / "pretrain" / "a" / "checkpoints").iterdir()
@@ -218,7 +218,7 @@ def test_ended_from_outside_it_keeps_its_last_step(
     assert [pair for pair in losses if pair[1]] == [pair for pair in whole if pair[1]]
 
 
-def test_a_checkpoint_of_another_model_is_refused_and_its_config_kept(
+def test_fit_rejects_checkpoint_of_other_model_and_preserves_config(
     finished: Path, cohort: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = finished / "pretrain" / "a" / "config.yaml"
@@ -230,7 +230,7 @@ def test_a_checkpoint_of_another_model_is_refused_and_its_config_kept(
     assert config.read_text() == before
 
 
-def test_a_job_goes_back_into_the_queue_even_if_its_loggers_cannot_be_closed(
+def test_fit_requeues_job_although_loggers_fail(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def end(*_: object, **__: object) -> None:
@@ -249,10 +249,10 @@ def test_a_job_goes_back_into_the_queue_even_if_its_loggers_cannot_be_closed(
 
 
 @pytest.mark.parametrize(("first", "code"), [(True, 143), (False, 0)])
-def test_only_the_first_process_requeues_and_fails(
+def test_fit_requeues_from_first_process_only(
     first: bool, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A launcher that sees another one fail kills the first, which has still to speak to SLURM."""
+    """A launcher that sees a failed process kills the first, which has to requeue the job before."""
 
     def end(*_: object, **__: object) -> None:
         raise GracefulExit(signal.SIGTERM, first)

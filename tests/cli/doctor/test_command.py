@@ -1,4 +1,4 @@
-"""`braindino doctor`: report, JSON, exit codes, and an answer where packages are broken."""
+"""Run `braindino doctor`: report, JSON, exit codes, and broken packages."""
 
 import json
 import os
@@ -27,52 +27,52 @@ def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, di
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_json_names_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
-    code, found = report(capsys)
-    assert code == (0 if found["ok"] else 1)
-    names = [outcome["name"] for outcome in found["outcomes"]]
+def test_doctor_json_lists_every_outcome_once(capsys: pytest.CaptureFixture[str]) -> None:
+    code, result = report(capsys)
+    assert code == (0 if result["ok"] else 1)
+    names = [outcome["name"] for outcome in result["outcomes"]]
     assert len(set(names)) == len(names)
     assert {"Python", "torch", "GPU", "memory", "open files", "working folder", "dcm2niix", "SLURM"} <= set(
         names
     )
-    assert all(outcome["remedy"] for outcome in found["outcomes"] if outcome["status"] != "PASS")
-    assert not any("\n" in outcome["remedy"] for outcome in found["outcomes"])
+    assert all(outcome["remedy"] for outcome in result["outcomes"] if outcome["status"] != "PASS")
+    assert not any("\n" in outcome["remedy"] for outcome in result["outcomes"])
     assert not list(Path().iterdir())
 
 
-def test_a_failure_is_exit_code_1_and_stops_nothing(
+def test_doctor_returns_1_on_failure_and_continues(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken() -> Any:
         raise OSError("no /proc")
 
     monkeypatch.setattr(machine, "processors", broken)
-    code, found = report(capsys)
+    code, result = report(capsys)
     assert code == 1
-    assert not found["ok"]
-    statuses = {outcome["name"]: outcome["status"] for outcome in found["outcomes"]}
+    assert not result["ok"]
+    statuses = {outcome["name"]: outcome["status"] for outcome in result["outcomes"]}
     assert statuses["processors"] == "FAIL"
     assert statuses["SLURM"] == "PASS"
 
 
-def test_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_prints_report(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine").mkdir()
     Path("mine/thesis.docx").touch()
     assert main(["doctor", "--store", "mine"]) == 1
     shown = capsys.readouterr().out
-    assert "FAIL  store                   mine holds something that is no store" in shown
+    assert "FAIL  store                   mine has content that is not a store" in shown
     assert "remedy: choose a new or empty folder for --store" in shown
     assert shown.splitlines()[-1].startswith("1 FAIL")
     assert max(len(line) for line in shown.splitlines() if line.startswith("  PASS  torch 2")) <= 110
 
 
-def test_wrong_argument(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_rejects_wrong_argument(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--stores", "x"]) == 2
     assert "--stores" in capsys.readouterr().err
 
 
-def test_it_answers_where_packages_are_broken(tmp_path: Path) -> None:
-    """As after a half-finished upgrade: importing any of them raises."""
+def test_doctor_works_with_broken_packages(tmp_path: Path) -> None:
+    """Importing any of them raises, as after an incomplete upgrade."""
     for name in ("torch", "jsonargparse", "docstring_parser", "numpy", "pandas", "tqdm", "yaml", "packaging"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('half installed')")
     done = subprocess.run(

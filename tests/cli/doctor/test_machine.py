@@ -1,4 +1,4 @@
-"""Limits of the machine, of a container, of a job; the programs that verbs call."""
+"""Check limits of the machine, a container and a job, and external programs."""
 
 import os
 import resource
@@ -15,8 +15,8 @@ from braindino.cli.doctor.checks import Outcome
 GiB = 2**30
 
 
-def only(found: Iterator[Outcome]) -> Outcome:
-    (outcome,) = found
+def only(outcomes: Iterator[Outcome]) -> Outcome:
+    (outcome,) = outcomes
     return outcome
 
 
@@ -35,7 +35,7 @@ def test_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(machine.processors({})).status == "WARN"
 
 
-def test_memory_and_the_limit_of_a_container(tmp_path: Path) -> None:
+def test_memory_respects_limit_of_container(tmp_path: Path) -> None:
     meminfo, limit = tmp_path / "meminfo", tmp_path / "memory.max"
     meminfo.write_text(f"MemTotal:  {64 * 2**20} kB\nMemAvailable: {32 * 2**20} kB\n")
     assert only(machine.memory(meminfo, (limit,))).status == "PASS"
@@ -44,7 +44,7 @@ def test_memory_and_the_limit_of_a_container(tmp_path: Path) -> None:
     limit.write_text(f"{4 * GiB}\n")
     outcome = only(machine.memory(meminfo, (limit,)))
     assert outcome.status == "WARN"
-    assert "4.3 GB for this container" in outcome.found
+    assert "4.3 GB for this container" in outcome.detail
 
 
 def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_dicom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(machine.dicom()).status == "WARN"
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     program(tmp_path, "dcm2niix", "echo Chris Rorden\\'s dcm2niiX version v1.0.20250506; exit 3")
-    assert only(machine.dicom()).found == f"v1.0.20250506, {tmp_path / 'dcm2niix'}"
+    assert only(machine.dicom()).detail == f"v1.0.20250506, {tmp_path / 'dcm2niix'}"
     (tmp_path / "dcm2niix").write_bytes(b"\x7fELF not a program")
     assert only(machine.dicom()).status == "FAIL"
 
@@ -84,6 +84,6 @@ def test_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "find_spec", lambda _: None)
     assert "braindino[cluster]" in only(machine.slurm({})).remedy
     monkeypatch.setattr(machine, "find_spec", lambda _: object())
-    assert only(machine.slurm({})) == Outcome("SLURM", "PASS", "sbatch is there, and submitit")
+    assert only(machine.slurm({})) == Outcome("SLURM", "PASS", "sbatch and submitit exist")
     inside = only(machine.slurm({"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "8"}))
-    assert inside.found == "in job 4711, tasks: 8"
+    assert inside.detail == "in job 4711, tasks: 8"

@@ -1,4 +1,4 @@
-"""Packages are judged by their metadata: missing, too old, damaged, optional."""
+"""Check packages by their metadata: missing, too old, damaged, optional."""
 
 import tomllib
 from pathlib import Path
@@ -11,59 +11,61 @@ from tests.helpers.documents import ROOT
 
 
 def only(*requirements: str) -> Outcome:
-    (found,) = software.packages(requirements)
-    return found
+    (outcome,) = software.packages(requirements)
+    return outcome
 
 
-def test_what_this_environment_has_passes() -> None:
-    found = {outcome.name: outcome for outcome in software.packages()}
-    assert found["numpy"].status == "PASS"
-    assert "pytest" not in found  # of who develops it
+def test_packages_pass_in_this_environment() -> None:
+    outcomes = {outcome.name: outcome for outcome in software.packages()}
+    assert outcomes["numpy"].status == "PASS"
+    assert "pytest" not in outcomes  # only for development
     assert [next(iter(software.python())).status, next(iter(software.package())).status] == ["PASS", "PASS"]
 
 
-def test_every_extra_of_users_is_looked_at() -> None:
+def test_packages_check_every_extra_of_users() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(project["optional-dependencies"]) - {"dev", "docs", "dicom"} == set(software.EXTRAS)
 
 
-def test_missing() -> None:
+def test_packages_fail_if_missing() -> None:
     outcome = only("no-such-package>=1.2")
-    assert (outcome.status, outcome.found) == ("FAIL", "not installed")
+    assert (outcome.status, outcome.detail) == ("FAIL", "not installed")
     assert outcome.remedy == "pip install 'no-such-package>=1.2'"
 
 
-def test_too_old() -> None:
+def test_packages_fail_if_too_old() -> None:
     outcome = only("numpy>=99")
     assert outcome.status == "FAIL"
-    assert outcome.found.endswith("expected >=99")
+    assert outcome.detail.endswith("expected >=99")
 
 
-def test_optional_is_a_warning() -> None:
+def test_packages_warn_if_optional() -> None:
     outcome = only('no-such-package; extra == "tensorboard"')
     assert outcome.status == "WARN"
     assert outcome.remedy == "pip install 'braindino[tensorboard]'"
 
 
-def test_for_another_platform_is_not_asked_for() -> None:
+def test_packages_skip_other_platforms() -> None:
     assert not list(software.packages(['no-such-package; sys_platform == "nowhere"']))
 
 
 @pytest.mark.parametrize(
     "metadata", ["Name: damaged\n", "Name: damaged\nVersion: \n", "Name: damaged\nVersion: ?\n"]
 )
-def test_damaged_metadata(metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_fail_with_damaged_metadata(
+    metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "damaged-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(metadata)
     monkeypatch.syspath_prepend(tmp_path)
     outcome = only("damaged>=1")
     assert outcome.status == "FAIL"
-    assert outcome.found.startswith("damaged")
+    assert outcome.detail.startswith("damaged")
     assert "--force-reinstall" in outcome.remedy
 
 
-def test_no_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_fails_without_configs(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> dict[str, Path]:
         raise StopIteration
 

@@ -1,4 +1,4 @@
-"""PyTorch is asked in another process, whatever its import does; pairs and GPUs are judged by its answers."""
+"""Check PyTorch in another process: broken imports, mismatched builds, GPUs."""
 
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +17,7 @@ def a_gpu(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         ("raise ImportError('libcudart.so.13: cannot open')", "ImportError: libcudart.so.13"),
         ("import os; os.abort()", "ended Python"),
@@ -26,40 +26,44 @@ def a_gpu(**changes: Any) -> dict[str, Any]:
         ("import time; time.sleep(60)", "did not end within 1 s"),
     ],
 )
-def test_a_broken_torch(body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_facts_reports_broken_torch(
+    body: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "torch.py").write_text(body)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(torch_build, "TIMEOUT_S", 1 if "sleep" in body else 60)
     facts = torch_build.torch_facts()
     (outcome,) = torch_build.pairing(facts)
     assert outcome.status == "FAIL"
-    assert told in outcome.found
+    assert expected in outcome.detail
     assert "torchvision" in outcome.remedy
     assert [gpu.status for gpu in torch_build.gpu(facts)] == ["FAIL"]
 
 
-def pair(asked: str, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def pair(required: str, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     monkeypatch.setattr(
-        metadata, "requires", lambda name: ["numpy", f"torch ({asked})" if asked else "pillow"]
+        metadata, "requires", lambda name: ["numpy", f"torch ({required})" if required else "pillow"]
     )
     *_, outcome = torch_build.pairing(facts)
     return outcome.name, outcome.status
 
 
 @pytest.mark.parametrize(
-    ("asked", "status"), [("==2.9.1", "PASS"), (">=2.9", "PASS"), ("==2.8.0", "FAIL"), ("", "PASS")]
+    ("required", "status"), [("==2.9.1", "PASS"), (">=2.9", "PASS"), ("==2.8.0", "FAIL"), ("", "PASS")]
 )
-def test_torchvision_of_another_release(asked: str, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pair(asked, FINE, monkeypatch) == ("torchvision fits torch", status)
+def test_pairing_fails_for_torchvision_of_other_release(
+    required: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pair(required, FINE, monkeypatch) == ("torchvision fits torch", status)
 
 
-def test_torchvision_of_another_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairing_fails_for_torchvision_of_other_build(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = {**FINE, "torchvision_error": "RuntimeError: operator torchvision::nms does not exist\nmore"}
     assert pair("==2.9.1", facts, monkeypatch) == ("torchvision fits torch", "FAIL")
 
 
 @pytest.mark.parametrize(
-    ("facts", "status", "told"),
+    ("facts", "status", "expected"),
     [
         (a_gpu(), "PASS", "79 GB of 80 GB free, bfloat16"),
         (a_gpu(bf16=False), "WARN", "trainer.precision"),
@@ -67,19 +71,21 @@ def test_torchvision_of_another_build(monkeypatch: pytest.MonkeyPatch) -> None:
         (FINE, "WARN", "none needed for the demo"),
     ],
 )
-def test_gpus(facts: dict[str, Any], status: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_reports_memory_and_bfloat16(
+    facts: dict[str, Any], status: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     (outcome,) = torch_build.gpu(facts)
     assert outcome.status == status
-    assert told in outcome.found + outcome.remedy
+    assert expected in outcome.detail + outcome.remedy
 
 
 @pytest.mark.parametrize(
-    ("cuda", "visible", "told"),
+    ("cuda", "visible", "expected"),
     [(None, None, "CPU build"), ("12.8", "", "unset it"), ("12.8", None, "--gpus all")],
 )
-def test_a_driver_and_no_gpu(
-    cuda: str | None, visible: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_gpu_explains_driver_without_gpu(
+    cuda: str | None, visible: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = tmp_path / "nvidia-smi"
     driver.touch()
@@ -89,4 +95,4 @@ def test_a_driver_and_no_gpu(
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     (outcome,) = torch_build.gpu({**FINE, "cuda": cuda})
-    assert told in outcome.remedy
+    assert expected in outcome.remedy
