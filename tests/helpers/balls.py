@@ -15,7 +15,7 @@ VOLUME = Preprocessing.preset("volume", depth=24, size=(24, 24))
 
 @pytest.fixture(scope="session")
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with `cases.csv`: fifteen heads with a bright ball, two without one; one lacks its FLAIR."""
+    """A folder with `cases.csv`: 15 heads with a bright ball, 2 without; one has no FLAIR."""
     folder = tmp_path_factory.mktemp("balls")
     grid = np.stack(np.meshgrid(*[np.arange(24)] * 3, indexing="ij"))
     rows = []

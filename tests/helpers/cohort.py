@@ -1,4 +1,4 @@
-"""Fixtures: a small synthetic cohort with its store, and an exported encoder, made once per session."""
+"""Fixtures made once per session: a synthetic cohort with its store, an exported encoder."""
 
 from pathlib import Path
 
@@ -22,6 +22,6 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def encoder(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported encoder with random weights for the cohort's store: 4 x 4 patches, 48 features."""
+    """An exported encoder with random weights for the cohort: 4 x 4 patches, 48 features."""
     folder = tmp_path_factory.mktemp("encoder")
     return export_tiny(folder, Store.open(cohort / "store").contract, patch_size=4, init_values=0.1)

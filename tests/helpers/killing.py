@@ -1,4 +1,4 @@
-"""Run the command in forked processes that kill themselves at a given change on disk, or have a full disk."""
+"""Run the command in processes that are killed at a given change on disk, or have a full disk."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ PRELOADED = ["braindino.cli.config.parser", "braindino.datasets.pretraining.slic
 def _work(
     arguments: list[str], folder: str, kill_at: int, environment: dict[str, str], limit: int | None
 ) -> None:
-    """Run `main(arguments)`, print into `folder.log`; SIGKILL at the change `kill_at` below `folder`."""
+    """Run `main(arguments)` with a log in `folder.log`; kill it at the change `kill_at`."""
     log = os.open(f"{folder}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -1,4 +1,8 @@
-"""Scans with a bright lesion and its mask, drawn in a space of their own, through Cohort and the store."""
+"""Scans with a bright lesion and its mask in a native space, through Cohort and the store."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -7,18 +11,19 @@ import pytest
 import torch
 
 from braindino.datasets import Cohort
+from braindino.encoders.vit import ViTEncoder
 from braindino.scans.contract import Preprocessing
 from tests.helpers.tiny_vit import tiny_encoder
 
 CONTRACT = Preprocessing(depth=8, size=(32, 32))
-# Axes run left, posterior, superior, with voxels of 1 x 1.5 x 3 mm: nothing fits without the way back.
+# Axes run left, posterior, superior, with voxels of 1 x 1.5 x 3 mm: masks fit only after a transform.
 AFFINE = np.diag([-1.0, -1.5, 3.0, 1.0])
 SHAPE = (30, 28, 10)
 EMPTY = 5  # a case without a lesion
 
 
-def write_cases(folder, people=20, seed=0):
-    """`cases.csv` with id, t1, flair and mask; label 1 is the lesion, 2 a dark part of it."""
+def write_cases(folder: Path, people: int = 20, seed: int = 0) -> Path:
+    """Write `cases.csv` with id, t1, flair and mask; label 1 is the lesion, 2 a dark part of it."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"))
     rows = []
@@ -28,7 +33,7 @@ def write_cases(folder, people=20, seed=0):
         away = np.sqrt(((grid - centre) ** 2 * np.array([1, 2, 6])[:, None, None, None]).sum(0))
         mask = np.where(away < 2.5, 2, np.where(away < 6, 1, 0)) * head * (i != EMPTY)
         volumes = {"t1": 100 - 60 * (mask == 2), "flair": 100 + 80 * (mask > 0)}
-        row = {"id": f"p{i:02d}", "sex": "FM"[i % 2], "age": 50 + i}
+        row: dict[str, object] = {"id": f"p{i:02d}", "sex": "FM"[i % 2], "age": 50 + i}
         for name, values in {**volumes, "mask": mask}.items():
             noisy = mask if name == "mask" else (values + rng.normal(0, 8, SHAPE)) * head
             image = nibabel.Nifti1Image(noisy.astype(np.uint8 if name == "mask" else np.float32), AFFINE)
@@ -40,7 +45,7 @@ def write_cases(folder, people=20, seed=0):
 
 
 @pytest.fixture(scope="session")
-def lesion_scans(tmp_path_factory):
+def lesion_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `cases.csv`, its scans, and later the store."""
     folder = tmp_path_factory.mktemp("lesions")
     write_cases(folder)
@@ -48,10 +53,15 @@ def lesion_scans(tmp_path_factory):
 
 
 @pytest.fixture
-def lesions(lesion_scans):
-    """Make a data module of them: regions and modalities as asked for."""
+def lesions(lesion_scans: Path) -> Callable[..., Cohort]:
+    """Make a data module of the scans with given regions and modalities."""
 
-    def make(regions=None, modalities=("FLAIR",), root=None, **options):
+    def make(
+        regions: dict[str, list[int]] | None = None,
+        modalities: Sequence[str] = ("FLAIR",),
+        root: Path | None = None,
+        **options: Any,
+    ) -> Cohort:
         columns = {"T1w": "t1", "FLAIR": "flair"}
         data = Cohort(
             (root or lesion_scans) / "cases.csv",
@@ -70,6 +80,6 @@ def lesions(lesion_scans):
 
 
 @pytest.fixture
-def vit_encoder():
+def vit_encoder() -> ViTEncoder:
     torch.manual_seed(0)  # for what a test draws
     return tiny_encoder(CONTRACT, depth=4, in_chans=3)

@@ -1,4 +1,4 @@
-"""Damage files as disks, editors and strangers do: seeded, one fault at a time."""
+"""Damage files as disks, editors and attackers do: seeded, one fault at a time."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ def mutants(path: Path, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _structure(whole: bytes, kind: str, source: random.Random) -> tuple[str, bytes]:
-    """One value of JSON or YAML replaced, removed, added or wrapped."""
+    """Replace, remove, add or wrap one value of JSON or YAML."""
     tree = json.loads(whole) if kind == ".json" else yaml.safe_load(whole)
     tree = copy.deepcopy(tree)
     places = list(_places(tree))
@@ -68,7 +68,7 @@ def _structure(whole: bytes, kind: str, source: random.Random) -> tuple[str, byt
 
 
 def _places(tree: Any, name: str = "") -> Iterator[tuple[Any, Any, str]]:
-    """Every container and key below `tree`, with the dotted name."""
+    """Yield every container and key below `tree`, with the dotted name."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in list(items):
         yield tree, key, f"{name}.{key}"
@@ -76,7 +76,7 @@ def _places(tree: Any, name: str = "") -> Iterator[tuple[Any, Any, str]]:
 
 
 def _table(whole: bytes, source: random.Random) -> tuple[str, bytes]:
-    """One cell, row or column of a CSV."""
+    """Damage one cell, row or column of a CSV."""
     rows = [line.split(",") for line in whole.decode().splitlines()]
     row, column = source.randrange(len(rows)), source.randrange(len(rows[0]))
     cell = ["", "nan", "inf", "1e999", "-1", "x", "None", "0.5", '"', "\x00", "=1", "9" * 400]
@@ -106,7 +106,7 @@ def _double(rows: list[list[str]], column: int) -> None:
 
 
 def _text(whole: bytes, kind: str, source: random.Random) -> tuple[str, bytes]:
-    """The bytes, whatever they stand for."""
+    """Damage the bytes of any file."""
     place = source.randrange(1, max(2, len(whole)))
     faults: dict[str, Callable[[], bytes]] = {
         "truncated": lambda: whole[:place],

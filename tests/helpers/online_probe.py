@@ -1,4 +1,4 @@
-"""A module that does not learn, and a callback that saves a metric, for online probes on processes."""
+"""Tests of online probes on several processes: a module that does not learn, a saved metric."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.helpers.tiny import tiny_module
 
 
 def frozen_module() -> DINOModule:
-    """Return a module whose weights do not change, so that features are equal whatever the batches."""
+    """Return a module whose weights never change, so that features do not depend on batches."""
     return tiny_module(optimiser=OptimiserConfig(lr=0.0, warmup_steps=0, freeze_prototypes_steps=0))
 
 

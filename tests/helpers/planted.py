@@ -1,4 +1,4 @@
-"""A tiny encoder, and data whose features contain the label: no images, no training of an encoder."""
+"""A tiny encoder, and data whose features contain the label, without images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,7 +133,7 @@ class PlantedData:
 
 
 class PlantedSurvival(PlantedData):
-    """The planted row of pixels gives the hazard; a third of the people is censored, many times are tied."""
+    """Survival by the planted row of pixels; a third of the people is censored, times have ties."""
 
     classes = ()
     target = ("days", "died")  # names that differ from time and event

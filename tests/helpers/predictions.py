@@ -1,6 +1,8 @@
-"""Predictions and run folders made up for tests of comparisons and reports: no scans, no training."""
+"""Predictions and run folders for tests of comparisons and reports, without scans or training."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,8 @@ from braindino.files import write_json
 CLASSES = ("CN", "MCI", "AD")
 
 
-def people(cases, visits=1, seed=0):
-    """`case`, `group`, `split` (val and test in turn by person) and traits, in the order of the person."""
+def people(cases: int, visits: int = 1, seed: int = 0) -> pd.DataFrame:
+    """Return cases with `group`, `split` (val and test in turn by person) and traits."""
     rng = np.random.default_rng(seed)
     owner = np.arange(cases) // visits
     age = rng.uniform(55, 90, size=cases)
@@ -31,13 +33,20 @@ def people(cases, visits=1, seed=0):
     )
 
 
-def classification(cases=120, signal=1.0, seed=0, fraction=1.0, visits=1, classes=CLASSES):
-    """One cell of a classification; the same case has the same label for every seed and signal."""
+def classification(
+    cases: int = 120,
+    signal: float = 1.0,
+    seed: int = 0,
+    fraction: float = 1.0,
+    visits: int = 1,
+    classes: Sequence[str] = CLASSES,
+) -> pd.DataFrame:
+    """Return one cell of a classification; a case has the same label for every seed and signal."""
     table = people(cases, visits)
     target = (np.arange(cases) // visits) % len(classes)
     common = np.random.default_rng(1).normal(size=(cases, len(classes)))
-    own = np.random.default_rng(100 + seed).normal(size=(cases, len(classes)))
-    raw = np.exp(0.8 * common + 0.6 * own + signal * np.eye(len(classes))[target])
+    noise = np.random.default_rng(100 + seed).normal(size=(cases, len(classes)))
+    raw = np.exp(0.8 * common + 0.6 * noise + signal * np.eye(len(classes))[target])
     probability = raw / raw.sum(axis=1, keepdims=True)
     named = np.array(classes)
     columns = {f"prob_{name}": probability[:, i] for i, name in enumerate(classes)}
@@ -45,16 +54,18 @@ def classification(cases=120, signal=1.0, seed=0, fraction=1.0, visits=1, classe
     return table.assign(seed=seed, fraction=fraction, **predicted)
 
 
-def regression(cases=120, noise=5.0, seed=0, fraction=1.0, visits=1):
-    """One cell of a brain age."""
+def regression(
+    cases: int = 120, noise: float = 5.0, seed: int = 0, fraction: float = 1.0, visits: int = 1
+) -> pd.DataFrame:
+    """Return one cell of a brain age."""
     table = people(cases, visits)
-    own = np.random.default_rng(100 + seed).normal(size=cases)
-    guess = 20 + 0.7 * table["age"] + noise * (np.random.default_rng(1).normal(size=cases) + 0.5 * own)
+    common, individual = (np.random.default_rng(s).normal(size=cases) for s in (1, 100 + seed))
+    guess = 20 + 0.7 * table["age"] + noise * (common + 0.5 * individual)
     return table.assign(seed=seed, fraction=fraction, target=table["age"], prediction=guess)
 
 
-def survival(cases=120, signal=1.0, seed=0, fraction=1.0):
-    """One cell of a survival, with labelled cases."""
+def survival(cases: int = 120, signal: float = 1.0, seed: int = 0, fraction: float = 1.0) -> pd.DataFrame:
+    """Return one cell of a survival task, training cases included."""
     table = people(cases)
     table["split"] = np.array(["train", "val", "test", "test"])[np.arange(cases) % 4]
     rng = np.random.default_rng(2)
@@ -66,8 +77,15 @@ def survival(cases=120, signal=1.0, seed=0, fraction=1.0):
     return table.assign(seed=seed, fraction=fraction, risk=risk, **events)
 
 
-def segmentation(cases=36, level=0.8, seed=0, fraction=1.0, regions=("whole", "core"), counted=False):
-    """One cell of a segmentation: a row per case and region; lesions only where `counted`."""
+def segmentation(
+    cases: int = 36,
+    level: float = 0.8,
+    seed: int = 0,
+    fraction: float = 1.0,
+    regions: Sequence[str] = ("whole", "core"),
+    counted: bool = False,
+) -> pd.DataFrame:
+    """Return one cell of a segmentation: a row per case and region; lesions only if `counted`."""
     table = people(cases).loc[np.repeat(np.arange(cases), len(regions))].reset_index(drop=True)
     rng = np.random.default_rng(100 + seed)
     dice = np.clip(rng.normal(level, 0.1, size=len(table)), 0.05, 1)
@@ -80,17 +98,28 @@ def segmentation(cases=36, level=0.8, seed=0, fraction=1.0, regions=("whole", "c
     return table.assign(seed=seed, fraction=fraction, region=list(regions) * cases, **measured)
 
 
-def cells(make, seeds=(0, 1), fractions=(1.0,), **options):
-    """Several cells in one table."""
+def cells(
+    make: Callable[..., pd.DataFrame],
+    seeds: Sequence[int] = (0, 1),
+    fractions: Sequence[float] = (1.0,),
+    **options: Any,
+) -> pd.DataFrame:
+    """Return several cells in one table."""
     return pd.concat(
         [make(seed=s, fraction=f, **options) for f in fractions for s in seeds], ignore_index=True
     )
 
 
 def write_run(
-    folder, table, task="classification", target="diagnosis", baseline=None, resamples=100, reasons=None
-):
-    """A run folder as `braindino probe` leaves it, `<root>/<task name>/<encoder>/<id>`."""
+    folder: Path,
+    table: pd.DataFrame,
+    task: str = "classification",
+    target: str = "diagnosis",
+    baseline: pd.DataFrame | None = None,
+    resamples: int = 100,
+    reasons: dict[str, int] | None = None,
+) -> Path:
+    """Write a run folder as `braindino probe` does, `<root>/<task name>/<encoder>/<id>`."""
     folder = Path(folder)
     folder.mkdir(parents=True)
     facts = [
@@ -98,7 +127,7 @@ def write_run(
         for s, f in table[["seed", "fraction"]].drop_duplicates().itertuples(index=False)
     ]
     parts = table.drop_duplicates("case").groupby("split")
-    results = {
+    results: dict[str, Any] = {
         "task": task,
         "target": [target],
         "classes": list(table["region"].unique()) if task == "segmentation" else list(class_names(table)),
@@ -135,7 +164,7 @@ def write_run(
     start = {
         "started": "2026-01-02T03:04:05+00:00",
         "command": ["braindino", "probe", "--config", f"{name}.yaml", "--data.root", "my scans"],
-        "folder": "/home/somebody",
+        "folder": "/home/user",
         "braindino": "0.1.0",
         "commit": None,
         "python": "3.12.1",

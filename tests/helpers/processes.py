@@ -39,7 +39,7 @@ def _work(
 
 
 def run_processes(function: Callable[..., Any], world: int, *arguments: Any) -> list[Any]:
-    """[function(rank, world, *arguments) for each rank], each in its own forked process."""
+    """Return [function(rank, world, *arguments) for each rank], each in a forked process."""
     context = mp.get_context("fork")
     port = _free_port()
     pipes, processes = [], []

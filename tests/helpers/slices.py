@@ -1,4 +1,4 @@
-"""Structured synthetic slices, and a small data module with the batches of `SliceDataModule`."""
+"""Synthetic slices, and a small data module with the batches of `SliceDataModule`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from braindino.scans.contract import Preprocessing
 
 
 def structured_slices(count: int, size: int, seed: int = 0) -> Tensor:
-    """Ellipses with a rim, a cavity, blobs and stripes, all varying: (count, size, size) uint8."""
+    """Return varying ellipses with rim, cavity, blobs and stripes, (count, size, size) uint8."""
     g = torch.Generator().manual_seed(seed)
     axis = torch.linspace(-1, 1, size)
     y, x = torch.meshgrid(axis, axis, indexing="ij")

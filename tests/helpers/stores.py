@@ -12,7 +12,11 @@ from braindino.scans.store.store import Store
 
 
 def make_store(folder: Path, people: int) -> Path:
-    """`folder` with `store/` (4 slices of 32 x 32 per scan) and `all.csv`; every second head is small."""
+    """Write `store/` (4 slices of 32 x 32 per scan) and `all.csv`; every second head is small.
+
+    Returns:
+        `folder`.
+    """
     rows = []
     axis = np.linspace(-1, 1, 24)
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")

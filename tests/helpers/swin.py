@@ -1,4 +1,4 @@
-"""Pretraining of a tiny Swin encoder on the store of volumes of tests/brainsegfounder/conftest.py.
+"""Pretraining of a tiny Swin encoder on the volumes of tests/brainsegfounder.
 
 Attributes:
     TINY: sizes of the encoder.

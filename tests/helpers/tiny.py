@@ -1,4 +1,4 @@
-"""A ViT and a DINOModule small enough for a test: 2 blocks of 48, patches of 8, slices of 32 x 32."""
+"""A DINOModule small enough for tests: 2 blocks of 48, patches of 8, slices of 32 x 32."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ VIEWS = ViewsConfig(global_size=32, local_size=16, local_crops=2)
 
 
 def tiny_module(**changes: Any) -> DINOModule:
-    """The same weights at every call."""
+    """Return a module with the same weights at every call."""
     pl.seed_everything(0, verbose=False)
     arguments: dict[str, Any] = {
         "architecture": ARCHITECTURE,
@@ -38,7 +38,7 @@ def tiny_module(**changes: Any) -> DINOModule:
 
 
 def trainer(steps: int, **changes: Any) -> pl.Trainer:
-    """On the CPU, silent, without files."""
+    """Return a trainer on the CPU that prints nothing and writes no files."""
     arguments: dict[str, Any] = {
         "max_steps": steps,
         "accelerator": "cpu",

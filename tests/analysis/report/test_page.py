@@ -133,7 +133,7 @@ def test_render_shows_ids_and_paths_only_with_identify(runs, html):
     shared = html.read_text()
     drawn = [base64.b64decode(each).decode() for each in re.findall(r"svg\+xml;base64,([\w+/=]+)", shared)]
     identified = render(build_page(runs_by_model([runs]), 20, "Mine", identify=True))
-    for name in ("cd /home/somebody", "maps.png", str(runs)):
+    for name in ("cd /home/user", "maps.png", str(runs)):
         assert name in identified
         assert name not in shared
     assert not any("made:001:0" in text for text in (shared, *drawn))
