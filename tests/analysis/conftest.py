@@ -1,4 +1,4 @@
-"""Settings of the tests of this room."""
+"""Fixtures of the tests of this room."""
 
 import gc
 
@@ -6,8 +6,8 @@ import pytest
 
 
 @pytest.fixture(scope="module", autouse=True)
-def settled():
-    """Holm's adjustment in statsmodels collects garbage: a second each time beside a loaded torch."""
+def frozen_garbage():
+    """Freeze live objects: statsmodels' Holm collects garbage, a second per call if torch is loaded."""
     gc.freeze()
     yield
     gc.unfreeze()

@@ -1,4 +1,4 @@
-"""Neighbours: those of scikit-learn by cosine, in order, ties by number."""
+"""Test that neighbours are those of scikit-learn by cosine similarity, in order, with ties by index."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ from braindino.analysis.neighbours import nearest, neighbour_mean
 
 
 @pytest.fixture(autouse=True)
-def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "QUERY_BATCH", 7)
 
 
-def test_neighbours_and_votes_are_those_of_scikit_learn() -> None:
+def test_nearest_and_neighbour_mean_equal_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     bank, queries = rng.standard_normal((60, 8)), rng.standard_normal((30, 8))
     expected = NearestNeighbors(n_neighbors=9, metric="cosine").fit(bank).kneighbors(queries)[1]
@@ -26,8 +26,8 @@ def test_neighbours_and_votes_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(neighbour_mean(bank, values, queries, 9), values[expected].mean(axis=1))
 
 
-def test_length_does_not_count_and_ties_go_to_the_lower_number() -> None:
+def test_nearest_ignores_length_and_breaks_ties_by_index() -> None:
     bank = np.array([[0, 1], [1, 0], [5, 0], [3, 3]])
     assert nearest(bank, [[9, 0]], 3).tolist() == [[1, 2, 3]]
-    assert nearest(bank, [[0, 0.1]], 9).tolist() == [[0, 3, 1, 2]]  # no more than there are
+    assert nearest(bank, [[0, 0.1]], 9).tolist() == [[0, 3, 1, 2]]  # at most all rows
     assert nearest(bank, [[0, 0]], 2).shape == (1, 2)

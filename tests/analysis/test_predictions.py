@@ -1,4 +1,4 @@
-"""predictions.csv: what is written reads back to the bit, what is wrong is named."""
+"""Test that predictions.csv is read back exactly, and that errors name the case."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def table(**changes):
     return pd.DataFrame({**values, **changes})
 
 
-def test_written_and_read_back_to_the_bit(tmp_path):
+def test_read_predictions_reads_back_exactly(tmp_path):
     path = tmp_path / "predictions.csv"
     path.write_text(format_predictions(table()))
     again = read_predictions(path)
@@ -41,7 +41,7 @@ def test_written_and_read_back_to_the_bit(tmp_path):
     assert format_predictions(again) == path.read_text()
 
 
-def test_a_regression_has_numbers(tmp_path):
+def test_read_predictions_reads_a_regression_exactly(tmp_path):
     frame = table(target=[60.5, 70.25, 80.0], prediction=[61.0, 0.1 + 0.2, 79.0]).drop(
         columns=["prob_0", "prob_1"]
     )
@@ -60,12 +60,12 @@ def test_a_regression_has_numbers(tmp_path):
         ({"target": ["0", "1", "2"]}, "case c: target is none of 0, 1"),
     ],
 )
-def test_what_is_wrong_is_named(changes, words):
+def test_check_predictions_names_the_problem(changes, words):
     with pytest.raises(ValueError, match=words):
         check_predictions(table(**changes))
 
 
-def test_a_bad_file_is_told_by_name(tmp_path):
+def test_read_predictions_names_the_file(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("case,target\na,1\n")
     with pytest.raises(ValueError, match=r"mine.csv: columns missing: group, split"):
@@ -83,7 +83,7 @@ def survival_table():
     )
 
 
-def test_survival_reads_back_exactly(tmp_path):
+def test_read_predictions_reads_survival_exactly(tmp_path):
     path = tmp_path / "predictions.csv"
     path.write_text(format_predictions(survival_table()))
     back = read_predictions(path)
@@ -96,13 +96,13 @@ def test_survival_reads_back_exactly(tmp_path):
     ("column", "value", "words"),
     [("time", -1.0, "the time is negative"), ("event", 2, "neither 0 nor 1"), ("risk", np.nan, "risk is no")],
 )
-def test_survival_that_cannot_be_is_refused(column, value, words):
+def test_format_predictions_rejects_impossible_survival(column, value, words):
     table = survival_table().astype({column: float})
     table.loc[1, column] = value
     with pytest.raises(ValueError, match=f"case p2: .*{words}"):
         format_predictions(table)
 
 
-def test_survival_needs_its_columns():
+def test_format_predictions_names_missing_columns():
     with pytest.raises(ValueError, match="columns missing: event"):
         format_predictions(survival_table().drop(columns="event"))

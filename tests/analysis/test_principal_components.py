@@ -1,4 +1,4 @@
-"""Principal components: those of a trusted library, whitened; colours that mean the same in every slice."""
+"""Test principal components against scikit-learn, and that colours mean the same in every slice."""
 
 import numpy as np
 import pytest
@@ -8,25 +8,25 @@ from braindino.analysis.principal_components import principal_colours, principal
 
 
 @pytest.mark.parametrize("shape", [(200, 12), (10, 30)])
-def test_components_are_those_of_scikit_learn(shape: tuple[int, int]) -> None:
+def test_principal_components_equal_scikit_learn(shape: tuple[int, int]) -> None:
     values = np.random.default_rng(0).standard_normal(shape) * np.arange(1, shape[1] + 1)
     expected = PCA(3, whiten=True).fit_transform(values) * np.sqrt(shape[0] / (shape[0] - 1))
-    found = principal_components(values)
-    signs = np.sign((found * expected).sum(axis=0))
-    np.testing.assert_allclose(found * signs, expected, atol=1e-4)
-    np.testing.assert_allclose(found.var(axis=0), 1, atol=1e-5)
+    components = principal_components(values)
+    signs = np.sign((components * expected).sum(axis=0))
+    np.testing.assert_allclose(components * signs, expected, atol=1e-4)
+    np.testing.assert_allclose(components.var(axis=0), 1, atol=1e-5)
 
 
-def test_what_does_not_vary_is_nothing() -> None:
+def test_principal_components_of_constants_are_zero() -> None:
     assert not principal_components(np.full((9, 5), 7.3)).any()
     line = np.outer(np.arange(9.0), np.ones(5)) + 100
-    found = principal_components(line)
-    assert np.allclose(np.abs(np.corrcoef(found[:, 0], np.arange(9))[0, 1]), 1)
-    assert not found[:, 1:].any()
+    components = principal_components(line)
+    assert np.allclose(np.abs(np.corrcoef(components[:, 0], np.arange(9))[0, 1]), 1)
+    assert not components[:, 1:].any()
     assert principal_components(np.ones((4, 2))).shape == (4, 3)
 
 
-def test_equal_features_have_equal_colours_in_all_slices_and_background_is_black() -> None:
+def test_principal_colours_are_equal_for_equal_features_and_black_outside() -> None:
     rng = np.random.default_rng(0)
     kinds = rng.standard_normal((4, 20)).astype(np.float32)
     labels = rng.integers(0, 4, (3, 8, 8))
@@ -47,6 +47,6 @@ def test_equal_features_have_equal_colours_in_all_slices_and_background_is_black
     assert abs(np.corrcoef(first, colours[foreground][:, 0])[0, 1]) > 0.999
 
 
-def test_an_empty_foreground_and_constant_tokens_are_drawn_too() -> None:
+def test_principal_colours_of_an_empty_foreground_are_finite() -> None:
     colours = principal_colours(np.ones((2, 4, 4, 5), np.float32), np.zeros((2, 4, 4), bool))
     assert np.isfinite(colours).all()

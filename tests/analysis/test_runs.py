@@ -1,4 +1,4 @@
-"""Run folders: found, read, and put together to models."""
+"""Test finding and reading run folders, and grouping them into models."""
 
 import json
 from pathlib import Path
@@ -16,11 +16,11 @@ def folder(path, name=None):
     return path
 
 
-def layout(sides):
-    return {name: {task: run.path for task, run in runs.items()} for name, runs in sides.items()}
+def layout(models):
+    return {name: {task: run.path for task, run in runs.items()} for name, runs in models.items()}
 
 
-def test_parts_of_a_run_are_no_runs(tmp_path):
+def test_find_runs_ignores_subfolders_of_a_run(tmp_path):
     run = folder(tmp_path / "adni" / "enc" / "1")
     folder(run / "cells" / "seed0_fraction1.0")
     folder(run / "baselines" / "age_sex_site")
@@ -33,7 +33,7 @@ def test_parts_of_a_run_are_no_runs(tmp_path):
         find_runs(tmp_path / "empty")
 
 
-def test_a_bench_has_the_order_of_its_plan(tmp_path):
+def test_find_runs_follows_the_plan_of_a_bench(tmp_path):
     names = ["zeta", "alpha", "mid"]
     runs = [folder(tmp_path / task / name / "bench") for task in ("oasis", "adni") for name in names]
     studies = [{"folder": str(run.relative_to(tmp_path))} for run in runs]
@@ -46,32 +46,32 @@ def test_a_bench_has_the_order_of_its_plan(tmp_path):
         find_runs(tmp_path)
 
 
-def test_runs_of_one_encoder_are_one_model(tmp_path):
+def test_runs_by_model_groups_runs_by_encoder(tmp_path):
     runs = {(t, e): folder(tmp_path / t / e / "1") for t in ("adni", "oasis") for e in ("a", "b")}
     expected = {e: {t: runs[t, e] for t in ("adni", "oasis")} for e in ("a", "b")}
     assert layout(runs_by_model([tmp_path])) == expected
     one_by_one = [runs[key] for key in (("oasis", "b"), ("adni", "a"), ("adni", "b"), ("oasis", "a"))]
-    found = layout(runs_by_model(one_by_one))
-    assert found == expected
-    assert list(found) == ["b", "a"]  # the first one named is compared with the others
+    grouped = layout(runs_by_model(one_by_one))
+    assert grouped == expected
+    assert list(grouped) == ["b", "a"]  # the first one named is compared with the others
 
 
-def test_arguments_are_the_models_where_encoders_are_not(tmp_path):
+def test_runs_by_model_groups_by_argument_where_encoders_repeat_tasks(tmp_path):
     first, second = (folder(tmp_path / "adni" / "enc" / name) for name in ("1", "2"))
     assert layout(runs_by_model([first, second])) == {"1": {"adni": first}, "2": {"adni": second}}
     with pytest.raises(ValueError, match=r"two runs of adni: .*1 and .*2; give the run folders"):
         runs_by_model([tmp_path])
-    mine, yours = (folder(tmp_path / who / "x" / "encoder" / "1", "ixi") for who in ("mine", "yours"))
-    found = layout(runs_by_model([tmp_path / "mine", tmp_path / "yours"]))
-    assert found == {"mine": {"ixi": mine}, "yours": {"ixi": yours}}
+    mine, yours = (folder(tmp_path / owner / "x" / "encoder" / "1", "ixi") for owner in ("mine", "yours"))
+    grouped = layout(runs_by_model([tmp_path / "mine", tmp_path / "yours"]))
+    assert grouped == {"mine": {"ixi": mine}, "yours": {"ixi": yours}}
 
 
-def test_short_names():
+def test_short_names_are_as_short_as_possible():
     assert short_names([Path("/a/enc/1"), Path("/b/enc/1")]) == ["a/enc/1", "b/enc/1"]
     assert short_names([Path("/a/x")]) == ["x"]
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_run_names_damaged_files(tmp_path):
     run = Run(folder(tmp_path / "adni" / "enc" / "1"))
     with pytest.raises(ValueError, match=r"no results\.json; the run is not finished"):
         run.results  # noqa: B018

@@ -1,4 +1,4 @@
-"""Similarity: cosine by hand, CKA against the kernel formula of the paper and a case solved on paper."""
+"""Test cosine similarity and CKA against the kernel formula of the paper and hand-computed values."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def hsic_cka(x: np.ndarray, y: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("shape", [(40, 5, 9), (12, 30, 20), (20, 40, 3)])
-def test_cka_is_the_normalised_hsic(shape: tuple[int, int, int]) -> None:
+def test_linear_cka_is_the_normalised_hsic(shape: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal(shape[:2]) + 3, rng.standard_normal((shape[0], shape[2])) - 1
     assert linear_cka(x, y) == pytest.approx(hsic_cka(x, y), abs=1e-10)
     assert linear_cka(x, y) == pytest.approx(linear_cka(y, x), abs=1e-12)
 
 
-def test_of_single_features_it_is_the_squared_correlation() -> None:
+def test_linear_cka_of_single_features_is_the_squared_correlation() -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal(50)
     y = x + rng.standard_normal(50)
@@ -37,7 +37,7 @@ def test_of_single_features_it_is_the_squared_correlation() -> None:
     assert linear_cka(ones[:, None], both) == pytest.approx(1 / np.sqrt(2))
 
 
-def test_rotation_and_scale_do_not_count() -> None:
+def test_linear_cka_ignores_rotation_and_scale() -> None:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((30, 6))
     turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]

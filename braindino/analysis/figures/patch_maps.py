@@ -25,7 +25,7 @@ FRAME_COLOUR = "#ff3b30"
 def map_montage(
     slices: NDArray[Any],
     maps: Sequence[tuple[str, NDArray[Any]]],
-    held: NDArray[np.bool_],
+    shown: NDArray[np.bool_],
     numbers: Sequence[int],
     title: str,
     mark: tuple[int, int, int] | None = None,
@@ -36,7 +36,7 @@ def map_montage(
     Args:
         slices: (n, H, W), background 0.
         maps: title and (n, h, w) numbers, with a scale beside the row, or (n, h, w, 3) colours in 0-1.
-        held: (n, h, w) bool, patches to draw; the others are black.
+        shown: (n, h, w), patches to draw; the other ones are black.
         numbers: (n,) of the slices, shown above them.
         title: above all.
         mark: slice (0 to n - 1), patch row and patch column to frame in every row.
@@ -56,14 +56,14 @@ def map_montage(
         for column, number in enumerate(numbers):
             _write_name(axes[0, column], f"slice {number}", beside)
         for row, (name, values) in enumerate(maps, start=1):
-            _draw_row(figure, axes[row], values, held, (height, width), views)
+            _draw_row(figure, axes[row], values, shown, (height, width), views)
             _write_name(axes[row, 0], literal(name, 40), not beside)
         for axis in axes.flat:
             axis.set_facecolor("black")
             axis.set_xticks([])
             axis.set_yticks([])
         if mark is not None:
-            _draw_frame(axes, mark, held.shape[1:], (height, width))
+            _draw_frame(axes, mark, shown.shape[1:], (height, width))
         lines = textwrap.wrap(literal(title, 400), int(size[0] * LETTERS_PER_INCH))
         figure.suptitle("\n".join(lines), fontsize=9)
     return figure
@@ -91,17 +91,17 @@ def _draw_row(
     figure: Figure,
     axes: Any,
     values: NDArray[Any],
-    held: NDArray[np.bool_],
+    shown: NDArray[np.bool_],
     size: tuple[int, int],
     views: Sequence[SliceView],
 ) -> None:
     """Draw one map of every slice, with a colour scale at the end if its values are numbers."""
     numbers = values.ndim == 3
-    shown = np.ma.masked_where(~held, values) if numbers else values
+    pictures = np.ma.masked_where(~shown, values) if numbers else values
     scale: dict[str, Any] = {}
     if numbers:
-        scale = {"cmap": "viridis", "vmin": values[held].min(), "vmax": values[held].max()}
-    for axis, view, picture in zip(axes, views, shown, strict=True):
+        scale = {"cmap": "viridis", "vmin": values[shown].min(), "vmax": values[shown].max()}
+    for axis, view, picture in zip(axes, views, pictures, strict=True):
         image = axis.imshow(
             picture,
             origin=view.origin,

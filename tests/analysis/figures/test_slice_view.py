@@ -1,4 +1,4 @@
-"""Slices as they lie in the body."""
+"""Test the orientation and proportions with which slices are shown."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_slice_view_of_an_affine(rows, columns, aspect, sides, upright):
     assert (view.sides, view.upright) == (sides, upright)
 
 
-def test_slice_view_marks_no_side_of_what_no_header_places():
+def test_slice_view_marks_no_side_without_orientation_in_the_header():
     view = SliceView.of(grid((0, 3, 0), (2, 0, 0)), placed=False)
     assert (view.sides, view.aspect) == ("????", 1.5)
     axis = Figure().subplots()
@@ -46,20 +46,20 @@ def test_slice_view_marks_no_side_of_what_no_header_places():
     assert [text.get_text() for text in axis.texts] == list("LRPA")
 
 
-def test_slice_view_covers_the_slice_either_way_up():
+def test_slice_view_extent_covers_the_slice_either_way_up():
     assert SliceView().extent((4, 6)) == (-0.5, 5.5, -0.5, 3.5)
     assert SliceView(upright=False).extent((4, 6)) == (-0.5, 5.5, 3.5, -0.5)
     assert SliceView(aspect=1.5).height((4, 6)) == 1.0
 
 
-def test_views_go_through_arrays_and_older_files_are_read():
+def test_views_from_arrays_reads_current_and_older_files():
     views = [SliceView(1.5, "LRPA", True), SliceView(1.0, "????", False)]
     assert views_from_arrays(views_to_arrays(views), 2) == views
     assert views_from_arrays({"upright": np.array(True)}, 2) == [SliceView()] * 2
     assert views_from_arrays({}, 1) == [SliceView()]
 
 
-def test_foreground_has_no_holes_where_the_intensity_is_the_mean():
+def test_foreground_includes_enclosed_pixels_of_the_background_value():
     image = np.zeros((7, 7))
     image[1:6, 1:6] = 3
     image[3, 3] = 0  # a voxel of the mean, stored as the background is

@@ -1,12 +1,10 @@
-"""Metrics against scikit-learn: ties, absent classes, weights."""
+"""Test classification metrics against scikit-learn: ties, absent classes, weights."""
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn import metrics as sk
 
 from braindino.analysis.metrics.classification import classification_metrics, confusion_matrix
-from braindino.analysis.metrics.regression import regression_metrics
 
 NAMES = ("CN", "MCI", "AD")
 
@@ -22,35 +20,35 @@ def sample(cases=80, classes=3, seed=0, decimals=None):
 
 @pytest.mark.parametrize("decimals", [None, 0, 1])
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_classification_agrees_with_scikit_learn(classes, decimals):
+def test_classification_metrics_agree_with_scikit_learn(classes, decimals):
     target, probability = sample(classes=classes, decimals=decimals)
     names = [f"c{index}" for index in range(classes)]
     ours = {k: v.item() for k, v in classification_metrics(target, probability, names).items()}
-    guess = probability.argmax(axis=1)
+    predicted = probability.argmax(axis=1)
     score = probability[:, 1] if classes == 2 else probability
     assert ours["auroc"] == pytest.approx(sk.roc_auc_score(target, score, multi_class="ovr"), abs=1e-12)
-    assert ours["accuracy"] == pytest.approx(sk.accuracy_score(target, guess))
-    assert ours["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(target, guess))
-    assert ours["f1"] == pytest.approx(sk.f1_score(target, guess, average="macro"))
+    assert ours["accuracy"] == pytest.approx(sk.accuracy_score(target, predicted))
+    assert ours["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(target, predicted))
+    assert ours["f1"] == pytest.approx(sk.f1_score(target, predicted, average="macro"))
     onehot = np.eye(classes)[target]
     squared = ((probability - onehot) ** 2).sum(axis=1).mean()
     if classes == 2:
         assert ours["brier"] == pytest.approx(sk.brier_score_loss(target, score))
     else:
         assert ours["brier"] == pytest.approx(squared)
-    recalls = sk.recall_score(target, guess, average=None)
+    recalls = sk.recall_score(target, predicted, average=None)
     for index, name in enumerate(names):
         assert ours[f"sensitivity_{name}"] == pytest.approx(recalls[index])
-        negative = sk.recall_score(target != index, guess != index)
+        negative = sk.recall_score(target != index, predicted != index)
         assert ours[f"specificity_{name}"] == pytest.approx(negative)
-    each = sk.f1_score(target, guess, average=None, labels=range(classes), zero_division=0)
+    each = sk.f1_score(target, predicted, average=None, labels=range(classes), zero_division=0)
     for name, value in zip(names, each, strict=True):
         assert ours[f"f1_{name}"] == pytest.approx(value, abs=1e-12)
     if classes == 2:
-        assert ours["f1_c1"] == pytest.approx(sk.f1_score(target, guess), abs=1e-12)
+        assert ours["f1_c1"] == pytest.approx(sk.f1_score(target, predicted), abs=1e-12)
 
 
-def test_whole_weights_are_repeated_cases():
+def test_classification_metrics_weights_are_repeated_cases():
     target, probability = sample(decimals=1)
     weights = np.random.default_rng(1).integers(0, 4, size=(5, len(target)))
     ours = classification_metrics(target, probability, NAMES, weights=weights)
@@ -63,57 +61,37 @@ def test_whole_weights_are_repeated_cases():
         assert ours["auroc"][row] == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_class_without_cases_is_left_out_of_the_means():
+def test_classification_metrics_exclude_a_class_without_cases_from_means():
     target, probability = sample()
     kept = target != 2
     target, probability = target[kept], probability[kept]
     ours = classification_metrics(target, probability, NAMES)
     each = [sk.roc_auc_score(target == index, probability[:, index]) for index in (0, 1)]
     assert ours["auroc"].item() == pytest.approx(np.mean(each))
-    guess = probability.argmax(axis=1)
-    assert ours["f1"].item() == pytest.approx(sk.f1_score(target, guess, average="macro", zero_division=0))
+    predicted = probability.argmax(axis=1)
+    assert ours["f1"].item() == pytest.approx(
+        sk.f1_score(target, predicted, average="macro", zero_division=0)
+    )
     assert np.isnan(ours["sensitivity_AD"].item())
 
 
-def test_one_class_alone_has_no_auroc():
+def test_classification_metrics_of_one_class_have_no_auroc():
     ours = classification_metrics([1, 1], [[0.2, 0.8], [0.6, 0.4]], ["no", "yes"])
     assert np.isnan(ours["auroc"].item())
     assert ours["accuracy"].item() == 0.5
     assert np.isnan(ours["specificity_yes"].item())
 
 
-def test_calibration_error_closed_form():
+def test_classification_metrics_ece_matches_its_closed_form():
     # Confidences 0.75 and 0.95 fall in different bins: |1/2 - 0.75| * 2/3 + |1 - 0.95| * 1/3.
     probability = [[0.75, 0.25], [0.75, 0.25], [0.05, 0.95]]
     ours = classification_metrics([0, 1, 1], probability, ["no", "yes"])
     assert ours["ece"].item() == pytest.approx(0.25 * 2 / 3 + 0.05 / 3)
 
 
-def test_confusion_has_the_truth_in_rows():
+def test_confusion_matrix_has_the_truth_in_rows():
     counts = confusion_matrix([0, 0, 1], [1, 0, 1], 2)[0]
     assert counts.tolist() == [[1, 1], [0, 1]]
-
-
-def test_regression_agrees_with_scikit_learn_and_scipy():
-    rng = np.random.default_rng(0)
-    target = rng.normal(60, 10, size=50)
-    guess = target + rng.normal(0, 5, size=50)
-    weights = np.stack([np.ones(50), rng.integers(0, 3, size=50)])
-    ours = regression_metrics(target, guess, weights)
-    for row, weight in enumerate(weights):
-        repeated = np.repeat(np.arange(50), weight.astype(int))
-        truth, chosen = target[repeated], guess[repeated]
-        assert ours["mae"][row] == pytest.approx(sk.mean_absolute_error(truth, chosen))
-        assert ours["rmse"][row] == pytest.approx(sk.root_mean_squared_error(truth, chosen))
-        assert ours["r2"][row] == pytest.approx(sk.r2_score(truth, chosen))
-        assert ours["pearson"][row] == pytest.approx(stats.pearsonr(truth, chosen).statistic)
-
-
-def test_constants_have_no_correlation():
-    ours = regression_metrics([70.1, 70.1, 70.1], [1.0, 2.0, 3.0])
-    assert np.isnan(ours["r2"].item())
-    assert np.isnan(ours["pearson"].item())
-    assert np.isfinite(ours["mae"].item())
 
 
 @pytest.mark.parametrize(
@@ -124,6 +102,6 @@ def test_constants_have_no_correlation():
         ([], np.empty((0, 2)), "no cases"),
     ],
 )
-def test_bad_arrays_are_refused(target, probability, words):
+def test_classification_metrics_reject_wrong_arrays(target, probability, words):
     with pytest.raises(ValueError, match=words):
         classification_metrics(target, probability, ["a", "b"])

@@ -1,4 +1,4 @@
-"""Intervals from resampling people."""
+"""Test estimates with intervals from resampling people."""
 
 import time
 
@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindino.analysis.metrics.bootstrap import resample_people
 from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.task_metrics import confusion_counts
 
@@ -35,7 +34,7 @@ def width(result, name="accuracy"):
     return result["metrics"][name]["high"] - result["metrics"][name]["low"]
 
 
-def test_interval_holds_the_value_and_is_deterministic():
+def test_estimate_interval_includes_the_value_and_is_deterministic():
     first = estimate([predictions()], seed=3)
     assert first == estimate([predictions()], seed=3)
     assert first != estimate([predictions()], seed=4)
@@ -44,7 +43,7 @@ def test_interval_holds_the_value_and_is_deterministic():
         assert metric["sd"] is None
 
 
-def test_accuracy_interval_agrees_with_the_binomial():
+def test_estimate_interval_of_accuracy_agrees_with_the_binomial():
     # Independent cases: the percentile interval of a mean is the normal one, p +- 1.96 sqrt(p (1-p) / n).
     table = predictions(cases=400)
     result = estimate([table], resamples=4000)
@@ -52,7 +51,7 @@ def test_accuracy_interval_agrees_with_the_binomial():
     assert width(result) == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / 400), rel=0.06)
 
 
-def test_cases_of_a_person_stay_together():
+def test_estimate_draws_cases_of_a_person_together():
     # Ten copies of each person's case carry no more information than one.
     once = predictions(cases=60)
     copies = pd.concat([once.assign(case=once["case"] + f"-{index}") for index in range(10)])
@@ -61,37 +60,24 @@ def test_cases_of_a_person_stay_together():
     assert width(estimate([alone])) < 0.5 * width(estimate([once]))
 
 
-def test_shuffled_labels_include_chance():
+def test_estimate_interval_of_random_labels_includes_chance():
     table = predictions(cases=150, signal=0.0)
     metric = estimate([table])["metrics"]["auroc"]
     assert metric["low"] < 0.5 < metric["high"]
 
 
-def test_draws_without_a_class_are_drawn_again_and_counted():
-    carries = np.zeros((6, 3), dtype=bool)
-    carries[:5, 0] = True
-    carries[5, 1] = True  # one person carries class 1, nobody class 2
-    drawn = resample_people(6, 500, seed=0, carries=carries)
-    assert drawn.weights.shape == (500, 6)
-    assert (drawn.weights.sum(axis=1) == 6).all()
-    assert (drawn.weights[:, 5] > 0).all()
-    assert (drawn.weights[:, :5].sum(axis=1) > 0).all()
-    # A draw misses the carrier with (5/6)^6 = 0.335: 500 / 0.665 - 500 = 252 redraws are expected.
-    assert 180 < drawn.redrawn < 330
-
-
-@pytest.mark.parametrize(("carriers", "told"), [(1, False), (2, False), (4, True)])
-def test_a_class_of_one_or_two_people_has_no_interval(carriers, told):
+@pytest.mark.parametrize(("carriers", "has_interval"), [(1, False), (2, False), (4, True)])
+def test_estimate_has_no_interval_for_a_class_of_one_or_two_people(carriers, has_interval):
     table = predictions(cases=60)
     people = table.loc[table["target"] == "AD", "group"].unique()[:carriers]
     table = table[(table["target"] != "AD") | table["group"].isin(people)]
     result = estimate([table])
     assert result["redrawn"] > 0
-    assert (result["metrics"]["auroc"]["low"] is not None) == told
-    assert (compare_estimates([table], [table])["auroc"]["low"] is not None) == told
+    assert (result["metrics"]["auroc"]["low"] is not None) == has_interval
+    assert (compare_estimates([table], [table])["auroc"]["low"] is not None) == has_interval
 
 
-def test_the_mean_over_seeds_uses_the_same_draws_of_people():
+def test_estimate_uses_the_same_draws_for_all_seeds():
     tables = [predictions(seed=seed) for seed in range(3)]
     result = estimate(tables)
     values = [estimate([table], resamples=0)["metrics"]["auroc"]["value"] for table in tables]
@@ -104,14 +90,14 @@ def test_the_mean_over_seeds_uses_the_same_draws_of_people():
     assert same["sd"] == 0
 
 
-def test_undefined_numbers_are_none():
+def test_estimate_undefined_numbers_are_none():
     table = predictions()
     result = estimate([table[table["target"] == "CN"]])["metrics"]
     assert result["auroc"] == {"value": None, "low": None, "high": None, "sd": None}
     assert estimate([table], resamples=0)["metrics"]["auroc"]["low"] is None
 
 
-def test_regression_is_told_by_its_columns():
+def test_estimate_recognises_a_regression_by_its_columns():
     rng = np.random.default_rng(0)
     age = rng.uniform(20, 80, size=50)
     table = predictions(cases=50)[["case", "group", "split", "seed", "fraction"]]
@@ -125,12 +111,12 @@ def test_regression_is_told_by_its_columns():
     assert result["pearson"]["value"] == pytest.approx(1)
 
 
-def test_confusion_counts():
+def test_confusion_counts_has_a_row_per_true_class():
     table = predictions(cases=30, signal=9.0)
     assert confusion_counts(table) == [[10, 0, 0], [0, 10, 0], [0, 0, 10]]
 
 
-def test_blocks_do_not_change_the_result(monkeypatch):
+def test_estimate_does_not_depend_on_the_block_size(monkeypatch):
     whole = estimate([predictions()])
     monkeypatch.setattr("braindino.analysis.metrics.estimates.BLOCK", 1000)
     parts = estimate([predictions()])
@@ -138,14 +124,14 @@ def test_blocks_do_not_change_the_result(monkeypatch):
         assert parts["metrics"][name] == pytest.approx(metric)
 
 
-def test_a_thousand_resamples_of_500_cases_take_two_seconds_at_most():
+def test_estimate_of_500_cases_takes_at_most_two_seconds():
     table = predictions(cases=500)
     started = time.process_time()
     estimate([table])
     assert time.process_time() - started < 2
 
 
-def test_a_comparison_is_paired():
+def test_compare_estimates_is_paired():
     better, worse = predictions(signal=2.0), predictions(signal=1.0)
     difference = compare_estimates([better], [worse])["auroc"]
     one, two = (estimate([table])["metrics"]["auroc"] for table in (better, worse))
@@ -158,7 +144,7 @@ def test_a_comparison_is_paired():
         compare_estimates([better], [worse[:-1]])
 
 
-def test_the_p_value_of_a_difference_agrees_with_its_interval():
+def test_compare_estimates_p_value_agrees_with_the_interval():
     tables = [predictions(signal=signal, cases=200) for signal in (1.0, 1.2, 2.0)]
     near, far = (compare_estimates([tables[0]], [table])["auroc"] for table in tables[1:])
     for numbers in (near, far):

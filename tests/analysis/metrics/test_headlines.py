@@ -1,4 +1,4 @@
-"""Units of targets in headings."""
+"""Test units of targets in headings."""
 
 import pytest
 
@@ -8,15 +8,21 @@ from braindino.analysis.metrics.headlines import heading, unit_of
 @pytest.mark.parametrize(
     ("target", "unit"),
     [
-        ("age", "years"), ("Age", "years"), ("brain_age", "years"), ("survival_days", "days"),
-        ("age_months", "months"), ("volume-ml", "ml"), ("mmse", ""), ("label", ""),
+        ("age", "years"),
+        ("Age", "years"),
+        ("brain_age", "years"),
+        ("survival_days", "days"),
+        ("age_months", "months"),
+        ("volume-ml", "ml"),
+        ("mmse", ""),
+        ("label", ""),
     ],
-)  # fmt: skip
-def test_unit_of_a_target_by_its_name(target, unit):
+)
+def test_unit_of_reads_the_name_of_the_target(target, unit):
     assert unit_of([target]) == unit
 
 
-def test_heading_has_the_unit_of_errors_only():
+def test_heading_shows_the_unit_of_errors_only():
     results = {"task": "regression", "unit": "years"}
     assert [heading(name, results) for name in ("mae", "rmse", "r2")] == ["mae (years)", "rmse (years)", "r2"]
     assert heading("mae", {"task": "regression"}) == "mae"

@@ -1,4 +1,4 @@
-"""Intervals: BCa as scipy makes it, wider for few people, and p values that belong to them."""
+"""Test BCa intervals against scipy, their width for few people, and the p values that belong to them."""
 
 import numpy as np
 import pytest
@@ -23,15 +23,15 @@ def plain(people):
 
 
 @pytest.mark.parametrize("people", [12, 30, 200])
-def test_agrees_with_scipy_on_the_same_draws(people):
+def test_bca_interval_agrees_with_scipy_on_the_same_draws(people):
     values, value, draws, left_out = sample(people)
-    before = stats.bootstrap((values,), np.mean, n_resamples=10, method="BCa")  # its own draws go
+    before = stats.bootstrap((values,), np.mean, n_resamples=10, method="BCa")  # its draws are replaced
     before.bootstrap_distribution = draws
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=0, method="BCa", bootstrap_result=before
     ).confidence_interval
     ours = bca_interval(value, draws, left_out, people, plain(people))
-    np.testing.assert_allclose(ours, theirs, atol=2e-3)  # scipy interpolates between draws otherwise
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)  # scipy interpolates between draws differently
     wider = bca_interval(value, draws, left_out, people)
     assert wider[0] <= ours[0]
     assert ours[1] <= wider[1]
@@ -39,7 +39,7 @@ def test_agrees_with_scipy_on_the_same_draws(people):
 
 
 @pytest.mark.parametrize("shift", [-0.5, -0.3, 0.0, 0.2, 2.0])
-def test_a_p_value_is_the_level_at_which_the_interval_touches_zero(shift):
+def test_level_at_zero_is_the_level_at_which_the_interval_touches_zero(shift):
     _, value, draws, left_out = sample(shift=shift)
     p = level_at_zero(value, draws, left_out, 30)
     if p < 0.002:
@@ -54,13 +54,13 @@ def test_a_p_value_is_the_level_at_which_the_interval_touches_zero(shift):
         assert (low <= 0 <= high) is holds
 
 
-def test_draws_that_do_not_differ():
+def test_bca_interval_of_equal_draws_is_a_point():
     one = np.ones(100)
     assert bca_interval(1.0, one, np.ones(10), 10) == (1.0, 1.0)
     assert level_at_zero(1.0, one, np.ones(10), 10) == pytest.approx(2 / 101)
     assert level_at_zero(0.0, 0 * one, np.zeros(10), 10) == 1.0
 
 
-def test_what_is_undefined_has_no_interval():
+def test_bca_interval_is_nan_where_undefined():
     assert np.isnan(bca_interval(float("nan"), np.ones(5), np.ones(5), 5)).all()
     assert np.isnan(bca_interval(1.0, np.ones(5), np.ones(1), 1)).all()

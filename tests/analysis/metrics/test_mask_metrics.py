@@ -1,4 +1,4 @@
-"""Measures of masks held against MONAI and closed forms."""
+"""Test measures of masks against MONAI and closed forms."""
 
 import warnings
 
@@ -14,39 +14,39 @@ SPACING = (0.9, 1.0, 2.5)
 
 
 def blobs(seed):
-    """Two overlapping boxes with ragged sides, one of which touches the border of the volume."""
+    """Two overlapping boxes with ragged sides, first of which touches the border of the volume."""
     rng = np.random.default_rng(seed)
-    one, other = np.zeros((2, 14, 16, 9), dtype=bool)
-    one[0:6, 3:11, 2:6] = rng.random((6, 8, 4)) < 0.9
-    other[2:9, 4:12, 1:6] = rng.random((7, 8, 5)) < 0.9
-    other[12, 14, 8] = seed % 2 == 0  # a false alarm far away
-    return one, other
+    first, second = np.zeros((2, 14, 16, 9), dtype=bool)
+    first[0:6, 3:11, 2:6] = rng.random((6, 8, 4)) < 0.9
+    second[2:9, 4:12, 1:6] = rng.random((7, 8, 5)) < 0.9
+    second[12, 14, 8] = seed % 2 == 0  # a false alarm far away
+    return first, second
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_measures_are_those_of_monai(seed):
-    one, other = blobs(seed)
-    dice, distance, true_ml, predicted_ml = measure_masks(one, other, AFFINE)
-    predicted, truth = (torch.from_numpy(mask)[None, None].float() for mask in (one, other))
+def test_measure_masks_agrees_with_monai(seed):
+    first, second = blobs(seed)
+    dice, distance, true_ml, predicted_ml = measure_masks(first, second, AFFINE)
+    predicted, truth = (torch.from_numpy(mask)[None, None].float() for mask in (first, second))
     assert dice == pytest.approx(float(compute_dice(predicted, truth)), rel=1e-6)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of its own call
+        warnings.simplefilter("ignore", FutureWarning)  # of MONAI itself
         expected = compute_hausdorff_distance(
             predicted, truth, include_background=True, percentile=95, spacing=SPACING
         )
     assert distance == pytest.approx(float(expected), rel=1e-5)
-    assert true_ml == pytest.approx(other.sum() * 0.9 * 2.5 / 1000)
-    assert predicted_ml == pytest.approx(one.sum() * 0.9 * 2.5 / 1000)
+    assert true_ml == pytest.approx(second.sum() * 0.9 * 2.5 / 1000)
+    assert predicted_ml == pytest.approx(first.sum() * 0.9 * 2.5 / 1000)
 
 
-def test_distance_of_shifted_boxes_is_the_shift_in_mm():
-    one, other = np.zeros((2, 20, 20, 20), dtype=bool)
-    one[2:8, 2:8, 2:8], other[2:8, 2:8, 5:11] = True, True
-    assert hausdorff_95(one, other, np.array([1.0, 1.0, 2.0])) == pytest.approx(6.0)
-    assert hausdorff_95(one, one, np.array([1.0, 1.0, 2.0])) == 0
+def test_hausdorff_95_of_shifted_boxes_is_the_shift_in_mm():
+    first, second = np.zeros((2, 20, 20, 20), dtype=bool)
+    first[2:8, 2:8, 2:8], second[2:8, 2:8, 5:11] = True, True
+    assert hausdorff_95(first, second, np.array([1.0, 1.0, 2.0])) == pytest.approx(6.0)
+    assert hausdorff_95(first, first, np.array([1.0, 1.0, 2.0])) == 0
 
 
-def test_measure_of_an_empty_truth_is_blank_as_monai_has_it():
+def test_measure_masks_of_an_empty_truth_is_blank_as_in_monai():
     nothing, something = np.zeros((2, 5, 5, 5), dtype=bool)
     something[1:3, 1:3, 1:3] = True
     for predicted, truth in ((nothing, nothing), (nothing, something), (something, nothing)):
@@ -58,11 +58,11 @@ def test_measure_of_an_empty_truth_is_blank_as_monai_has_it():
         assert (true_ml, predicted_ml) == (truth.sum() / 1000, predicted.sum() / 1000)
 
 
-def test_lesions_are_counted_and_matched_by_one_voxel():
+def test_count_lesions_matches_lesions_by_one_voxel():
     truth, predicted = np.zeros((2, 12, 12, 12), dtype=bool)
     truth[1:4, 1:4, 1:4] = True  # detected
     truth[8:10, 8:10, 8:10] = True  # missed
-    truth[5, 5, 5] = truth[6, 6, 6] = True  # touch by a corner: one lesion, detected
+    truth[5, 5, 5] = truth[6, 6, 6] = True  # touch by a corner: first lesion, detected
     predicted[3:6, 3, 3] = True
     predicted[6, 6, 6] = True
     predicted[0, 11, 11] = True  # false
@@ -71,7 +71,7 @@ def test_lesions_are_counted_and_matched_by_one_voxel():
     assert lesions.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
 
 
-def test_one_prediction_over_two_lesions_finds_both():
+def test_count_lesions_one_prediction_detects_two_lesions():
     truth, predicted = np.zeros((2, 9, 3, 3), dtype=bool)
     truth[1], truth[5] = True, True
     predicted[1:6] = True
@@ -80,7 +80,7 @@ def test_one_prediction_over_two_lesions_finds_both():
     assert lesions.f1 == 1
 
 
-def test_without_lesions():
+def test_lesions_f1_without_lesions():
     nothing, something = np.zeros((2, 4, 4, 4), dtype=bool)
     something[1, 1, 1] = True
     assert np.isnan(count_lesions(nothing, nothing).f1)

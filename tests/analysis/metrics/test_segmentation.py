@@ -1,4 +1,4 @@
-"""Segmentations in predictions.csv: the format, the means, the intervals, and what empty masks count."""
+"""Test segmentations in predictions.csv: the format, the means, the intervals, and empty masks."""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ def table(measures=MEASURES, seed=0):
     return pd.DataFrame(rows)
 
 
-def test_the_file_reads_back_as_it_was(tmp_path):
+def test_read_predictions_reads_a_segmentation_exactly(tmp_path):
     file = tmp_path / "predictions.csv"
     file.write_text(format_predictions(table()))
     assert file.read_text().splitlines()[0] == (
@@ -58,7 +58,7 @@ def test_the_file_reads_back_as_it_was(tmp_path):
         ({"region": "ET"}, "case a occurs twice in seed 0, fraction 1.0, region ET"),
     ],
 )
-def test_what_is_no_segmentation_is_refused(change, reason):
+def test_check_predictions_rejects_a_wrong_segmentation(change, reason):
     wrong = table()
     for column, value in change.items():
         wrong.loc[0, column] = value
@@ -66,9 +66,9 @@ def test_what_is_no_segmentation_is_refused(change, reason):
         check_predictions(wrong)
 
 
-def test_metrics_are_means_over_cases_then_regions():
-    found = {name: float(value[0]) for name, value in segmentation_metrics(table()).items()}
-    assert found == pytest.approx(
+def test_segmentation_metrics_are_means_over_cases_then_regions():
+    metrics = {name: float(value[0]) for name, value in segmentation_metrics(table()).items()}
+    assert metrics == pytest.approx(
         {
             "dice": (0.8 + 0.5) / 2,
             "dice_WT": 0.8,
@@ -83,16 +83,16 @@ def test_metrics_are_means_over_cases_then_regions():
     )
 
 
-def test_weights_count_rows_and_where_none_counts_there_is_no_mean():
+def test_segmentation_metrics_weights_count_rows():
     weights = np.repeat([[2.0, 1.0, 0.0], [0.0, 1.0, 1.0]], 2, axis=1)
-    found = segmentation_metrics(table(), weights)
-    assert found["dice_WT"] == pytest.approx([2.6 / 3, 0.75])
-    assert found["hd95_ET"][0] == 4
-    assert np.isnan(found["hd95_ET"][1])
-    assert found["hd95"][1] == pytest.approx(found["hd95_WT"][1])
+    metrics = segmentation_metrics(table(), weights)
+    assert metrics["dice_WT"] == pytest.approx([2.6 / 3, 0.75])
+    assert metrics["hd95_ET"][0] == 4
+    assert np.isnan(metrics["hd95_ET"][1])
+    assert metrics["hd95"][1] == pytest.approx(metrics["hd95_WT"][1])
 
 
-def test_measures_of_an_empty_truth_are_blank_whatever_the_file_holds():
+def test_measures_of_an_empty_truth_are_blank_whatever_the_file_contains():
     older = table({"a": {"lesion": (1.0, NAN, 0.0, 0.0)}, "b": {"lesion": (0.0, NAN, 0.0, 3.0)}})
     older = older.assign(true_lesions=0.0, predicted_lesions=[0.0, 2.0], lesion_f1=[1.0, 0.0])
     metrics = segmentation_metrics(older)
@@ -102,14 +102,14 @@ def test_measures_of_an_empty_truth_are_blank_whatever_the_file_holds():
     assert whole["dice"] == {"value": None, "low": None, "high": None, "sd": None}
 
 
-def test_empty_masks_are_counted():
+def test_count_empty_counts_empty_masks():
     assert count_empty(table()) == {
         "WT": {"cases": 3, "true_empty": 0, "predicted_empty": 0, "both_empty": 0},
         "ET": {"cases": 3, "true_empty": 2, "predicted_empty": 1, "both_empty": 1},
     }
 
 
-def test_people_are_drawn_with_all_their_regions():
+def test_estimate_draws_people_with_all_their_regions():
     rng = np.random.default_rng(0)
     many = {
         f"c{i}": {"WT": (d, 1 / (d + 0.1), 5.0, 4.0), "ET": (d, 2.0, 1.0, 1.5)}
@@ -129,7 +129,7 @@ def test_people_are_drawn_with_all_their_regions():
     assert groups[0]["metrics"]["dice"]["value"] == pytest.approx(dice["value"])
 
 
-def test_headlines_name_the_regions_if_there_are_several():
+def test_headlines_name_several_regions():
     assert headlines("segmentation", ["WT", "ET"]) == (
         "dice",
         "dice_WT",
@@ -140,15 +140,20 @@ def test_headlines_name_the_regions_if_there_are_several():
     assert headlines("segmentation", ["lesion"]) == ("dice", "hd95", "volume_error_ml")
 
 
-def test_lesions_are_in_the_metrics_where_they_were_counted():
+def test_segmentation_metrics_include_counted_lesions():
     table = pd.DataFrame(
         {
-            "region": ["a", "a"], "dice": [1.0, 0.0], "hd95": [0.0, np.nan], "true_ml": [1.0, 1.0],
-            "predicted_ml": [1.0, 0.0], "true_lesions": [2.0, 1.0], "predicted_lesions": [2.0, 4.0],
+            "region": ["a", "a"],
+            "dice": [1.0, 0.0],
+            "hd95": [0.0, np.nan],
+            "true_ml": [1.0, 1.0],
+            "predicted_ml": [1.0, 0.0],
+            "true_lesions": [2.0, 1.0],
+            "predicted_lesions": [2.0, 4.0],
             "lesion_f1": [1.0, 0.4],
         }
-    )  # fmt: skip
-    found = segmentation_metrics(table)
-    assert found["lesion_f1"][0] == found["lesion_f1_a"][0] == pytest.approx(0.7)
-    assert found["lesion_count_error"][0] == pytest.approx(1.5)
+    )
+    metrics = segmentation_metrics(table)
+    assert metrics["lesion_f1"][0] == metrics["lesion_f1_a"][0] == pytest.approx(0.7)
+    assert metrics["lesion_count_error"][0] == pytest.approx(1.5)
     assert "lesion_f1" not in segmentation_metrics(table.drop(columns=["lesion_f1"]))

@@ -1,4 +1,4 @@
-"""Survival metrics agree with scikit-survival, ties and censoring included; weights are copies of cases."""
+"""Test survival metrics against scikit-survival, with ties and censoring, and weights against copies."""
 
 import numpy as np
 import pandas as pd
@@ -31,31 +31,31 @@ def arrays(table):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_agrees_with_scikit_survival(seed):
+def test_survival_metrics_agree_with_scikit_survival(seed):
     train, test = sample(200, seed), sample(80, seed + 10)
-    got = {name: value[0] for name, value in survival_metrics(test, train).items()}
+    metrics = {name: value[0] for name, value in survival_metrics(test, train).items()}
     deciles = np.unique(np.quantile(train.loc[train["event"] == 1, "time"], np.arange(1, 10) / 10))
     times = deciles[(deciles >= test["time"].min()) & (deciles < test["time"].max())]
     risk = test["risk"].to_numpy()
-    assert got["c_index"] == pytest.approx(
+    assert metrics["c_index"] == pytest.approx(
         concordance_index_censored(test["event"] == 1, test["time"], risk)[0], abs=1e-12
     )
     uno = concordance_index_ipcw(arrays(train), arrays(test), risk, tau=times[-1])[0]
-    assert got["c_index_ipcw"] == pytest.approx(uno, abs=1e-12)
+    assert metrics["c_index_ipcw"] == pytest.approx(uno, abs=1e-12)
     # Cases beyond the training follow-up have no weight in scikit-survival; here they count as alive.
     inside = test[test["time"] < train["time"].max()]
-    got = {name: value[0] for name, value in survival_metrics(inside, train).items()}
+    metrics = {name: value[0] for name, value in survival_metrics(inside, train).items()}
     times = deciles[(deciles >= inside["time"].min()) & (deciles < inside["time"].max())]
     auc = cumulative_dynamic_auc(arrays(train), arrays(inside), inside["risk"].to_numpy(), times)[1]
-    assert got["td_auc"] == pytest.approx(auc, abs=1e-12)
+    assert metrics["td_auc"] == pytest.approx(auc, abs=1e-12)
     breslow = BreslowEstimator().fit(train["risk"].to_numpy(), train["event"] == 1, train["time"].to_numpy())
     curves = breslow.get_survival_function(inside["risk"].to_numpy())
     survival = np.array([curve(times) for curve in curves])
     brier = integrated_brier_score(arrays(train), arrays(inside), survival, times)
-    assert got["integrated_brier"] == pytest.approx(brier, abs=1e-12)
+    assert metrics["integrated_brier"] == pytest.approx(brier, abs=1e-12)
 
 
-def test_weights_are_copies():
+def test_survival_metrics_weights_are_copies():
     train, test = sample(100, 1), sample(40, 2)
     weights = np.random.default_rng(0).integers(0, 3, size=(2, 40))
     for row in range(2):
@@ -70,39 +70,39 @@ def test_weights_are_copies():
             assert value[0] == pytest.approx(many[name][row], abs=1e-12)
 
 
-def test_nobody_has_an_event():
+def test_survival_metrics_without_events_are_undefined():
     test = sample(20, 0).assign(event=0)
     assert np.isnan(survival_metrics(test)["c_index"][0])
     assert all(np.isnan(value[0]) for value in survival_metrics(test, test).values())
 
 
-def test_risks_of_any_size_are_finite():
+def test_survival_metrics_are_finite_for_large_risks():
     train, test = sample(60, 0), sample(40, 1)
     values = survival_metrics(test.assign(risk=test["risk"] * 1e4), train)
     assert all(np.isfinite(value[0]) for value in values.values())
 
 
-def test_groups_are_split_at_the_training_median():
+def test_kaplan_meier_by_risk_splits_at_the_training_median():
     train, test = sample(61, 0), sample(80, 1)
-    found = kaplan_meier_by_risk(test, train)
+    results = kaplan_meier_by_risk(test, train)
     high = test["risk"] > np.median(train["risk"])
-    assert found["threshold"] == np.median(train["risk"])
-    assert found["groups"]["high"]["cases"] == high.sum()
-    assert found["groups"]["low"]["cases"] == (~high).sum()
-    assert found["groups"]["low"]["at_risk"][0] == (~high).sum()
-    assert found["groups"]["high"]["at_risk"][-1] == (test[high]["time"] >= test["time"].max()).sum()
-    assert found["logrank"]["p"] == pytest.approx(compare_survival(arrays(test), high)[1])
-    assert found["logrank"]["p"] < 1e-4
-    first = found["groups"]["high"]
+    assert results["threshold"] == np.median(train["risk"])
+    assert results["groups"]["high"]["cases"] == high.sum()
+    assert results["groups"]["low"]["cases"] == (~high).sum()
+    assert results["groups"]["low"]["at_risk"][0] == (~high).sum()
+    assert results["groups"]["high"]["at_risk"][-1] == (test[high]["time"] >= test["time"].max()).sum()
+    assert results["logrank"]["p"] == pytest.approx(compare_survival(arrays(test), high)[1])
+    assert results["logrank"]["p"] < 1e-4
+    first = results["groups"]["high"]
     at = (test[high]["time"] <= first["time"][0]) & (test[high]["event"] == 1)
     assert first["survival"][0] == pytest.approx(1 - at.sum() / high.sum())
 
 
-def test_an_empty_group_has_no_test():
+def test_kaplan_meier_by_risk_of_an_empty_group_has_no_test():
     test = sample(20, 0)
-    found = kaplan_meier_by_risk(test, test.assign(risk=99.0))
-    assert found["logrank"] is None
-    assert found["groups"]["high"] == {
+    results = kaplan_meier_by_risk(test, test.assign(risk=99.0))
+    assert results["logrank"] is None
+    assert results["groups"]["high"] == {
         "cases": 0,
         "events": 0,
         "time": [],
@@ -117,24 +117,24 @@ def predictions(count, seed, effect=1.0):
     return table.assign(case=names, group=names, split="test", seed=0, fraction=1.0)
 
 
-def test_intervals_are_about_people():
+def test_estimate_of_survival_has_intervals():
     train, test = sample(150, 3), predictions(100, 4)
-    found = estimate([test], resamples=300, train=[train])
+    results = estimate([test], resamples=300, train=[train])
     for name in ("c_index", "c_index_ipcw", "integrated_brier", "td_auc"):
-        numbers = found["metrics"][name]
+        numbers = results["metrics"][name]
         assert numbers["low"] < numbers["value"] < numbers["high"]
     noise = test.assign(risk=np.random.default_rng(1).normal(size=100))
     assert compare_estimates([test], [noise], 300)["c_index"]["low"] > 0
 
 
-def test_draws_without_an_event_are_drawn_again():
+def test_estimate_redraws_draws_without_an_event():
     test = predictions(12, 4).assign(event=[1] + [0] * 11, time=np.arange(12.0) + 1)
-    found = estimate([test], resamples=200)
-    assert found["redrawn"] > 30
-    assert found["metrics"]["c_index"]["low"] is None  # one person has all the events
+    results = estimate([test], resamples=200)
+    assert results["redrawn"] > 30
+    assert results["metrics"]["c_index"]["low"] is None  # one person has all the events
 
 
-def test_logrank_agrees_with_scikit_survival_or_says_why_not():
+def test_logrank_agrees_with_scikit_survival_or_returns_a_reason():
     table = sample(60, 3)
     time, event = table["time"].to_numpy(), table["event"].to_numpy() == 1
     high = table["risk"].to_numpy() > 0
@@ -148,7 +148,7 @@ def test_logrank_agrees_with_scikit_survival_or_says_why_not():
     ):
         assert logrank(times, np.array(events) == 1, both) == (None, reason)
     for group in (both | True, both & False):
-        found, reason = logrank(one, np.array([True, False, True, False]), group)
-        assert found is None
+        result, reason = logrank(one, np.array([True, False, True, False]), group)
+        assert result is None
         assert "all cases are in the group" in reason
     assert logrank(np.full(4, 7.0), np.array([True, True, True, False]), both)[0] is not None

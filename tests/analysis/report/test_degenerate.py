@@ -38,7 +38,7 @@ def _one_person(table):
     return pd.concat([table[~_test_rows(table)], tested[tested["group"] == tested["group"].iloc[0]]])
 
 
-def _same_answer(table):
+def _equal_probabilities(table):
     names = [name for name in table if name.startswith("prob_")]
     return table.assign(prediction="CN", **dict.fromkeys(names, 1 / len(names)))
 
@@ -55,24 +55,26 @@ def _all_alike(**columns):
     return lambda table: table.assign(**columns)
 
 
-def _nothing_to_find(table):
+def _empty_truth(table):
     return table.assign(true_ml=0.0, dice=np.nan, hd95=np.nan)
 
 
-def _nothing_found(table):
+def _empty_prediction(table):
     return table.assign(predicted_ml=0.0, dice=0.0, hd95=np.nan)
 
 
 CASES = {
     "one class": (classification, _one_class, {"auroc": "all cases are CN"}),
     "one person": (classification, _one_person, {"auroc": "all cases are"}),
-    "equal answers": (classification, _same_answer, {}),
+    "equal probabilities": (classification, _equal_probabilities, {}),
     "no age": (classification, _all_alike(age=np.nan, sex="", site=""), {}),
     "one person's age": (regression, _one_person, {"r2": "one case", "pearson": "one case"}),
     "equal ages": (regression, _set(target=60.0), {"r2": "the target is the same in all cases"}),
     "all ages equal": (regression, _all_alike(target=60.0), {"pearson": "the target is the same"}),
     "equal predictions": (
-        regression, _all_alike(prediction=60.0), {"pearson": "the prediction is the same in all cases"},
+        regression,
+        _all_alike(prediction=60.0),
+        {"pearson": "the prediction is the same in all cases"},
     ),
     "no event in test": (survival, _set(event=0), {"c_index": "no event", "td_auc": "no event"}),
     "no event": (survival, _all_alike(event=0), {"c_index": "no event", "integrated_brier": "no event"}),
@@ -83,10 +85,10 @@ CASES = {
     "times of zero": (survival, _all_alike(time=0.0), {"integrated_brier": "follow-up"}),
     "equal risks": (survival, _all_alike(risk=0.3), {}),
     "one person at risk": (survival, _one_person, {"c_index": ""}),
-    "nothing to find": (segmentation, _nothing_to_find, {"dice": "no case has", "hd95": "no case has"}),
-    "nothing found": (segmentation, _nothing_found, {"hd95": "no case has"}),
+    "empty truth": (segmentation, _empty_truth, {"dice": "no case has", "hd95": "no case has"}),
+    "empty prediction": (segmentation, _empty_prediction, {"hd95": "no case has"}),
     "one case": (segmentation, _one_person, {}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
