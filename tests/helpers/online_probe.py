@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 
 from braindino.pretraining import DINOModule
 from braindino.pretraining.optimiser import OptimiserConfig
-from tests.helpers.tiny import tiny_module
+from tests.helpers.tiny_module import tiny_module
 
 
 def frozen_module() -> DINOModule:

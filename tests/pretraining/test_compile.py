@@ -9,7 +9,7 @@ from torch import nn
 
 from braindino.pretraining.model.blocks import Block
 from tests.helpers.slices import FakeSlices
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 
 class Losses(pl.Callback):

@@ -25,7 +25,7 @@ from braindino.pretraining.views.views import ViewsConfig
 from braindino.scans.seen import Seen
 from tests.helpers.slices import FakeSlices
 from tests.helpers.stores import make_store
-from tests.helpers.tiny import ARCHITECTURE, MODEL_ARGS, tiny_module, trainer
+from tests.helpers.tiny_module import ARCHITECTURE, MODEL_ARGS, tiny_module, trainer
 
 
 class People(pl.Callback):

@@ -18,7 +18,7 @@ from braindino.pretraining.optimiser import OptimiserConfig
 from braindino.pretraining.views.masking import MaskConfig
 from braindino.pretraining.views.views import ViewsConfig
 from tests.helpers.slices import FakeSlices
-from tests.helpers.tiny import ARCHITECTURE, MODEL_ARGS, VIEWS, tiny_module, trainer
+from tests.helpers.tiny_module import ARCHITECTURE, MODEL_ARGS, VIEWS, tiny_module, trainer
 
 
 class Recorder(pl.Callback):

@@ -12,7 +12,7 @@ from braindino.pretraining.model.heads import HeadConfig
 from braindino.pretraining.model.network import Student
 from braindino.pretraining.model.rope import RopeConfig
 from braindino.pretraining.optimiser import OptimiserConfig, clip_gradients, create_optimiser, multipliers
-from tests.helpers.tiny import ARCHITECTURE, HEAD, MODEL_ARGS
+from tests.helpers.tiny_module import ARCHITECTURE, HEAD, MODEL_ARGS
 
 # learning rate and weight decay factors of a ViT with 2 blocks, layer decay 0.5, patch embedding x 0.2
 GOLDEN = {

@@ -21,7 +21,7 @@ from tests.helpers.loggers import RowsLogger
 from tests.helpers.processes import run_processes
 from tests.helpers.slices import FakeSlices
 from tests.helpers.stores import make_store
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*", "ignore:.*returned a view tensor.*"

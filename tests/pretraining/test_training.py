@@ -14,7 +14,7 @@ from braindino.pretraining.optimiser import OptimiserConfig
 from braindino.pretraining.views.masking import MaskConfig
 from braindino.pretraining.views.views import ViewsConfig
 from tests.helpers.slices import FakeSlices
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 
 class Metrics(pl.Callback):

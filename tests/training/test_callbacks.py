@@ -13,7 +13,7 @@ from braindino.encoders.weight_files import read_file
 from braindino.scans.seen import Seen
 from braindino.training.callbacks import RecordPeople
 from tests.helpers.stores import make_store
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 
 class UserModule(pl.LightningModule):

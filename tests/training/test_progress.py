@@ -8,7 +8,7 @@ import pytest
 
 from braindino.training.progress import BarProgress, LineProgress, progress_callback
 from tests.helpers.slices import FakeSlices
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -20,7 +20,7 @@ from braindino.training.run_folder import FitOptions
 from braindino.training.signals import SignalListener, exit_on_sigterm
 from tests.helpers.processes import run_processes
 from tests.helpers.slices import FakeSlices
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 
 class Tell(pl.Callback):

@@ -14,7 +14,7 @@ from braindino.pretraining import PatchPictures, ViewPictures
 from braindino.pretraining.callbacks.drawing import grey, with_mask
 from tests.helpers.slices import FakeSlices
 from tests.helpers.stores import make_store
-from tests.helpers.tiny import VIEWS, tiny_module, trainer
+from tests.helpers.tiny_module import VIEWS, tiny_module, trainer
 
 
 def test_masked_patches_are_tinted_and_the_others_left() -> None:

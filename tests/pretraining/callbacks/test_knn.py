@@ -14,7 +14,7 @@ from braindino.pretraining import KNNMonitor
 from braindino.scans.store.store import Store
 from tests.helpers.loggers import RowsLogger
 from tests.helpers.stores import make_store
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 PEOPLE = 20
 

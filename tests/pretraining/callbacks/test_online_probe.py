@@ -23,7 +23,7 @@ from tests.helpers.online_probe import SaveMetric, frozen_module
 from tests.helpers.processes import run_processes
 from tests.helpers.slices import FakeSlices
 from tests.helpers.stores import make_store
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 PEOPLE = 20
 

@@ -19,7 +19,7 @@ from braindino.pretraining.callbacks.online_segmentation_probe import patch_labe
 from tests.helpers.lesions import CONTRACT, write_cases
 from tests.helpers.loggers import RowsLogger
 from tests.helpers.online_probe import SaveMetric, frozen_module
-from tests.helpers.tiny import tiny_module, trainer
+from tests.helpers.tiny_module import tiny_module, trainer
 
 METRIC = "val/online_dice"
 LESION = {"lesion": [1, 2]}

@@ -10,7 +10,7 @@ from braindino.pretraining.views.rng import Randomness
 from braindino.pretraining.views.views import Views, make_views
 from tests.helpers.processes import run_processes
 from tests.helpers.slices import structured_slices
-from tests.helpers.tiny import VIEWS, tiny_module
+from tests.helpers.tiny_module import VIEWS, tiny_module
 
 SLICES = 6
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
 from braindino.pretraining.model.backbone import create_backbone, forward_tokens
 from braindino.pretraining.model.rope import Rope
-from tests.helpers.tiny import ARCHITECTURE, MODEL_ARGS
+from tests.helpers.tiny_module import ARCHITECTURE, MODEL_ARGS
 
 CPU = torch.device("cpu")
 ROPE = Rope()

@@ -21,7 +21,7 @@ from braindino.pretraining.views.masking import MaskConfig, Masks, sample_masks
 from braindino.pretraining.views.rng import Randomness
 from braindino.pretraining.views.views import Resolution, Views, make_views
 from tests.helpers.slices import FakeSlices, structured_slices
-from tests.helpers.tiny import VIEWS, tiny_module, trainer
+from tests.helpers.tiny_module import VIEWS, tiny_module, trainer
 
 CPU = torch.device("cpu")
 STAGE_2 = replace(VIEWS, gram_size=64, flip=0.5)

@@ -5,7 +5,7 @@ import torch
 
 from braindino.pretraining.model.backbone import create_backbone
 from braindino.pretraining.model.rope import Rope, RopeConfig, queries_keys_values
-from tests.helpers.tiny import ARCHITECTURE, MODEL_ARGS
+from tests.helpers.tiny_module import ARCHITECTURE, MODEL_ARGS
 
 CPU = torch.device("cpu")
 
