@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from braindino.verbs.bench import bench as bench
     from braindino.verbs.check import check as check
     from braindino.verbs.compare import compare as compare
+    from braindino.verbs.embed import embed as embed
+    from braindino.verbs.export import export as export
     from braindino.verbs.index import index as index
     from braindino.verbs.knn import knn as knn
+    from braindino.verbs.maps import maps as maps
     from braindino.verbs.predict import predict as predict
     from braindino.verbs.prepare import prepare as prepare
     from braindino.verbs.probe import probe as probe
@@ -55,7 +58,9 @@ _NAMES = {
     "dataset_class": "braindino.datasets",
     "decode": "braindino.scans.preprocessing",
     "DINOModule": "braindino.pretraining",
+    "embed": "braindino.verbs.embed",
     "Encoder": "braindino.encoders.base",
+    "export": "braindino.verbs.export",
     "extract": "braindino.encoders.features",
     "fill": "braindino.scans.store.fill",
     "find_runs": "braindino.analysis.runs",
@@ -65,6 +70,7 @@ _NAMES = {
     "load_encoder": "braindino.encoders.checkpoints",
     "load_probe": "braindino.probing.predict.probe",
     "Manifest": "braindino.datasets.manifest",
+    "maps": "braindino.verbs.maps",
     "predict": "braindino.verbs.predict",
     "prepare": "braindino.verbs.prepare",
     "preprocess": "braindino.scans.preprocessing",
@@ -117,6 +123,8 @@ __all__ = [
     "compare",
     "dataset_class",
     "decode",
+    "embed",
+    "export",
     "extract",
     "fill",
     "find_runs",
@@ -124,6 +132,7 @@ __all__ = [
     "knn",
     "load_encoder",
     "load_probe",
+    "maps",
     "predict",
     "prepare",
     "preprocess",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from braindino.encoders.modalities import sequence_of
-from braindino.encoders.volumes.base import weights_of
+from braindino.encoders.volumes.base import weights_under
 from braindino.encoders.volumes.swin import SwinShape, channel_shares, shape_of
 from braindino.encoders.weight_files import last_checkpoint, read_file
 from braindino.errors import BraindinoError
@@ -75,7 +75,7 @@ def read_source(spec: str) -> Source:
     if not path.is_file():
         raise BraindinoError(f"model.init_from {spec!r}: no run folder and no file of weights.")
     content = read_file(path)
-    weights = weights_of(content, PREFIXES, str(path), "Swin encoder")
+    weights = weights_under(content, PREFIXES, str(path), "Swin encoder")
     shape = shape_of(weights, str(path))
     described = content.get("encoder")
     if isinstance(described, dict) and described.get("architecture") == "swin":

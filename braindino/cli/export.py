@@ -1,4 +1,4 @@
-"""`braindino export`: a pretraining run becomes a folder that timm and braindino load."""
+"""The verb `export`: write a pretraining run's encoder as a folder, and print how to load it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def export(
     """Write a pretraining run's encoder (the EMA teacher) as safetensors, contract and model card.
 
     The folder can be pushed to a model hub as it is. Graphs are compared with the original before they are
-    kept. A checkpoint that would need unpickling is refused.
+    saved. A checkpoint that would need unpickling is refused.
 
     Args:
         run: a run folder of `braindino fit` (the newest checkpoint is taken) or one `.ckpt` file.
@@ -29,14 +29,12 @@ def export(
         identify: list the people seen in pretraining by their ids, for your own use; by default by digests,
             which serve the leakage audit as well.
     """
-    from braindino.encoders.export import export as write
-    from braindino.progress import show_elapsed
+    from braindino.verbs.export import export as write
 
-    with show_elapsed("export"):
-        encoder = write(run, out, license, onnx, torch_export, identify)
+    encoder = write(run, out, onnx, torch_export, license, identify)
     size = "x".join(map(str, encoder.preprocessing.size))
     print(f"{out}: {encoder.architecture}, {encoder.embed_dim} features per slice of {size}")
-    print(_listed(encoder.seen, out))
+    print(_people_line(encoder.seen, out))
     for name in ("model.onnx", "model.pt2"):
         if (out / name).is_file():
             print(f"{out / name}: the same features, checked on three sizes")
@@ -46,10 +44,11 @@ def export(
     return 0
 
 
-def _listed(seen: "Seen | None", out: Path) -> str:
+def _people_line(seen: "Seen | None", out: Path) -> str:
+    """Return a line about the people seen in pretraining."""
     from braindino.encoders.checkpoints import PEOPLE
 
     if seen is None:
-        return "whom it was pretrained on is not recorded"
-    lines = f"{out / PEOPLE}: {len(seen.people)} people seen in pretraining, and their scans"
-    return f"{lines}; INCOMPLETE: {'; '.join(seen.gaps)}" if seen.gaps else lines
+        return "the people seen in pretraining are not recorded"
+    line = f"{out / PEOPLE}: {len(seen.people)} people seen in pretraining, and their scans"
+    return f"{line}; INCOMPLETE: {'; '.join(seen.gaps)}" if seen.gaps else line

@@ -1,1 +1,1 @@
-"""Frozen networks with the input contract they were made for, and the features they give."""
+"""Frozen encoders with the input contract that they were trained under, and their features."""

@@ -1,4 +1,4 @@
-"""What every encoder is: a frozen network together with the preprocessing it was made for."""
+"""Encoder: a frozen network together with the preprocessing it was trained under."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -20,10 +20,10 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         dimensions: 2 when each slice is encoded by itself, 3 when a whole scan is (`VolumeEncoder`).
-        preprocessing: the input contract; scans and stores prepared otherwise are refused.
+        preprocessing: the input contract; a store prepared with a different contract is refused.
         embed_dim: number of features per slice, or per scan.
         patch_size: side of a patch in pixels, or None if the network has no patches.
-        blocks: how many blocks `patch_maps` can be asked for; 0 if the network has none.
+        blocks: number of blocks that `patch_maps` can return; 0 if the network has none.
         in_chans: channels that the network takes; a grey slice is repeated to fill them.
         seen: people and scans seen in training, or None if that is not recorded.
     """
@@ -38,48 +38,73 @@ class Encoder(nn.Module, ABC):
 
     @property
     def pretraining_people(self) -> frozenset[str] | None:
-        """Keys of the persons in `seen`, or their digests; None if that is not recorded."""
+        """Keys of the people in `seen`, or their digests; None if that is not recorded."""
         return None if self.seen is None else self.seen.people
 
     @abstractmethod
     def forward(self, slices: Tensor) -> Tensor:
-        """Features of each slice: (N, 1, H, W) normalised by the contract -> (N, embed_dim)."""
+        """Return the features of each slice.
+
+        Args:
+            slices: normalised by the contract (N, 1, H, W).
+
+        Returns:
+            Features (N, embed_dim).
+        """
 
     @abstractmethod
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        """Normed patch tokens after each of `blocks` (from 0, -1 is the last): -> [(N, embed_dim, h, w)].
+        """Return the patch tokens after each of some blocks, after the last norm.
 
-        Slices may also have all `in_chans` channels, each another modality or a mixture of several.
+        Args:
+            slices: normalised by the contract (N, 1, H, W), or with all `in_chans` channels (N, C, H, W),
+                each another modality or a mixture of several.
+            blocks: numbers from 0; -1 is the last.
+
+        Returns:
+            A map (N, embed_dim, h, w) for each block.
         """
 
     def with_mean_patch(self, slices: Tensor) -> Tensor:
-        """The features and the mean of the patch tokens side by side: (N, 1, H, W) -> (N, 2 * embed_dim)."""
+        """Return the features and the mean of the patch tokens side by side.
+
+        Args:
+            slices: normalised by the contract (N, 1, H, W).
+
+        Returns:
+            Features (N, 2 * embed_dim).
+        """
         patches = self.patch_maps(slices, [-1])[0]
         return torch.cat([self(slices), patches.flatten(2).mean(dim=2)], dim=1)
 
     def untrained(self, seed: int = 0) -> "Encoder | None":
-        """The same network and contract with random weights; None where that cannot be built."""
+        """Return the same network and contract with random weights, or None if that cannot be built."""
         return None
 
     def freeze(self) -> "Encoder":
-        """Evaluation mode, no gradients; returns itself."""
+        """Switch to evaluation mode without gradients, and return the encoder."""
         self.eval()
         self.requires_grad_(False)
         return self
 
     def description(self) -> dict[str, Any]:
-        """What the weights do not tell of the function: architecture and its arguments, as JSON has it."""
+        """Return architecture and arguments, which the weights do not show, as plain JSON values."""
         return {}
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of weights, architecture and contract: features kept under it can never be stale."""
+        """Hex SHA-256 of weights, architecture and contract, by which features are cached."""
         made_of = {"preprocessing": self.preprocessing.to_dict(), "architecture": self.description()}
         return digest_of_weights(self.state_dict(), f"{id_of(type(self))}:{digest_of_json(made_of)}")
 
 
 def digest_of_weights(weights: Mapping[str, Tensor], prefix: str = "") -> str:
-    """Hex SHA-256 of a prefix and of names, types, shapes and values of tensors."""
+    """Return the hex SHA-256 of a prefix and of names, types, shapes and values of tensors.
+
+    Args:
+        weights: by name; their order does not matter.
+        prefix: text that is hashed first.
+    """
     sha = hashlib.sha256(prefix.encode())
     for name, tensor in sorted(weights.items()):
         values = tensor.detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""The cache of features on disk: content-addressed, so that an entry is never stale; read by mapping."""
+"""Cache features on disk under digests of the encoder and of the scan."""
 
 import hashlib
 import io
@@ -16,27 +16,38 @@ from braindino.files import atomic_write, can_write
 
 Precision = Literal["float32", "bfloat16"]
 Level = Literal["slice", "slice_patch", "patch", "scan"]
-SPARE = "braindino_features"  # folder for the features of scans in a read-only store
+FALLBACK_FOLDER = "braindino_features"  # for the features of scans in a read-only store
 STORED = {"float32": np.float32, "bfloat16": np.float16}
 
 
 class FeatureCache:
-    """Features on disk: `root/<encoder>/<level>-<precision>/<xx>/<scan key>.npy`, each (D, width).
+    """Cache features of scans on disk.
 
-    The encoder's part of the path is a digest of its weights and preprocessing, the scan's is one of its
-    content and contract: an entry is never stale, and two processes that write the same one write the same
-    numbers. An entry takes its name once it is complete; whatever does not read as one counts as absent.
-    Where `root` cannot be written (a read-only store), its entries are used, and new ones are kept in
-    `braindino_features/` of the current folder.
+    Entries are `root/<encoder>/<level>-<precision>/<xx>/<scan key>.npy`, each (D, width). The encoder's part
+    of the path is a digest of its weights and preprocessing, the scan's is one of its content and contract:
+    an entry is never stale, and two processes that write the same one write the same numbers. An entry takes
+    its name once it is complete; a file that cannot be read as one counts as absent. If `root` cannot be
+    written (a read-only store), its entries are used, and new ones are saved in `braindino_features/` of the
+    current folder.
 
     Args:
         root: folder of the cache, shared by all encoders.
-        precision: "float32" computes and keeps float32; "bfloat16" computes under autocast and keeps float16
+        encoder: the features are its own.
+        precision: "float32" computes and saves float32; "bfloat16" computes under autocast and saves float16
             (half the space, three significant digits).
-        level: "slice" keeps a slice's CLS token, width embed_dim; "slice_patch" the mean of its patch tokens
+        level: "slice" saves a slice's CLS token, width embed_dim; "slice_patch" the mean of its patch tokens
             beside it, width 2 * embed_dim; "patch" all its patch tokens after the last norm, width rows *
-            columns * embed_dim (`patch_grid`), features of a patch side by side. A 3-D encoder keeps its one
-            vector per scan as level "scan", D = 1, where "slice" or "patch" is asked.
+            columns * embed_dim (`patch_grid`), features of a patch side by side. A 3-D encoder saves its one
+            vector per scan as level "scan", D = 1, for "slice" and "patch" alike.
+
+    Attributes:
+        folder: of the encoder, level and precision.
+        level: of the entries.
+        dtype: of the entries.
+        width: features of a row.
+
+    Raises:
+        BraindinoError: an unknown precision, or a level that the encoder does not have.
     """
 
     def __init__(
@@ -52,51 +63,71 @@ class FeatureCache:
             raise BraindinoError(f"{type(encoder).__name__} has no patch tokens beside its CLS token.")
         self.level: Level = level if encoder.dimensions == 2 else "scan"
         self.folder = Path(root) / encoder.digest[:32] / f"{self.level}-{precision}"
-        self._spare: Path | None = None
+        self._fallback: Path | None = None
         if not can_write(self.folder):
             name = hashlib.sha256(str(Path(root).absolute()).encode(errors="surrogateescape")).hexdigest()[:8]
-            self._spare = Path(SPARE, name).absolute() / self.folder.relative_to(root)
+            self._fallback = Path(FALLBACK_FOLDER, name).absolute() / self.folder.relative_to(root)
         self.dtype = STORED[precision]
         rows, columns = patch_grid(encoder) if level == "patch" else (1, 2 if level == "slice_patch" else 1)
         self.width = rows * columns * encoder.embed_dim
 
     def path(self, key: str) -> Path:
-        """Return where the entry of a scan is, or would be."""
+        """Return the path of a scan's entry, which need not exist."""
         entry = self.folder / key[:2] / f"{key}.npy"
-        return entry if self._spare is None or entry.is_file() else self._spare / key[:2] / entry.name
+        if self._fallback is None or entry.is_file():
+            return entry
+        return self._fallback / key[:2] / entry.name
 
     def read(self, key: str) -> np.ndarray | None:
-        """(D, width), mapped from disk, or None if there is no usable entry."""
+        """Return the entry of a scan (D, width), mapped from disk, or None without a usable one."""
         try:
-            values = np.load(self.path(key), mmap_mode="c", allow_pickle=False)
+            values: np.ndarray = np.load(self.path(key), mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         usable = values.ndim == 2 and values.shape[1] == self.width and values.dtype == self.dtype
         return values if usable else None
 
     def write(self, key: str, values: np.ndarray) -> None:
-        """Keep (D, width) under `key`, atomically; non-finite features are refused."""
-        kept = values.astype(self.dtype, copy=False)
-        if not np.isfinite(kept).all():
+        """Save the entry of a scan, atomically.
+
+        Args:
+            key: of the scan.
+            values: features (D, width).
+
+        Raises:
+            NotFiniteError: a feature is not finite in the cache's type.
+        """
+        entry = values.astype(self.dtype, copy=False)
+        if not np.isfinite(entry).all():
             raise NotFiniteError(
-                f"the encoder's features of scan {key} are not finite as {kept.dtype}.\n"
+                f"the encoder's features of scan {key} are not finite as {entry.dtype}.\n"
                 "Use precision float32; if that does not help, its weights are damaged."
             )
         buffer = io.BytesIO()
-        np.save(buffer, kept)
+        np.save(buffer, entry)
         with atomic_write(self.path(key), "wb") as file:
             file.write(buffer.getbuffer())
 
 
 class Features(Mapping[str, Tensor]):
-    """Scan key -> (D, width), mapped from the cache when asked for."""
+    """Features by scan key, each (D, width), mapped from the cache on access.
+
+    Args:
+        cache: has an entry for every key.
+        keys: of the scans, in the order of iteration.
+    """
 
     def __init__(self, cache: FeatureCache, keys: Sequence[str]) -> None:
         self.cache = cache
         self._keys = dict.fromkeys(keys)
 
     def __getitem__(self, key: str) -> Tensor:
-        """Features of one scan in the cache's precision; KeyError for a scan that was not asked for."""
+        """Return the features of a scan in the cache's precision.
+
+        Raises:
+            KeyError: the scan was not requested.
+            BraindinoError: the entry was deleted or damaged in the meantime.
+        """
         if key not in self._keys:
             raise KeyError(key)
         values = self.cache.read(key)
@@ -105,16 +136,20 @@ class Features(Mapping[str, Tensor]):
         return torch.from_numpy(values)
 
     def __iter__(self) -> Iterator[str]:
-        """Keys in the order in which they were asked for."""
+        """Yield the keys in the order in which they were requested."""
         return iter(self._keys)
 
     def __len__(self) -> int:
-        """Number of scans."""
+        """Return the number of scans."""
         return len(self._keys)
 
 
 def patch_grid(encoder: Encoder) -> tuple[int, int]:
-    """Rows and columns of patches in a slice. Raises BraindinoError if the encoder has no patches."""
+    """Return the rows and columns of patches in a slice.
+
+    Raises:
+        BraindinoError: the encoder has no patches.
+    """
     if encoder.patch_size is None:
         raise BraindinoError(f"{type(encoder).__name__} has no patch tokens; use a vision transformer.")
     height, width = encoder.preprocessing.size

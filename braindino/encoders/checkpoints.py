@@ -1,4 +1,4 @@
-"""Weights in: every form in which an encoder can be named, read without running code from the file."""
+"""Load an encoder from any form in which it can be named, without running code of a file."""
 
 import logging
 import os
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.dinov3_files import describe_dinov3, rename, settings_of
+from braindino.encoders.dinov3_files import dinov3_model_args, identify_dinov3, rename
 from braindino.encoders.key_mapping import is_dinov3
 from braindino.encoders.pretrained import HUB, published_vit
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.encoders.volumes import NAMES as VOLUMES
 from braindino.encoders.volumes import load_volume_encoder
 from braindino.encoders.weight_files import (
+    first_names,
     fit_weights,
     last_checkpoint,
     read_file,
-    some,
     state_dict_of,
     vit_weights,
 )
@@ -38,12 +38,18 @@ NORM_EPS = "norm_eps"  # argument of `create_vit` that timm does not know
 _log = logging.getLogger(__name__)
 UNTRAINED = "untrained:"
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
-# What stands beside the network in files of timm's and DINOv2's: classifiers, the token of masked patches.
-_BESIDE = ("head.", "head_dist.", "fc_norm.", "mask_token")
+# Weights beside the network in files of timm and DINOv2: classifiers, the token of masked patches.
+_UNUSED = ("head.", "head_dist.", "fc_norm.", "mask_token")
 
 
 class _Described(TypedDict):
-    """What a checkpoint of `fit` and an export say of their encoder."""
+    """Description of the encoder in a checkpoint of `fit` and in an export.
+
+    Attributes:
+        architecture: a timm name.
+        model_args: arguments of `create_vit`.
+        preprocessing: the contract, as `Preprocessing.to_dict` returns it.
+    """
 
     architecture: str
     model_args: dict[str, Any]
@@ -51,11 +57,23 @@ class _Described(TypedDict):
 
 
 class _Braindino(TypedDict):
+    """Entry `braindino` of an export's config.json.
+
+    Attributes:
+        preprocessing: the contract, as `Preprocessing.to_dict` returns it.
+    """
+
     preprocessing: dict[str, Any]
 
 
 class _Config(TypedDict):
-    """config.json of an export."""
+    """Content of an export's config.json.
+
+    Attributes:
+        architecture: a timm name.
+        model_args: arguments of `create_vit` that timm takes as well.
+        braindino: entries that timm does not have.
+    """
 
     architecture: str
     model_args: dict[str, Any]
@@ -63,7 +81,7 @@ class _Config(TypedDict):
 
 
 def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0) -> Encoder:
-    """The frozen encoder that `spec` names.
+    """Return the frozen encoder that `spec` names.
 
     Args:
         spec: a folder made by `braindino export`; a pretraining run folder or its `.ckpt`; a `.pth` or
@@ -77,7 +95,7 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
         seed: of the random initialisation.
 
     Raises:
-        BraindinoError: nothing of that name, or the file is broken, needs unpickling, or does not fit.
+        BraindinoError: no encoder of that name, or the file is broken, needs unpickling, or does not fit.
     """
     if spec.startswith(UNTRAINED):
         return _untrained(spec, contract, seed)
@@ -104,8 +122,18 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
     )
 
 
-def describe_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
-    """Of a pretraining `.ckpt`: the encoder's description, the teacher's backbone, the whole content."""
+def read_pretraining_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """Read a `.ckpt` of DINO pretraining.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The description of the encoder, the weights of the teacher's backbone, and the whole content.
+
+    Raises:
+        BraindinoError: the file is damaged, or not a checkpoint of DINO pretraining.
+    """
     content = read_file(path)
     described = content.get("encoder")
     if not isinstance(described, dict) or "state_dict" not in content:
@@ -127,14 +155,14 @@ def describe_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], 
 def _from_scratch(architecture: str, contract: Preprocessing | None, seed: int) -> ViTEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = create_vit(architecture, **_any_size(architecture))
-    encoder = ViTEncoder(model, contract or Preprocessing(), architecture, _any_size(architecture))
+        model = create_vit(architecture, **_any_size_args(architecture))
+    encoder = ViTEncoder(model, contract or Preprocessing(), architecture, _any_size_args(architecture))
     encoder.seen = Seen()
     return encoder
 
 
 def _untrained(spec: str, contract: Preprocessing | None, seed: int) -> Encoder:
-    """Return the network that `untrained:SPEC` names, before its training; it has seen nobody."""
+    """Return the network that `untrained:SPEC` names, with random weights."""
     twin = load_encoder(spec.removeprefix(UNTRAINED), contract, seed).untrained(seed)
     if twin is None:
         raise BraindinoError(f"encoder {spec!r}: this kind of encoder has no untrained twin.")
@@ -143,21 +171,28 @@ def _untrained(spec: str, contract: Preprocessing | None, seed: int) -> Encoder:
 
 
 def encoder_label(spec: str) -> str:
-    """Return the name of a folder or column for the encoder that `spec` names: the last part of its path."""
+    """Return a name of folders and columns for an encoder: the last part of the path in `spec`."""
     untrained, rest = spec.startswith(UNTRAINED), spec.removeprefix(UNTRAINED)
     name = Path(os.path.abspath(rest)).name.replace(":", "-")  # noqa: PTH100  # `..` by its name
     return f"untrained-{name}" if untrained else name
 
 
-def _any_size(architecture: str) -> dict[str, Any]:
-    """What timm must be told so that a ViT takes slices of any size; those of DINOv3 do of themselves."""
+def _any_size_args(architecture: str) -> dict[str, Any]:
+    """Return timm's arguments by which a ViT takes slices of any size; DINOv3's need none."""
     return {} if "dinov3" in architecture else {"dynamic_img_size": True}
 
 
 def _build(
     described: Mapping[str, Any], weights: Mapping[str, Tensor], source: str, description: str
 ) -> ViTEncoder:
-    """The encoder that the file `description` describes, with the weights that came from `source`."""
+    """Build an encoder from its description.
+
+    Args:
+        described: see `_Described`.
+        weights: by timm's names.
+        source: file of the weights, for messages.
+        description: file of the description, for messages.
+    """
     check_shape(described, _Described, description)
     arguments = dict(described["model_args"])
     contract = Preprocessing.from_file(described["preprocessing"], description)
@@ -170,7 +205,7 @@ def _build(
 
 
 def _from_checkpoint(path: Path) -> ViTEncoder:
-    described, weights, content = describe_checkpoint(path)
+    described, weights, content = read_pretraining_checkpoint(path)
     encoder = _build(described, weights, str(path), str(path))
     encoder.seen = Seen.of_checkpoint(content)
     return encoder
@@ -184,11 +219,14 @@ def _from_export(folder: Path) -> ViTEncoder:
                 f"{folder / CONFIG}: no entry {entry!r}: not a folder made by `braindino export`."
             )
     check_shape(config, _Config, folder / CONFIG)
-    own = config["braindino"]
+    extra = config["braindino"]
+    arguments = dict(config["model_args"])
+    if NORM_EPS in extra:
+        arguments[NORM_EPS] = extra[NORM_EPS]
     described = {
         "architecture": config["architecture"],
-        "model_args": {**config["model_args"], **({NORM_EPS: own[NORM_EPS]} if NORM_EPS in own else {})},
-        "preprocessing": own["preprocessing"],
+        "model_args": arguments,
+        "preprocessing": extra["preprocessing"],
     }
     encoder = _build(described, read_file(folder / WEIGHTS), str(folder / WEIGHTS), str(folder / CONFIG))
     people = folder / PEOPLE
@@ -199,24 +237,25 @@ def _from_export(folder: Path) -> ViTEncoder:
 
 def _from_weights(path: Path, contract: Preprocessing | None) -> ViTEncoder:
     weights = vit_weights(state_dict_of(read_file(path), str(path)), str(path))
-    architecture, arguments, weights = describe_dinov3(weights, str(path))
+    architecture, arguments, weights = identify_dinov3(weights, str(path))
     model = create_vit(architecture, **arguments)
     fit_weights(model, weights, str(path))
     return ViTEncoder(model, contract or Preprocessing(), architecture, arguments)
 
 
 def _from_timm_file(spec: str, contract: Preprocessing | None) -> ViTEncoder:
-    """A ViT from a file in timm's layout, or in one that timm converts, such as DINOv2's own."""
+    """Return a ViT from a file in timm's layout, or in one that timm converts, such as DINOv2's."""
     name, _, file = spec.partition(":")
     if not Path(file).is_file():
         raise BraindinoError(f"encoder {spec!r}: no file {file}; `scratch:{name}` has random weights.")
     content = state_dict_of(read_file(Path(file)), file)
     if any(key.endswith("cls_token") for key in content):
         content = vit_weights(content, file)
-    if "dinov3" in name and is_dinov3(content):  # timm's own conversion drops biases and periods unseen
+    # timm's conversion drops biases and periods without a message
+    if "dinov3" in name and is_dinov3(content):
         return _named_dinov3(name, content, file, contract)
     kernel = content.get("patch_embed.proj.weight")
-    arguments = _any_size(name)
+    arguments = _any_size_args(name)
     if kernel is not None and kernel.shape[1] != 3:
         arguments["in_chans"] = kernel.shape[1]
     model = create_vit(name, **arguments)
@@ -225,10 +264,10 @@ def _from_timm_file(spec: str, contract: Preprocessing | None) -> ViTEncoder:
         weights = content if convert is None else convert(content, model)
     except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
         raise BraindinoError(
-            f"{file}: holds no weights of {name} ({error}; found {some(list(content))})."
+            f"{file}: holds no weights of {name} ({error}; found {first_names(list(content))})."
         ) from error
-    own = model.state_dict().keys()
-    weights = {k: v for k, v in weights.items() if k in own or not k.startswith(_BESIDE)}
+    expected = model.state_dict().keys()
+    weights = {k: v for k, v in weights.items() if k in expected or not k.startswith(_UNUSED)}
     fit_weights(model, weights, file)
     return ViTEncoder(model, contract or Preprocessing(), name, arguments)
 
@@ -236,18 +275,18 @@ def _from_timm_file(spec: str, contract: Preprocessing | None) -> ViTEncoder:
 def _named_dinov3(
     name: str, content: dict[str, Tensor], file: str, contract: Preprocessing | None
 ) -> ViTEncoder:
-    """A file in DINOv3's own names as the architecture `name`, with its own position encoding."""
+    """Return a file in DINOv3's names as architecture `name`, with the file's positions."""
     weights = rename(content, file)
     heads = create_vit(name, depth=1).blocks[0].attn.num_heads  # type: ignore[index, union-attr]
-    arguments = settings_of(content, weights, file, int(heads))
+    arguments = dinov3_model_args(content, weights, file, int(heads))
     model = create_vit(name, **arguments)
-    own = model.state_dict().keys()
-    weights = {k: v for k, v in weights.items() if k in own or not k.endswith("_bias") or bool(v.any())}
+    expected = model.state_dict().keys()
+    weights = {k: v for k, v in weights.items() if k in expected or not k.endswith("_bias") or bool(v.any())}
     fit_weights(model, weights, file)
     return ViTEncoder(model, contract or Preprocessing(), name, arguments)
 
 
 def _from_timm(spec: str, contract: Preprocessing | None) -> ViTEncoder:
     name = spec.removeprefix(HUB)
-    arguments = _any_size(name)
+    arguments = _any_size_args(name)
     return ViTEncoder(published_vit(spec, arguments), contract or Preprocessing(), name, arguments)

@@ -1,4 +1,4 @@
-"""Bare DINOv3 weights: which of timm's architectures they are, and what in them it cannot hold."""
+"""Identify the timm architecture of bare DINOv3 weights, and reject what it cannot hold."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from braindino.encoders.key_mapping import dinov3_to_timm, is_dinov3
 from braindino.errors import BraindinoError
 
-# (width, depth) of the published sizes with an MLP, and with SwiGLU: the timm size and what it lacks.
+# (width, depth) of the published sizes with an MLP, and with SwiGLU -> size in timm's names.
 _MLP = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large"}
 _SWIGLU = {(384, 12): "small_plus", (1024, 24): "large", (1280, 32): "huge_plus", (4096, 40): "7b"}
 _HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "small_plus": 6, "huge_plus": 20, "7b": 32}
@@ -16,13 +16,13 @@ _MLP_RATIO = {"7b": 2}
 _REGISTERS = 4
 _PATCH = 16
 _BASE = 100.0
-# Published files hold periods rounded to bfloat16 (by up to 2^-9), of which timm and this project use the
-# exact values: CLS differs by less than 1e-2 of its deviation.
+# Published files have periods rounded to bfloat16 (by up to 2^-9). timm and this project use the exact
+# values, by which CLS changes by less than 1e-2 of its deviation.
 _ROUNDING = 2.0**-8
-OTHER_VIT = "Of another ViT say which one it is, e.g. --model.encoder vit_base_patch16_224:{}"
+OTHER_VIT = "Name the architecture of any other ViT, e.g. --model.encoder vit_base_patch16_224:{}"
 
 
-def describe_dinov3(weights: dict[str, Tensor], source: str) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+def identify_dinov3(weights: dict[str, Tensor], source: str) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Return the timm name, its arguments and the renamed weights of a DINOv3 file.
 
     Args:
@@ -30,15 +30,15 @@ def describe_dinov3(weights: dict[str, Tensor], source: str) -> tuple[str, dict[
         source: the file, for messages.
 
     Raises:
-        BraindinoError: none of DINOv3's sizes, or weights that timm's DINOv3 cannot hold (`settings_of`,
-            `names.dinov3_to_timm`).
+        BraindinoError: none of DINOv3's sizes, or weights that timm's DINOv3 has no place for
+            (`dinov3_model_args`, `dinov3_to_timm`).
     """
     if "pos_embed" in weights:
         raise BraindinoError(
             f"{source}: has position embeddings, so it is no DINOv3.\n{OTHER_VIT.format(source)}"
         )
     renamed = rename(weights, source)
-    width, depth = renamed["cls_token"].shape[-1], depth_of(renamed)
+    width, depth = renamed["cls_token"].shape[-1], depth_from_names(renamed)
     swiglu = any(".mlp.fc1_g." in name for name in renamed)
     size = (_SWIGLU if swiglu else _MLP).get((width, depth))
     if size is None:
@@ -54,7 +54,7 @@ def describe_dinov3(weights: dict[str, Tensor], source: str) -> tuple[str, dict[
             f"{source}: a ViT-7B with query and value biases, which timm's has no place for."
         )
     suffix = "_qkvb" if biased or size == "tiny" else ""
-    arguments = settings_of(weights, renamed, source, _HEADS[size])
+    arguments = dinov3_model_args(weights, renamed, source, _HEADS[size])
     if swiglu and size == "large":  # ViT-L+, which timm has no name for
         arguments |= {"swiglu_mlp": True, "swiglu_align_to": 8}
     hidden = renamed["blocks.0.mlp.fc1_g.weight" if swiglu else "blocks.0.mlp.fc1.weight"].shape[0]
@@ -64,7 +64,15 @@ def describe_dinov3(weights: dict[str, Tensor], source: str) -> tuple[str, dict[
 
 
 def rename(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Return `weights` by timm's names; BraindinoError where one of them has no place there."""
+    """Return weights by timm's names.
+
+    Args:
+        weights: by DINOv3's names or timm's, without a prefix.
+        source: the file, for messages.
+
+    Raises:
+        BraindinoError: timm's model has no place for a weight.
+    """
     if not is_dinov3(weights):
         return weights
     try:
@@ -73,10 +81,10 @@ def rename(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
         raise BraindinoError(f"{source}: {error}.") from None
 
 
-def settings_of(
+def dinov3_model_args(
     weights: dict[str, Tensor], renamed: dict[str, Tensor], source: str, heads: int
 ) -> dict[str, Any]:
-    """Return timm's arguments for what differs from the published models, as far as the weights show it.
+    """Return timm's arguments for differences from the published model in the weights.
 
     Channels, patch size and registers follow from shapes; the number of heads and the base of the position
     encoding from DINOv3's `rope_embed.periods`, where the file has them.
@@ -100,16 +108,16 @@ def settings_of(
     periods = weights.get("rope_embed.periods")
     if periods is None:
         return arguments
-    own_heads = renamed["cls_token"].shape[-1] // (4 * len(periods))
-    if own_heads != heads:
-        arguments["num_heads"] = own_heads
+    heads_of_file = renamed["cls_token"].shape[-1] // (4 * len(periods))
+    if heads_of_file != heads:
+        arguments["num_heads"] = heads_of_file
     base = rope_base(periods.double())
     if base is None:
         shown = f"{float(periods[0]):.4g} to {float(periods[-1]):.4g}"
         raise BraindinoError(
             f"{source}: its RoPE periods ({shown}) are no powers of one base (training with min_period and "
-            "max_period makes such); timm's DINOv3 has no such option, and other periods would give other "
-            "features."
+            "max_period makes such); timm's DINOv3 has no such option, and different periods would give "
+            "different features."
         )
     if base != _BASE:
         arguments["rope_temperature"] = base
@@ -117,9 +125,13 @@ def settings_of(
 
 
 def rope_base(periods: Tensor) -> float | None:
-    """Return the base b of periods b^(i / n), i from 0 to n - 1, up to bfloat16's rounding; None without one.
+    """Return the base b of periods b^(i / n), i from 0 to n - 1, or None if there is none.
 
-    A base that differs from a number of three digits by rounding only is that number.
+    Periods may be rounded to bfloat16. A base that differs from a number of three digits by rounding only is
+    that number.
+
+    Args:
+        periods: (n,) float64.
     """
     powers = torch.arange(len(periods), dtype=torch.float64) / len(periods)
     if not bool(torch.isfinite(periods).all() and (periods > 0).all()):
@@ -135,7 +147,7 @@ def rope_base(periods: Tensor) -> float | None:
     return None
 
 
-def depth_of(weights: dict[str, Tensor]) -> int:
-    """Return the number of blocks."""
+def depth_from_names(weights: dict[str, Tensor]) -> int:
+    """Return the number of blocks of weights by timm's names."""
     numbers = [int(name.split(".")[1]) for name in weights if name.startswith("blocks.")]
     return 1 + max(numbers, default=-1)

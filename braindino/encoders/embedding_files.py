@@ -1,4 +1,4 @@
-"""Files of features: one row per scan, slice or patch, with who it is of, as Parquet, .npy or CSV."""
+"""Write and read features with ids as Parquet, .npy or CSV: a row per scan, slice or patch."""
 
 import io
 import re
@@ -18,28 +18,35 @@ FEATURE = "feature_"
 _NUMBERED = re.compile(rf"^{FEATURE}\d+$")
 SUFFIXES = (".parquet", ".npy", ".csv")
 
-
 # Takes rows: ids (n rows), and their features (n, width).
 Writer = Callable[[pd.DataFrame, np.ndarray], None]
 
 
 def ids_file(path: Path) -> Path:
-    """The table beside an .npy: `emb.npy` -> `emb.ids.csv`."""
+    """Return the path of the table beside an .npy: `emb.npy` -> `emb.ids.csv`."""
     return path.with_name(f"{path.stem}.ids.csv")
 
 
 def check_suffix(path: Path) -> None:
-    """Raise BraindinoError for a name that tells none of the formats."""
+    """Raise BraindinoError for a file name with the suffix of none of the formats."""
     if path.suffix not in SUFFIXES:
         raise BraindinoError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}.")
 
 
 @contextmanager
 def embedding_writer(path: Path, rows: int, width: int) -> Iterator[Writer]:
-    """A file of `rows` rows that takes its name when the block ends without an error.
+    """Yield a writer of a file that takes its name when the block ends without an error.
 
     .parquet: columns of the ids, then `feature_0` to `feature_<width - 1>` (float32). .csv: the same as text.
     .npy: the features alone (rows, width) float32, the ids in `<stem>.ids.csv`.
+
+    Args:
+        path: of the file; its suffix is the format.
+        rows: number of rows that will be written.
+        width: features of a row.
+
+    Raises:
+        BraindinoError: a suffix of none of the formats.
     """
     check_suffix(path)
     names = [f"{FEATURE}{i}" for i in range(width)]
@@ -63,7 +70,13 @@ def embedding_writer(path: Path, rows: int, width: int) -> Iterator[Writer]:
 
 
 def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """The ids and the features (rows, width) float32 of a file that `embedding_writer` wrote.
+    """Read a file that `embedding_writer` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The ids, and the features (rows, width) float32.
 
     Raises:
         BraindinoError: no such file, another format, or no features in it.
@@ -74,9 +87,7 @@ def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     try:
         if path.suffix == ".npy":
             if not ids_file(path).is_file():
-                raise BraindinoError(
-                    f"{path}: no {ids_file(path).name} beside it, which says whose rows they are."
-                )
+                raise BraindinoError(f"{path}: no {ids_file(path).name} beside it, with the ids of its rows.")
             features = np.load(path, allow_pickle=False)
             ids = restore_table(pd.read_csv(ids_file(path), keep_default_na=False))
             if features.ndim != 2 or len(ids) != len(features):
@@ -97,13 +108,18 @@ def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     return table.drop(columns=names), table[names].to_numpy(dtype=np.float32)
 
 
-def _apart(ids: pd.DataFrame) -> pd.DataFrame:
-    """The ids; a column of theirs that is called as a feature is (`feature_0`) becomes `own_feature_0`."""
+def _without_feature_names(ids: pd.DataFrame) -> pd.DataFrame:
+    """Return the ids with a column `feature_0` renamed to `own_feature_0`, likewise others."""
     return ids.rename(columns=lambda name: f"own_{name}" if _NUMBERED.match(str(name)) else name)
 
 
 class _CSV:
-    """Rows as text; float32 in as few digits as read back exactly."""
+    """Write rows as text, float32 in as few digits as are read back exactly.
+
+    Args:
+        file: to write to.
+        names: of the features.
+    """
 
     def __init__(self, file: IO[bytes], names: list[str]) -> None:
         self.file, self.names, self.started = file, names, False
@@ -111,7 +127,7 @@ class _CSV:
     def __call__(self, ids: pd.DataFrame, features: np.ndarray) -> None:
         values = pd.DataFrame(features, columns=self.names, index=ids.index)
         text = io.StringIO()
-        neutralise_table(pd.concat([_apart(ids), values], axis=1)).to_csv(
+        neutralise_table(pd.concat([_without_feature_names(ids), values], axis=1)).to_csv(
             text, index=False, header=not self.started, lineterminator="\n"
         )
         self.started = True
@@ -120,13 +136,14 @@ class _CSV:
 
 @contextmanager
 def _parquet(file: IO[bytes], names: list[str]) -> Iterator[Writer]:
+    """Yield a writer of Parquet row groups, with the features under `names`."""
     import pyarrow
     import pyarrow.parquet
 
     opened: list[Any] = []
 
     def write(ids: pd.DataFrame, features: np.ndarray) -> None:
-        ids = _apart(ids)
+        ids = _without_feature_names(ids)
         columns = {str(name): pyarrow.array(ids[name]) for name in ids.columns}
         columns |= {name: pyarrow.array(features[:, i]) for i, name in enumerate(names)}
         table = pyarrow.table(columns)

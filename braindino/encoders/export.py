@@ -1,4 +1,4 @@
-"""Weights out: a folder that timm and `braindino` load, with its contract and a model card."""
+"""Write an encoder as a folder that timm and braindino load, with a model card."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from braindino.encoders.checkpoints import CONFIG, NORM_EPS, PEOPLE, WEIGHTS, describe_checkpoint
+from braindino.encoders.checkpoints import CONFIG, NORM_EPS, PEOPLE, WEIGHTS, read_pretraining_checkpoint
 from braindino.encoders.graph_export import ONNX, TORCH, check_onnx, write_graphs
 from braindino.encoders.model_card import licence_notice, model_card
 from braindino.encoders.vit import ViTEncoder, create_vit
@@ -18,7 +18,7 @@ from braindino.scans.seen import Seen
 from braindino.version import __version__
 
 
-def export(
+def export_encoder(
     run: Path,
     out: Path,
     licence: str | None = None,
@@ -26,7 +26,7 @@ def export(
     torch_export: bool = False,
     identify: bool = False,
 ) -> ViTEncoder:
-    """Write the EMA teacher of a pretraining run as `model.safetensors`, `config.json` and a model card.
+    """Write the EMA teacher of a pretraining run as weights, `config.json` and a model card.
 
     `timm.create_model("local-dir:<out>", pretrained=True)` and `load_encoder(out)` give the same features bit
     for bit, unless the run set `model_args: {norm_eps: ...}`, which the model card then has timm's user do.
@@ -37,14 +37,14 @@ def export(
         licence: of the weights, as a model hub names it (`cc-by-nc-4.0`); to be stated later if omitted.
         onnx: also write the network as an ONNX graph, see `write_graphs`.
         torch_export: also write it as `torch.export.load` reads it.
-        identify: list the people seen in pretraining by their keys; by default by digests, against which a
-            key can be held, but from which none is read.
+        identify: list the people seen in pretraining by their keys; by default by digests, which a known key
+            can be compared with, but which do not show the keys.
 
     Returns:
-        The encoder that was written.
+        The encoder that was written; its `seen` is what the folder lists.
 
     Raises:
-        BraindinoError: no checkpoint there, or it does not hold an encoder, or `out` holds something else.
+        BraindinoError: no checkpoint at `run`, one without an encoder, or `out` exists and is no export.
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / CONFIG).is_file())):
         raise BraindinoError(f"{out}: exists and is not an earlier export; name a new folder.")
@@ -53,7 +53,7 @@ def export(
     if onnx:
         check_onnx()
     path = last_checkpoint(run) if run.is_dir() else run
-    described, weights, content = describe_checkpoint(path)
+    described, weights, content = read_pretraining_checkpoint(path)
     contract = Preprocessing.from_dict(described["preprocessing"])
     model = create_vit(described["architecture"], **described["model_args"])
     model.load_state_dict(weights)
@@ -63,10 +63,10 @@ def export(
     state = {name: value.detach().to(torch.float32).contiguous() for name, value in weights.items()}
     with atomic_write(out / WEIGHTS, "wb") as file:
         file.write(safetensors.torch.save(state, metadata={"format": "pt"}))
-    for graph in (ONNX, TORCH):  # of an earlier export: other weights
-        (out / graph).unlink(missing_ok=True)
+    for graph in (ONNX, TORCH):
+        (out / graph).unlink(missing_ok=True)  # of an earlier export
     encoder.freeze()
-    graphs = [path.name for path in write_graphs(encoder, out, onnx, torch_export)]
+    graphs = [graph.name for graph in write_graphs(encoder, out, onnx, torch_export)]
     step = int(content.get("global_step", 0))
     card = model_card(encoder, step, licence, graphs)
     for name, text in (("README.md", card), ("LICENSE", licence_notice(licence))):
@@ -77,8 +77,8 @@ def export(
 
 
 def _list_seen(encoder: ViTEncoder, seen: Seen | None, out: Path, identify: bool) -> Seen | None:
-    """Write `pretraining_people.txt`, with digests in place of the persons' keys unless `identify`."""
-    (out / PEOPLE).unlink(missing_ok=True)  # of an earlier export: other weights
+    """Write `pretraining_people.txt`, unless `identify` with digests of people, and return it."""
+    (out / PEOPLE).unlink(missing_ok=True)  # of an earlier export
     if seen is None:
         return None
     listed = seen if identify else seen.digested(encoder.digest[:16])
@@ -88,17 +88,17 @@ def _list_seen(encoder: ViTEncoder, seen: Seen | None, out: Path, identify: bool
 
 
 def _config(encoder: ViTEncoder, step: int) -> dict[str, Any]:
-    """timm's own config with the contract beside it. Mean 0 and std 1: the slices arrive normalised."""
+    """Return timm's config, with mean 0 and std 1 for normalised slices, and the contract."""
     height, width = encoder.preprocessing.size
-    # timm takes no eps of the norms, so that stands beside the contract
-    timms = {name: value for name, value in encoder.model_args.items() if name != NORM_EPS}
-    beside = {name: value for name, value in encoder.model_args.items() if name == NORM_EPS}
+    # timm has no argument for the eps of norms, so that it is an entry beside the contract
+    timm_args = {name: value for name, value in encoder.model_args.items() if name != NORM_EPS}
+    other_args = {name: value for name, value in encoder.model_args.items() if name == NORM_EPS}
     return {
         "architecture": encoder.architecture,
         "num_classes": 0,
         "num_features": encoder.embed_dim,
         "global_pool": "token",
-        "model_args": {"global_pool": "token", **timms},
+        "model_args": {"global_pool": "token", **timm_args},
         "pretrained_cfg": {
             "input_size": [encoder.in_chans, height, width],
             "fixed_input_size": False,
@@ -113,7 +113,7 @@ def _config(encoder: ViTEncoder, step: int) -> dict[str, Any]:
         },
         "braindino": {
             "version": __version__,
-            **beside,
+            **other_args,
             "preprocessing": encoder.preprocessing.to_dict(),
             "pretraining_steps": step,
         },

@@ -1,8 +1,9 @@
-"""An encoder as a graph that runs without its Python code: ONNX and torch.export, checked first."""
+"""Write an encoder as an ONNX or torch.export graph, and check the graph's features."""
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,14 +21,25 @@ INPUT, OUTPUTS = "slices", ("cls", "patches")
 
 
 class TokenGraph(nn.Module):
-    """Slices (N, 1, H, W) -> CLS token (N, dim) and patch tokens (N, h * w, dim), row by row, both normed."""
+    """Compute the CLS token and the patch tokens of slices, after the last norm.
+
+    Args:
+        encoder: the network is its own.
+    """
 
     def __init__(self, encoder: ViTEncoder) -> None:
         super().__init__()
         self.model, self.channels = encoder.model, encoder.in_chans
 
     def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
-        """As the class says."""
+        """Return CLS tokens and patch tokens.
+
+        Args:
+            slices: normalised by the contract (N, 1, H, W).
+
+        Returns:
+            CLS tokens (N, dim), and patch tokens (N, h * w, dim), row by row.
+        """
         tokens: Tensor = self.model.forward_features(slices.expand(-1, self.channels, -1, -1))  # type: ignore[operator]
         return tokens[:, 0], tokens[:, self.model.num_prefix_tokens :]
 
@@ -40,10 +52,20 @@ def check_onnx() -> None:
 
 
 def write_graphs(encoder: ViTEncoder, folder: Path, onnx: bool, torch_export: bool) -> list[Path]:
-    """Write `model.onnx` and `model.pt2`, with any number of slices of any size that divides into patches.
+    """Write `model.onnx` and `model.pt2`, graphs of the encoder.
 
-    Each is read again and run on three sizes; it takes its name when its features differ from the encoder's
-    by less than a ten-thousandth of the largest one.
+    They take any number of slices of any size that divides into patches. Each is read again and run on three
+    sizes; it takes its name when its features differ from the encoder's by less than a ten-thousandth of the
+    largest one.
+
+    Args:
+        encoder: a 2-D encoder.
+        folder: to write into.
+        onnx: write `model.onnx`.
+        torch_export: write `model.pt2`.
+
+    Returns:
+        The paths of the files.
 
     Raises:
         BraindinoError: a package is missing, the network cannot be traced, or the features differ.
@@ -53,23 +75,19 @@ def write_graphs(encoder: ViTEncoder, folder: Path, onnx: bool, torch_export: bo
     if not (onnx or torch_export):
         return []
     graph = TokenGraph(encoder).eval()
-    with _quietly(), torch.no_grad():
+    files = []
+    with _without_warnings(), torch.no_grad():
         program = _trace(encoder, graph)
-        done = []
         if torch_export:
-            done.append(
-                _keep(
-                    folder / TORCH, encoder, graph, lambda file: torch.export.save(program, file), _run_torch
-                )
-            )
+            save = partial(torch.export.save, program)
+            files.append(_write(folder / TORCH, encoder, graph, save, _run_torch))
         if onnx:
-            done.append(
-                _keep(folder / ONNX, encoder, graph, lambda file: _save_onnx(program, file), _run_onnx)
-            )
-    return done
+            files.append(_write(folder / ONNX, encoder, graph, partial(_save_onnx, program), _run_onnx))
+    return files
 
 
 def _trace(encoder: ViTEncoder, graph: TokenGraph) -> torch.export.ExportedProgram:
+    """Trace the network with symbolic numbers of slices, rows and columns of patches."""
     side, (height, width) = encoder.patch_size or 1, encoder.preprocessing.size
     batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
     # Sizes that differ from each other and from 0 and 1: equal ones would be taken to be always equal.
@@ -79,31 +97,40 @@ def _trace(encoder: ViTEncoder, graph: TokenGraph) -> torch.export.ExportedProgr
             return torch.export.export(
                 graph, (example,), dynamic_shapes={INPUT: {0: batch, 2: side * rows, 3: side * columns}}
             )
-    except (RuntimeError, ValueError, AssertionError) as error:  # torch's many ways to say so
+    except (RuntimeError, ValueError, AssertionError) as error:  # torch raises any of these
         raise BraindinoError(
             f"torch.export cannot trace {encoder.architecture} ({str(error).splitlines()[0][:200]})."
         ) from error
 
 
-def _keep(
+def _write(
     path: Path,
     encoder: ViTEncoder,
     graph: TokenGraph,
     save: Callable[[str], None],
     run: Callable[[str, list[Tensor]], list[tuple[Tensor, Tensor]]],
 ) -> Path:
-    """Save under a temporary name, compare, rename."""
+    """Save a graph under a temporary name, compare it with the encoder, and rename it.
+
+    Args:
+        path: final name of the file.
+        encoder: its contract gives the sizes of the inputs.
+        graph: the network to compare with.
+        save: writes a file.
+        run: runs a file on inputs.
+    """
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
         save(str(temporary))
         inputs = _examples(encoder)
-        for given, found in zip(inputs, run(str(temporary), inputs), strict=True):
-            for name, expected, answer in zip(OUTPUTS, graph(given), found, strict=True):
-                away = float((expected - answer).abs().max() / expected.abs().max().clamp(min=1e-12))
-                if not away <= TOLERANCE:
+        for slices, outputs in zip(inputs, run(str(temporary), inputs), strict=True):
+            for name, expected, output in zip(OUTPUTS, graph(slices), outputs, strict=True):
+                error = float((expected - output).abs().max() / expected.abs().max().clamp(min=1e-12))
+                if not error <= TOLERANCE:
                     raise BraindinoError(
-                        f"{path.name}: {name} of {tuple(given.shape)} differs from the encoder's by "
-                        f"{away:.1e} of its largest value, {TOLERANCE:.0e} is allowed; the file was not kept."
+                        f"{path.name}: {name} of {tuple(slices.shape)} differs from the encoder's by "
+                        f"{error:.1e} of its largest value, {TOLERANCE:.0e} is allowed; the file was not "
+                        "saved."
                     )
         temporary.replace(path)
     finally:
@@ -112,6 +139,7 @@ def _keep(
 
 
 def _examples(encoder: ViTEncoder) -> list[Tensor]:
+    """Return random slices of three sizes, the contract's first."""
     side, (height, width) = encoder.patch_size or 1, encoder.preprocessing.size
     random = torch.Generator().manual_seed(0)
     sizes = ((1, height, width), (3, height + side, width), (2, 2 * side, 3 * side))
@@ -120,30 +148,36 @@ def _examples(encoder: ViTEncoder) -> list[Tensor]:
 
 def _run_torch(file: str, inputs: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     module = torch.export.load(file).module()
-    return [module(given) for given in inputs]
+    return [module(slices) for slices in inputs]
 
 
 def _save_onnx(program: torch.export.ExportedProgram, file: str) -> None:
     torch.onnx.export(
-        program, (), file, dynamo=True, input_names=[INPUT], output_names=list(OUTPUTS),
-        external_data=False, verbose=False,
-    )  # fmt: skip
+        program,
+        (),
+        file,
+        dynamo=True,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
+        external_data=False,
+        verbose=False,
+    )
 
 
 def _run_onnx(file: str, inputs: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    found = []
-    for given in inputs:
-        cls, patches = session.run(list(OUTPUTS), {INPUT: given.numpy()})
-        found.append((torch.from_numpy(cls), torch.from_numpy(patches)))
-    return found
+    outputs = []
+    for slices in inputs:
+        cls, patches = session.run(list(OUTPUTS), {INPUT: slices.numpy()})
+        outputs.append((torch.from_numpy(cls), torch.from_numpy(patches)))
+    return outputs
 
 
 @contextmanager
 def _symbolic_float() -> Iterator[None]:
-    """timm's RoPE divides by `float(rows)`, which fixes the size when traced; `torch.sym_float` does not."""
+    """Make timm's RoPE use `torch.sym_float`, as `float` fixes the size when traced."""
     pos_embed_sincos.float = torch.sym_float
     try:
         yield
@@ -152,8 +186,8 @@ def _symbolic_float() -> Iterator[None]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Exporters warn of their own parts that are to be renamed."""
+def _without_warnings() -> Iterator[None]:
+    """Ignore warnings, as the exporters warn of their own deprecated parts."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,6 +1,7 @@
-"""Maps of one scan's patch tokens: principal components, likeness to a patch, likeness to the CLS token."""
+"""Map a scan's patch tokens: principal components, cosine to a patch and to the CLS token."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from braindino.analysis.figures.slice_view import SliceView
 from braindino.analysis.principal_components import principal_components
 from braindino.analysis.similarity import cosine_to
 from braindino.encoders.base import Encoder
-from braindino.encoders.cache import patch_grid
+from braindino.encoders.cache import Level, patch_grid
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
@@ -16,20 +17,25 @@ from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
 
 COMPONENTS = 3
-UNPLACED = ("none", "analyze")  # sources of an affine that do not say which side is left
+LEVELS: tuple[Level, Level] = ("slice", "patch")
+UNPLACED = ("none", "analyze")  # sources of an affine that do not distinguish left from right
 
 
 @dataclass(frozen=True)
-class Maps:
-    """Of a scan of D slices in h x w patches; everything is 0 where a patch shows mostly background.
+class ScanMaps:
+    """Maps of a scan of D slices in h x w patches; 0 where a patch shows mostly background.
 
-    held: (D, h, w) bool, patches that count. components: (D, h, w, 3), whitened over them. cls: (D, h, w),
-    cosine of each patch with its slice's CLS token. similarity: (D, h, w), cosine with the `reference` patch
-    (slice, row, column).
+    Attributes:
+        slices: as the encoder sees them (D, H, W) float32.
+        foreground: patches that show mostly foreground (D, h, w) bool.
+        components: principal components, whitened over the foreground (D, h, w, 3) float32.
+        cls: cosine of each patch with the CLS token of its slice (D, h, w) float32.
+        similarity: cosine of each patch with the reference patch (D, h, w) float32.
+        reference: slice, row and column of the reference patch.
     """
 
-    slices: np.ndarray  # (D, H, W) float32, as the encoder sees them
-    held: np.ndarray
+    slices: np.ndarray
+    foreground: np.ndarray
     components: np.ndarray
     cls: np.ndarray
     similarity: np.ndarray
@@ -44,69 +50,85 @@ def scan_maps(
     batch_size: int = 64,
     device: str = "cpu",
     progress: bool = False,
-) -> Maps:
-    """The maps of a scan in `store`; tokens are kept in the store's cache.
+) -> ScanMaps:
+    """Compute the maps of a scan in `store`; tokens are cached in the store.
 
     Args:
-        reference: position of the reference in prepared voxels (slice, row, column); by default the patch in
-            the middle of the middle slice's foreground.
+        encoder: 2-D, with patch tokens.
+        store: prepared with the encoder's contract.
+        key: of the scan.
+        reference: position of the reference patch in prepared voxels (slice, row, column); by default the
+            patch in the middle of the middle slice's foreground.
+        batch_size: slices per forward.
+        device: where the encoder runs.
+        progress: show on stderr that features are computed.
 
     Raises:
-        BraindinoError: an encoder without patch tokens, or a reference outside of the prepared box.
+        BraindinoError: an encoder without patch tokens, a scan without foreground, or a reference outside of
+            the prepared slices.
     """
     if encoder.dimensions != 2:
         raise BraindinoError(
             f"{type(encoder).__name__} encodes whole scans and has no patch tokens of slices."
         )
     rows, columns = patch_grid(encoder)
-    tokens = {
-        level: extract(
-            encoder, store, [key], store.path / "features", batch_size=batch_size, device=device,
-            progress=progress, level=level,
-        )[key].float().numpy()
-        for level in ("slice", "patch")
-    }  # fmt: skip
-    patches = tokens["patch"].reshape(len(tokens["patch"]), rows, columns, encoder.embed_dim)
+    options: dict[str, Any] = {"batch_size": batch_size, "device": device, "progress": progress}
+    cls_tokens, patches = (
+        extract(encoder, store, [key], store.path / "features", level=level, **options)[key].float().numpy()
+        for level in LEVELS
+    )
+    patches = patches.reshape(len(patches), rows, columns, encoder.embed_dim)
     sidecar = store.sidecar(key)
     slices = decode(np.array(store.slices(key)), sidecar["scale"], sidecar["zero_point"])
-    side = encoder.patch_size or 1
-    held = held_patches(slices, store.contract, (rows, columns))
-    if not held.any():
+    foreground = foreground_patches(slices, store.contract, (rows, columns))
+    if not foreground.any():
         raise BraindinoError(f"{sidecar['source']}: no patch of it shows more foreground than background.")
-    place = _middle(held) if reference is None else _patch_at(reference, slices.shape, side)
-    components = np.zeros((*held.shape, COMPONENTS), np.float32)
-    components[held] = principal_components(patches[held], COMPONENTS)
-    return Maps(
+    if reference is None:
+        place = _middle(foreground)
+    else:
+        place = _patch_at(reference, slices.shape, encoder.patch_size or 1)
+    components = np.zeros((*foreground.shape, COMPONENTS), np.float32)
+    components[foreground] = principal_components(patches[foreground], COMPONENTS)
+    return ScanMaps(
         slices=slices,
-        held=held,
+        foreground=foreground,
         components=components,
-        cls=cosine_to(patches, tokens["slice"][:, None, None]) * held,
-        similarity=cosine_to(patches, patches[place]) * held,
+        cls=cosine_to(patches, cls_tokens[:, None, None]) * foreground,
+        similarity=cosine_to(patches, patches[place]) * foreground,
         reference=place,
     )
 
 
 def slice_view(store: Store, key: str) -> SliceView:
-    """Return how the slices of a stored scan are shown; sides are marked where its header tells them."""
+    """Return how to draw slices of a stored scan; sides are marked if its header has them."""
     placed = store.sidecar(key).get("affine_source") not in UNPLACED
     return SliceView.of(store.geometry(key).grid_affine, placed)
 
 
-def held_patches(slices: np.ndarray, contract: Preprocessing, grid: tuple[int, int]) -> np.ndarray:
-    """Which patches of slices (D, H, W), of one scan or several, show mostly foreground: (D, h, w) bool."""
-    # where the background is not 0 it is the least of the values
+def foreground_patches(slices: np.ndarray, contract: Preprocessing, grid: tuple[int, int]) -> np.ndarray:
+    """Return which patches show mostly foreground.
+
+    Args:
+        slices: of one scan or several (D, H, W).
+        contract: of the slices.
+        grid: rows and columns of patches in a slice.
+
+    Returns:
+        (D, h, w) bool.
+    """
+    # Contracts without a zero background have the least value there.
     background = 0.0 if contract.zero_background else slices.min(axis=(1, 2), keepdims=True)
     tall, wide = slices.shape[1] // grid[0], slices.shape[2] // grid[1]
     foreground = (slices != background).reshape(len(slices), grid[0], tall, grid[1], wide)
-    held: np.ndarray = foreground.mean(axis=(2, 4)) > 0.5
-    return held
+    mostly: np.ndarray = foreground.mean(axis=(2, 4)) > 0.5
+    return mostly
 
 
-def _middle(held: np.ndarray) -> tuple[int, int, int]:
-    """The held patch nearest to the centre of the foreground, in the slice in its middle."""
-    planes = np.flatnonzero(held.any(axis=(1, 2)))
+def _middle(foreground: np.ndarray) -> tuple[int, int, int]:
+    """Return the foreground patch nearest to the centre of the foreground, in its middle slice."""
+    planes = np.flatnonzero(foreground.any(axis=(1, 2)))
     i = int(planes[len(planes) // 2])
-    places = np.argwhere(held[i])
+    places = np.argwhere(foreground[i])
     row, column = places[np.abs(places - places.mean(axis=0)).sum(axis=1).argmin()]
     return i, int(row), int(column)
 
@@ -114,6 +136,7 @@ def _middle(held: np.ndarray) -> tuple[int, int, int]:
 def _patch_at(
     position: tuple[float, float, float], shape: tuple[int, ...], side: int
 ) -> tuple[int, int, int]:
+    """Return the slice, row and column of the patch at a position in prepared voxels."""
     nearest = [round(value) for value in position]
     if any(not 0 <= value < length for value, length in zip(nearest, shape, strict=True)):
         raise BraindinoError(

@@ -1,4 +1,4 @@
-"""One name per MRI sequence, whatever a dataset calls it: for encoders that treat sequences differently."""
+"""Map the modality names of datasets to MRI sequences."""
 
 import re
 
@@ -13,8 +13,11 @@ _NAMES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling 
 
 
 def sequence_of(modality: str) -> str | None:
-    """`t1`, `t1ce`, `t2` or `flair` for a dataset's name of it (`T1w`, `T1GD`, `FLAIR`); None if unknown.
+    """Return the sequence of a modality, one of `t1`, `t1ce`, `t2`, `flair`; None if unknown.
 
-    Only letters and digits count, and no case: `T2-FLAIR` is `t2flair`.
+    Only letters and digits count, in either case: `T2-FLAIR` is `t2flair`.
+
+    Args:
+        modality: such as `T1w`, `T1GD`, `FLAIR`.
     """
     return _NAMES.get(re.sub(r"[^a-z0-9]", "", modality.lower()))

@@ -1,4 +1,4 @@
-"""The README of an exported encoder: what it is, how to load it, what it was made for, what it is not."""
+"""Write the README and the LICENSE of an exported encoder."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ Features are only meaningful for slices prepared like this:
 
 ## Load
 
-With braindino (reads the contract, refuses a store prepared otherwise):
+With braindino (reads the contract, refuses a store prepared with a different one):
 
 ```
 braindino probe --config adni_cls.yaml --data.root my_scans --model.encoder {folder}
@@ -51,8 +51,8 @@ model = timm.create_model("local-dir:{folder}", pretrained=True).eval()
 For research. Not a medical device; no clinical claim is made. Performance on scanners, sequences, ages and
 diseases other than those pretrained on is unknown until measured. The licence of the weights (`LICENSE`)
 follows the data that they were trained on. `pretraining_people.txt` lists the people and scans they were
-trained on ({how}), so that evaluations can find whom they share: whoever has a scan, or guesses an id, can
-see whether it is listed. Whether the list may be shared is for the owners of the data to say.
+trained on ({how}), so that evaluations can find the people they share: anyone who has a scan, or guesses an
+id, can see if it is listed. The owners of the data decide if the list may be shared.
 """
 
 _NORMS = """import torch
@@ -69,8 +69,8 @@ sides that are multiples of {patch}; outputs `cls` (N, {embed_dim}) and `patches
 
 _UNSTATED = """The licence of these weights has not been stated.
 
-Weights follow the terms of the data that they were trained on (`README.md` says how many people, and
-`pretraining_people.txt` lists them). Replace this file with the licence under which you share them,
+Weights follow the terms of the data that they were trained on (`README.md` has the number of people,
+and `pretraining_people.txt` lists them). Replace this file with the licence under which you share them,
 and the entries `license`, `license_name` and `license_link` at the top of `README.md`.
 """
 
@@ -81,6 +81,7 @@ Put the full text of that licence here before you share them. The software brain
 
 
 def _people(seen: Seen | None) -> str:
+    """Return the number of people seen in pretraining, with the gaps of the list."""
     if seen is None:
         return "not recorded"
     listed = f"{len(seen.people)} (listed in `pretraining_people.txt`)"
@@ -88,12 +89,17 @@ def _people(seen: Seen | None) -> str:
 
 
 def _how(seen: Seen | None) -> str:
+    """Return the form in which people are listed."""
     plain = seen is not None and not all(map(is_person_digest, seen.people))
     return "ids, and digests of the scans" if plain else "digests of ids and of scans"
 
 
 def licence_notice(licence: str | None) -> str:
-    """The text of LICENSE."""
+    """Return the text of LICENSE.
+
+    Args:
+        licence: of the weights, None if not stated.
+    """
     return _UNSTATED if licence is None else _STATED.format(licence=licence)
 
 
@@ -104,14 +110,14 @@ def model_card(
     graphs: Sequence[str] = (),
     folder: str = "encoder",
 ) -> str:
-    """Markdown with front matter as model hubs read it.
+    """Return the text of README.md, with front matter as model hubs read it.
 
     Args:
         encoder: what the card describes, with `seen` as it is listed beside the card.
         steps: of the optimiser.
         licence: of the weights, None if not stated.
         graphs: names of the files that `write_graphs` made.
-        folder: how the examples call the encoder's folder.
+        folder: name of the encoder's folder in the examples.
     """
     contract = "\n".join(f"- `{key}`: {value}" for key, value in encoder.preprocessing.to_dict().items())
     height, width = encoder.preprocessing.size

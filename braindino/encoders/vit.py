@@ -1,4 +1,4 @@
-"""2-D vision transformers: timm's DINOv3 architecture, and any other ViT that timm knows."""
+"""ViTEncoder: a 2-D vision transformer of timm, such as its DINOv3 architecture."""
 
 import difflib
 import math
@@ -14,7 +14,7 @@ from braindino.errors import BraindinoError
 from braindino.identity import stable_id
 from braindino.scans.contract import Preprocessing
 
-# timm would fetch or unpickle what these name, and the arguments may come out of a stranger's file.
+# timm would fetch or unpickle the files that these name, and the arguments may come from a stranger's file.
 _ABOUT_WEIGHTS = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 
 
@@ -25,7 +25,7 @@ def create_vit(
     norm_eps: float | str | None = None,
     **model_args: Any,
 ) -> nn.Module:
-    """A randomly initialised timm ViT without classifier, whose output is the CLS token after the final norm.
+    """Return a randomly initialised timm ViT, whose output is the CLS token after the last norm.
 
     Args:
         architecture: a timm name such as `vit_base_patch16_dinov3` (RoPE, 4 registers, LayerScale 1e-5: the
@@ -37,7 +37,7 @@ def create_vit(
         model_args: passed to timm (`patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`, ...).
 
     Raises:
-        BraindinoError: timm knows no such architecture, or refuses an argument, or one is about weights.
+        BraindinoError: timm has no such architecture, or refuses an argument, or one is about weights.
     """
     if foreign := sorted(_ABOUT_WEIGHTS & model_args.keys()):
         raise BraindinoError(
@@ -66,6 +66,7 @@ def create_vit(
 
 
 def _set_norm_eps(model: nn.Module, norm_eps: float | str) -> None:
+    """Set the eps of all LayerNorms."""
     try:
         eps = float(norm_eps)  # YAML reads 1e-6 as text
     except (TypeError, ValueError):
@@ -79,12 +80,13 @@ def _set_norm_eps(model: nn.Module, norm_eps: float | str) -> None:
 
 @stable_id("ViTEncoder")
 class ViTEncoder(Encoder):
-    """A timm ViT behind the `Encoder` interface.
+    """Encode slices by a timm ViT.
 
     Args:
         model: a timm ViT with `num_classes=0` (see `create_vit`).
-        preprocessing: the contract the weights were trained under.
-        architecture, model_args: what `create_vit` needs to build the same network again.
+        preprocessing: the contract that the weights were trained under.
+        architecture: a timm name, by which `create_vit` builds the same network again.
+        model_args: the other arguments of `create_vit`.
 
     Raises:
         BraindinoError: the contract's slice size is not a multiple of the patch size.
@@ -111,33 +113,35 @@ class ViTEncoder(Encoder):
         self.freeze()
 
     def untrained(self, seed: int = 0) -> "ViTEncoder":
-        """The same architecture and contract with random weights."""
+        """Return the same architecture and contract with random weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = create_vit(self.architecture, **self.model_args)
         return ViTEncoder(model, self.preprocessing, self.architecture, self.model_args)
 
     def description(self) -> dict[str, Any]:
-        """The timm name and arguments; the pooling is always the CLS token."""
+        """Return the timm name and arguments; the pooling is always the CLS token."""
         arguments = {name: value for name, value in self.model_args.items() if name != "global_pool"}
         return {"architecture": self.architecture, "model_args": arguments}
 
     def _channels(self, slices: Tensor) -> Tensor:
+        """Repeat grey slices to fill the channels of the network."""
         return slices.expand(-1, self.in_chans, -1, -1)
 
     def forward(self, slices: Tensor) -> Tensor:
-        """CLS token after the final norm: (N, 1, H, W) -> (N, embed_dim), bit-equal to timm's own output."""
-        return self.model(self._channels(slices))
+        """Return the CLS tokens of slices, equal to timm's output to the bit; see `Encoder`."""
+        features: Tensor = self.model(self._channels(slices))
+        return features
 
     def with_mean_patch(self, slices: Tensor) -> Tensor:
-        """See `Encoder.with_mean_patch`; in one pass."""
+        """Return CLS token and mean patch token in one pass; see `Encoder.with_mean_patch`."""
         tokens = self.model.forward_features(self._channels(slices))  # type: ignore[operator]
         first = int(self.model.num_prefix_tokens)  # type: ignore[arg-type]
         cls = self.model.forward_head(tokens)  # type: ignore[operator]
         return torch.cat([cls, tokens[:, first:].mean(dim=1)], dim=1)
 
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        """Normed patch tokens after each of `blocks`: (N, 1 or in_chans, H, W) -> [(N, embed_dim, h, w)]."""
+        """Return the patch tokens after each of `blocks`, normed; see `Encoder.patch_maps`."""
         maps: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]
             self._channels(slices), indices=list(blocks), norm=True, intermediates_only=True
         )

@@ -1,4 +1,4 @@
-"""Files of weights as they come: what is no weights, entries and prefixes around a state dict."""
+"""Read files of weights: reject other content, unwrap entries and prefixes."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from braindino.training.checkpoint_names import FOLDER, METADATA, is_sharded, ru
 
 _log = logging.getLogger(__name__)
 
-# Entries that hold averaged weights (exponential moving average), and those that hold weights as they are.
+# Entries with averaged weights (exponential moving average), and entries with weights as they are.
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_model", "ema_state_dict", "ema")
 _PLAIN = ("model", "model_state_dict", "state_dict", "module")
 _ENTRIES = ("teacher", *_AVERAGED, *_PLAIN)
-# What torch.compile, FSDP and activation checkpointing put into the names of parameters.
+# Parts of names that torch.compile, FSDP and activation checkpointing insert.
 _INSERTED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _PATCHES = "patch_embed.proj.weight"
 _MAGIC = (
@@ -31,7 +31,7 @@ _MAGIC = (
 
 
 def refuse_other_content(path: Path) -> None:
-    """Raise BraindinoError for a file that holds something that often stands in the place of weights."""
+    """Raise BraindinoError for content that users often have in the place of weights."""
     with path.open("rb") as file:
         start = file.read(512)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -54,14 +54,14 @@ def refuse_other_content(path: Path) -> None:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Return whether the content of a file is safetensors, whatever its name: a length, then JSON."""
+    """Return True if the content of a file is safetensors: a length, then JSON."""
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32
 
 
 def state_dict_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint out of the entries they are wrapped in, by plain names.
+    """Return the tensors of a checkpoint by plain names, without the entries around them.
 
     Averaged weights (`state_dict_ema`, `model_ema`, ...) are preferred to those beside them, and logged. The
     names lose what torch.compile, FSDP and data-parallel training add (`_orig_mod.`, `module.`).
@@ -84,12 +84,16 @@ def state_dict_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
 
 
 def vit_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Return the weights of the one vision transformer in a state dict, without the prefix they stand under.
+    """Return the weights of the vision transformer in a state dict, without their prefix.
 
-    Where several are inside, the averaged one is taken (`teacher.`, `model_ema.`, ...).
+    If there are several, the averaged one is taken (`teacher.`, `model_ema.`, ...).
+
+    Args:
+        weights: state dict, as `state_dict_of` returns it.
+        source: the file, for messages.
 
     Raises:
-        BraindinoError: none, or several of which none or more than one is averaged.
+        BraindinoError: no vision transformer, or several of which none or more than one is averaged.
     """
     stems = [
         stem
@@ -109,13 +113,13 @@ def vit_weights(weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]
     if not stems:
         raise BraindinoError(
             f"{source}: no vision transformer inside: no keys cls_token and {_PATCHES}, under any prefix "
-            f"(found {some(list(weights))})."
+            f"(found {first_names(list(weights))})."
         )
     return {k.removeprefix(stems[0]): v for k, v in weights.items() if k.startswith(stems[0])}
 
 
-def some(names: Sequence[str], count: int = 3) -> str:
-    """Return the first few of `names` as one phrase."""
+def first_names(names: Sequence[str], count: int = 3) -> str:
+    """Return the first `count` of `names` as one phrase."""
     if not names:
         return "no tensors"
     return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
@@ -181,13 +185,19 @@ def newest_state(run: Path) -> tuple[Path, int]:
 
 
 def _obstacle(error: UnpicklingError) -> str:
-    """What torch met in the file, without its advice to read it unsafely."""
+    """Return the object that torch refuses, without torch's advice to read the file unsafely."""
     met = str(error).partition("WeightsUnpickler error:")[2].strip()
     return met.partition("\n")[0].partition(". ")[0] or "torch finds no plain weights in it"
 
 
 def read_file(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code that it may contain.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its content; of a safetensors file the tensors by name.
 
     Raises:
         BraindinoError: truncated or damaged, no weights at all (a git-lfs pointer, a web page, ...), or it
@@ -219,21 +229,29 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Load `weights` strictly; the error lists what is missing, unexpected or of another shape."""
-    own = model.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    unexpected = sorted(weights.keys() - own.keys())
-    shapes = [
-        f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & weights.keys())
-        if own[name].shape != weights[name].shape
-    ]
-    if missing or unexpected or shapes:
-        parts = [("missing", missing), ("unexpected", unexpected), ("shape", shapes)]
-        told = "; ".join(
-            f"{len(names)} {what}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
-            for what, names in parts
-            if names
-        )
-        raise BraindinoError(f"{source}: the weights do not fit the architecture.\n{told}")
+    """Load `weights` strictly.
+
+    Args:
+        model: takes the weights.
+        weights: by the model's names.
+        source: the file, for messages.
+
+    Raises:
+        BraindinoError: weights are missing, unexpected or of another shape; the message lists some of them.
+    """
+    state = model.state_dict()
+    differences = {
+        "missing": sorted(state.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - state.keys()),
+        "shape": [
+            f"{name} {tuple(weights[name].shape)} for {tuple(state[name].shape)}"
+            for name in sorted(state.keys() & weights.keys())
+            if state[name].shape != weights[name].shape
+        ],
+    }
+    if any(differences.values()):
+        counts = [
+            f"{len(names)} {kind}: {first_names(names, 4)}" for kind, names in differences.items() if names
+        ]
+        raise BraindinoError(f"{source}: the weights do not fit the architecture.\n{'; '.join(counts)}")
     model.load_state_dict(dict(weights))

@@ -8,7 +8,7 @@ import torch
 from timm.models.eva import Eva
 from torch import Tensor
 
-from braindino.encoders.checkpoints import describe_checkpoint, load_encoder
+from braindino.encoders.checkpoints import load_encoder, read_pretraining_checkpoint
 from braindino.encoders.vit import ViTEncoder
 from braindino.encoders.weight_files import fit_weights, last_checkpoint
 from braindino.errors import BraindinoError
@@ -131,7 +131,7 @@ def load_heads(source: str, student: Student) -> str:
             f"model.init_heads: {path} holds no heads, only a pretraining run does.\n"
             "Name the run's folder in model.init_from, or set model.init_heads: false."
         )
-    state: dict[str, Tensor] = describe_checkpoint(path)[2]["state_dict"]
+    state: dict[str, Tensor] = read_pretraining_checkpoint(path)[2]["state_dict"]
     for name, head in (("dino_head", student.dino_head), ("ibot_head", student.ibot_head)):
         prefix = f"teacher.{name}."
         weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

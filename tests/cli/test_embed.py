@@ -1,4 +1,4 @@
-"""`braindino embed`: what a row is, in every format, and that nothing is computed twice."""
+"""`braindino embed`: rows in every format, and repeated calls that compute nothing."""
 
 import shutil
 from pathlib import Path
@@ -38,7 +38,7 @@ def tokens(cohort: Path, encoder: Path, path: str) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".npy", ".csv"])
-def test_a_row_is_the_mean_of_a_scan_in_every_format(
+def test_embed_writes_the_mean_of_a_scan_in_every_format(
     cohort: Path, encoder: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / f"emb{suffix}"
@@ -56,7 +56,9 @@ def test_a_row_is_the_mean_of_a_scan_in_every_format(
     assert (facts["level"], facts["rows"], facts["features"]) == ("scan", len(manifest), 48)
 
 
-def test_slices_and_patches_know_where_they_are(cohort: Path, encoder: Path, tmp_path: Path) -> None:
+def test_embed_rows_of_slices_and_patches_have_their_place(
+    cohort: Path, encoder: Path, tmp_path: Path
+) -> None:
     assert embed(cohort, encoder, tmp_path / "s.parquet", "--level", "slice") == 0
     ids, features = read_embedding(tmp_path / "s.parquet")
     row = ids.query("slice == 5").index[1]
@@ -71,7 +73,7 @@ def test_slices_and_patches_know_where_they_are(cohort: Path, encoder: Path, tmp
     np.testing.assert_allclose(features[row], patches[3, :, 2, 1], atol=1e-5)
 
 
-def test_a_second_time_computes_nothing_and_gives_the_same_bytes(
+def test_embed_again_computes_nothing_and_writes_the_same_bytes(
     cohort: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert embed(cohort, encoder, tmp_path / "a.csv") == 0
@@ -85,7 +87,7 @@ def test_a_second_time_computes_nothing_and_gives_the_same_bytes(
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-def test_a_scan_that_cannot_be_read_is_left_out_and_told(
+def test_embed_excludes_and_counts_a_scan_that_cannot_be_read(
     cohort: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = pd.read_csv(cohort / "adni.csv").head(3)
@@ -106,7 +108,7 @@ def test_a_scan_that_cannot_be_read_is_left_out_and_told(
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--out", "emb.xlsx"], ".parquet, .npy, .csv"),
         (["--every", "2"], "--level scan all slices count"),
@@ -116,21 +118,21 @@ def test_a_scan_that_cannot_be_read_is_left_out_and_told(
         (["--encodr", "x"], "Did you mean --encoder"),
     ],
 )
-def test_wrong_input_is_told(
+def test_embed_explains_wrong_input(
     cohort: Path,
     encoder: Path,
     tmp_path: Path,
     more: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert embed(cohort, encoder, tmp_path / "e.csv", *more) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert len(error.splitlines()) <= 3
 
 
-def test_a_store_of_another_contract_is_refused(
+def test_embed_rejects_a_store_of_another_contract(
     cohort: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (

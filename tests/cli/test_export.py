@@ -1,4 +1,4 @@
-"""`braindino export`: what the folder holds, and what is refused before anything is written."""
+"""`braindino export`: files of the folder, and rejected checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ class Evil:
         return print, ("run",)
 
 
-def test_graphs_and_licence_on_request(
+def test_export_writes_graphs_and_licence_on_request(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = encoder.parent / "step0000001.ckpt"
@@ -34,12 +34,12 @@ def test_graphs_and_licence_on_request(
     assert not (out / "model.pt2").exists()
 
 
-def test_a_checkpoint_that_needs_unpickling_is_refused(
+def test_export_rejects_a_checkpoint_that_needs_unpickling(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({"state_dict": {}, "encoder": Evil()}, tmp_path / "evil.ckpt")
     assert main(["export", str(tmp_path / "evil.ckpt"), "--out", str(tmp_path / "out")]) == 2
-    told = capsys.readouterr()
-    assert "could run any code and is refused" in told.err
-    assert "run\n" not in told.out
+    shown = capsys.readouterr()
+    assert "could run any code and is refused" in shown.err
+    assert "run\n" not in shown.out
     assert not (tmp_path / "out").exists()

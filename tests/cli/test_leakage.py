@@ -12,7 +12,7 @@ import torch
 from braindino.cli.main import main
 from braindino.datasets import SliceDataModule
 from braindino.encoders.checkpoints import load_encoder
-from braindino.encoders.export import export
+from braindino.encoders.export import export_encoder
 from braindino.encoders.vit import ViTEncoder
 from braindino.files import read_json
 from braindino.scans.seen import Seen
@@ -28,7 +28,7 @@ def sees(encoder: Path, seen: Seen, out: Path) -> Path:
     content = checkpoint_of(network)
     seen.into(content)
     torch.save(content, out.with_suffix(".ckpt"))
-    export(out.with_suffix(".ckpt"), out)
+    export_encoder(out.with_suffix(".ckpt"), out)
     return out
 
 

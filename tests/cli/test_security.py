@@ -17,7 +17,7 @@ from braindino.cli.main import main
 from braindino.encoders.cache import FeatureCache
 from braindino.encoders.checkpoints import load_encoder
 from braindino.encoders.embedding_files import ids_file
-from braindino.encoders.export import export
+from braindino.encoders.export import export_encoder
 from braindino.errors import BraindinoError
 from braindino.probing.predict.outputs import write_masks
 from braindino.scans.dicom.series import convert_series
@@ -148,7 +148,7 @@ def test_load_encoder_rejects_export_naming_other_weights(
 ) -> None:
     """Older versions of timm unpickle files that these arguments name."""
     folder = tmp_path / "encoder"
-    export(trained, folder)
+    export_encoder(trained, folder)
     torch.save({"state_dict": Bomb(mark)}, folder / "evil.pth")
     config = json.loads((folder / "config.json").read_text())
     file = str(folder / "evil.pth")
@@ -243,7 +243,7 @@ def test_predict_masks_stay_inside_folder(case: str, tmp_path: Path) -> None:
 def test_probe_with_encoder_named_by_dots_stays_inside_runs(
     cohort: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(trained, tmp_path / "my" / "encoder")
+    export_encoder(trained, tmp_path / "my" / "encoder")
     inside = tmp_path / "my" / "encoder" / "work"
     inside.mkdir()
     monkeypatch.chdir(inside)

@@ -1,4 +1,4 @@
-"""Every way to name an encoder, and every way in which a file can be wrong."""
+"""load_encoder: every form of a name, and every kind of a wrong file."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ import timm
 import torch
 
 from braindino.encoders.checkpoints import encoder_label, load_encoder
-from braindino.encoders.key_mapping import timm_to_dinov3
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
+from tests.helpers.dinov3_names import timm_to_dinov3
 from tests.helpers.tiny_vit import NAME, SCRATCH
 
 
-def test_lightning_checkpoint_and_run_folder(
+def test_load_encoder_reads_a_lightning_checkpoint_and_a_run_folder(
     tmp_path: Path, checkpoint: dict[str, Any], encoder: ViTEncoder, slices: torch.Tensor
 ) -> None:
     path = tmp_path / "run" / "checkpoints" / "step0000007.ckpt"
@@ -31,7 +31,7 @@ def test_lightning_checkpoint_and_run_folder(
 
 @pytest.mark.parametrize("wrap", ["bare", "model", "teacher"])
 @pytest.mark.parametrize("architecture", [NAME, "vit_small_patch16_dinov3"])
-def test_dinov3_files(tmp_path: Path, wrap: str, architecture: str) -> None:
+def test_load_encoder_reads_dinov3_files(tmp_path: Path, wrap: str, architecture: str) -> None:
     model: Any = create_vit(architecture).eval()
     weights = timm_to_dinov3(dict(model.state_dict()))
     weights["rope_embed.periods"] = model.rope.periods.bfloat16()  # as the published files round them
@@ -49,7 +49,7 @@ def test_dinov3_files(tmp_path: Path, wrap: str, architecture: str) -> None:
     assert loaded.preprocessing == contract
 
 
-def test_safetensors_weights(tmp_path: Path) -> None:
+def test_load_encoder_reads_safetensors(tmp_path: Path) -> None:
     model = create_vit(NAME, in_chans=1)
     safetensors.torch.save_file(dict(model.state_dict()), tmp_path / "w.safetensors")
     assert load_encoder(str(tmp_path / "w.safetensors")).embed_dim == 192
@@ -57,7 +57,7 @@ def test_safetensors_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrap", ["bare", "model"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_file_of_any_vit_of_timm(tmp_path: Path, wrap: str, channels: int) -> None:
+def test_load_encoder_reads_a_file_of_any_timm_vit(tmp_path: Path, wrap: str, channels: int) -> None:
     name = "vit_tiny_patch16_224"
     model = timm.create_model(name, in_chans=channels, dynamic_img_size=True).eval()  # with its classifier
     weights = dict(model.state_dict())
@@ -70,16 +70,19 @@ def test_a_file_of_any_vit_of_timm(tmp_path: Path, wrap: str, channels: int) -> 
     twin = loaded.untrained()
     assert twin is not None
     assert twin(x).shape == loaded(x).shape
-    for spec, told in (
+    for spec, message in (
         (f"vit_small_patch16_224:{tmp_path / 'w.pth'}", "do not fit the architecture"),
         (f"{name}:{tmp_path / 'gone.pth'}", "no file"),
-        (str(tmp_path / "w.pth"), "say which one it is, e.g. --model.encoder vit_base_patch16_224:"),
+        (
+            str(tmp_path / "w.pth"),
+            "other ViT, e.g. --model.encoder vit_base_patch16_224:",
+        ),
     ):
-        with pytest.raises(BraindinoError, match=told):
+        with pytest.raises(BraindinoError, match=message):
             load_encoder(spec, contract)
 
 
-def test_dinov2_in_its_own_names(tmp_path: Path) -> None:
+def test_load_encoder_reads_dinov2_names(tmp_path: Path) -> None:
     name = "vit_small_patch14_reg4_dinov2"
     model = timm.create_model(name, num_classes=0, dynamic_img_size=True, img_size=28).eval()
     weights = {k.replace("reg_token", "register_tokens"): v for k, v in model.state_dict().items()}
@@ -93,7 +96,7 @@ def test_dinov2_in_its_own_names(tmp_path: Path) -> None:
         assert torch.isfinite(loaded(x)).all()
 
 
-def test_scratch_is_seeded(slices: torch.Tensor) -> None:
+def test_load_encoder_scratch_is_seeded(slices: torch.Tensor) -> None:
     state = torch.random.get_rng_state()
     name = SCRATCH
     a, b, c = load_encoder(name), load_encoder(name), load_encoder(name, seed=1)
@@ -102,7 +105,7 @@ def test_scratch_is_seeded(slices: torch.Tensor) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_untrained_names_the_twin_of_any_encoder(slices: torch.Tensor) -> None:
+def test_load_encoder_untrained_is_the_network_with_random_weights(slices: torch.Tensor) -> None:
     name = SCRATCH
     encoder, twin = load_encoder(name, seed=3), load_encoder(f"untrained:{name}")
     untrained = encoder.untrained()
@@ -116,7 +119,7 @@ def test_untrained_names_the_twin_of_any_encoder(slices: torch.Tensor) -> None:
         load_encoder("untrained:nowhere")
 
 
-def test_pickled_code_is_refused(tmp_path: Path) -> None:
+def test_load_encoder_rejects_pickled_code(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"model": Path("x")}, path)  # any class outside torch's allow-list
     with pytest.raises(BraindinoError, match=r"(?s)pathlib\..*unpickling") as caught:
@@ -124,7 +127,7 @@ def test_pickled_code_is_refused(tmp_path: Path) -> None:
     assert "False" not in str(caught.value)  # torch's own advice is to read it unsafely
 
 
-def test_a_text_is_no_checkpoint(tmp_path: Path) -> None:
+def test_load_encoder_rejects_text(tmp_path: Path) -> None:
     path = tmp_path / "notes.pth"
     path.write_text("# not weights\n", encoding="utf-8")
     with pytest.raises(BraindinoError, match=r"Unsupported operand 35\)\.") as caught:
@@ -133,7 +136,7 @@ def test_a_text_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".pth", ".safetensors"])
-def test_damaged_files(tmp_path: Path, suffix: str, checkpoint: dict[str, Any]) -> None:
+def test_load_encoder_rejects_damaged_files(tmp_path: Path, suffix: str, checkpoint: dict[str, Any]) -> None:
     path = tmp_path / f"cut{suffix}"
     whole = tmp_path / "whole.ckpt"
     torch.save(checkpoint, whole)
@@ -142,7 +145,7 @@ def test_damaged_files(tmp_path: Path, suffix: str, checkpoint: dict[str, Any]) 
         load_encoder(str(path))
 
 
-def test_weights_that_do_not_fit_tell_the_difference(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
+def test_load_encoder_lists_weights_that_do_not_fit(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
     del checkpoint["state_dict"]["teacher.backbone.norm.weight"]
     checkpoint["state_dict"]["teacher.backbone.extra"] = torch.zeros(1)
     path = tmp_path / "x.ckpt"
@@ -151,25 +154,25 @@ def test_weights_that_do_not_fit_tell_the_difference(tmp_path: Path, checkpoint:
         load_encoder(str(path))
 
 
-def test_foreign_checkpoint(tmp_path: Path) -> None:
+def test_load_encoder_rejects_a_foreign_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"
     torch.save({"state_dict": {}}, path)
     with pytest.raises(BraindinoError, match="braindino fit"):
         load_encoder(str(path))
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_load_encoder_rejects_a_missing_path(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="braindino export"):
         load_encoder(str(tmp_path / "nothing"))
 
 
-def test_run_without_checkpoint(tmp_path: Path) -> None:
+def test_load_encoder_rejects_a_run_without_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(BraindinoError, match="saved nothing"):
         load_encoder(str(tmp_path))
 
 
-def test_a_vit_of_a_fixed_size_takes_slices_of_another(contract: Preprocessing) -> None:
+def test_load_encoder_vit_of_a_fixed_size_takes_other_sizes(contract: Preprocessing) -> None:
     encoder = load_encoder("scratch:vit_tiny_patch16_224", contract.replace(size=(48, 32)))
     slices = torch.randn(2, 1, 48, 32)
     with torch.inference_mode():

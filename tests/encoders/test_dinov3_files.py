@@ -1,4 +1,4 @@
-"""DINOv3 files: sizes with SwiGLU, positions, biases; features against timm's model and a closed form."""
+"""DINOv3 files: sizes, positions and biases, with features equal to those of timm's model."""
 
 from pathlib import Path
 from typing import Any
@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from braindino.encoders.checkpoints import load_encoder
-from braindino.encoders.dinov3_files import describe_dinov3, rope_base
-from braindino.encoders.key_mapping import timm_to_dinov3
+from braindino.encoders.dinov3_files import identify_dinov3, rope_base
 from braindino.encoders.vit import create_vit
 from braindino.errors import BraindinoError
 from braindino.pretraining.init_weights import load_backbone
 from braindino.pretraining.model.backbone import create_backbone
 from braindino.scans.contract import Preprocessing
+from tests.helpers.dinov3_names import timm_to_dinov3
 from tests.helpers.tiny_vit import NAME
 
 CONTRACT = Preprocessing(depth=4, size=(32, 48))
 
 
 def _file(path: Path, architecture: str = NAME, **arguments: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """A timm model with LayerScale 1 and random biases, and its weights as DINOv3 saves them."""
+    """Write a timm model with LayerScale 1 and random biases as DINOv3 saves it."""
     torch.manual_seed(0)
     model = create_vit(architecture, **arguments).eval()
     for name, value in model.named_parameters():
@@ -59,7 +59,7 @@ def _same_features(path: Path, model: torch.nn.Module, spec: str = "{}") -> dict
         ({"mlp_ratio": 2}, {"mlp_ratio": 2.0}),
     ],
 )
-def test_describe_dinov3_honours_what_the_weights_show(
+def test_identify_dinov3_reads_arguments_from_weights(
     tmp_path: Path, arguments: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     model, _ = _file(tmp_path / "w.pth", **arguments)
@@ -67,7 +67,7 @@ def test_describe_dinov3_honours_what_the_weights_show(
 
 
 @pytest.mark.parametrize("ending", ["", "_qkvb"])
-def test_describe_dinov3_reads_swiglu(tmp_path: Path, ending: str) -> None:
+def test_identify_dinov3_reads_swiglu(tmp_path: Path, ending: str) -> None:
     model, weights = _file(tmp_path / "w.pth", f"vit_small_plus_patch16_dinov3{ending}")
     assert "blocks.0.mlp.w1.weight" in weights
     assert _same_features(tmp_path / "w.pth", model) == {"in_chans": 3}
@@ -82,7 +82,7 @@ def test_describe_dinov3_reads_swiglu(tmp_path: Path, ending: str) -> None:
         (1024, 24, False, 4096, "vit_large_patch16_dinov3", {}),
     ],
 )
-def test_describe_dinov3_names_large_sizes(
+def test_identify_dinov3_names_large_sizes(
     width: int, depth: int, swiglu: bool, hidden: int, name: str, arguments: dict[str, Any]
 ) -> None:
     shapes = {
@@ -93,11 +93,11 @@ def test_describe_dinov3_names_large_sizes(
         f"blocks.{depth - 1}.ls1.gamma": (width,),
     }
     weights = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
-    described = describe_dinov3(weights, "w.pth")
+    described = identify_dinov3(weights, "w.pth")
     assert described[:2] == (name, {"in_chans": 3, **arguments})
 
 
-def test_describe_dinov3_refuses_other_sizes(tmp_path: Path) -> None:
+def test_identify_dinov3_rejects_other_sizes(tmp_path: Path) -> None:
     _file(tmp_path / "w.pth", depth=3)
     with pytest.raises(
         BraindinoError, match=r"width 192 and depth 3 is none of DINOv3's sizes.*1280x32 with SwiGLU"
@@ -105,7 +105,7 @@ def test_describe_dinov3_refuses_other_sizes(tmp_path: Path) -> None:
         load_encoder(str(tmp_path / "w.pth"))
 
 
-def test_describe_dinov3_refuses_unmasked_key_bias(tmp_path: Path) -> None:
+def test_identify_dinov3_rejects_unmasked_key_bias(tmp_path: Path) -> None:
     _, weights = _file(tmp_path / "w.pth")
     for name in [name for name in weights if name.endswith("_mask")]:
         del weights[name]
@@ -117,21 +117,21 @@ def test_describe_dinov3_refuses_unmasked_key_bias(tmp_path: Path) -> None:
             load_encoder(spec.format(tmp_path / "w.pth"))
 
 
-def test_describe_dinov3_refuses_what_timm_cannot_hold(tmp_path: Path) -> None:
+def test_identify_dinov3_rejects_weights_without_a_place_in_timm(tmp_path: Path) -> None:
     _, weights = _file(tmp_path / "w.pth")
     mask = "blocks.0.attn.qkv.bias_mask"
     periods = 0.1 * 600.0 ** torch.linspace(0, 1, 16)
     for changed, reason in (
         ({"rope_embed.periods": periods}, r"RoPE periods \(0.1 to 60\) are no powers of one base"),
         ({mask: torch.full_like(weights[mask], float("nan"))}, "bias_mask is not finite"),
-        ({"cls_norm.weight": torch.ones(192)}, "a norm of its own for CLS"),
+        ({"cls_norm.weight": torch.ones(192)}, "a separate norm for CLS"),
     ):
         torch.save({**weights, **changed}, tmp_path / "w.pth")
         with pytest.raises(BraindinoError, match=reason):
             load_encoder(str(tmp_path / "w.pth"))
 
 
-def test_named_dinov3_keeps_biases_and_positions(tmp_path: Path) -> None:
+def test_load_encoder_named_dinov3_has_biases_and_positions(tmp_path: Path) -> None:
     model, _ = _file(tmp_path / "w.pth", rope_temperature=50.0)
     arguments = _same_features(tmp_path / "w.pth", model, NAME + ":{}")
     assert arguments == {"in_chans": 3, "rope_temperature": 50.0}
@@ -140,7 +140,7 @@ def test_named_dinov3_keeps_biases_and_positions(tmp_path: Path) -> None:
         load_encoder(f"vit_small_patch16_dinov3:{tmp_path / 's.pth'}")
 
 
-def test_rope_base_is_that_of_the_closed_form() -> None:
+def test_rope_base_equals_the_closed_form() -> None:
     for base in (100.0, 10.0, 78.8, 10_000.0):
         for count in (4, 16):
             periods = base ** (torch.arange(count, dtype=torch.float64) / count)
@@ -150,7 +150,7 @@ def test_rope_base_is_that_of_the_closed_form() -> None:
     assert rope_base(torch.tensor([1.0, float("nan")]).double()) is None
 
 
-def test_load_backbone_refuses_other_positions(tmp_path: Path) -> None:
+def test_load_backbone_rejects_other_positions(tmp_path: Path) -> None:
     _file(tmp_path / "w.pth", rope_temperature=50.0)
     backbone = create_backbone(NAME, in_chans=3)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Extraction and the feature cache: right numbers, computed once, never half an entry."""
+"""Extraction and the feature cache: numbers, repeated calls, damaged entries."""
 
 import multiprocessing
 import os
@@ -37,7 +37,7 @@ class TinyEncoder(Encoder):
 
 
 class TinyVolumeEncoder(TinyEncoder):
-    """Of a whole scan: the mean slice through the layer, plus how long the modality's name is."""
+    """Encode the mean slice of a scan by the layer, plus the length of the modality's name."""
 
     dimensions = 3
 
@@ -83,7 +83,7 @@ def directly(encoder, store, key):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 1000])
-def test_every_scan_gets_its_own_features(tmp_path, batch_size):
+def test_extract_gives_each_scan_its_features(tmp_path, batch_size):
     encoder, store = TinyEncoder(), MemoryStore()
     features = extract(encoder, store, store.keys, tmp_path, batch_size=batch_size)
     assert encoder.batches == [batch_size] * (40 // batch_size) + [40 % batch_size] * (40 % batch_size > 0)
@@ -94,7 +94,7 @@ def test_every_scan_gets_its_own_features(tmp_path, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [1, 10, 1000])
-def test_a_3d_encoder_gives_one_vector_per_scan_and_is_told_its_modality(tmp_path, batch_size):
+def test_extract_3d_gives_one_vector_per_scan_and_passes_modalities(tmp_path, batch_size):
     encoder, store = TinyVolumeEncoder(), MemoryStore(depths=(5, 5, 5))
     features = extract(encoder, store, store.keys, tmp_path, batch_size=batch_size)
     assert encoder.batches == {1: [1, 1, 1], 10: [2, 1], 1000: [3]}[batch_size]
@@ -111,21 +111,21 @@ def test_a_3d_encoder_gives_one_vector_per_scan_and_is_told_its_modality(tmp_pat
     assert again.batches == []
 
 
-def test_nothing_is_computed_twice(tmp_path):
+def test_extract_computes_only_what_is_missing(tmp_path):
     encoder, store = TinyEncoder(), MemoryStore()
     first = extract(encoder, store, store.keys[:3], tmp_path)
-    kept = {key: first[key].clone() for key in first}
+    before = {key: first[key].clone() for key in first}
     encoder.batches.clear()
     store.reads.clear()
     again = extract(encoder, store, [*store.keys, store.keys[0]], tmp_path)
     assert store.reads == store.keys[3:]
     assert len(again) == 5
-    assert all(torch.equal(again[key], kept[key]) for key in kept)
+    assert all(torch.equal(again[key], before[key]) for key in before)
     with pytest.raises(KeyError):
         first[store.keys[4]]
 
 
-def test_other_weights_or_precision_are_other_entries(tmp_path):
+def test_extract_separates_weights_and_precisions(tmp_path):
     store = MemoryStore()
     one = extract(TinyEncoder(seed=0), store, store.keys, tmp_path)
     other = extract(TinyEncoder(seed=1), store, store.keys, tmp_path)
@@ -136,7 +136,7 @@ def test_other_weights_or_precision_are_other_entries(tmp_path):
     torch.testing.assert_close(half[key].float(), one[key], atol=0.05, rtol=0.05)
 
 
-def test_half_an_entry_is_computed_again(tmp_path):
+def test_extract_computes_a_truncated_entry_again(tmp_path):
     encoder, store = TinyEncoder(), MemoryStore()
     features = extract(encoder, store, store.keys, tmp_path)
     key = store.keys[1]
@@ -152,13 +152,13 @@ def test_half_an_entry_is_computed_again(tmp_path):
     torch.testing.assert_close(again[key], expected)
 
 
-def test_create_rejects_other_contract_and_shows_both(tmp_path):
+def test_extract_rejects_a_store_of_another_contract_showing_both(tmp_path):
     store = MemoryStore(contract=CONTRACT.replace(size=(8, 16)))
     with pytest.raises(BraindinoError, match=r"size: \[8, 8\] here, \[8, 16\] there"):
         extract(TinyEncoder(), store, store.keys, tmp_path)
 
 
-def test_errors_of_the_reading_thread_arrive(tmp_path):
+def test_extract_raises_errors_of_the_reading_thread(tmp_path):
     encoder, store = TinyEncoder(), MemoryStore()
     with pytest.raises(BraindinoError, match="1 scans are not in the store, the first is nowhere"):
         extract(encoder, store, ["nowhere"], tmp_path)
@@ -171,7 +171,7 @@ def test_errors_of_the_reading_thread_arrive(tmp_path):
         extract(encoder, store, store.keys, tmp_path)
 
 
-def test_features_that_are_not_finite_are_refused(tmp_path):
+def test_extract_rejects_features_that_are_not_finite(tmp_path):
     encoder, store = TinyEncoder(), MemoryStore()
     nn.init.constant_(encoder.layer.bias, float("nan"))
     with pytest.raises(BraindinoError, match="not finite"):
@@ -179,7 +179,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
     assert not list(tmp_path.rglob("*.npy"))
 
 
-def test_scans_of_features_that_are_not_finite_can_be_left_out(tmp_path):
+def test_extract_skips_scans_that_are_not_finite(tmp_path):
     encoder, store = TinyEncoder(), MemoryStore()
     whole, bad = extract(encoder, store, store.keys, tmp_path / "a"), store.keys[1]
     decoded = store.slices
@@ -191,10 +191,10 @@ def test_scans_of_features_that_are_not_finite_can_be_left_out(tmp_path):
         return values
 
     store.slices = with_nan
-    found = extract(encoder, store, store.keys, tmp_path / "b", batch_size=3, leave_out=True)
-    assert list(found) == [key for key in store.keys if key != bad]
-    for key in found:
-        np.testing.assert_allclose(found[key], whole[key], atol=1e-6)
+    features = extract(encoder, store, store.keys, tmp_path / "b", batch_size=3, skip_non_finite=True)
+    assert list(features) == [key for key in store.keys if key != bad]
+    for key in features:
+        np.testing.assert_allclose(features[key], whole[key], atol=1e-6)
 
 
 def _fill(folder, turn):
@@ -205,7 +205,7 @@ def _fill(folder, turn):
     assert len([features[key] for key in features]) == 20
 
 
-def test_several_processes_fill_one_cache(tmp_path):
+def test_extract_fills_one_cache_from_several_processes(tmp_path):
     context = multiprocessing.get_context("spawn")
     turn = context.Barrier(2)
     workers = [context.Process(target=_fill, args=(tmp_path, turn)) for _ in range(2)]
@@ -221,7 +221,7 @@ def test_several_processes_fill_one_cache(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_the_mean_patch_is_a_level_of_its_own(tmp_path):
+def test_extract_slice_patch_has_the_mean_patch_beside_cls(tmp_path):
     class WithPatches(TinyEncoder):
         def patch_maps(self, slices, blocks):
             assert list(blocks) == [-1]
@@ -239,7 +239,7 @@ def test_the_mean_patch_is_a_level_of_its_own(tmp_path):
         extract(TinyEncoder(), store, store.keys, tmp_path, level="slice_patch")
 
 
-def test_feature_cache_of_a_read_only_store_keeps_new_features_in_the_current_folder(tmp_path, monkeypatch):
+def test_feature_cache_of_a_read_only_store_writes_to_the_current_folder(tmp_path, monkeypatch):
     encoder = TinyEncoder()
     root, here = tmp_path / "store" / "features", tmp_path / "here"
     here.mkdir()

@@ -1,4 +1,4 @@
-"""Graphs: the encoder's own features, of any size, and no file where they are not."""
+"""Graphs: the encoder's features at any size, and no file if they differ."""
 
 import sys
 from pathlib import Path
@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from braindino.encoders import graph_export as graphs
-from braindino.encoders.export import export
+from braindino.encoders.export import export_encoder
 from braindino.encoders.graph_export import ONNX, TORCH, TokenGraph, write_graphs
 from braindino.encoders.vit import ViTEncoder
 from braindino.errors import BraindinoError
 
 
-def test_torch_export_gives_the_same_bits_at_every_size(encoder: ViTEncoder, tmp_path: Path) -> None:
+def test_write_graphs_torch_export_equals_the_encoder_at_every_size(
+    encoder: ViTEncoder, tmp_path: Path
+) -> None:
     assert write_graphs(encoder, tmp_path, onnx=False, torch_export=True) == [tmp_path / TORCH]
     module = torch.export.load(tmp_path / TORCH).module()
     for shape in ((1, 1, 32, 32), (5, 1, 48, 24)):
@@ -26,7 +28,7 @@ def test_torch_export_gives_the_same_bits_at_every_size(encoder: ViTEncoder, tmp
         torch.testing.assert_close(patches.transpose(1, 2).unflatten(2, grid.shape[2:]), grid)
 
 
-def test_onnx_gives_the_same_features_at_every_size(encoder: ViTEncoder, tmp_path: Path) -> None:
+def test_write_graphs_onnx_equals_the_encoder_at_every_size(encoder: ViTEncoder, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     assert write_graphs(encoder, tmp_path, onnx=True, torch_export=False) == [tmp_path / ONNX]
@@ -39,7 +41,7 @@ def test_onnx_gives_the_same_features_at_every_size(encoder: ViTEncoder, tmp_pat
     assert patches.shape == (5, 18, 48)
 
 
-def test_a_graph_that_differs_is_not_kept(
+def test_write_graphs_saves_no_graph_that_differs(
     encoder: ViTEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def off(file: str, inputs: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -47,27 +49,27 @@ def test_a_graph_that_differs_is_not_kept(
             return [(cls * 1.001, patches) for cls, patches in map(TokenGraph(encoder), inputs)]
 
     monkeypatch.setattr(graphs, "_run_torch", off)
-    with pytest.raises(BraindinoError, match=r"model.pt2: cls of \(1, 1, 32, 32\) differs .* not kept"):
+    with pytest.raises(BraindinoError, match=r"model.pt2: cls of \(1, 1, 32, 32\) differs .* not saved"):
         write_graphs(encoder, tmp_path, onnx=False, torch_export=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_its_packages_onnx_names_the_remedy(
+def test_check_onnx_names_missing_packages_and_the_remedy(
     tmp_path: Path, checkpoint: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graphs, "find_spec", lambda name: None if name == "onnx" else sys)
     torch.save(checkpoint, tmp_path / "a.ckpt")
     with pytest.raises(BraindinoError, match=r"needs onnx: `pip install 'braindino\[onnx\]'`"):
-        export(tmp_path / "a.ckpt", tmp_path / "out", onnx=True)
+        export_encoder(tmp_path / "a.ckpt", tmp_path / "out", onnx=True)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_export_without_graphs_removes_those_of_other_weights(
+def test_export_encoder_without_graphs_removes_earlier_ones(
     tmp_path: Path, checkpoint: dict[str, Any]
 ) -> None:
     torch.save(checkpoint, tmp_path / "a.ckpt")
-    export(tmp_path / "a.ckpt", tmp_path / "out", torch_export=True)
+    export_encoder(tmp_path / "a.ckpt", tmp_path / "out", torch_export=True)
     assert "`model.pt2`" in (tmp_path / "out" / "README.md").read_text()
-    export(tmp_path / "a.ckpt", tmp_path / "out")
+    export_encoder(tmp_path / "a.ckpt", tmp_path / "out")
     assert not (tmp_path / "out" / TORCH).exists()
     assert "model.pt2" not in (tmp_path / "out" / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Published weights: those on this machine are taken, others are fetched only where it is asked for."""
+"""Published weights: cached ones are taken, others are fetched on request only."""
 
 import socket
 
@@ -18,17 +18,17 @@ SMALL = Preprocessing.preset("paper", size=(32, 32))
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """The hosts that somebody wanted to speak to; all of them are refused."""
-    hosts = []
+def hosts(monkeypatch):
+    """Hosts that a connection was tried to; all of them are refused."""
+    contacted = []
 
     def refuse(host, *_, **__):
-        hosts.append(host)
+        contacted.append(host)
         raise OSError("no network in tests")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: refuse(address))
-    return hosts
+    return contacted
 
 
 @pytest.fixture
@@ -38,27 +38,27 @@ def nothing_cached(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("nothing_cached")
-def test_a_name_fetches_nothing(asked):
-    with pytest.raises(BraindinoError, match=f"nothing is fetched unless asked.\n`hub:{NAME}`"):
+def test_published_vit_fetches_nothing_for_a_plain_name(hosts):
+    with pytest.raises(BraindinoError, match=f"and are fetched on request only.\n`hub:{NAME}`"):
         load_encoder(NAME)
-    assert asked == []
+    assert hosts == []
 
 
 @pytest.mark.usefixtures("nothing_cached")
-def test_hub_asks_and_offline_forbids(asked, monkeypatch):
+def test_published_vit_fetches_for_hub_unless_offline(hosts, monkeypatch):
     monkeypatch.setattr(timm, "create_model", lambda name, **_: socket.getaddrinfo(name, 443))
     with pytest.raises(BraindinoError, match="could not be loaded"):
         load_encoder(f"hub:{NAME}")
-    assert asked == [NAME]
-    asked.clear()
+    assert hosts == [NAME]
+    hosts.clear()
     monkeypatch.setenv(OFFLINE, "1")
     with pytest.raises(BraindinoError, match=f"hub:{NAME} needs network access, and --offline forbids it"):
         load_encoder(f"hub:{NAME}")
-    assert asked == []
+    assert hosts == []
 
 
 @pytest.mark.parametrize("spec", [NAME, f"hub:{NAME}"])
-def test_weights_on_this_machine_are_taken(spec, asked, monkeypatch, tmp_path):
+def test_published_vit_takes_cached_weights(spec, hosts, monkeypatch, tmp_path):
     torch.manual_seed(3)
     model = timm.create_model(NAME.partition(".")[0], pretrained=False)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
@@ -70,12 +70,12 @@ def test_weights_on_this_machine_are_taken(spec, asked, monkeypatch, tmp_path):
 
     monkeypatch.setattr(published, "try_to_load_from_cache", cached)
     encoder = load_encoder(spec, SMALL)
-    assert asked == []
+    assert hosts == []
     assert looked == [(f"timm/{NAME}", "model.safetensors")]
     assert encoder.architecture == NAME
     torch.testing.assert_close(encoder.model.cls_token, model.cls_token)
 
 
-def test_no_such_model():
-    with pytest.raises(BraindinoError, match="knows no model 'vit_gigantic'"):
+def test_published_vit_rejects_an_unknown_model():
+    with pytest.raises(BraindinoError, match="has no model 'vit_gigantic'"):
         load_encoder("hub:vit_gigantic")

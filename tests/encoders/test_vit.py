@@ -1,4 +1,4 @@
-"""The ViT behind the Encoder interface: shapes, frozenness, channels, clear refusals."""
+"""ViTEncoder: shapes, frozen weights, channels, rejected arguments."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from braindino.scans.contract import Preprocessing
 from tests.helpers.tiny_vit import MODEL_ARGS, NAME, tiny_vit
 
 
-def test_shapes_and_patch_maps(encoder: ViTEncoder, slices: torch.Tensor) -> None:
+def test_vit_encoder_shapes_and_patch_maps(encoder: ViTEncoder, slices: torch.Tensor) -> None:
     assert encoder(slices).shape == (3, 48)
     maps = encoder.patch_maps(slices, [0, 1])
     assert [m.shape for m in maps] == [(3, 48, 4, 4)] * 2
@@ -22,16 +22,18 @@ def test_shapes_and_patch_maps(encoder: ViTEncoder, slices: torch.Tensor) -> Non
     assert torch.equal(maps[1].flatten(2).transpose(1, 2), tokens)
 
 
-def test_other_sizes_than_the_contract(encoder: ViTEncoder) -> None:
+def test_vit_encoder_takes_other_sizes_than_the_contract(encoder: ViTEncoder) -> None:
     assert encoder(torch.zeros(1, 1, 64, 48)).shape == (1, 48)
 
 
-def test_frozen(encoder: ViTEncoder) -> None:
+def test_vit_encoder_is_frozen(encoder: ViTEncoder) -> None:
     assert not encoder.training
     assert not any(p.requires_grad for p in encoder.parameters())
 
 
-def test_grey_repeated_equals_summed_kernel(contract: Preprocessing, slices: torch.Tensor) -> None:
+def test_vit_encoder_repeated_grey_equals_the_summed_kernel(
+    contract: Preprocessing, slices: torch.Tensor
+) -> None:
     three, one = (tiny_vit(depth=1, in_chans=channels) for channels in (3, 1))
     weights = dict(three.state_dict())
     weights["patch_embed.proj.weight"] = weights["patch_embed.proj.weight"].sum(1, keepdim=True)
@@ -41,7 +43,9 @@ def test_grey_repeated_equals_summed_kernel(contract: Preprocessing, slices: tor
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_digest_changes_with_weights_and_contract(encoder: ViTEncoder, contract: Preprocessing) -> None:
+def test_encoder_digest_changes_with_weights_and_contract(
+    encoder: ViTEncoder, contract: Preprocessing
+) -> None:
     other = ViTEncoder(encoder.model, Preprocessing(depth=9, size=(32, 32)), "x", {})
     assert other.digest != encoder.digest
     again = ViTEncoder(encoder.model, contract, NAME, MODEL_ARGS)
@@ -62,22 +66,22 @@ def test_create_vit_sets_the_eps_of_every_norm(eps: float | str) -> None:
         create_vit(NAME, depth=1, norm_eps="small")
 
 
-def test_size_must_divide_into_patches(encoder: ViTEncoder) -> None:
+def test_vit_encoder_rejects_a_size_that_does_not_divide_into_patches(encoder: ViTEncoder) -> None:
     with pytest.raises(BraindinoError, match="multiple of 8"):
         ViTEncoder(encoder.model, Preprocessing(size=(36, 32)), "x", {})
 
 
-def test_unknown_architecture_names_the_nearest() -> None:
+def test_create_vit_names_the_nearest_architecture() -> None:
     with pytest.raises(BraindinoError, match="vit_base_patch16_dinov3"):
         create_vit("vit_base_patch16_dinov33")
 
 
-def test_argument_that_timm_refuses() -> None:
+def test_create_vit_explains_an_argument_that_timm_refuses() -> None:
     with pytest.raises(BraindinoError, match="depht"):
         create_vit(NAME, depht=2)
 
 
-def test_the_mean_patch_beside_the_cls_token(encoder: ViTEncoder, slices: torch.Tensor) -> None:
+def test_with_mean_patch_has_the_mean_patch_beside_cls(encoder: ViTEncoder, slices: torch.Tensor) -> None:
     both = encoder.with_mean_patch(slices)
     assert both.shape == (3, 96)
     assert torch.equal(both[:, :48], encoder(slices))

@@ -1,4 +1,4 @@
-"""What stands around weights in a file, and what stands in their place."""
+"""Files of weights: entries and prefixes around them, and other content in their place."""
 
 import io
 import logging
@@ -79,7 +79,7 @@ def test_state_dict_of_prefers_averaged_weights(content: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("named", ["", f"{NAME}:"])
-def test_load_encoder_takes_averaged_weights_and_says_so(
+def test_load_encoder_takes_averaged_weights_and_logs_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, named: str
 ) -> None:
     weights = _tiny(1)
@@ -96,7 +96,7 @@ def test_state_dict_of_passes_over_entries_without_tensors() -> None:
     assert state_dict_of({"module.a": weights["a"], "epoch": 1}, "x") == weights
 
 
-def test_vit_weights_refuses_two_alike() -> None:
+def test_vit_weights_rejects_two_alike() -> None:
     weights = {**_under("one.", _few(0)), **_under("two.", _few(1))}
     with pytest.raises(BraindinoError, match=r"2 vision transformers inside \('one\.', 'two\.'\)"):
         vit_weights(weights, "x.pth")
@@ -134,7 +134,7 @@ def test_volume_encoder_takes_off_prefixes(tmp_path: Path, prefix: str) -> None:
         (b"", "empty"),
     ],
 )
-def test_read_file_names_what_is_no_weights(tmp_path: Path, suffix: str, content: bytes, reason: str) -> None:
+def test_read_file_names_other_content(tmp_path: Path, suffix: str, content: bytes, reason: str) -> None:
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
     with pytest.raises(BraindinoError, match=f"(?s){path.name}: is .*{reason}") as caught:
@@ -142,7 +142,7 @@ def test_read_file_names_what_is_no_weights(tmp_path: Path, suffix: str, content
     assert "run any code" not in str(caught.value)
 
 
-def test_read_file_knows_safetensors_by_content(tmp_path: Path) -> None:
+def test_read_file_recognises_safetensors_by_content(tmp_path: Path) -> None:
     weights = {"a": torch.arange(3.0)}
     safetensors.torch.save_file(weights, tmp_path / "w.bin")
     assert torch.equal(read_file(tmp_path / "w.bin")["a"], weights["a"])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from braindino.encoders.export import export
+from braindino.encoders.export import export_encoder
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.scans.contract import Preprocessing
 
@@ -57,5 +57,5 @@ def export_tiny(folder: Path, contract: Preprocessing, seed: int = 0, **changes:
     """Export the encoder of `tiny_encoder` to `folder / "encoder"` and return that folder."""
     checkpoint = folder / "step0000001.ckpt"
     torch.save(checkpoint_of(tiny_encoder(contract, seed, **changes)), checkpoint)
-    export(checkpoint, folder / "encoder")
+    export_encoder(checkpoint, folder / "encoder")
     return folder / "encoder"

@@ -12,8 +12,7 @@ from torch import Tensor
 from braindino.datasets import SliceDataModule
 from braindino.encoders import pretrained as published
 from braindino.encoders.checkpoints import load_encoder
-from braindino.encoders.export import export
-from braindino.encoders.key_mapping import timm_to_dinov3
+from braindino.encoders.export import export_encoder
 from braindino.encoders.vit import create_vit
 from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
@@ -23,6 +22,7 @@ from braindino.pretraining.model.heads import HeadConfig
 from braindino.pretraining.optimiser import OptimiserConfig
 from braindino.pretraining.views.views import ViewsConfig
 from braindino.scans.seen import Seen
+from tests.helpers.dinov3_names import timm_to_dinov3
 from tests.helpers.slices import FakeSlices
 from tests.helpers.stores import make_store
 from tests.helpers.tiny_module import ARCHITECTURE, MODEL_ARGS, tiny_module, trainer
@@ -85,7 +85,7 @@ def test_a_run_folder_gives_its_teacher_and_heads_when_asked(
 
 def test_an_export_gives_its_backbone_and_has_no_heads(tmp_path: Path) -> None:
     run, weights = earlier_run(tmp_path / "run")
-    export(run, tmp_path / "encoder")
+    export_encoder(run, tmp_path / "encoder")
     assert_part(started(tmp_path / "encoder"), weights, ("backbone",), True)
     with pytest.raises(BraindinoError, match="holds no heads"):
         started(tmp_path / "encoder", init_heads=True)
@@ -224,7 +224,7 @@ def test_lists_that_cannot_be_known_are_marked_incomplete(tmp_path: Path) -> Non
     assert seen.gaps == ("it started from dinov3.pth, which does not record what it was trained on",)
     assert len(seen.people) == 4
     # handed on by an export and by the next stage, and by a checkpoint of an earlier version
-    export(tmp_path / "one", tmp_path / "encoder")
+    export_encoder(tmp_path / "one", tmp_path / "encoder")
     assert "INCOMPLETE".lower() in (tmp_path / "encoder" / "README.md").read_text()
     assert load_encoder(str(tmp_path / "encoder")).seen.gaps == seen.gaps  # type: ignore[union-attr]
     two = fit_store(folder, tmp_path / "two", init_from=str(tmp_path / "encoder"), model_args={})

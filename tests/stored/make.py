@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from braindino.cli.main import main
-from braindino.encoders.export import export
+from braindino.encoders.export import export_encoder
 from braindino.encoders.vit import create_vit
 from braindino.scans.contract import Preprocessing
 
@@ -90,5 +90,5 @@ torch.save(
     },
     "e.ckpt",
 )
-export(Path("e.ckpt"), Path("encoder"))
+export_encoder(Path("e.ckpt"), Path("encoder"))
 Path("e.ckpt").unlink()

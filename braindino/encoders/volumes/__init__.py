@@ -1,4 +1,4 @@
-"""3-D encoders that BrainDINO is compared with, named as in `--model.encoder NAME:FILE`."""
+"""3-D encoders that BrainDINO is compared with, by the NAME of `--model.encoder NAME:FILE`."""
 
 from importlib import import_module
 from pathlib import Path
@@ -21,9 +21,12 @@ NAMES = {
 
 
 def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
-    """The encoder that `NAME:FILE` names; `NAME:scratch` has the published sizes and random weights.
+    """Return the encoder that `NAME:FILE` names.
 
-    The file may also be the folder of a run.
+    Args:
+        spec: `NAME:FILE` with a file of weights or the folder of a run; `NAME:scratch` has the published
+            sizes and random weights.
+        seed: of random weights.
 
     Raises:
         BraindinoError: no such name or file, or a file that holds another network.
@@ -31,12 +34,12 @@ def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
     from braindino.encoders.weight_files import last_checkpoint, read_file
 
     name, _, where = spec.partition(":")
-    module, cls = NAMES[name]
-    kind = getattr(import_module(module), cls)
+    module, class_name = NAMES[name]
+    encoder_type: type[VolumeEncoder] = getattr(import_module(module), class_name)
     if where == "scratch":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network: VolumeEncoder = kind.of(None, spec)
+            network = encoder_type.from_checkpoint(None, spec)
         network.seen = Seen()
         return network
     path = Path(where)
@@ -45,6 +48,7 @@ def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
     if not path.is_file():
         raise BraindinoError(
             f"encoder {spec!r}: there is no file {where!r}.\n"
-            f"Give the path of {kind.published} after `{name}:`, or `{name}:scratch` for random weights."
+            f"Give the path of {encoder_type.published} after `{name}:`, or `{name}:scratch` for random "
+            "weights."
         )
-    return kind.of(read_file(path), str(path))
+    return encoder_type.from_checkpoint(read_file(path), str(path))

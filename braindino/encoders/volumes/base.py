@@ -1,4 +1,4 @@
-"""What every 3-D encoder is: a frozen network that turns a whole prepared scan into one vector."""
+"""VolumeEncoder: a frozen network that turns a whole prepared scan into one vector."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,25 @@ import torch
 from torch import Tensor, nn
 
 from braindino.encoders.base import Encoder
-from braindino.encoders.weight_files import some, state_dict_of
+from braindino.encoders.weight_files import first_names, state_dict_of
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
 
 
 class VolumeEncoder(Encoder):
-    """A 3-D network behind the `Encoder` interface: (N, 1, D, H, W) -> (N, embed_dim).
+    """Encode whole scans by a 3-D network.
 
-    A subclass names the network, tells its sizes from a published checkpoint and builds it. `shape` is a
-    frozen dataclass of those sizes; its defaults are the published ones.
+    A subclass names the network, reads its sizes from a published checkpoint and builds it.
+
+    Args:
+        shape: sizes of the network, a frozen dataclass whose defaults are the published ones.
+        preprocessing: the contract that the weights were trained under.
+        embed_dim: number of features of a scan.
 
     Attributes:
-        published: how the checkpoint of the authors is called, for messages.
+        shape: sizes of the network.
+        network: as `build` returns it.
+        published: file name of the authors' checkpoint, for messages.
     """
 
     dimensions = 3
@@ -39,55 +45,61 @@ class VolumeEncoder(Encoder):
     @staticmethod
     @abstractmethod
     def build(shape: Any) -> nn.Module:
-        """The network of these sizes, randomly initialised."""
+        """Return the network of these sizes with random weights."""
 
     @classmethod
     @abstractmethod
-    def of(cls, content: Mapping[str, Any] | None, source: str) -> Self:
-        """The encoder of a published checkpoint's content, or of None one with random weights.
+    def from_checkpoint(cls, content: Mapping[str, Any] | None, source: str) -> Self:
+        """Return the encoder of a published checkpoint.
+
+        Args:
+            content: of the file; None gives random weights.
+            source: the file, for messages.
 
         Raises:
-            BraindinoError: the content holds no such network; the message lists the keys that differ.
+            BraindinoError: the content has no such network; the message lists the keys that differ.
         """
 
     @abstractmethod
     def forward(self, slices: Tensor, modalities: Sequence[str] = ()) -> Tensor:
-        """Features of each volume: (N, 1, D, H, W) normalised by the contract -> (N, embed_dim).
+        """Return the features of each scan.
 
         Args:
-            slices: whole prepared scans.
-            modalities: what the manifest calls the sequence of each; a network that treats them alike does
-                not look at it.
+            slices: whole scans, normalised by the contract (N, 1, D, H, W).
+            modalities: of each scan, by the manifest's names; a network that treats them alike ignores them.
+
+        Returns:
+            Features (N, embed_dim).
         """
 
     def patch_maps(self, slices: Tensor, blocks: Sequence[int]) -> NoReturn:
-        """Not given by any 3-D encoder: always a BraindinoError."""
+        """Raise BraindinoError, as 3-D encoders offer no maps."""
         raise BraindinoError(
             f"{type(self).__name__} is a 3-D encoder: maps and segmentation over its tokens are not offered."
             "\nUse a 2-D encoder, or fine-tune SwinUNETR (`braindino fit --config brats_swinunetr.yaml`)."
         )
 
     def description(self) -> dict[str, Any]:
-        """The sizes of the network."""
+        """Return the sizes of the network."""
         return {"shape": asdict(self.shape)}
 
     def untrained(self, seed: int = 0) -> "VolumeEncoder":
-        """The same network and contract with random weights."""
+        """Return the same network and contract with random weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            twin = type(self)(self.shape)  # type: ignore[call-arg]  # subclasses know the rest
+            twin = type(self)(self.shape)  # type: ignore[call-arg]  # subclasses take the shape alone
         twin.preprocessing = self.preprocessing
         return twin
 
 
-def weights_of(
+def weights_under(
     content: Mapping[str, Any], prefixes: Sequence[str], source: str, what: str
 ) -> dict[str, Tensor]:
-    """The tensors of a checkpoint under the first of `prefixes` that occurs, without it.
+    """Return the tensors of a checkpoint under the first prefix that occurs, without the prefix.
 
     Args:
         content: of the file, see `weight_files.state_dict_of`.
-        prefixes: in the order in which they are looked for.
+        prefixes: in order of preference.
         source: the file, for messages.
         what: the network, for messages.
 
@@ -96,38 +108,50 @@ def weights_of(
     """
     tensors = state_dict_of(content, source)
     for prefix in prefixes:
-        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        if found:
-            return found
+        weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if weights:
+            return weights
     raise BraindinoError(
         f"{source}: no {what} inside: no key begins with {' or '.join(map(repr, prefixes))} "
-        f"(found {some(list(tensors))})."
+        f"(found {first_names(list(tensors))})."
     )
 
 
-def own_cross_attention(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """`weights`, with the cross-attention that `network` has: theirs where it fits, else 0.
+def complete_cross_attention(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return `weights` with all parameters of cross-attention that `network` has.
 
-    MONAI's transformer block holds one that no ViT here ever runs, and its keys differ between releases. Left
-    to chance it would give the encoder another digest at each reading.
+    MONAI's transformer block has one that no ViT here runs, and its keys differ between releases. If
+    `weights` has no fitting parameter it is 0 (of a norm: its start), as random values would give the encoder
+    another digest at each reading.
+
+    Args:
+        weights: of a checkpoint.
+        network: takes the weights.
     """
-    kept = {key: value for key, value in weights.items() if "cross_attn" not in key}
+    completed = {key: value for key, value in weights.items() if "cross_attn" not in key}
     for key, value in network.state_dict().items():
         if "cross_attn" in key:
-            plain = value if "norm" in key else torch.zeros_like(value)  # norms start equal everywhere
-            theirs = weights.get(key, plain)
-            kept[key] = theirs if theirs.shape == value.shape else plain
-    return kept
+            default = value if "norm" in key else torch.zeros_like(value)
+            given = weights.get(key, default)
+            completed[key] = given if given.shape == value.shape else default
+    return completed
 
 
-def count(weights: Mapping[str, Tensor], stem: str) -> int:
-    """How many numbered modules `<stem>0.`, `<stem>1.`, ... the keys name."""
+def count_modules(weights: Mapping[str, Tensor], stem: str) -> int:
+    """Return the number of numbered modules `<stem>0.`, `<stem>1.`, ... in the keys."""
     numbers = {int(k[len(stem) :].split(".")[0]) for k in weights if k.startswith(stem)}
     return 1 + max(numbers, default=-1)
 
 
-def require(weights: Mapping[str, Tensor], keys: Sequence[str], source: str, what: str) -> None:
-    """Refuse a checkpoint that lacks one of `keys`, from which the sizes of the network are read."""
+def require_keys(weights: Mapping[str, Tensor], keys: Sequence[str], source: str, what: str) -> None:
+    """Raise BraindinoError for a checkpoint without the keys that show the sizes of the network.
+
+    Args:
+        weights: of the checkpoint.
+        keys: that it must have.
+        source: the file, for messages.
+        what: the network, for messages.
+    """
     missing = [key for key in keys if key not in weights]
     if missing:
         raise BraindinoError(

@@ -1,4 +1,4 @@
-"""BrainIAC: MONAI's ViT-B on volumes of 96^3, pretrained by SimCLR (Tak et al., Nature Neuroscience 2026)."""
+"""BrainIAC: MONAI's ViT-B on volumes of 96^3 (Tak et al., Nature Neuroscience 2026)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,13 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from braindino.encoders.volumes.base import VolumeEncoder, count, own_cross_attention, require, weights_of
+from braindino.encoders.volumes.base import (
+    VolumeEncoder,
+    complete_cross_attention,
+    count_modules,
+    require_keys,
+    weights_under,
+)
 from braindino.encoders.weight_files import fit_weights
 from braindino.identity import stable_id
 from braindino.scans.contract import Preprocessing
@@ -14,7 +20,16 @@ from braindino.scans.contract import Preprocessing
 
 @dataclass(frozen=True)
 class BrainIACShape:
-    """Sizes of the ViT; the defaults are the published ones."""
+    """Sizes of the ViT; the defaults are the published ones.
+
+    Attributes:
+        side: of the volume, in voxels.
+        patch: side of a patch, in voxels.
+        width: features of a token.
+        mlp: features of the hidden layer.
+        layers: number of blocks.
+        heads: attention heads.
+    """
 
     side: int = 96
     patch: int = 16
@@ -26,10 +41,14 @@ class BrainIACShape:
 
 @stable_id("BrainIACEncoder")
 class BrainIACEncoder(VolumeEncoder):
-    """The first token after the final norm, as BrainIAC's downstream code takes it (it has no CLS token).
+    """Encode a scan as its first token after the last norm, as BrainIAC's downstream code does.
 
-    Contract: the whole field of view resized to 96^3 and nonzero voxels z-scored, without clipping, on axes
-    that run to the right, the front and the top; the authors register to a template and do not say its axes.
+    The network, pretrained by SimCLR, has no CLS token. Contract: the whole field of view resized to 96^3 and
+    nonzero voxels z-scored, without clipping, on axes that run to the right, the front and the top; the
+    authors register to a template and do not state its axes.
+
+    Args:
+        shape: sizes of the ViT.
     """
 
     published = "BrainIAC.ckpt"
@@ -43,22 +62,28 @@ class BrainIACEncoder(VolumeEncoder):
 
     @staticmethod
     def build(shape: BrainIACShape) -> nn.Module:
-        """MONAI's ViT of these sizes."""
+        """Return MONAI's ViT of these sizes, with random weights."""
         from monai.networks.nets import ViT
 
-        return ViT(
-            in_channels=1, img_size=(shape.side,) * 3, patch_size=(shape.patch,) * 3, hidden_size=shape.width,
-            mlp_dim=shape.mlp, num_layers=shape.layers, num_heads=shape.heads,
-        )  # fmt: skip
+        network: nn.Module = ViT(
+            in_channels=1,
+            img_size=(shape.side,) * 3,
+            patch_size=(shape.patch,) * 3,
+            hidden_size=shape.width,
+            mlp_dim=shape.mlp,
+            num_layers=shape.layers,
+            num_heads=shape.heads,
+        )
+        return network
 
     @classmethod
-    def of(cls, content: Mapping[str, Any] | None, source: str) -> Self:
-        """From `{"state_dict": {"backbone.*"}}`, the layout of BrainIAC.ckpt."""
+    def from_checkpoint(cls, content: Mapping[str, Any] | None, source: str) -> Self:
+        """Read `{"state_dict": {"backbone.*"}}`, the layout of BrainIAC.ckpt."""
         if content is None:
             return cls()
-        weights = weights_of(content, ("backbone.",), source, "ViT of BrainIAC")
+        weights = weights_under(content, ("backbone.",), source, "ViT of BrainIAC")
         patches, positions = "patch_embedding.patch_embeddings.weight", "patch_embedding.position_embeddings"
-        require(weights, (patches, positions, "blocks.0.mlp.linear1.weight"), source, "BrainIAC's ViT")
+        require_keys(weights, (patches, positions, "blocks.0.mlp.linear1.weight"), source, "BrainIAC's ViT")
         width, _, patch = weights[patches].shape[:3]
         encoder = cls(
             BrainIACShape(
@@ -66,13 +91,14 @@ class BrainIACEncoder(VolumeEncoder):
                 patch=patch,
                 width=width,
                 mlp=weights["blocks.0.mlp.linear1.weight"].shape[0],
-                layers=count(weights, "blocks."),
+                layers=count_modules(weights, "blocks."),
                 heads=max(width // 64, 1),
             )
         )
-        fit_weights(encoder.network, own_cross_attention(weights, encoder.network), source)
+        fit_weights(encoder.network, complete_cross_attention(weights, encoder.network), source)
         return encoder
 
     def forward(self, slices: Tensor, modalities: Sequence[str] = ()) -> Tensor:
-        """(N, 1, D, H, W) -> (N, width)."""
-        return self.network(slices)[0][:, 0]
+        """Return the features (N, width) of scans (N, 1, D, H, W); modalities are ignored."""
+        tokens: Tensor = self.network(slices)[0]
+        return tokens[:, 0]

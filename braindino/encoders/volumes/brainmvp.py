@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
+from braindino.encoders.volumes.base import VolumeEncoder, count_modules, require_keys, weights_under
 from braindino.encoders.volumes.uniformer import UniFormer, UniFormerShape
 from braindino.encoders.weight_files import fit_weights
 from braindino.errors import BraindinoError
@@ -16,12 +16,15 @@ from braindino.scans.contract import Preprocessing
 
 @stable_id("BrainMVPEncoder")
 class BrainMVPEncoder(VolumeEncoder):
-    """The mean over the last stage's map, as BrainMVP's classifier takes it.
+    """Encode a scan as the mean over the last stage's map, as BrainMVP's classifier does.
 
     Contract: voxels of 1 mm, 128^3 about the middle of the head, the 5th to 95th percentile scaled to 0-1.
     The network sees the axes from bottom to top, to the right, to the front: the authors load RAS and move
     the last axis first. They take the percentiles of all voxels of the head's bounding box, this project
     those of nonzero voxels.
+
+    Args:
+        shape: sizes of the network.
     """
 
     published = "BrainMVP_uniformer.pt"
@@ -29,26 +32,33 @@ class BrainMVPEncoder(VolumeEncoder):
     def __init__(self, shape: UniFormerShape | None = None) -> None:
         shape = shape or UniFormerShape()
         contract = Preprocessing(
-            slice_axes=(2, 0, 1), clip=(5, 95), normalise="minmax", depth=shape.side, size=(shape.side,) * 2,
-            spacing=1.0, dtype="float16",
-        )  # fmt: skip
+            slice_axes=(2, 0, 1),
+            clip=(5, 95),
+            normalise="minmax",
+            depth=shape.side,
+            size=(shape.side,) * 2,
+            spacing=1.0,
+            dtype="float16",
+        )
         super().__init__(shape, contract, shape.widths[3])
 
     @staticmethod
     def build(shape: UniFormerShape) -> nn.Module:
-        """UniFormer of these sizes."""
+        """Return UniFormer of these sizes, with random weights."""
         return UniFormer(shape)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any] | None, source: str) -> Self:
-        """From `{"state_dict": {"module.encoder.uniformer.*", "module.decoder.*", ...}}`."""
+    def from_checkpoint(cls, content: Mapping[str, Any] | None, source: str) -> Self:
+        """Read `{"state_dict": {"module.encoder.uniformer.*", "module.decoder.*", ...}}`."""
         if content is None:
             return cls()
-        weights = weights_of(content, ("encoder.uniformer.", "uniformer."), source, "UniFormer of BrainMVP")
+        weights = weights_under(
+            content, ("encoder.uniformer.", "uniformer."), source, "UniFormer of BrainMVP"
+        )
         stems = [f"patch_embed{stage}.proj.weight" for stage in range(1, 5)]
-        require(weights, (*stems, "blocks1.0.mlp.fc1.weight"), source, "BrainMVP's UniFormer")
+        require_keys(weights, (*stems, "blocks1.0.mlp.fc1.weight"), source, "BrainMVP's UniFormer")
         widths = [weights[stem].shape[0] for stem in stems]
-        depths = [count(weights, f"blocks{stage}.") for stage in range(1, 5)]
+        depths = [count_modules(weights, f"blocks{stage}.") for stage in range(1, 5)]
         channels = weights[stems[0]].shape[1]
         if channels != 1:
             raise BraindinoError(
@@ -66,5 +76,6 @@ class BrainMVPEncoder(VolumeEncoder):
         return encoder
 
     def forward(self, slices: Tensor, modalities: Sequence[str] = ()) -> Tensor:
-        """(N, 1, D, H, W) -> (N, widths[3])."""
-        return self.network(slices).mean(dim=(2, 3, 4))
+        """Return the features (N, widths[3]) of scans (N, 1, D, H, W); modalities are ignored."""
+        deepest: Tensor = self.network(slices)
+        return deepest.mean(dim=(2, 3, 4))

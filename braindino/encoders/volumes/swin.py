@@ -1,4 +1,4 @@
-"""BrainSegFounder's encoder: MONAI's 3-D Swin transformer on multi-channel volumes (arXiv 2406.10395)."""
+"""BrainSegFounder's encoder: MONAI's 3-D Swin transformer (arXiv 2406.10395)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from braindino.encoders.modalities import sequence_of
-from braindino.encoders.volumes.base import VolumeEncoder, count, require, weights_of
+from braindino.encoders.volumes.base import VolumeEncoder, count_modules, require_keys, weights_under
 from braindino.encoders.weight_files import fit_weights
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
 from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 
-# By number of input channels, as the authors order them: stage 1 (UK Biobank), BrainSegFounder's BraTS folds.
+# Number of input channels -> their order in the authors' code: stage 1 (UK Biobank), the folds of BraTS.
 CHANNELS = {2: ("t1", "flair"), 4: ("flair", "t1ce", "t1", "t2")}
-STRIDE = 32  # voxels that one voxel of the deepest map stands for: patch 2, four mergings
+STRIDE = 32  # sides of a voxel of the deepest map, in input voxels: patch 2, four mergings
 # BrainSegFounder-Tiny, -Small and -Big: blocks per stage.
 DEPTHS = {"tiny": (2, 2, 2, 2), "small": (2, 2, 6, 2), "big": (2, 2, 18, 2)}
 
@@ -26,9 +26,16 @@ DEPTHS = {"tiny": (2, 2, 2, 2), "small": (2, 2, 6, 2), "big": (2, 2, 18, 2)}
 class SwinShape:
     """Sizes of the Swin transformer; the defaults are BrainSegFounder-Tiny's, stage 1.
 
-    legacy_merging: patches merged as MONAI did before 1.6, where two of the eight octants were taken twice
-    and two never. Published weights were trained so; without it they load by the same keys and mean something
-    else.
+    Attributes:
+        side: of the volume, in voxels.
+        channels: sequence of each input channel.
+        width: features of the first stage.
+        depths: blocks per stage.
+        heads: attention heads per stage.
+        window: side of the attention windows.
+        legacy_merging: merge patches as MONAI did before 1.6, which took two of the eight octants twice and
+            two never. Published weights were trained so; without it they load by the same keys, but compute
+            different features.
     """
 
     side: int = 128
@@ -41,15 +48,21 @@ class SwinShape:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """What a checkpoint holds of it: lists for tuples."""
+        """Return the sizes that a checkpoint has, with lists for tuples."""
         known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
         return cls(**known)
 
 
 class LegacyPatchMerging(nn.Module):
-    """MONAI's patch merging before release 1.6: octants (0,1,0) and (0,0,1) twice, (1,1,0) and (0,1,1) never.
+    """Merge patches as MONAI did before release 1.6.
 
-    Parameters as in MONAI's own: `reduction` (2 dim, 8 dim), `norm` (8 dim).
+    Octants (0,1,0) and (0,0,1) are taken twice, (1,1,0) and (0,1,1) never. Parameters are those of MONAI's
+    module: `reduction` (2 dim, 8 dim), `norm` (8 dim).
+
+    Args:
+        dim: features of a patch.
+        norm_layer: of the merged features.
+        spatial_dims: always 3; MONAI passes it.
     """
 
     OCTANTS = (
@@ -66,30 +79,47 @@ class LegacyPatchMerging(nn.Module):
         self.norm = norm_layer(8 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, D, H, W, dim) -> (N, D/2, H/2, W/2, 2 dim); odd lengths are padded with zeros."""
+        """Merge (N, D, H, W, dim) into (N, D/2, H/2, W/2, 2 dim); odd lengths are padded with zeros."""
         odd = [length % 2 for length in x.shape[1:4]]
         x = nn.functional.pad(x, (0, 0, 0, odd[2], 0, odd[1], 0, odd[0]))
         x = torch.cat([x[:, i::2, j::2, k::2] for i, j, k in self.OCTANTS], dim=-1)
-        return self.reduction(self.norm(x))
+        merged: Tensor = self.reduction(self.norm(x))
+        return merged
 
 
 def swin(shape: SwinShape) -> nn.Module:
-    """MONAI's Swin transformer of these sizes: (N, channels, D, H, W) -> five maps, each half the last."""
+    """Return MONAI's Swin transformer of these sizes, with random weights.
+
+    It turns volumes (N, channels, D, H, W) into five maps, each with half the sides of the one before.
+    """
     from monai.networks.nets.swin_unetr import SwinTransformer
 
-    return SwinTransformer(
-        in_chans=len(shape.channels), embed_dim=shape.width, window_size=(shape.window,) * 3,
-        patch_size=(2, 2, 2), depths=shape.depths, num_heads=shape.heads, norm_layer=nn.LayerNorm,
+    network: nn.Module = SwinTransformer(
+        in_chans=len(shape.channels),
+        embed_dim=shape.width,
+        window_size=(shape.window,) * 3,
+        patch_size=(2, 2, 2),
+        depths=shape.depths,
+        num_heads=shape.heads,
+        norm_layer=nn.LayerNorm,
         downsample=LegacyPatchMerging if shape.legacy_merging else "mergingv2",
-    )  # fmt: skip
+    )
+    return network
 
 
 def channel_shares(modality: str, channels: Sequence[str]) -> tuple[float, ...]:
-    """How a scan is spread over the input channels of a network that was trained on `channels`.
+    """Return the share of a scan in each input channel of a network.
 
-    Its own channel where there is one; T1 with contrast goes where T1 does; everything else, an unknown
-    sequence too, is the mean of all channels. Because the patch embedding is linear this equals taking the
-    mean of its kernels, which is how BrainSegFounder's stage 2 and the segmentation inflate them.
+    A scan goes to the channel of its sequence; T1 with contrast goes to T1's if it has none; any other
+    sequence, also an unknown one, is spread evenly over all channels. Because the patch embedding is linear
+    this equals the mean of its kernels, by which BrainSegFounder's stage 2 and the segmentation inflate them.
+
+    Args:
+        modality: of the scan, by the manifest's name.
+        channels: sequence of each channel that the network was trained on.
+
+    Returns:
+        One share per channel; their sum is 1.
     """
     name = sequence_of(modality)
     if name == "t1ce" and "t1ce" not in channels:
@@ -101,12 +131,15 @@ def channel_shares(modality: str, channels: Sequence[str]) -> tuple[float, ...]:
 
 @stable_id("SwinEncoder")
 class SwinEncoder(VolumeEncoder):
-    """The mean over the deepest map of BrainSegFounder's encoder.
+    """Encode a scan as the mean over the deepest map of BrainSegFounder's encoder.
 
-    A scan is shown on the channel of its sequence (`channel_shares`), the other channels are 0.
+    The scan is in the channel of its sequence (`channel_shares`), the other channels are 0. Contract: voxels
+    of 1 mm, the central 128^3, nonzero voxels z-scored, as in the authors' BraTS fine-tuning (their
+    pretraining windows MRI as if it were CT).
 
-    Contract: voxels of 1 mm, the central 128^3, nonzero voxels z-scored, as in the authors' BraTS
-    fine-tuning (their pretraining windows MRI as if it were CT).
+    Args:
+        shape: sizes of the Swin transformer.
+        contract: of the weights; BrainSegFounder's if omitted.
     """
 
     published = "BrainSegFounder's model_bestValRMSE.pt, or a run of brainsegfounder_stage1.yaml"
@@ -114,58 +147,72 @@ class SwinEncoder(VolumeEncoder):
     def __init__(self, shape: SwinShape | None = None, contract: Preprocessing | None = None) -> None:
         shape = shape or SwinShape()
         contract = contract or Preprocessing(
-            slice_axes=(0, 1, 2), depth=shape.side, size=(shape.side,) * 2, spacing=1.0, centre="scan",
+            slice_axes=(0, 1, 2),
+            depth=shape.side,
+            size=(shape.side,) * 2,
+            spacing=1.0,
+            centre="scan",
             dtype="float16",
-        )  # fmt: skip
+        )
         super().__init__(shape, contract, 16 * shape.width)
 
     @staticmethod
     def build(shape: SwinShape) -> nn.Module:
-        """MONAI's Swin transformer."""
+        """Return MONAI's Swin transformer of these sizes, with random weights."""
         return swin(shape)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any] | None, source: str) -> Self:
-        """From `{"state_dict": {"module.swinViT.*", ...}}`, as its pretraining and fine-tuning save it.
+    def from_checkpoint(cls, content: Mapping[str, Any] | None, source: str) -> Self:
+        """Read `{"state_dict": {"module.swinViT.*", ...}}`, as the authors' code saves it.
 
-        Also from a checkpoint of this project's own pretraining, which tells shape and contract.
+        Checkpoints of `SwinSSLModule` are read as well; these contain shape and contract.
         """
         if content is None:
             return cls()
         described = content.get("encoder")
         if isinstance(described, Mapping) and described.get("architecture") == "swin":
-            weights = weights_of(content, ("encoder.",), source, "Swin encoder")
+            weights = weights_under(content, ("encoder.",), source, "Swin encoder")
             contract = Preprocessing.from_dict(described["preprocessing"])
             encoder = cls(SwinShape.from_dict(described["shape"]), contract)
             encoder.seen = Seen.of_checkpoint(content)
         else:
-            weights = weights_of(content, ("swinViT.",), source, "Swin encoder of BrainSegFounder")
+            weights = weights_under(content, ("swinViT.",), source, "Swin encoder of BrainSegFounder")
             encoder = cls(shape_of(weights, source))
         fit_weights(encoder.network, weights, source)
         return encoder
 
     def forward(self, slices: Tensor, modalities: Sequence[str] = ()) -> Tensor:
-        """(N, 1, D, H, W) -> (N, 16 width). Without modalities every scan is spread over all channels."""
+        """Return the features (N, 16 width) of scans (N, 1, D, H, W).
+
+        Args:
+            slices: whole scans, normalised by the contract.
+            modalities: of each scan; without them every scan is spread over all channels.
+        """
         names = list(modalities) or [""] * len(slices)
         shares = slices.new_tensor([channel_shares(name, self.shape.channels) for name in names])
-        return self.network(slices * shares[:, :, None, None, None])[-1].mean(dim=(2, 3, 4))
+        deepest: Tensor = self.network(slices * shares[:, :, None, None, None])[-1]
+        return deepest.mean(dim=(2, 3, 4))
 
 
 def shape_of(weights: Mapping[str, Tensor], source: str) -> SwinShape:
-    """The sizes that a Swin encoder's weights were made with, from their shapes.
+    """Return the sizes of a Swin encoder, read from the shapes of its weights.
+
+    Args:
+        weights: by the names of `swin`.
+        source: the file, for messages.
 
     Raises:
         BraindinoError: keys are missing, or the channels are so many that their order is not known.
     """
     stems = [f"layers{stage}.0.blocks." for stage in range(1, 5)]
     tables = [f"{stem}0.attn.relative_position_bias_table" for stem in stems]
-    require(weights, ("patch_embed.proj.weight", *tables), source, "a Swin encoder")
+    require_keys(weights, ("patch_embed.proj.weight", *tables), source, "a Swin encoder")
     width, channels = weights["patch_embed.proj.weight"].shape[:2]
     if channels != 1 and channels not in CHANNELS:
         raise BraindinoError(
             f"{source}: a Swin encoder of {channels} channels; their order is known for 1, 2 and 4."
         )
-    depths = [count(weights, stem) for stem in stems]
+    depths = [count_modules(weights, stem) for stem in stems]
     heads = [weights[table].shape[1] for table in tables]
     return SwinShape(
         channels=CHANNELS.get(channels, ("any",)),

@@ -1,6 +1,7 @@
-"""UniFormer in 3-D, the least of it that holds BrainMVP's weights: convolution blocks, then attention blocks.
+"""UniFormer in 3-D, as far as BrainMVP's weights need it.
 
-Li et al., UniFormer (arXiv 2201.09450), with BrainMVP's strides of 2 in every direction at every stage.
+Two stages of convolution blocks, then two of attention blocks (Li et al., arXiv 2201.09450), with BrainMVP's
+strides of 2 in every direction at every stage.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,16 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class UniFormerShape:
-    """Sizes of the network; the defaults are UniFormer-S on volumes of 128^3."""
+    """Sizes of the network; the defaults are UniFormer-S on volumes of 128^3.
+
+    Attributes:
+        side: of the volume, in voxels.
+        channels: of the volume.
+        widths: features of each stage.
+        depths: blocks of each stage.
+        head: features of an attention head.
+        ratio: hidden features of an MLP per feature.
+    """
 
     side: int = 128
     channels: int = 1
@@ -30,7 +40,8 @@ class _Halve(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.proj(x).movedim(1, -1)).movedim(-1, 1)
+        normed: Tensor = self.norm(self.proj(x).movedim(1, -1))
+        return normed.movedim(-1, 1)
 
 
 class _Mlp(nn.Module):
@@ -41,7 +52,8 @@ class _Mlp(nn.Module):
         self.fc1, self.fc2 = first, second
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        output: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return output
 
 
 class _ConvBlock(nn.Module):
@@ -61,7 +73,8 @@ class _ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.pos_embed(x)
         x = x + self.conv2(self.attn(self.conv1(self.norm1(x))))
-        return x + self.mlp(self.norm2(x))
+        output: Tensor = x + self.mlp(self.norm2(x))
+        return output
 
 
 class _Attention(nn.Module):
@@ -77,7 +90,8 @@ class _Attention(nn.Module):
         n, tokens, width = x.shape
         qkv = self.qkv(x).reshape(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
-        return self.proj(mixed.transpose(1, 2).reshape(n, tokens, width))
+        projected: Tensor = self.proj(mixed.transpose(1, 2).reshape(n, tokens, width))
+        return projected
 
 
 class _AttentionBlock(nn.Module):
@@ -97,11 +111,16 @@ class _AttentionBlock(nn.Module):
         tokens = x.flatten(2).transpose(1, 2)
         tokens = tokens + self.attn(self.norm1(tokens))
         tokens = tokens + self.mlp(self.norm2(tokens))
-        return tokens.transpose(1, 2).reshape(x.shape)
+        output: Tensor = tokens.transpose(1, 2).reshape(x.shape)
+        return output
 
 
 class UniFormer(nn.Module):
-    """(N, channels, D, H, W) -> the normed map of the last stage (N, widths[3], D/16, H/16, W/16)."""
+    """Compute the normed map of the last stage.
+
+    Args:
+        shape: sizes of the network.
+    """
 
     def __init__(self, shape: UniFormerShape) -> None:
         super().__init__()
@@ -115,7 +134,8 @@ class UniFormer(nn.Module):
         self.norm = nn.BatchNorm3d(shape.widths[3])
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Return the map (N, widths[3], D/16, H/16, W/16) of volumes (N, channels, D, H, W)."""
         for stage in range(1, 5):
             x = self.get_submodule(f"blocks{stage}")(self.get_submodule(f"patch_embed{stage}")(x))
-        return self.norm(x)
+        normed: Tensor = self.norm(x)
+        return normed

@@ -9,7 +9,7 @@ import torch
 from braindino.analysis.figures.slice_view import views_to_arrays
 from braindino.analysis.principal_components import principal_colours
 from braindino.encoders.base import Encoder
-from braindino.encoders.maps import held_patches, slice_view
+from braindino.encoders.maps import foreground_patches, slice_view
 from braindino.files import atomic_write
 from braindino.probing.data.cases import ProbeCases
 from braindino.scans.preprocessing import decode
@@ -52,7 +52,7 @@ def write_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store
     with torch.inference_mode():
         tokens = encoder.patch_maps(torch.from_numpy(slices)[:, None].to(device), [-1])[0]
     patches = tokens.movedim(1, -1).float().cpu().numpy()
-    foreground = held_patches(slices, store.contract, patches.shape[1:3])
+    foreground = foreground_patches(slices, store.contract, patches.shape[1:3])
     if foreground.any():
         colours = principal_colours(patches, foreground)
     else:

@@ -123,7 +123,7 @@ def _extract(
         device=device,
         progress=progress,
         level=pooling.level,
-        leave_out=True,
+        skip_non_finite=True,
     )
 
 

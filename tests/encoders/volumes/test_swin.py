@@ -20,7 +20,7 @@ from braindino.errors import BraindinoError
 TINY = SwinShape(side=32, width=12, depths=(1, 1, 1, 1), heads=(1, 2, 4, 8), window=2)
 
 
-def test_legacy_merging_takes_two_octants_twice_and_two_never() -> None:
+def test_legacy_patch_merging_takes_two_octants_twice_and_two_never() -> None:
     torch.manual_seed(0)
     merging = LegacyPatchMerging(3)
     x = torch.randn(2, 4, 6, 2, 3)
@@ -35,7 +35,7 @@ def test_legacy_merging_takes_two_octants_twice_and_two_never() -> None:
     assert merging(torch.randn(1, 3, 5, 2, 3)).shape == (1, 2, 3, 1, 6)  # odd lengths are padded
 
 
-def test_the_same_keys_with_another_merging_mean_something_else() -> None:
+def test_swin_of_another_merging_has_equal_keys_and_other_features() -> None:
     torch.manual_seed(0)
     legacy = SwinEncoder(TINY)
     other = swin(SwinShape(**{**TINY.__dict__, "legacy_merging": False})).eval()
@@ -58,13 +58,13 @@ def test_the_same_keys_with_another_merging_mean_something_else() -> None:
         ("anything", ("any",), (1,)),
     ],
 )
-def test_a_scan_is_shown_on_its_channel(
+def test_channel_shares_puts_a_scan_into_its_channel(
     modality: str, channels: tuple[str, ...], shares: tuple[float, ...]
 ) -> None:
     assert channel_shares(modality, channels) == shares
 
 
-def test_a_spread_scan_equals_the_mean_of_the_kernels() -> None:
+def test_channel_shares_of_a_spread_scan_equal_the_mean_of_the_kernels() -> None:
     torch.manual_seed(0)
     network: Any = swin(TINY)
     embedding = network.patch_embed.proj
@@ -73,7 +73,7 @@ def test_a_spread_scan_equals_the_mean_of_the_kernels() -> None:
     torch.testing.assert_close(embedding(scan.expand(-1, 2, -1, -1, -1) / 2), mean)
 
 
-def test_sizes_are_read_from_the_weights() -> None:
+def test_shape_of_reads_sizes_from_weights() -> None:
     shape = SwinShape(channels=("flair", "t1ce", "t1", "t2"), depths=(2, 2, 6, 2))
     weights = dict(swin(shape).state_dict())
     assert len(swin(SwinShape()).state_dict()) == 126  # what BrainSegFounder's checkpoints hold
@@ -84,6 +84,6 @@ def test_sizes_are_read_from_the_weights() -> None:
 
 
 @pytest.mark.parametrize(("name", "millions"), [("tiny", 8.06), ("small", 9.95), ("big", 15.6)])
-def test_encoders_are_as_large_as_the_published_ones(name: str, millions: float) -> None:
+def test_swin_has_the_published_number_of_parameters(name: str, millions: float) -> None:
     encoder = swin(SwinShape(channels=CHANNELS[4], depths=DEPTHS[name]))
     assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(millions, rel=5e-3)

@@ -45,27 +45,29 @@ def small(name: str) -> VolumeEncoder:
 
 
 def published(name: str, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """A checkpoint as the authors save it, with what else they keep in it."""
+    """Return a checkpoint as the authors save it, with its other entries."""
     other = torch.zeros(3)
     if name == "brainiac":
         # Lightning's SimCLR run; MONAI's releases differ in the cross-attention that is never run.
-        kept = {f"backbone.{k}": v for k, v in weights.items() if "norm_cross_attn" not in k}
+        renamed = {f"backbone.{k}": v for k, v in weights.items() if "norm_cross_attn" not in k}
         alien = {"backbone.blocks.0.cross_attn.to_q.weight": other, "projection.0.weight": other}
-        return {"state_dict": {**alien, **kept}, "epoch": 3}
+        return {"state_dict": {**alien, **renamed}, "epoch": 3}
     if name == "bm_mae":
         return {**weights, "decoder.mask_token": other}
     if name == "brainmvp":
-        kept = {f"module.encoder.uniformer.{k}": v for k, v in weights.items()}
-        return {"state_dict": {**kept, "module.rep_template": other}, "current_epoch": 5, "val_best": 1.0}
-    kept = {f"module.swinViT.{k}": v for k, v in weights.items()}
-    return {"state_dict": {**kept, "module.rotation_head.weight": other}, "epoch": 7}
+        renamed = {f"module.encoder.uniformer.{k}": v for k, v in weights.items()}
+        return {"state_dict": {**renamed, "module.rep_template": other}, "current_epoch": 5, "val_best": 1.0}
+    renamed = {f"module.swinViT.{k}": v for k, v in weights.items()}
+    return {"state_dict": {**renamed, "module.rotation_head.weight": other}, "epoch": 7}
 
 
 def volumes(encoder: VolumeEncoder, count: int = 2) -> Tensor:
     return torch.randn(count, 1, 32, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_published_layout_is_read_key_by_key(name: str, small: VolumeEncoder, tmp_path: Path) -> None:
+def test_load_volume_encoder_reads_every_key_of_the_published_layout(
+    name: str, small: VolumeEncoder, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.pt"
     torch.save(published(name, small.network.state_dict()), path)
     read = load_encoder(f"{name}:{path}")
@@ -75,11 +77,11 @@ def test_the_published_layout_is_read_key_by_key(name: str, small: VolumeEncoder
         assert read.preprocessing.depth == 128
     if name == "brainsegfounder":
         assert read.shape.legacy_merging
-    own = small.network.state_dict()
-    assert read.network.state_dict().keys() == own.keys()
+    weights = small.network.state_dict()
+    assert read.network.state_dict().keys() == weights.keys()
     for key, value in read.network.state_dict().items():
-        torch.testing.assert_close(value, own[key], rtol=0, atol=0, msg=key)
-    assert load_encoder(f"{name}:{path}").digest == read.digest  # or no kept feature would be found again
+        torch.testing.assert_close(value, weights[key], rtol=0, atol=0, msg=key)
+    assert load_encoder(f"{name}:{path}").digest == read.digest  # or cached features would be computed again
     modalities = ["T1w", "FLAIR"]
     with torch.inference_mode():
         features = read(volumes(read), modalities)
@@ -91,7 +93,7 @@ def test_the_published_layout_is_read_key_by_key(name: str, small: VolumeEncoder
     assert not torch.allclose(features[0], features[1])
 
 
-def test_a_file_of_another_network_is_refused(name: str, small: VolumeEncoder, tmp_path: Path) -> None:
+def test_load_volume_encoder_rejects_another_network(name: str, small: VolumeEncoder, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save({"state_dict": {"model.fc.weight": torch.zeros(2, 2)}}, path)
     with pytest.raises(BraindinoError, match=r"weights\.pt: (no|not the weights of) .*"):
@@ -104,24 +106,24 @@ def test_a_file_of_another_network_is_refused(name: str, small: VolumeEncoder, t
         load_encoder(f"{name}:{path}")
 
 
-def test_a_name_without_a_file(name: str) -> None:
+def test_load_volume_encoder_rejects_a_name_without_a_file(name: str) -> None:
     with pytest.raises(BraindinoError, match=r"there is no file 'nowhere.pt'(.|\n)*:scratch"):
         load_encoder(f"{name}:nowhere.pt")
 
 
-def test_an_untrained_twin_is_another_of_the_same_shape(small: VolumeEncoder) -> None:
+def test_volume_encoder_untrained_has_the_same_shape(small: VolumeEncoder) -> None:
     twin, again = small.untrained(1), small.untrained(1)
     assert twin.digest == again.digest != small.digest
     assert twin.preprocessing == small.preprocessing
     assert twin.shape == small.shape
 
 
-def test_maps_of_patches_are_refused(small: VolumeEncoder) -> None:
+def test_volume_encoder_rejects_patch_maps(small: VolumeEncoder) -> None:
     with pytest.raises(BraindinoError, match="is a 3-D encoder"):
         small.patch_maps(volumes(small), [0])
 
 
-def test_bm_mae_needs_to_know_the_sequence() -> None:
+def test_bm_mae_rejects_an_unknown_sequence() -> None:
     encoder = BMMAEEncoder(BMMAEShape(32, 16, 96, 32, 1, 1, ("t1", "flair")))
     with pytest.raises(BraindinoError, match=r"modality .PET.; it was trained on t1, flair"):
         encoder(volumes(encoder), ["T1", "PET"])
@@ -130,7 +132,7 @@ def test_bm_mae_needs_to_know_the_sequence() -> None:
     assert not torch.allclose(one, other)
 
 
-def test_published_sizes() -> None:
+def test_volume_encoders_have_the_published_sizes() -> None:
     with torch.device("meta"):
         uniformer = UniFormer(UniFormerShape(channels=4))
         parameters = sum(p.numel() for p in uniformer.parameters())
@@ -145,7 +147,7 @@ def test_published_sizes() -> None:
     }
 
 
-def test_uniformer_attends_as_softmax_says_and_halves_four_times() -> None:
+def test_uniformer_attends_by_softmax_and_halves_four_times() -> None:
     torch.manual_seed(0)
     network = UniFormer(UniFormerShape(widths=(8, 8, 16, 16), depths=(1, 1, 1, 1), head=8)).eval()
     attention: Any = network.get_submodule("blocks3.0.attn")
@@ -159,7 +161,7 @@ def test_uniformer_attends_as_softmax_says_and_halves_four_times() -> None:
     assert network(torch.randn(1, 1, 32, 48, 16)).shape == (1, 16, 2, 3, 1)
 
 
-def test_the_first_token_and_the_mean_of_the_last_map(tmp_path: Path) -> None:
+def test_volume_encoders_take_the_first_token_or_the_mean_of_the_last_map(tmp_path: Path) -> None:
     vit = BrainIACEncoder(BrainIACShape(32, 16, 64, 64, 1, 1))
     scans = volumes(vit)
     torch.testing.assert_close(vit(scans), vit.network(scans)[0][:, 0])
@@ -167,9 +169,9 @@ def test_the_first_token_and_the_mean_of_the_last_map(tmp_path: Path) -> None:
     torch.testing.assert_close(mvp(scans), mvp.network(scans).flatten(2).mean(-1))
 
 
-def test_contracts(as_axes: Callable[[VolumeEncoder], str]) -> None:
-    """What the network's three axes run to, the size, and whether proportions are kept."""
-    told = {
+def test_volume_encoders_contracts(as_axes: Callable[[VolumeEncoder], str]) -> None:
+    """Directions of the network's three axes, depth, and spacing."""
+    contracts = {
         kind: (as_axes(encoder), encoder.preprocessing.depth, encoder.preprocessing.spacing)
         for kind, encoder in (
             ("brainiac", BrainIACEncoder(BrainIACShape(96, 48, 64, 64, 1, 1))),
@@ -178,7 +180,7 @@ def test_contracts(as_axes: Callable[[VolumeEncoder], str]) -> None:
             ("swin", SwinEncoder(SwinShape(width=12, depths=(1, 1, 1, 1), heads=(1, 1, 1, 1), window=2))),
         )
     }
-    assert told == {
+    assert contracts == {
         "brainiac": ("RAS", 96, None),
         "bm_mae": ("LPS", 128, 1.0),
         "brainmvp": ("SRA", 128, 1.0),
