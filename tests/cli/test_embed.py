@@ -139,4 +139,4 @@ def test_embed_rejects_a_store_of_another_contract(
         main(["prepare", str(cohort / "adni.csv"), "--store", str(tmp_path / "other"), "--depth", "4"]) == 0
     )
     assert embed(cohort, encoder, tmp_path / "e.csv", "--store", str(tmp_path / "other")) == 2
-    assert "prepared otherwise (depth: 4 here, 8 there" in capsys.readouterr().err
+    assert "prepared with a different contract (depth: 4 here, 8 there" in capsys.readouterr().err
