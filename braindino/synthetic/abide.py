@@ -5,7 +5,7 @@ from pathlib import Path
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv
-from braindino.synthetic.heads import Head, render
+from braindino.synthetic.rendering import SyntheticHead, render
 
 _ONE = ("SITE_ID", "SUB_ID", "DX_GROUP", "DSM_IV_TR", "AGE_AT_SCAN", "SEX", "HANDEDNESS_CATEGORY", "FIQ")
 _TWO = ("SITE_ID", "SUB_ID", "DX_GROUP ", "PDD_DSM_IV_TR", "AGE_AT_SCAN ", "SEX", "FIQ ", "Größe")
@@ -48,7 +48,7 @@ class _Participant:
     dx: int
     sex: int
     age: float
-    head: Head
+    head: SyntheticHead
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _write_first_release(dataset: SyntheticDataset, tables: _Tables, someone: _P
         _list_scan(dataset, again, number, _LONG, dx)
 
 
-def _write_scan(dataset: SyntheticDataset, path: Path, head: Head, scan: int = 0) -> None:
+def _write_scan(dataset: SyntheticDataset, path: Path, head: SyntheticHead, scan: int = 0) -> None:
     codes = "RAS" if dataset.rng.integers(2) else "PSR"
     dataset.save_scan(path, render(head, shape=dataset.shape, scan=scan), codes)
 

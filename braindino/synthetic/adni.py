@@ -6,7 +6,7 @@ from typing import Any
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv
-from braindino.synthetic.heads import Head, render
+from braindino.synthetic.rendering import SyntheticHead, render
 
 ATROPHY = {"CN": 0.0, "MCI": 0.5, "AD": 1.0}
 _DX = {"CN": "CN", "MCI": "MCI", "AD": "Dementia"}
@@ -87,7 +87,14 @@ class _Archive:
         self.image = 31_000
 
     def write_visit(
-        self, i: int, visit: int, person: dict[str, Any], now: str, day: date, start: date, head: Head
+        self,
+        i: int,
+        visit: int,
+        person: dict[str, Any],
+        now: str,
+        day: date,
+        start: date,
+        head: SyntheticHead,
     ) -> None:
         """Write the scans of one visit and its rows of the tables."""
         # The visit to the clinic is on another day than the scan.
@@ -119,7 +126,7 @@ class _Archive:
         if visit == 0:
             self.write_irregularities(i, person, day, head)
 
-    def write_irregularities(self, i: int, person: dict[str, Any], day: date, head: Head) -> None:
+    def write_irregularities(self, i: int, person: dict[str, Any], day: date, head: SyntheticHead) -> None:
         """Write the planted files beside the preferred one."""
         for who, description, reason in (
             (1, "MP-RAGE REPEAT", "another scan of the session is preferred"),
@@ -138,7 +145,7 @@ class _Archive:
         description: str,
         day: date,
         visit: int,
-        head: Head,
+        head: SyntheticHead,
         sequence: str = "T1w",
     ) -> None:
         """Write one file, named and placed as the archive does, and its row of the collection."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import save_mask, save_nifti, write_csv
-from braindino.synthetic.heads import Lesion, Rendered, render
+from braindino.synthetic.rendering import Lesion, Rendered, render
 
 _ONES = (1.0, 0.9999999, 0.01, 255.0)
 _HEADER = ("Subject ID", "Session", "Site", "Days Post Stroke", "# Lesions Cortical")

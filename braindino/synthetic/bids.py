@@ -2,7 +2,7 @@
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import save_mask, write_csv
-from braindino.synthetic.heads import Rendered, render
+from braindino.synthetic.rendering import Rendered, render
 
 
 @writer(stream=12, sessions=2)

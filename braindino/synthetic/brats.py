@@ -1,7 +1,7 @@
 """Write synthetic BraTS 2021, 2023 and 2024 (GoAT): four sequences and a mask per case."""
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
-from braindino.synthetic.heads import Head
+from braindino.synthetic.rendering import SyntheticHead
 from braindino.synthetic.tumours import draw_tumour, write_tumour
 
 _OLD = {"T1w": "_t1", "T1c": "_t1ce", "T2w": "_t2", "FLAIR": "_flair"}
@@ -93,5 +93,5 @@ class _Cases:
 
     def write_stray_file(self, name: str) -> None:
         """Write a file beside a case that does not belong to it."""
-        head, tumour = Head(self.dataset.seed), draw_tumour(self.dataset.rng)
+        head, tumour = SyntheticHead(self.dataset.seed), draw_tumour(self.dataset.rng)
         write_tumour(self.dataset, self.root / name, {"T1w": ""}, head, tumour)

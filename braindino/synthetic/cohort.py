@@ -2,7 +2,7 @@
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import save_nifti, write_csv
-from braindino.synthetic.heads import render
+from braindino.synthetic.rendering import render
 
 
 @writer(stream=7)

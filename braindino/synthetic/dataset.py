@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from braindino.synthetic.files import Planted, save_scan
-from braindino.synthetic.heads import Head, Rendered
+from braindino.synthetic.rendering import Rendered, SyntheticHead
 
 Shape = tuple[int, int, int]
 SHAPE: Shape = (48, 56, 48)
@@ -37,9 +37,9 @@ class SyntheticDataset:
     rng: np.random.Generator
     planted: Planted = field(default_factory=Planted)
 
-    def person(self, number: int, age: float, sex: str, atrophy: float = 0.0) -> Head:
+    def person(self, number: int, age: float, sex: str, atrophy: float = 0.0) -> SyntheticHead:
         """Return the head of person `number`, a different one for every seed; atrophy is at least 0."""
-        return Head(self.seed * 100_003 + number, age, sex, max(0.0, atrophy))
+        return SyntheticHead(self.seed * 100_003 + number, age, sex, max(0.0, atrophy))
 
     def save_scan(self, path: Path, rendered: Rendered, codes: str) -> None:
         """Write a scan as int16 NIfTI with a random gain and its axes turned to `codes`."""

@@ -10,7 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from braindino.synthetic.heads import Rendered
+from braindino.synthetic.rendering import Rendered
 
 
 @dataclass

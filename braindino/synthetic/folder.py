@@ -7,7 +7,7 @@ import numpy as np
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import draw_gain, save_mask
-from braindino.synthetic.heads import Rendered, render
+from braindino.synthetic.rendering import Rendered, render
 
 
 @writer(stream=11, sessions=2)

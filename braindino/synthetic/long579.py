@@ -5,7 +5,7 @@ from pathlib import Path
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv
-from braindino.synthetic.heads import Head, render
+from braindino.synthetic.rendering import SyntheticHead, render
 
 _HEADER = (
     "participant_id",
@@ -74,5 +74,5 @@ def write_long579(dataset: SyntheticDataset) -> None:
     write_csv(dataset.root / "participants.tsv", table, delimiter="\t", lineterminator="\r\n")
 
 
-def _write_scan(dataset: SyntheticDataset, path: Path, head: Head, scan: int) -> None:
+def _write_scan(dataset: SyntheticDataset, path: Path, head: SyntheticHead, scan: int) -> None:
     dataset.save_scan(path, render(head, shape=dataset.shape, scan=scan), "PSR")

@@ -7,7 +7,7 @@ import numpy as np
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import draw_gain, write_csv
-from braindino.synthetic.heads import render
+from braindino.synthetic.rendering import render
 
 _HEADER = ("ID", "M/F", "Hand", "Age", "Educ", "SES", "MMSE", "CDR", "eTIV", "nWBV", "ASF", "Delay")
 _CDR = ("0", "0.5", "0", "1", "", "0.5")

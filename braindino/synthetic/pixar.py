@@ -2,7 +2,7 @@
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv
-from braindino.synthetic.heads import render
+from braindino.synthetic.rendering import render
 
 _HEADER = ("participant_id", "Age (years)", "AgeGroup", "Child_Adult", "Gender", "Handedness")
 

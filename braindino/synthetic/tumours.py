@@ -7,7 +7,7 @@ import numpy as np
 
 from braindino.synthetic.dataset import SyntheticDataset
 from braindino.synthetic.files import save_mask
-from braindino.synthetic.heads import Head, Lesion, render
+from braindino.synthetic.rendering import Lesion, SyntheticHead, render
 
 
 def draw_tumour(rng: np.random.Generator, **given: float | bool) -> Lesion:
@@ -27,7 +27,7 @@ def write_tumour(
     dataset: SyntheticDataset,
     prefix: Path,
     names: Mapping[str, str],
-    head: Head,
+    head: SyntheticHead,
     tumour: Lesion,
     mask: Path | None = None,
     four: bool = True,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv
-from braindino.synthetic.heads import Head, Lesion
+from braindino.synthetic.rendering import Lesion, SyntheticHead
 from braindino.synthetic.tumours import draw_tumour, write_tumour
 
 _HEADER = (
@@ -64,7 +64,7 @@ class _Patient:
 
     index: int
     number: int
-    head: Head
+    head: SyntheticHead
     tumour: Lesion
     row: list[object]
     labels: dict[str, object]

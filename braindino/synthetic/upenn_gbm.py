@@ -2,7 +2,7 @@
 
 from braindino.synthetic.dataset import SyntheticDataset, writer
 from braindino.synthetic.files import write_csv
-from braindino.synthetic.heads import Head, Lesion
+from braindino.synthetic.rendering import Lesion, SyntheticHead
 from braindino.synthetic.tumours import draw_tumour, write_tumour
 
 _HEADER = (
@@ -53,7 +53,9 @@ def write_upenn_gbm(dataset: SyntheticDataset) -> None:
     write_csv(dataset.root / "UPENN-GBM_clinical_info_v2.1.csv", table)
 
 
-def _write_patient(dataset: SyntheticDataset, i: int, patient: str, head: Head, tumour: Lesion) -> None:
+def _write_patient(
+    dataset: SyntheticDataset, i: int, patient: str, head: SyntheticHead, tumour: Lesion
+) -> None:
     """Write the exam before surgery, and the planted files beside it."""
     images = dataset.root / "UPENN-GBM" / "NIfTI-files"
     mask = images / "automated_segm" / f"{patient}_11_automated_approx_segm.nii.gz"

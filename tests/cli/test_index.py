@@ -13,7 +13,7 @@ from braindino.errors import BraindinoError
 from braindino.scans.dicom.series import Series
 from braindino.synthetic.adni import write_adni
 from braindino.synthetic.files import save_nifti
-from braindino.synthetic.heads import Head, render
+from braindino.synthetic.rendering import SyntheticHead, render
 
 
 def test_index_prints_counts_and_writes_the_manifest(
@@ -55,7 +55,9 @@ def test_index_converts_dicom_beside_the_manifest(tmp_path: Path, monkeypatch: p
     def convert(folders: list[Path], root: Path, out: Path) -> list[Series]:
         converted.extend(folders)
         for folder in folders:
-            save_nifti(out / folder.relative_to(root) / "T1_2_ab.nii.gz", render(Head(0), shape=(8, 8, 8)))
+            save_nifti(
+                out / folder.relative_to(root) / "T1_2_ab.nii.gz", render(SyntheticHead(0), shape=(8, 8, 8))
+            )
         made = Series(str(folders[0]), "1.2", "2", "T1", "", "P1/study/T1_2_ab.nii.gz", "", "")
         return [made, Series(str(folders[1]), "", "", "", "", "", "", "no valid DICOM")]
 
@@ -65,7 +67,7 @@ def test_index_converts_dicom_beside_the_manifest(tmp_path: Path, monkeypatch: p
     for name in ("P1/study/IM0001", "P2/x.dcm"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(bytes(128) + b"DICM")
-    save_nifti(root / "P3" / "T1.nii.gz", render(Head(1), shape=(8, 8, 8)))
+    save_nifti(root / "P3" / "T1.nii.gz", render(SyntheticHead(1), shape=(8, 8, 8)))
     out = root / "m.csv"  # inside the tree: what was converted is not found a second time
     for _ in range(2):
         converted.clear()
@@ -82,7 +84,7 @@ def test_index_converts_dicom_beside_the_manifest(tmp_path: Path, monkeypatch: p
         BraindinoError, match=r"none of 2 folders of DICOM gave a volume: .*\nSee .*series\.csv"
     ):
         index(root, "folder", out)
-    save_nifti(root / "P3" / "T1.nii.gz", render(Head(1), shape=(8, 8, 8)))
+    save_nifti(root / "P3" / "T1.nii.gz", render(SyntheticHead(1), shape=(8, 8, 8)))
     assert index(root, "folder", out, {"dicom": None}) == 0
     assert Manifest.read(out).dropped["reason"].str.startswith("DICOM series; convert").sum() == 2
 
@@ -135,7 +137,7 @@ def test_index_labels_a_dicom_archive_of_adni_as_its_nifti(
 
 def test_index_as_a_command_imports_neither_torch_nor_lightning(tmp_path: Path) -> None:
     """Both cost 4 s of processor and 800 MB, and listing files needs none of it."""
-    save_nifti(tmp_path / "in" / "p1" / "T1.nii.gz", render(Head(1), shape=(8, 8, 8)))
+    save_nifti(tmp_path / "in" / "p1" / "T1.nii.gz", render(SyntheticHead(1), shape=(8, 8, 8)))
     code = (
         "import sys; from braindino.cli.main import main; "
         f"sys.argv = ['braindino', 'index', {str(tmp_path / 'in')!r}, '--out', {str(tmp_path / 'm.csv')!r}]; "

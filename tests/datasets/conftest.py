@@ -7,7 +7,7 @@ from braindino.scans.contract import Preprocessing
 from braindino.scans.store.fill import fill
 from braindino.scans.store.store import Store
 from braindino.synthetic.files import save_nifti
-from braindino.synthetic.heads import Head, render
+from braindino.synthetic.rendering import SyntheticHead, render
 
 SMALL = Preprocessing(depth=8, size=(16, 16))
 
@@ -20,7 +20,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(24):
         dataset, person = ("a", i) if i < 12 else ("b", (i - 12) // 2)
         path = folder / f"{i:02d}.nii"
-        save_nifti(path, render(Head(i), shape=(10, 12, 10)))
+        save_nifti(path, render(SyntheticHead(i), shape=(10, 12, 10)))
         rows.append((str(path), dataset, f"{person}", f"{i % 2}", "T1w", f"{dataset}:{person}"))
     table = pd.DataFrame(rows, columns=["path", "dataset", "subject", "session", "modality", "group"])
     store = Store.create(folder / "store", SMALL)

@@ -15,7 +15,7 @@ from braindino.scans.contract import Preprocessing
 from braindino.scans.store.store import Store
 from braindino.synthetic.adni import write_adni
 from braindino.synthetic.files import save_mask, save_nifti
-from braindino.synthetic.heads import Head, Lesion, render
+from braindino.synthetic.rendering import Lesion, SyntheticHead, render
 
 SMALL = Preprocessing(depth=8, size=(16, 16))
 
@@ -110,7 +110,7 @@ def test_datamodule_drops_unreadable_scans_with_a_reason(tmp_path: Path) -> None
 
 
 def test_datamodule_without_labels_raises(tmp_path: Path) -> None:
-    save_nifti(tmp_path / "sub-1" / "anat" / "sub-1_T1w.nii", render(Head(0), shape=(10, 12, 10)))
+    save_nifti(tmp_path / "sub-1" / "anat" / "sub-1_T1w.nii", render(SyntheticHead(0), shape=(10, 12, 10)))
     with pytest.raises(DatasetError, match="no labels"):
         ready(BIDS(tmp_path, tmp_path / "store"))
 
@@ -135,7 +135,7 @@ class Tumours(ScanDataModule):
 def test_datamodule_loads_several_scans_masks_and_two_targets(tmp_path: Path) -> None:
     for i in range(12):
         for sequence in ("T1c", "FLAIR")[: 1 if i % 3 == 0 else 2]:
-            scan = render(Head(i), sequence, (10, 12, 10 + i % 2), lesion=Lesion())
+            scan = render(SyntheticHead(i), sequence, (10, 12, 10 + i % 2), lesion=Lesion())
             save_nifti(tmp_path / f"{i}_{sequence}.nii", scan)
         assert scan.mask is not None
         save_mask(tmp_path / f"{i}_mask.nii", scan.mask, scan.affine)
@@ -174,7 +174,7 @@ def test_datamodule_accepts_a_number_as_target_and_refuses_unknown_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for i in range(12):
-        save_nifti(tmp_path / f"{i}_T1c.nii", render(Head(i), "T1c", (10, 12, 10)))
+        save_nifti(tmp_path / f"{i}_T1c.nii", render(SyntheticHead(i), "T1c", (10, 12, 10)))
     data = ready(Ages(tmp_path, tmp_path / "store", fractions=(0.5, 0.25, 0.25)))
     batch = next(iter(data.train_dataloader()))
     assert batch["target"].shape == (4,)

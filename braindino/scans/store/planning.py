@@ -13,7 +13,7 @@ MAX_ATTEMPTS = 2  # the second is in a separate process
 
 
 @dataclass
-class Plan:
+class FillPlan:
     """List what a fill has to do with its scans.
 
     Attributes:
@@ -29,9 +29,9 @@ class Plan:
     present: int = 0
 
 
-def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxels: int) -> Plan:
+def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxels: int) -> FillPlan:
     """Sort scans by their records in the ledger; files are read only if the records leave doubt."""
-    plan = Plan()
+    plan = FillPlan()
     for task in tasks:
         record, attempt = store.records.get(task.path), store.history.attempts.get(task.path)
         if attempt is not None and Signature.of_record(attempt) == signature(task.path):
@@ -50,7 +50,7 @@ def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxe
     return plan
 
 
-def record_amendments(store: Store, plan: Plan, options: WorkerOptions) -> None:
+def record_amendments(store: Store, plan: FillPlan, options: WorkerOptions) -> None:
     """Write corrections and new rejections to the ledger, unless the store is read-only."""
     worker = Worker(store.layout, options)
     try:
@@ -66,14 +66,14 @@ def record_amendments(store: Store, plan: Plan, options: WorkerOptions) -> None:
         worker.close()
 
 
-def _plan_attempted(plan: Plan, task: Task, attempts: int, retry_rejects: bool) -> None:
+def _plan_attempted(plan: FillPlan, task: Task, attempts: int, retry_rejects: bool) -> None:
     if attempts >= MAX_ATTEMPTS and not retry_rejects:
         plan.rejected.append((task, True))
     else:
         plan.todo.append(task._replace(attempts=min(attempts, 1)))
 
 
-def _plan_rejected(plan: Plan, task: Task, record: Record, retry_rejects: bool, max_voxels: int) -> None:
+def _plan_rejected(plan: FillPlan, task: Task, record: Record, retry_rejects: bool, max_voxels: int) -> None:
     fits_now = 0 < record.get("voxels", 0) <= max_voxels
     same_file = Signature.of_record(record) == signature(task.path)
     if same_file and record["lasting"] and not retry_rejects and not fits_now:

@@ -64,7 +64,7 @@ LESIONS: dict[str, tuple[float, float, float, float]] = {
 
 @dataclass(frozen=True)
 class Lesion:
-    """Describe a lesion in the brain of a `Head`.
+    """Describe a lesion in the brain of a `SyntheticHead`.
 
     Attributes:
         kind: "tumour" (labels 1 necrotic core, 2 oedema, 3 enhancing rim) or "stroke" (label 1).
@@ -84,7 +84,7 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class Head:
+class SyntheticHead:
     """Describe a person's head.
 
     Attributes:
@@ -117,7 +117,7 @@ class Rendered:
 
 
 def render(
-    head: Head,
+    head: SyntheticHead,
     sequence: str = "T1w",
     shape: tuple[int, int, int] = (48, 56, 48),
     spacing: tuple[float, float, float] | None = None,
