@@ -13,22 +13,21 @@ from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
 from braindino.datasets.sequences import BIDS_SUFFIXES, bids_sequence, complex_part, is_localizer
 
 SUFFIXES = BIDS_SUFFIXES
-_COLUMN_ENTITIES = (
-    "acq",
-    "run",
-)  # every manifest has a column for these, for the next only if a scan has one
+# Every manifest has a column for each of the first entities; for the others only if a scan has them.
+_COLUMN_ENTITIES = ("acq", "run")
 _OPTIONAL_ENTITIES = ("ce", "rec", "echo", "chunk", "space", "desc")
 
 
 class BIDS(ScanDataModule):
     """Anatomical scans of a BIDS dataset, without labels.
 
-    Scans are `sub-X[/ses-Y]/anat/..._<suffix>.nii.gz`.
-    The sequence follows from suffix and entities: `ce-gadolinium_T1w` is T1c; phase images (`part-`),
-    inversion images (`inv-`) and localizers are dropped. Sex, age in years and all further columns come from
-    `participants.tsv`, `sub-X_sessions.tsv` and their sidecars (units, codes); a column with the name of a
-    standard column of manifests gets the suffix `_in_table`. The column `blank_because` contains the reason
-    if an age or sex is blank although the tables have a value.
+    Scans are `sub-X[/ses-Y]/anat/..._<suffix>.nii.gz`. The sequence follows from suffix and entities:
+    `ce-gadolinium_T1w` is T1c. Phase images (`part-`), inversion images (`inv-`) and localizers are dropped.
+
+    Sex, age in years and all further columns come from `participants.tsv`, `sub-X_sessions.tsv` and their
+    sidecars (units, codes); a column with the name of a standard column of manifests gets the suffix
+    `_in_table`. The column `blank_because` contains the reason if an age or sex is blank although the tables
+    have a value.
 
     `sourcedata/`, `code/` and the paths in `.bidsignore` are excluded. The dataset's name is that of the
     folder with its subjects; below the root it includes the folders above it (`siteA`, `europe/siteA`), but

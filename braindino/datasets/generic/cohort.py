@@ -38,10 +38,10 @@ class Cohort(ScanDataModule):
       Without a column of paths, scans are searched by the id: `<id>.nii.gz`, or `<id>_t1ce.nii.gz`,
       `<id>_t2f.nii.gz`, ... (BrainIAC's `pat_id,label`), with a `scandate` `<id>_<scandate>.nii.gz` or
       `<id>/<scandate>.nii.gz`. If there is a JSON of the same name beside a TSV (`participants.json`), it
-      gives the units of ages and the codes of sexes;
-    - BrainDINO's headerless `label,path`: one list, or a folder with `train_<k>.csv` and `valid.csv`;
-    - an nnU-Net folder (see `nnunet`);
-    - a folder with one such table, or a manifest written by `braindino index`.
+      gives the units of ages and the codes of sexes.
+    - BrainDINO's `label,path` without a header: one list, or a folder with `train_<k>.csv` and `valid.csv`.
+    - An nnU-Net folder (see `index_nnunet`).
+    - A folder with one such table, or a manifest written by `braindino index`.
 
     Further columns of the table are in the manifest, too; one with the name of a standard column of manifests
     is called `<name>_in_table` there. The person is the column of the option `group`, else the part of the id

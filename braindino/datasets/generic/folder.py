@@ -55,8 +55,9 @@ class Folder(ScanDataModule):
     Folders such as `images`, `train`, `raw` or `ses-1`, dates, and folders that contain all scans are no
     persons. Names that differ only in a visit at their end (`p1_baseline`, `p1_m12`) are one person, and so
     are visits of BraTS cases. If people are named differently, edit the manifest's column `group`.
-    If people of two folders of the same name have the same names, scans of both can be in one store only if
-    the option `dataset` gives the folders one name or different ones.
+
+    Two folders of the same name may have people of the same names. Scans of both can be in one store only if
+    the option `dataset` is given for them: one name if the people are the same, two names if they are not.
 
     Args:
         root: the folder, or a manifest.

@@ -210,7 +210,7 @@ class _Rows:
             yield str(where), record, scans
 
     def _names_have_sequences(self, files_of_rows: list[list[tuple[str, Path]]]) -> bool:
-        """Return True if the name of every file has a sequence; some alone would separate cases.
+        """Return True if every file name has a sequence; using only some would split cases.
 
         Raises:
             TableError: some names have different sequences, and others none.
