@@ -38,7 +38,7 @@ def test_shipped_configs_have_their_peak_learning_rate(
     assert slices_per_step == batch * (1 if settings["trainer"]["devices"] == 1 else 8)
 
 
-def test_stage_2_has_the_published_mixture_of_resolutions() -> None:
+def test_shipped_config_of_stage_2_has_the_published_mixture_of_resolutions() -> None:
     """FlexiCT's fleximeddinov3_b_ct_highres.yaml: sizes by index, and their ratios."""
     settings = yaml.safe_load(shipped_configs()["pretrain_highres.yaml"].read_text())
     views = settings["model"]["init_args"]["views"]
@@ -74,12 +74,12 @@ def losses(run: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("config", STAGE_1)
-def test_stage_1(cohort: Path, tmp_path: Path, config: str) -> None:
+def test_fit_runs_every_shipped_config_of_stage_1(cohort: Path, tmp_path: Path, config: str) -> None:
     run = fit(cohort, tmp_path, config)
     assert [row["step"] for row in losses(run)] == ["0", "1"]
 
 
-def test_monitors_are_named_in_the_config(
+def test_fit_runs_the_monitors_of_a_config(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(cohort)  # where the manifest is
@@ -141,7 +141,9 @@ def test_watch_lesions_config_of_the_docs_logs_online_dice(
     assert all(0 <= value <= 1 for value in values.values())
 
 
-def test_stage_2_starts_by_one_line(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_starts_stage_2_by_one_option(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = fit(cohort, tmp_path / "1", "pretrain.yaml")
     capsys.readouterr()
     tiny = ("--config", str(CONF / "tiny_highres.yaml"), "--model.init_from", str(first))
@@ -161,13 +163,13 @@ def test_stage_2_starts_by_one_line(cohort: Path, tmp_path: Path, capsys: pytest
     for path in (first / "checkpoints").iterdir():
         path.unlink()
     fit(cohort, tmp_path / "2", "pretrain_highres.yaml", *tiny, "--trainer.max_steps", "3")
-    told = capsys.readouterr().out
-    assert "continuing from" in told
-    assert "model.init_from" not in told
+    printed = capsys.readouterr().out
+    assert "continuing from" in printed
+    assert "model.init_from" not in printed
     assert [row["step"] for row in losses(run)] == ["0", "1", "2"]
 
 
-def test_stage_2_without_stage_1_says_what_to_add(
+def test_fit_of_stage_2_without_stage_1_names_the_missing_option(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fit", "--config", "pretrain_highres.yaml", f"--data.store={cohort / 'store'}"]) == 2

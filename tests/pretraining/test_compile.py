@@ -21,7 +21,7 @@ class Losses(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, at its own code
-def test_compiled_blocks_give_the_same_losses_under_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_gives_the_same_losses_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced by the compiler, but run without code generation, which takes minutes on a CPU."""
     compiled: list[nn.Module] = []
     compile_: Callable[..., None] = nn.Module.compile

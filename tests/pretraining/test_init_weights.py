@@ -1,4 +1,4 @@
-"""Starting from earlier weights: what is loaded, from what, what is refused, and never twice."""
+"""Initial weights: what is loaded, from which sources, what is refused, and people recorded."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tests.helpers.tiny_module import ARCHITECTURE, MODEL_ARGS, tiny_module, tra
 
 
 class People(pl.Callback):
-    """As the command records them."""
+    """Record people as the command does."""
 
     def __init__(self, *people: str) -> None:
         self.people = list(people)
@@ -39,7 +39,7 @@ class People(pl.Callback):
 
 
 def earlier_run(folder: Path, **changes: Any) -> tuple[Path, dict[str, Tensor]]:
-    """The run folder and weights of two steps."""
+    """Return the run folder and weights of two steps."""
     module = tiny_module(**changes)
     t = trainer(2, callbacks=[People("ADNI:1", "ADNI:2")])
     t.fit(module, FakeSlices())
@@ -48,42 +48,42 @@ def earlier_run(folder: Path, **changes: Any) -> tuple[Path, dict[str, Tensor]]:
 
 
 def started(source: Path | str, steps: int = 1, **changes: Any) -> DINOModule:
-    """A module that has begun at learning rate 0, so that its student's weights are those it began with."""
+    """Return a module trained at learning rate 0: its weights are those that it started from."""
     module = tiny_module(init_from=str(source), optimiser=OptimiserConfig(lr=0.0, warmup_steps=0), **changes)
     trainer(steps).fit(module, FakeSlices())
     return module
 
 
 def assert_part(module: DINOModule, weights: dict[str, Tensor], parts: tuple[str, ...], equal: bool) -> None:
-    """The student's and the teacher's `parts` against the earlier teacher's."""
+    """Compare `parts` of student and teacher with the earlier teacher's."""
     state = module.state_dict()
     for part in parts:
         for name, value in weights.items():
             if name.startswith(f"teacher.{part}."):
-                own = name.removeprefix("teacher.")
-                student, teacher = state[f"student.{own}"], state[name]
+                key = name.removeprefix("teacher.")
+                student, teacher = state[f"student.{key}"], state[name]
                 assert torch.equal(student, teacher), name
                 assert torch.equal(student, value) is equal or (not equal and student.ndim < 2), name
 
 
-def test_a_run_folder_gives_its_teacher_and_heads_when_asked(
+def test_load_backbone_of_a_run_folder_is_its_teacher_with_heads_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, weights = earlier_run(tmp_path / "run")
     module = started(run)
     assert_part(module, weights, ("backbone",), True)
     assert_part(module, weights, ("dino_head", "ibot_head"), False)
-    told = capsys.readouterr().out
-    assert "model.init_from: backbone of" in told
-    assert "step0000002.ckpt" in told
-    assert "2 or more people seen before" in told  # FakeSlices list nobody
+    printed = capsys.readouterr().out
+    assert "model.init_from: backbone of" in printed
+    assert "step0000002.ckpt" in printed
+    assert "2 or more people seen before" in printed  # FakeSlices lists no people
     module = started(run / "checkpoints" / "step0000002.ckpt", init_heads=True)
     assert_part(module, weights, ("backbone", "dino_head", "ibot_head"), True)
     assert torch.equal(module.student.mask_token, weights["student.mask_token"])
     assert "DINO head, iBOT head and mask token" in capsys.readouterr().out
 
 
-def test_an_export_gives_its_backbone_and_has_no_heads(tmp_path: Path) -> None:
+def test_load_backbone_of_an_export_has_no_heads(tmp_path: Path) -> None:
     run, weights = earlier_run(tmp_path / "run")
     export_encoder(run, tmp_path / "encoder")
     assert_part(started(tmp_path / "encoder"), weights, ("backbone",), True)
@@ -91,7 +91,7 @@ def test_an_export_gives_its_backbone_and_has_no_heads(tmp_path: Path) -> None:
         started(tmp_path / "encoder", init_heads=True)
 
 
-def test_kernels_for_three_channels_are_summed_to_one(
+def test_load_backbone_sums_kernels_of_three_channels_to_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model: Any = create_vit(ARCHITECTURE, dynamic_img_size=True).eval()
@@ -108,7 +108,7 @@ def test_kernels_for_three_channels_are_summed_to_one(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"model_args": {**MODEL_ARGS, "depth": 1}}, "depth 2.*the model is .*depth 1.*\n.*'depth': 2"),
         ({"model_args": {**MODEL_ARGS, "patch_size": 16}}, "patch 8.*\n.*'patch_size': 8"),
@@ -119,15 +119,15 @@ def test_kernels_for_three_channels_are_summed_to_one(
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_remedy(
-    tmp_path: Path, changes: dict[str, Any], told: str
+def test_load_backbone_refuses_what_does_not_fit_with_the_remedy(
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     run, _ = earlier_run(tmp_path / "run")
-    with pytest.raises(BraindinoError, match=f"(?s){told}"):
+    with pytest.raises(BraindinoError, match=f"(?s){message}"):
         started(run, **changes)
 
 
-def test_start_from_timms_published_weights_of_natural_images(
+def test_load_backbone_of_timms_published_weights_of_natural_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The name that pretrain.yaml gives, of the smallest size that is published."""
@@ -148,14 +148,14 @@ def test_start_from_timms_published_weights_of_natural_images(
         assert torch.equal(value, theirs[key]), key
 
 
-def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_load_backbone_refuses_a_missing_source(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="nowhere"):
         started(tmp_path / "nowhere")
     with pytest.raises(BraindinoError, match=r"init_heads: needs model\.init_from"):
         tiny_module(init_heads=True)
 
 
-def test_a_continued_run_does_not_load_it_again_and_hands_on_who_was_seen(
+def test_dino_module_continued_loads_no_start_again_and_keeps_its_people(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, weights = earlier_run(tmp_path / "run")
@@ -182,7 +182,7 @@ def test_a_continued_run_does_not_load_it_again_and_hands_on_who_was_seen(
     assert not torch.equal(content["state_dict"][name], weights[name])
 
 
-# --------------------------------------------------------------------------------- who was seen, from Python
+# ------------------------------------------------------------------------- people and scans, from Python
 
 
 def fit_store(folder: Path, run: Path, steps: int = 1, ckpt_path: Path | None = None, **options: Any) -> Seen:
@@ -197,7 +197,7 @@ def fit_store(folder: Path, run: Path, steps: int = 1, ckpt_path: Path | None = 
     return seen
 
 
-def test_checkpoints_record_people_and_scans_without_the_command(tmp_path: Path) -> None:
+def test_dino_module_records_people_and_scans_without_the_command(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     one, two = make_store(tmp_path / "a", 5), make_store(tmp_path / "b", 3)
@@ -215,7 +215,7 @@ def test_checkpoints_record_people_and_scans_without_the_command(tmp_path: Path)
     assert (more.people, more.gaps) == ({"made:2", "made:4"}, ())
 
 
-def test_lists_that_cannot_be_known_are_marked_incomplete(tmp_path: Path) -> None:
+def test_dino_module_marks_lists_that_cannot_be_known_as_incomplete(tmp_path: Path) -> None:
     folder = make_store(tmp_path, 4)
     model: Any = create_vit(ARCHITECTURE, dynamic_img_size=True).eval()
     path = tmp_path / "dinov3.pth"
@@ -238,7 +238,7 @@ def test_lists_that_cannot_be_known_are_marked_incomplete(tmp_path: Path) -> Non
     assert more.gaps == ("it was continued from a checkpoint that does not record what it was trained on",)
 
 
-def test_gram_teacher_has_been_seen_too(tmp_path: Path) -> None:
+def test_dino_module_records_the_people_of_the_gram_teacher(tmp_path: Path) -> None:
     run, _ = earlier_run(tmp_path / "run")
     views = ViewsConfig(global_size=32, local_size=16, local_crops=2, gram_size=64)
     gram = GramConfig(weight=1.0, teacher=str(run))

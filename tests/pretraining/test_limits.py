@@ -16,7 +16,7 @@ from braindino.pretraining.views.views import ViewsConfig
 
 
 @pytest.mark.parametrize(
-    ("make", "arguments", "told"),
+    ("make", "arguments", "message"),
     [
         (
             OptimiserConfig,
@@ -42,13 +42,15 @@ from braindino.pretraining.views.views import ViewsConfig
         (DINOModule, {"drop_path": -0.1}, "model.drop_path"),
     ],
 )
-def test_impossible_settings(make: Callable[..., Any], arguments: dict[str, Any], told: str) -> None:
+def test_limits_refuse_impossible_settings(
+    make: Callable[..., Any], arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(BraindinoError) as caught:
         make(**arguments)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_what_is_possible_at_the_edge() -> None:
+def test_limits_accept_values_at_the_edge() -> None:
     ViewsConfig(local_crops=0, flip=0.0, global_scale=(1.0, 1.0))
     MaskConfig(share=0.0)
     TeacherConfig(momentum=1.0, momentum_final=None, temperature_warmup_steps=0)

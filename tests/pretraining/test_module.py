@@ -1,4 +1,4 @@
-"""DINOModule through Trainer: who learns, who follows, what a checkpoint restores, how a bad step ends."""
+"""DINOModule in a Trainer: student and teacher, checkpoints, non-finite steps, refusals."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.helpers.tiny_module import ARCHITECTURE, MODEL_ARGS, VIEWS, tiny_modu
 
 
 class Recorder(pl.Callback):
-    """Copies of the weights after every batch, and the metrics of every batch."""
+    """Keep copies of the weights after every batch, and the metrics of every batch."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -46,7 +46,7 @@ def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
-def test_the_student_learns_and_the_teacher_is_its_moving_average_per_optimiser_step() -> None:
+def test_teacher_is_the_moving_average_per_optimiser_step() -> None:
     """With two accumulated batches per step the average moves once per step: three times in six batches."""
     module, recorder = tiny_module(), Recorder()
     start, teacher_start = copy_of(module.student), copy_of(module.teacher)
@@ -62,7 +62,7 @@ def test_the_student_learns_and_the_teacher_is_its_moving_average_per_optimiser_
         assert not torch.equal(recorder.students[-1][name], start[name]), name
 
 
-def test_the_teacher_has_no_gradient_no_optimiser_state_and_stays_in_eval_mode() -> None:
+def test_teacher_has_no_gradient_no_optimiser_state_and_stays_in_eval_mode() -> None:
     module = tiny_module()
     t = trainer(1)
     t.fit(module, FakeSlices())
@@ -74,7 +74,7 @@ def test_the_teacher_has_no_gradient_no_optimiser_state_and_stays_in_eval_mode()
     assert optimised == {id(p) for p in module.student.parameters()}
 
 
-def test_every_student_parameter_gets_a_gradient() -> None:
+def test_student_parameters_all_get_a_gradient() -> None:
     module = tiny_module(views=ViewsConfig(global_size=32, local_size=16, local_crops=1))
     gradients: dict[str, bool] = {}
 
@@ -89,13 +89,13 @@ def test_every_student_parameter_gets_a_gradient() -> None:
 @pytest.mark.parametrize(
     "changes", [{"masks": MaskConfig(share=0.0)}, {"views": ViewsConfig(32, local_crops=0, local_size=8)}]
 )
-def test_without_masks_and_without_local_crops_it_still_trains(changes: dict[str, Any]) -> None:
+def test_dino_module_trains_without_masks_or_local_crops(changes: dict[str, Any]) -> None:
     module, recorder = tiny_module(**changes), Recorder()
     trainer(2, callbacks=[recorder]).fit(module, FakeSlices())
     assert all(torch.tensor(m["train/loss"]).isfinite() for m in recorder.metrics)
 
 
-def test_prototypes_are_frozen_for_the_first_steps_and_then_move() -> None:
+def test_freeze_prototypes_steps_freezes_the_first_steps_only() -> None:
     config = OptimiserConfig(lr=0.005, warmup_steps=0, freeze_prototypes_steps=2)
     module, recorder = tiny_module(optimiser=config), Recorder()
     start = copy_of(module.student)
@@ -107,7 +107,7 @@ def test_prototypes_are_frozen_for_the_first_steps_and_then_move() -> None:
         assert not torch.equal(recorder.students[0][f"{head}.mlp.0.weight"], start[f"{head}.mlp.0.weight"])
 
 
-def test_frozen_prototypes_count_in_clipping_and_in_the_averages_of_adam() -> None:
+def test_freeze_prototypes_steps_counts_their_gradient_in_clipping_and_adam() -> None:
     """DINOv3 gives the last layer the learning rate 0: all but its weights is as without freezing."""
     norms, averages = [], []
     for frozen in (0, 1):
@@ -124,7 +124,7 @@ def test_frozen_prototypes_count_in_clipping_and_in_the_averages_of_adam() -> No
     assert averages[0].abs().sum() > 0
 
 
-def test_checkpoint_records_the_peak_learning_rate(
+def test_on_save_checkpoint_records_the_peak_learning_rate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     t = trainer(1)
@@ -137,7 +137,7 @@ def test_checkpoint_records_the_peak_learning_rate(
     assert "it was 0.00125 until now" in capsys.readouterr().out
 
 
-def test_schedules_reach_the_optimiser() -> None:
+def test_on_before_optimizer_step_sets_the_schedules() -> None:
     config = OptimiserConfig(
         lr=0.02,
         scaling_rule="sqrt_wrt_reference",
@@ -158,18 +158,18 @@ def test_schedules_reach_the_optimiser() -> None:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, accumulate: int) -> None:
+def test_dino_module_resumed_equals_an_uninterrupted_run_bit_for_bit(tmp_path: Path, accumulate: int) -> None:
     def run(steps: int, resume: Path | None = None) -> tuple[pl.Trainer, DINOModule]:
         pl.seed_everything(0, verbose=False)
         module = tiny_module(optimiser=OptimiserConfig(lr=0.005, lr_final=0.0, warmup_steps=2))
         if resume:
-            torch.manual_seed(99)  # the state of torch's own generator must not matter
+            torch.manual_seed(99)  # the state of torch's global generator must not matter
         t = trainer(6, accumulate_grad_batches=accumulate, callbacks=[Stop(steps)])
         t.fit(module, FakeSlices(), ckpt_path=resume)
         return t, module
 
     class Stop(pl.Callback):
-        """Interrupts without changing the length of the run, which the cosine depends on."""
+        """Interrupt without changing the length of the run, which the cosine depends on."""
 
         def __init__(self, steps: int) -> None:
             self.steps = steps
@@ -188,7 +188,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, a
         assert_equal(*(state[i] for state in states))
 
 
-def test_a_checkpoint_says_what_the_encoder_is_and_needs_no_code_to_be_read(tmp_path: Path) -> None:
+def test_on_save_checkpoint_describes_the_encoder_in_plain_values(tmp_path: Path) -> None:
     module, data = tiny_module(), FakeSlices()
     t = trainer(1)
     t.fit(module, data)
@@ -218,7 +218,7 @@ def spoil(data: FakeSlices, batches: set[int]) -> FakeSlices:
     return data
 
 
-def test_a_step_that_is_not_finite_changes_nothing_and_is_counted() -> None:
+def test_dino_module_skips_and_counts_a_step_that_is_not_finite() -> None:
     module, recorder = tiny_module(), Recorder()
     teachers: list[dict[str, Tensor]] = []
 
@@ -236,14 +236,14 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted() -> None:
     assert [m["train/skipped_steps"] for m in recorder.metrics] == [0, 0, 1, 2, 2]
 
 
-def test_three_such_steps_in_a_row_end_the_run_with_what_was_seen() -> None:
+def test_dino_module_ends_after_three_steps_in_a_row_that_are_not_finite() -> None:
     with pytest.raises(
         BraindinoError, match=r"stopped at step 4: 3 steps in a row .*loss nan.*gradient norm nan"
     ):
         trainer(8).fit(tiny_module(), spoil(FakeSlices(), {0, 2, 3, 4}))
 
 
-def test_validation_is_deterministic_and_changes_nothing() -> None:
+def test_validation_step_is_deterministic_and_changes_nothing() -> None:
     module = tiny_module()
     before = copy_of(module)
     t = trainer(1, limit_val_batches=2)
@@ -260,12 +260,12 @@ def test_validation_is_deterministic_and_changes_nothing() -> None:
     } <= first.keys()
 
 
-def test_what_is_logged() -> None:
+def test_dino_module_logs_its_losses_and_measurements() -> None:
     recorder = Recorder()
     trainer(4, callbacks=[recorder]).fit(tiny_module(), FakeSlices())
     losses = "loss dino ibot koleo dino_over_lnk dino_kl teacher_entropy feature_std rankme"
-    others = "grad_norm lr weight_decay momentum teacher_temperature slices_per_second data_wait"
-    assert {f"train/{name}" for name in f"{losses} {others}".split()} <= recorder.metrics[-1].keys()
+    further = "grad_norm lr weight_decay momentum teacher_temperature slices_per_second data_wait"
+    assert {f"train/{name}" for name in f"{losses} {further}".split()} <= recorder.metrics[-1].keys()
     last = recorder.metrics[-1]
     assert last["train/loss"] == pytest.approx(
         last["train/dino"] + last["train/ibot"] + 0.1 * last["train/koleo"], rel=1e-5
@@ -273,7 +273,7 @@ def test_what_is_logged() -> None:
     assert last["train/slices_per_second"] > 0
 
 
-def test_what_is_measured_now_and_then_is_among_what_is_logged_as_often(tmp_path: Path) -> None:
+def test_monitor_every_measures_the_steps_that_are_logged(tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, name="", version="")
     t = trainer(8, logger=logger, log_every_n_steps=4)
     t.fit(tiny_module(monitor_every=4), FakeSlices())
@@ -282,7 +282,7 @@ def test_what_is_measured_now_and_then_is_among_what_is_logged_as_often(tmp_path
     assert rows[["train/teacher_entropy", "train/dino_kl", "train/feature_std"]].notna().all(axis=None)
 
 
-def test_weights_of_the_losses_are_used() -> None:
+def test_loss_config_weights_are_applied() -> None:
     recorder = Recorder()
     module = tiny_module(losses=LossConfig(dino=0.5, ibot=0.0, koleo=2.0))
     trainer(1, callbacks=[recorder]).fit(module, FakeSlices())
@@ -297,19 +297,19 @@ def test_weights_of_the_losses_are_used() -> None:
         ({"precision": "bf16-true"}, "bf16-mixed or 32-true"),
     ],
 )
-def test_trainer_settings_that_break_the_method_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_check_trainer_refuses_settings_that_break_the_method(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(BraindinoError, match=message):
         trainer(1, **settings).fit(tiny_module(), FakeSlices())
 
 
-def test_slices_that_patches_do_not_divide_are_refused() -> None:
+def test_contract_of_refuses_slices_that_patches_do_not_divide() -> None:
     data = FakeSlices()
     data.contract = replace(data.contract, size=(36, 32))
     with pytest.raises(BraindinoError, match=r"36 x 32.*\n?.*patches of 8"):
         trainer(1).fit(tiny_module(), data)
 
 
-def test_a_data_module_without_contract_and_a_cosine_without_end_are_refused() -> None:
+def test_dino_module_refuses_data_without_contract_and_a_cosine_without_end() -> None:
     data = FakeSlices()
     data.contract = None  # type: ignore[assignment]
     with pytest.raises(BraindinoError, match="contract"):
@@ -319,12 +319,12 @@ def test_a_data_module_without_contract_and_a_cosine_without_end_are_refused() -
         trainer(-1, max_epochs=-1).fit(module, FakeSlices())
 
 
-def test_crops_that_patches_do_not_divide_are_refused() -> None:
+def test_dino_module_refuses_crops_that_patches_do_not_divide() -> None:
     with pytest.raises(BraindinoError, match=r"views\.global_size: 30"):
         tiny_module(views=ViewsConfig(global_size=30, local_size=16))
 
 
-def test_crops_with_partial_patches_are_trained_on_by_their_whole_patches() -> None:
+def test_partial_patches_drop_trains_on_whole_patches() -> None:
     """A global crop of 36 pixels is 4 x 4 patches of 8, a local one of 20 is 2 x 2."""
     views = ViewsConfig(global_size=36, local_size=20, local_crops=1, partial_patches="drop")
     module, recorder = tiny_module(views=views), Recorder()
@@ -337,7 +337,7 @@ def test_crops_with_partial_patches_are_trained_on_by_their_whole_patches() -> N
     assert masks.mask.shape == (8, 16)
 
 
-def test_bfloat16_autocast_keeps_losses_and_weights_in_float32() -> None:
+def test_dino_module_under_bfloat16_has_losses_and_weights_in_float32() -> None:
     module, recorder = tiny_module(views=VIEWS), Recorder()
     trainer(2, precision="bf16-mixed", callbacks=[recorder]).fit(module, FakeSlices())
     assert all(p.dtype == torch.float32 for p in module.parameters())

@@ -1,4 +1,4 @@
-"""Parameter groups as a golden table, clipping per submodule, and steps that are left out."""
+"""Parameter groups as a golden table, clipping per submodule, and skipped steps."""
 
 from typing import Any
 
@@ -40,13 +40,13 @@ def student() -> Student:
     return Student(backbone, HEAD, HeadConfig(16, 24, 8), RopeConfig(), 0.0, False)
 
 
-def test_factors_equal_the_golden_table() -> None:
+def test_multipliers_equal_the_golden_table() -> None:
     config = OptimiserConfig(layer_decay=0.5, patch_embed_lr=0.2)
     parameters = dict(student().named_parameters())
     assert {name: multipliers(name, parameters[name], 2, config) for name in GOLDEN} == GOLDEN
 
 
-def test_every_parameter_is_in_exactly_one_group() -> None:
+def test_create_optimiser_has_every_parameter_in_one_group() -> None:
     model = student()
     optimiser = create_optimiser(model, 2, OptimiserConfig())
     grouped = [p for group in optimiser.param_groups for p in group["params"]]
@@ -90,7 +90,7 @@ def test_optimiser_config_reports_its_rule_and_a_change_within_a_run() -> None:
     assert earlier.report(64, True, None) == ""
 
 
-def test_clipping_is_per_part_and_keeps_small_gradients() -> None:
+def test_clip_gradients_is_per_part_and_leaves_small_gradients() -> None:
     large, small, idle = (nn.Parameter(torch.zeros(2)) for _ in range(3))
     large.grad, small.grad = torch.tensor([30.0, 40.0]), torch.tensor([0.3, 0.4])
     norm = clip_gradients([[large], [small], [idle]], 5.0)
@@ -99,7 +99,7 @@ def test_clipping_is_per_part_and_keeps_small_gradients() -> None:
     torch.testing.assert_close(norm, torch.tensor(2500.25).sqrt())
 
 
-def test_a_step_flagged_as_not_finite_moves_nothing_and_is_not_counted() -> None:
+def test_create_optimiser_skips_a_step_flagged_by_found_inf() -> None:
     model = nn.Linear(3, 2)
     optimiser = create_optimiser(model, 0, OptimiserConfig(lr=0.1))
     before = model.weight.detach().clone()

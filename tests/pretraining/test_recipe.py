@@ -138,7 +138,7 @@ def test_recipe_of_stage_1_is_the_length_and_batch_of_its_config() -> None:
     )
 
 
-def test_learning_rate_follows_dinov3s_schedule_step_by_step() -> None:
+def test_schedule_equals_dinov3s_step_by_step() -> None:
     """linear_warmup_cosine_decay: linear for 30 epochs; a cosine of 10 epochs from 0 to the end value."""
     first, second = OptimiserConfig(), OptimiserConfig(**STAGE_2["optimiser"])
     for step in (0, 1, 15_000, 29_999, 30_000, 999_999):
@@ -150,7 +150,7 @@ def test_learning_rate_follows_dinov3s_schedule_step_by_step() -> None:
         assert second.lr_schedule().at(step, math.inf) * second.scaling(400) == pytest.approx(expected)
 
 
-def test_gamma_equals_monais() -> None:
+def test_intensity_gamma_equals_monais() -> None:
     from monai.transforms import AdjustContrast
 
     slices = torch.randn(2, 20, 24, generator=torch.Generator().manual_seed(0)) * 2 + 1

@@ -1,4 +1,4 @@
-"""Schedules at their corners."""
+"""Schedules: warm-up, cosine, and their values at the first and last step."""
 
 import math
 
@@ -8,16 +8,16 @@ import pytest
 from braindino.pretraining.schedules import ScalingRule, Schedule, batch_scale
 
 
-def test_warm_up_then_constant() -> None:
+def test_schedule_warms_up_then_stays_constant() -> None:
     schedule = Schedule(2e-4, 0.0, 10)
     assert [schedule.at(s, math.inf) for s in (0, 5, 10, 10**9)] == [0.0, 1e-4, 2e-4, 2e-4]
 
 
-def test_warm_up_from_another_value() -> None:
+def test_schedule_warms_up_from_another_value() -> None:
     assert Schedule(0.07, 0.04, 30).at(10, math.inf) == pytest.approx(0.05)
 
 
-def test_a_cosine_passes_the_middle_and_ends_at_the_last_step() -> None:
+def test_schedule_cosine_passes_the_middle_and_ends_at_the_last_step() -> None:
     schedule = Schedule(1.0, 0.0, 20, final=0.2)
     assert schedule.at(20, 121) == 1.0
     assert schedule.at(70, 121) == pytest.approx(0.6)

@@ -1,4 +1,4 @@
-"""FSDP on two processes of the CPU: the run of DDP, with parts of the weights and one checkpoint to read."""
+"""FSDP on two CPU processes: equal to DDP, with sharded weights and one checkpoint file."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 class Parts(pl.Callback):
-    """How much of the weights this process holds between two steps; saves at the end, if told where."""
+    """Measure the share of the weights on this process between two steps; save at the end to `out`."""
 
     def __init__(self, out: str) -> None:
         self.out = out
@@ -39,8 +39,8 @@ class Parts(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         self.losses.append(float(trainer.callback_metrics["train/loss"]))
         whole = sum(p.numel() for p in pl_module.parameters())
-        own = sum(p.to_local().numel() for p in pl_module.parameters() if isinstance(p, DTensor))
-        self.share.append(own / whole)
+        local = sum(p.to_local().numel() for p in pl_module.parameters() if isinstance(p, DTensor))
+        self.share.append(local / whole)
         if self.out and trainer.global_step == trainer.max_steps:
             trainer.save_checkpoint(self.out)
 
@@ -48,7 +48,7 @@ class Parts(pl.Callback):
 def _train(
     rank: int, world: int, sharded: bool, steps: int, source: str | None, out: str
 ) -> tuple[list[float], list[float]]:
-    """Losses, and shares of the weights, of every step; leaves a checkpoint at `out`."""
+    """Train, save to `out`, and return losses and shares of the weights of every step."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     os.environ |= {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     strategy: Any = Sharded() if sharded else "ddp"

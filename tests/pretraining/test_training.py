@@ -18,7 +18,7 @@ from tests.helpers.tiny_module import tiny_module, trainer
 
 
 class Metrics(pl.Callback):
-    """Of every step."""
+    """Keep the metrics of every step."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, float]] = []
@@ -30,7 +30,7 @@ class Metrics(pl.Callback):
         return sum(m[name] for m in self.seen[-last:]) / last
 
 
-def test_prototypes_start_and_features_keep_their_rank() -> None:
+def test_dino_module_training_starts_prototypes_and_preserves_rank() -> None:
     """A run that learns nothing stays at 1.00 of ln K, and iBOT at 0.5, as half of the crops are masked."""
     head = HeadConfig(prototypes=256, hidden=128, bottleneck=32, prototype_norm=1.0)
     module = tiny_module(
@@ -61,7 +61,7 @@ def test_prototypes_start_and_features_keep_their_rank() -> None:
 
 
 class Sums(pl.Callback):
-    """Writes the weights' sums and the last loss of every process to a file."""
+    """Write the weights' sums and the last loss of every process to a file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +74,7 @@ class Sums(pl.Callback):
 
 @pytest.mark.parametrize("share", [0.5, 0.0])
 @pytest.mark.filterwarnings("ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*")
-def test_processes_see_other_views_and_keep_equal_weights(tmp_path: Path, share: float) -> None:
+def test_dino_module_on_two_processes_has_other_views_and_equal_weights(tmp_path: Path, share: float) -> None:
     """Also when no patch is masked and the iBOT head has nothing to do."""
     module = tiny_module(masks=MaskConfig(share=share))
     trainer(3, strategy="ddp_fork", devices=2, callbacks=[Sums(tmp_path)]).fit(module, FakeSlices())

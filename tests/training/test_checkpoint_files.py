@@ -1,4 +1,4 @@
-"""A checkpoint has its name only when it is complete; old ones go, files of others stay."""
+"""A checkpoint has its name only when it is complete; old ones are removed, foreign files stay."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Which files of a run folder are its checkpoints, and which of them is the newest that can be read."""
+"""Checkpoints in a run folder, and the newest of them that can be read."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def save(run: Path, name: str, step: int) -> Path:
     return path
 
 
-def test_run_checkpoints_are_ordered_by_steps_and_strangers_apart(tmp_path: Path) -> None:
+def test_run_checkpoints_are_ordered_by_steps_with_other_names_apart(tmp_path: Path) -> None:
     for name in ("step0000009.ckpt", "step0000018.ckpt", "step0000018-v1.ckpt", "step12345678.ckpt"):
         save(tmp_path, name, 1)
     for name in (

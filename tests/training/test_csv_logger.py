@@ -14,7 +14,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_late_columns_and_flush(tmp_path: Path) -> None:
+def test_metrics_csv_late_columns_and_flush(tmp_path: Path) -> None:
     logger = MetricsCSV(tmp_path, flush_every=2)
     logger.log_metrics({"a": 1.0}, step=1)
     assert not logger.path.exists()
@@ -28,7 +28,7 @@ def test_late_columns_and_flush(tmp_path: Path) -> None:
     ]
 
 
-def test_a_continued_run_reads_as_one(tmp_path: Path) -> None:
+def test_metrics_csv_of_a_continued_run_is_that_of_one_run(tmp_path: Path) -> None:
     first = MetricsCSV(tmp_path)
     for step in range(1, 6):
         first.log_metrics({"loss": step / 2}, step=step)
@@ -43,7 +43,7 @@ def test_a_continued_run_reads_as_one(tmp_path: Path) -> None:
 
 
 def test_rewind_drops_columns_without_rows_and_half_rows(tmp_path: Path) -> None:
-    """So that they come back where an uninterrupted run has them."""
+    """They return where an uninterrupted run has them."""
     logger = MetricsCSV(tmp_path)
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.log_metrics({"loss": 2.0, "val": 3.0}, step=1)
@@ -56,7 +56,7 @@ def test_rewind_drops_columns_without_rows_and_half_rows(tmp_path: Path) -> None
     assert not logger.path.exists()
 
 
-def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
+def test_metrics_csv_on_a_full_disk_has_whole_rows(tmp_path: Path) -> None:
     logger = MetricsCSV(tmp_path)
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.save()

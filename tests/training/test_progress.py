@@ -30,7 +30,7 @@ def test_bar_progress_is_one_bar_over_all_epochs(capsys: pytest.CaptureFixture[s
     assert re.search(r"loss \d+\.\d{3}", shown)
 
 
-def test_progress_callback_asks_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_progress_callback_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert isinstance(progress_callback(), LineProgress)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert isinstance(progress_callback(), BarProgress)

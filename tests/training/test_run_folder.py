@@ -1,4 +1,4 @@
-"""Which run a `fit` is: jobs that train twice, names that lead elsewhere, runs finished or in use."""
+"""Run folders of `fit`: repeated jobs, refused ids, finished runs and folders in use."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Which run a config describes: its settings, its id, and whether all its steps are done."""
+"""Comparison of a run folder with a config: settings, ids, and finished runs."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
 
 
 def changed(**values: Any) -> dict[str, Any]:
-    """The settings with some replaced, by their last name."""
+    """Return the settings with some replaced, by their last name."""
     return {key: values.get(key.rpartition(".")[2], value) for key, value in settings_of(CONFIG).items()}
 
 
@@ -35,7 +35,7 @@ def save(folder: Path, config: dict[str, Any] = CONFIG) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
-def test_settings_of_leaves_out_consent_and_processes_of_nested_data() -> None:
+def test_settings_of_excludes_consent_and_processes_of_nested_data() -> None:
     inner = {"jobs": 4, "prepare": True, "strip_cmd": "x {in} {out}", "root": "r"}
     data = {"class_path": "V", "init_args": {"cases": {"class_path": "C", "init_args": inner}, "jobs": 2}}
     assert settings_of({"data": data, "model": {"jobs": 3}}) == {
@@ -60,7 +60,7 @@ def test_differences_none_between_the_names_of_a_renamed_module(tmp_path: Path) 
     ]
 
 
-def test_settings_of_leaves_out_where_and_how_fast_it_runs() -> None:
+def test_settings_of_excludes_place_and_speed() -> None:
     assert settings_of(CONFIG) == {
         "seed_everything": 0,
         "trainer.max_steps": 4,
@@ -104,14 +104,14 @@ def test_free_id_is_that_of_the_run_with_the_same_settings(tmp_path: Path) -> No
     assert free_id(tmp_path, "slurm-77", changed(lr=0.2)) == "slurm-77-3"
 
 
-def test_unused_id(tmp_path: Path) -> None:
+def test_unused_id_is_the_first_without_a_folder(tmp_path: Path) -> None:
     assert unused_id(tmp_path, "now") == "now"
     (tmp_path / "now").mkdir()
     (tmp_path / "now-2").mkdir()
     assert unused_id(tmp_path, "now") == "now-3"
 
 
-def test_check_finished_says_what_is_done_and_asked(tmp_path: Path) -> None:
+def test_check_finished_names_steps_done_and_asked_for(tmp_path: Path) -> None:
     save(tmp_path / "a")
     assert check_finished(tmp_path / "a", changed(), 3, 4) is None
     assert check_finished(tmp_path / "a", changed(), 4, -1) is None

@@ -1,4 +1,4 @@
-"""Signals between steps: agreed on by all processes, and saved by all."""
+"""Signals between steps: all processes end after the same one, and save."""
 
 import os
 import signal
@@ -23,8 +23,8 @@ from tests.helpers.slices import FakeSlices
 from tests.helpers.tiny_module import tiny_module, trainer
 
 
-class Tell(pl.Callback):
-    """Sends one process a signal in the middle of a step."""
+class SendSignal(pl.Callback):
+    """Send one process a signal in the middle of a step."""
 
     def __init__(self, step: int, rank: int, number: signal.Signals) -> None:
         self.step, self.rank, self.number = step, rank, number
@@ -35,15 +35,15 @@ class Tell(pl.Callback):
 
 
 def _train(
-    rank: int, world: int, folder: str, steps: int, told: int | None, resume: bool
+    rank: int, world: int, folder: str, steps: int, signal_step: int | None, resume: bool
 ) -> tuple[bool, int, Tensor]:
-    """Whether it was ended, after which step, and its weights."""
+    """Train, and return whether a signal ended it, after which step, and the weights."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     os.environ |= {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     options = FitOptions(Path(folder), id="a", checkpoint_every=1000)
     callbacks: list[pl.Callback] = [Checkpoints(options)]
-    if told is not None:
-        callbacks.append(Tell(told, world - 1, signal.SIGTERM))
+    if signal_step is not None:
+        callbacks.append(SendSignal(signal_step, world - 1, signal.SIGTERM))
     module = tiny_module()
     t = trainer(
         steps,
@@ -65,35 +65,43 @@ def _train(
 
 
 @pytest.mark.filterwarnings("ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*")
-def test_a_signal_to_one_of_two_processes_ends_both_and_the_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_checkpoints_end_both_processes_at_a_signal_to_one_and_resume_bit_for_bit(tmp_path: Path) -> None:
     whole = run_processes(_train, 2, str(tmp_path / "whole"), 5, None, False)
     cut = run_processes(_train, 2, str(tmp_path / "cut"), 5, 1, False)
     assert [(ended, step) for ended, step, _ in cut] == [(True, 2), (True, 2)]
-    (kept,) = (tmp_path / "cut" / "pretrain" / "a" / "checkpoints").iterdir()
-    assert kept.name == "step0000002.ckpt"
+    (checkpoint,) = (tmp_path / "cut" / "pretrain" / "a" / "checkpoints").iterdir()
+    assert checkpoint.name == "step0000002.ckpt"
     again = run_processes(_train, 2, str(tmp_path / "cut"), 5, None, True)
     for (ended, step, weights), (_, _, expected) in zip(again, whole, strict=True):
         assert (ended, step) == (False, 5)
         assert torch.equal(weights, expected)
 
 
-def test_a_run_that_is_ended_again_and_again_keeps_two_checkpoints(tmp_path: Path) -> None:
+def test_checkpoints_of_a_run_ended_repeatedly_are_two(tmp_path: Path) -> None:
     options = FitOptions(tmp_path, id="a", checkpoint_every=1000)
-    for told in (1, 3, 5, None):
-        kept = sorted(options.checkpoints.glob("*.ckpt"))
+    for signal_step in (1, 3, 5, None):
+        checkpoints = sorted(options.checkpoints.glob("*.ckpt"))
         t = trainer(
             7,
-            callbacks=[Checkpoints(options), *([] if told is None else [Tell(told, 0, signal.SIGTERM)])],
+            callbacks=[
+                Checkpoints(options),
+                *([] if signal_step is None else [SendSignal(signal_step, 0, signal.SIGTERM)]),
+            ],
             enable_checkpointing=True,
             default_root_dir=tmp_path,
         )
-        with nullcontext() if told is None else pytest.raises(SIGTERMException):
-            t.fit(tiny_module(), FakeSlices(), ckpt_path=kept[-1] if kept else None, weights_only=True)
+        with nullcontext() if signal_step is None else pytest.raises(SIGTERMException):
+            t.fit(
+                tiny_module(),
+                FakeSlices(),
+                ckpt_path=checkpoints[-1] if checkpoints else None,
+                weights_only=True,
+            )
     names = sorted(file.name for file in options.checkpoints.iterdir())
     assert names == ["step0000006.ckpt", "step0000007.ckpt"]
 
 
-def test_what_was_just_written_is_kept_whatever_the_clocks_say(tmp_path: Path) -> None:
+def test_checkpoints_keep_the_newest_whatever_the_clocks_show(tmp_path: Path) -> None:
     """A requeued job may run on a machine whose clock is behind."""
     options = FitOptions(tmp_path, id="a", checkpoint_every=1000)
     options.checkpoints.mkdir(parents=True)
@@ -107,26 +115,28 @@ def test_what_was_just_written_is_kept_whatever_the_clocks_say(tmp_path: Path) -
     assert names == ["step0000001.ckpt", "step0000007.ckpt"]
 
 
-def test_a_signal_while_the_last_checkpoint_is_written_is_no_matter_for_lightning(
+def test_checkpoints_hide_a_signal_during_the_last_save_from_lightning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(_SignalConnector, "_sigterm_notifier_fn", lambda _, number, __: told.append(number))
+    numbers: list[int] = []
+    monkeypatch.setattr(
+        _SignalConnector, "_sigterm_notifier_fn", lambda _, number, __: numbers.append(number)
+    )
     save = pl.Trainer.save_checkpoint
 
-    def tell_and_save(self: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+    def signal_and_save(self: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         save(self, *args, **kwargs)
 
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", tell_and_save)
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", signal_and_save)
     options = FitOptions(tmp_path, id="a", checkpoint_every=1000)
     t = trainer(1, callbacks=[Checkpoints(options)], enable_checkpointing=True, default_root_dir=tmp_path)
     t.fit(tiny_module(), FakeSlices())
-    assert told == []
+    assert numbers == []
     assert [file.name for file in options.checkpoints.iterdir()] == ["step0000001.ckpt"]
 
 
-def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> None:
+def test_signal_listener_stop_interrupt_leaves_ctrl_c_only() -> None:
     def other(*_: Any) -> None:
         raise AssertionError("Lightning's handler, which would speak to the other processes")
 
@@ -147,7 +157,7 @@ def test_while_all_is_written_further_signals_but_ctrl_c_change_nothing() -> Non
 @pytest.mark.parametrize(
     ("pause", "busy", "ended"), [(0.0, False, False), (5.0, True, False), (5.0, False, True)]
 )
-def test_a_second_sigterm_ends_at_once_unless_it_comes_in_a_burst_or_while_saving(
+def test_signal_listener_ends_at_a_second_sigterm_except_in_a_burst_or_while_saving(
     pause: float, busy: bool, ended: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`scancel` sends it twice in quick succession; a loader that hangs is ended by the second."""
@@ -168,7 +178,7 @@ def test_a_second_sigterm_ends_at_once_unless_it_comes_in_a_burst_or_while_savin
         listener.stop()
 
 
-def test_ends_at_sigterm_leaves_a_wait_with_code_143() -> None:
+def test_exit_on_sigterm_ends_a_wait_with_code_143() -> None:
     before = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:

@@ -1,4 +1,4 @@
-"""Jobs and shells of SLURM: what a run is named after, and when a job goes back into the queue."""
+"""Jobs and shells of SLURM: names of runs, and the conditions for a requeue."""
 
 import os
 import pty
@@ -39,14 +39,14 @@ SHOWN = "JobId=4711 JobName=a JobState={} Reason=None StartTime=0 EndTime={} Dea
         (signal.SIGINT, "RUNNING", "1180", False),
     ],
 )
-def test_the_time_limit_requeues_and_scancel_does_not(
+def test_should_requeue_at_the_time_limit_but_not_after_scancel(
     sent: signal.Signals, state: str, limit: str, expected: bool
 ) -> None:
     assert should_requeue(sent, SHOWN.format(state, limit), now=1_000.0) == expected
 
 
 def stand_in(folder: Path, code: int) -> None:
-    """An scontrol that writes down how it was called, and knows a job that runs."""
+    """Write an scontrol that records its arguments, and shows a job that runs."""
     file = folder / "scontrol"
     file.write_text(
         f'#!/bin/bash\necho "$SLURM_TIME_FORMAT $@" >> {folder}/called\n'
@@ -76,17 +76,17 @@ def test_requeue_of_a_job_and_of_a_task_of_an_array(job: Path, monkeypatch: pyte
     ]
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_requeue_that_fails_is_told(there: bool, job: Path, caplog: pytest.LogCaptureFixture) -> None:
-    if there:
+@pytest.mark.parametrize("responds", [True, False])
+def test_requeue_that_fails_is_logged(responds: bool, job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if responds:
         stand_in(job, 1)
     requeue(signal.SIGUSR1)
     assert "job 4711 could not be requeued" in caplog.text
-    assert ("(no)" in caplog.text) == there
+    assert ("(no)" in caplog.text) == responds
     assert "--run.id" in caplog.text
 
 
-def test_an_scontrol_that_hangs_is_told(
+def test_requeue_logs_an_scontrol_that_hangs(
     job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (job / "scontrol").write_text("#!/bin/bash\nexec sleep 60\n")
@@ -96,7 +96,7 @@ def test_an_scontrol_that_hangs_is_told(
     assert "could not be requeued (scontrol did not respond in 0.2 seconds)" in caplog.text
 
 
-def test_what_is_shown_need_not_be_utf_8(job: Path) -> None:
+def test_requeue_reads_output_that_is_not_utf_8(job: Path) -> None:
     stand_in(job, 0)
     file = job / "scontrol"
     file.write_bytes(file.read_bytes().replace(b"Reason=None", b"Comment=gr\xfcn"))
@@ -104,7 +104,7 @@ def test_what_is_shown_need_not_be_utf_8(job: Path) -> None:
     assert (job / "called").read_text().splitlines()[-1] == "%s requeue 4711"
 
 
-def test_a_batch_job_names_its_run(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_id_is_the_number_of_a_batch_job(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_slurm_job()
     assert default_id() == "slurm-4711"
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4700")
@@ -113,9 +113,7 @@ def test_a_batch_job_names_its_run(job: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", ["bash", "interactive"])
-def test_runs_from_a_shell_of_slurm_are_not_one_run(
-    name: str, job: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slurm_id_of_a_shell_is_none(name: str, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_NAME", name)
     monkeypatch.setenv("BRAINDINO_RUN_ID", "date-and-time")
     assert not in_slurm_job()
@@ -126,11 +124,11 @@ def test_runs_from_a_shell_of_slurm_are_not_one_run(
         assert default_id() == f"slurm-4711-step{step}"
 
 
-def test_tasks_of_srun_within_salloc_are_one_group(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_interactive_step_of_tasks_within_salloc(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning by itself sees a shell, and would start a group of two from each of the two."""
-    told = {"JOB_NAME": "interactive", "NTASKS": "2", "NTASKS_PER_NODE": "2", "STEP_NUM_TASKS": "2"}
-    told |= {"STEP_ID": "0", "PROCID": "1", "LOCALID": "1", "NODEID": "0"}
-    for key, value in told.items():
+    variables = {"JOB_NAME": "interactive", "NTASKS": "2", "NTASKS_PER_NODE": "2", "STEP_NUM_TASKS": "2"}
+    variables |= {"STEP_ID": "0", "PROCID": "1", "LOCALID": "1", "NODEID": "0"}
+    for key, value in variables.items():
         monkeypatch.setenv(f"SLURM_{key}", value)
     command = ["fit", "--config", "pretrain_tiny.yaml", "--trainer.devices", "2", "--run.root", str(job)]
     monkeypatch.setattr(rank_zero_only, "rank", 0)  # put back when this test ends: the trainer changes it
@@ -143,10 +141,12 @@ def test_tasks_of_srun_within_salloc_are_one_group(job: Path, monkeypatch: pytes
     assert seen == [(1, 2)]
 
 
-def test_a_shell_with_a_terminal_is_no_task_of_several(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_interactive_step_is_false_in_a_shell_with_a_terminal(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`srun --ntasks 4 --pty bash`: the other three ended at once, and to wait for them would be for ever."""
-    told = {"JOB_NAME": "bash", "STEP_NUM_TASKS": "4", "STEP_ID": "0", "PTY_PORT": "40000"}
-    for key, value in told.items():
+    variables = {"JOB_NAME": "bash", "STEP_NUM_TASKS": "4", "STEP_ID": "0", "PTY_PORT": "40000"}
+    for key, value in variables.items():
         monkeypatch.setenv(f"SLURM_{key}", value)
     monkeypatch.setattr("braindino.training.slurm._has_terminal", lambda: True)
     assert not in_interactive_step()
@@ -157,7 +157,7 @@ def test_a_shell_with_a_terminal_is_no_task_of_several(job: Path, monkeypatch: p
         check_tasks(1)
 
 
-def test_whether_there_is_a_terminal() -> None:
+def test_has_terminal_of_a_process_with_and_without_one() -> None:
     look = "from braindino.training.slurm import _has_terminal; raise SystemExit(7 if _has_terminal() else 8)"
     # the first terminal that the leader of a session opens is that of the session
     taken = f"import os, sys; os.open(sys.argv[1], os.O_RDWR); {look}"
@@ -171,21 +171,21 @@ def test_whether_there_is_a_terminal() -> None:
             os.close(end)
 
 
-def test_tasks_that_would_each_be_a_run_of_their_own_are_refused(
+def test_check_tasks_refuses_tasks_that_would_each_run_alone(
     job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for key, value in {"NTASKS": "2", "NTASKS_PER_NODE": "2", "STEP_NUM_TASKS": "2", "PROCID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{key}", value)
     (job / "store").mkdir()
     command = ["fit", "--config", "pretrain_tiny.yaml", "--data.store", str(job / "store")]
-    assert main([*command, "--run.root", str(job)]) == 2  # the config says one device
+    assert main([*command, "--run.root", str(job)]) == 2  # the config has one device
     assert "srun started 2 tasks, but trainer.devices times trainer.num_nodes is 1" in capsys.readouterr().err
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
     assert main([*command, "--run.root", str(job), "--trainer.devices", "2"]) == 2
     assert "Use `--ntasks-per-node=2` instead" in capsys.readouterr().err
 
 
-def test_torchrun_on_each_of_two_nodes_has_processes_of_its_own(
+def test_check_tasks_accepts_torchrun_on_each_of_two_nodes(
     job: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")

@@ -1,4 +1,4 @@
-"""A run tells what became of it, also when it could not say goodbye."""
+"""state.json of a run: how it ended, also when the process was killed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from braindino.locks import LOCK, SILENT
 from braindino.training.state import read_state, record_failure, record_state
 
 
-def test_a_run_tells_its_end(tmp_path: Path) -> None:
+def test_record_state_writes_how_the_block_ends(tmp_path: Path) -> None:
     assert read_state(tmp_path)["state"] == "not started"
     with record_state(tmp_path):
         assert read_state(tmp_path)["state"] == "running"
@@ -33,7 +33,7 @@ def test_a_run_tells_its_end(tmp_path: Path) -> None:
     assert read_state(tmp_path)["reason"] == "out of memory"
 
 
-def test_a_process_that_is_gone_was_interrupted(tmp_path: Path) -> None:
+def test_read_state_of_a_process_that_is_gone_is_interrupted(tmp_path: Path) -> None:
     with record_state(tmp_path):
         known = read_json(tmp_path / "state.json")
         lock = read_json(tmp_path / LOCK)
@@ -67,7 +67,7 @@ def test_read_state_refuses_a_damaged_file(tmp_path: Path, content: str) -> None
         read_state(tmp_path)
 
 
-def test_a_run_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_state_locks_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("braindino.locks.BEAT", 0.01)
     with record_state(tmp_path):
         os.utime(tmp_path / LOCK, (1, 1))

@@ -1,4 +1,4 @@
-"""CollapseMonitor: a run that does not learn is announced once, and not too early."""
+"""CollapseMonitor: it warns once of a run that does not learn, and not too early."""
 
 import logging
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ def judge(ratio: float, rank: float, step: int, monitor: CollapseMonitor) -> Non
     monitor.on_train_batch_end(trainer)
 
 
-def test_a_stuck_and_a_collapsed_run_are_announced_once_and_not_too_early(
+def test_collapse_monitor_warns_once_and_not_too_early(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monitor = CollapseMonitor(patience=1000)

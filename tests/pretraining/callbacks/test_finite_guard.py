@@ -1,4 +1,4 @@
-"""Bad steps: which are flagged, that good ones in between reset the count, and the words at the end."""
+"""FiniteGuard: flagged steps, reset of the count by a good step, and the message at the end."""
 
 import logging
 import math
@@ -10,7 +10,7 @@ from braindino.errors import BraindinoError
 from braindino.pretraining.callbacks.finite_guard import FiniteGuard
 
 
-def test_only_steps_that_are_not_finite_are_flagged(caplog: pytest.LogCaptureFixture) -> None:
+def test_finite_guard_flags_only_steps_that_are_not_finite(caplog: pytest.LogCaptureFixture) -> None:
     guard = FiniteGuard()
     with caplog.at_level(logging.WARNING):
         flags = [
@@ -23,7 +23,7 @@ def test_only_steps_that_are_not_finite_are_flagged(caplog: pytest.LogCaptureFix
     assert "loss nan" in caplog.text
 
 
-def test_three_in_a_row_are_fatal_but_not_three_with_a_good_one_between() -> None:
+def test_finite_guard_raises_after_three_in_a_row_only() -> None:
     guard = FiniteGuard()
     for step, value in enumerate([math.nan, math.nan, 1.0, math.nan, math.nan]):
         guard.observe(step, {"loss": torch.tensor(1.0), "gradient norm": torch.tensor(value)})

@@ -1,4 +1,4 @@
-"""Pictures: what their colours mean, and that the callbacks draw what training sees without touching it."""
+"""PatchPictures and ViewPictures: their colours and files, and that training is not changed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.helpers.stores import make_store
 from tests.helpers.tiny_module import VIEWS, tiny_module, trainer
 
 
-def test_masked_patches_are_tinted_and_the_others_left() -> None:
+def test_with_mask_tints_masked_patches_only() -> None:
     image = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     mask = np.array([[True, False], [False, False]])
     tinted = with_mask(image, mask)
@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_store(tmp_path_factory.mktemp("pictures"), 6) / "store"
 
 
-def test_pictures_lie_in_the_run_folder_and_training_is_as_without(store: Path, tmp_path: Path) -> None:
+def test_pictures_are_in_the_run_folder_and_do_not_change_the_training(store: Path, tmp_path: Path) -> None:
     weights = []
     for callbacks in ([], [PatchPictures(every=2, slices=3), ViewPictures(every=2, slices=2)]):
         module = tiny_module(views=replace(VIEWS, local_crops=6))
@@ -57,7 +57,7 @@ def test_pictures_lie_in_the_run_folder_and_training_is_as_without(store: Path, 
     )
 
 
-def test_without_a_store_it_says_so_before_the_first_step() -> None:
+def test_patch_pictures_refuses_data_without_a_store_before_the_first_step() -> None:
     with pytest.raises(BraindinoError, match="store of a SliceDataModule"):
         trainer(1, callbacks=[PatchPictures()]).fit(tiny_module(), FakeSlices())
 

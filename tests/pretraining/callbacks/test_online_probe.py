@@ -1,4 +1,4 @@
-"""OnlineProbe: what it logs, that the training is not changed, and one value on one or two processes."""
+"""OnlineProbe: logged values, unchanged training, and one value on one or two processes."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The fused cross entropy against torch's own, in value and gradient, for any size of chunk and piece."""
+"""The fused cross entropy against torch's, in value and gradient, for any size of chunk and piece."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ PROTOTYPES, WIDTH = 11, 5
 
 
 def inputs(crops: int, samples: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Points, prototypes, targets of each crop and weights."""
+    """Draw points, prototypes, targets of each crop and weights."""
     g = torch.Generator().manual_seed(0)
     points = torch.randn(crops, samples, WIDTH, generator=g)
     prototypes = torch.randn(PROTOTYPES, WIDTH, generator=g)
@@ -29,7 +29,7 @@ def rows_of(targets: Tensor) -> Callable[[slice], list[Tensor]]:
 def with_gradients(
     points: Tensor, prototypes: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> tuple[Tensor, ...]:
-    """Three times the loss, and the gradients of points and prototypes."""
+    """Return three times the loss, and the gradients of points and prototypes."""
     points, prototypes = points.clone().requires_grad_(), prototypes.clone().requires_grad_()
     value = 3 * loss(points, prototypes)
     return (value.detach(), *torch.autograd.grad(value, (points, prototypes)))
@@ -38,7 +38,7 @@ def with_gradients(
 @pytest.mark.parametrize("piece", [1, 40, 10**6])
 @pytest.mark.parametrize("chunk", [1, 100, 10**6])
 @pytest.mark.parametrize("shape", [(1, 6), (3, 7), (3, 0), (1, 0)])
-def test_equals_torch_in_value_and_gradients(
+def test_prototype_cross_entropy_equals_torch_in_value_and_gradients(
     shape: tuple[int, int], chunk: int, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cross_entropy, "PIECE", piece)
@@ -50,25 +50,25 @@ def test_equals_torch_in_value_and_gradients(
         return -((targets.double() * logs).sum(-1) * weights.double()).sum()
 
     expected = with_gradients(points.double(), prototypes.double(), slow)
-    found = with_gradients(
+    results = with_gradients(
         points,
         prototypes,
         lambda x, w: prototype_cross_entropy(x, w, rows_of(targets), weights, 0.1),
     )
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(results, expected, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4)
 
 
-def test_without_gradients_the_value_is_the_same() -> None:
+def test_prototype_cross_entropy_without_gradients_has_the_same_value() -> None:
     points, prototypes, targets, weights = inputs(2, 6)
     prototypes.requires_grad_()
     expected = prototype_cross_entropy(points, prototypes, rows_of(targets), weights, 0.1)
     with torch.no_grad():
-        found = prototype_cross_entropy(points, prototypes, rows_of(targets), weights, 0.1)
-    assert torch.equal(found, expected.detach())
+        value = prototype_cross_entropy(points, prototypes, rows_of(targets), weights, 0.1)
+    assert torch.equal(value, expected.detach())
 
 
-def test_a_second_backward_pass_is_refused() -> None:
+def test_prototype_cross_entropy_refuses_a_second_backward_pass() -> None:
     points, prototypes, targets, weights = inputs(2, 6)
     loss = prototype_cross_entropy(points.requires_grad_(), prototypes, rows_of(targets), weights, 0.1)
     loss.backward(retain_graph=True)
@@ -76,7 +76,7 @@ def test_a_second_backward_pass_is_refused() -> None:
         loss.backward()
 
 
-def test_under_autocast_only_the_matrix_products_are_in_bfloat16() -> None:
+def test_prototype_cross_entropy_under_autocast_has_only_products_in_bfloat16() -> None:
     points, prototypes, targets, weights = inputs(2, 64)
     targets = (targets * 8).softmax(-1)
 
@@ -91,12 +91,12 @@ def test_under_autocast_only_the_matrix_products_are_in_bfloat16() -> None:
         value, *gradients = with_gradients(points, prototypes, loss)
     expected, *exact = with_gradients(points, prototypes, rounded)
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
-    for found, other in zip(gradients, exact, strict=True):
-        assert found.dtype == torch.float32
-        assert (found - other).norm() < 0.02 * other.norm()
+    for gradient, other in zip(gradients, exact, strict=True):
+        assert gradient.dtype == torch.float32
+        assert (gradient - other).norm() < 0.02 * other.norm()
 
 
-def test_extreme_logits_do_not_overflow() -> None:
+def test_prototype_cross_entropy_of_extreme_logits_does_not_overflow() -> None:
     points, prototypes = torch.ones(1, 1, 1, requires_grad=True), torch.tensor([[1e4], [-1e4], [0.0]])
     target = torch.tensor([[[1.0, 0.0, 0.0]]])
     loss = prototype_cross_entropy(points, prototypes, rows_of(target), torch.ones(1, 1), 0.1)

@@ -19,7 +19,7 @@ def test_rankme_of_features_that_are_not_finite_is_nan() -> None:
     assert rankme(torch.full((4, 3), torch.nan)).isnan()
 
 
-def test_statistics_of_isotropic_and_of_collapsed_features() -> None:
+def test_feature_statistics_of_isotropic_and_of_collapsed_features() -> None:
     features, targets = torch.randn(4000, 16), torch.full((4000, 10), 0.1)
     good = feature_statistics(features, targets)
     assert good["feature_std"].item() == pytest.approx(1, abs=0.02)

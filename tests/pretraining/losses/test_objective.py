@@ -28,11 +28,11 @@ def views_and_masks() -> tuple[Views, Masks]:
 
 
 def part(views: Views, masks: Masks, slices: slice) -> tuple[Views, Masks]:
-    """The views and masks of some of the slices."""
+    """Return the views and masks of some of the slices."""
     mask = masks.mask.unflatten(0, (2, SLICES))[:, slices].flatten(0, 1)
     indices = mask.flatten().nonzero()[:, 0]
-    own = Masks(mask, indices, (1 / mask.sum(1))[indices // mask.shape[1]])
-    return Views(views.global_crops[:, slices], views.local_crops[:, slices]), own
+    part = Masks(mask, indices, (1 / mask.sum(1))[indices // mask.shape[1]])
+    return Views(views.global_crops[:, slices], views.local_crops[:, slices]), part
 
 
 def losses_and_gradient(views: Views, masks: Masks) -> dict[str, Tensor]:
@@ -50,7 +50,7 @@ def _half(rank: int, world: int) -> dict[str, Tensor]:
     return losses_and_gradient(*part(*views_and_masks(), slice(rank * half, (rank + 1) * half)))
 
 
-def test_two_processes_with_half_the_batch_equal_one_with_all_of_it() -> None:
+def test_distil_on_two_processes_with_half_the_batch_equals_one() -> None:
     """Masked patches are unequally many on the two, and nearest neighbours may be on the other."""
     views, masks = views_and_masks()
     counts = [len(part(views, masks, s)[1].indices) for s in (slice(0, 3), slice(3, 6))]
@@ -62,7 +62,7 @@ def test_two_processes_with_half_the_batch_equal_one_with_all_of_it() -> None:
         torch.testing.assert_close(mean, value, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_the_teacher_sees_no_mask_and_the_loss_depends_on_the_masks() -> None:
+def test_distil_masks_the_student_only() -> None:
     views, masks = views_and_masks()
     none = Masks(torch.zeros_like(masks.mask), masks.indices[:0], masks.weights[:0])
     masked, unmasked = losses_and_gradient(views, masks), losses_and_gradient(views, none)

@@ -11,12 +11,12 @@ from tests.helpers.processes import run_processes
 
 
 def sinkhorn_knopp(logits: Tensor, temperature: float, iterations: int = 3) -> Tensor:
-    """All probabilities at once; the logits are copied, as they would be used up."""
+    """Return all probabilities; the logits are copied, as they would be overwritten."""
     return sinkhorn.sinkhorn_knopp(logits.clone(), temperature, iterations).rows(slice(None))
 
 
 def published_loop(logits: Tensor, temperature: float, iterations: int = 3) -> Tensor:
-    """The loop of SwAV, DINOv2 and DINOv3 in logarithms, so that it holds at any logits."""
+    """Run the loop of SwAV, DINOv2 and DINOv3 in logarithms, so that it is right at any logits."""
     q = (logits.double() / temperature).T.numpy()
     prototypes, samples = q.shape
 
@@ -33,13 +33,13 @@ def published_loop(logits: Tensor, temperature: float, iterations: int = 3) -> T
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 10.0, 300.0])
 @pytest.mark.parametrize(("samples", "prototypes"), [(6, 40), (40, 6), (1, 5)])
-def test_equals_the_published_loop(scale: float, samples: int, prototypes: int) -> None:
+def test_sinkhorn_knopp_equals_the_published_loop(scale: float, samples: int, prototypes: int) -> None:
     logits = torch.randn(samples, prototypes, generator=torch.Generator().manual_seed(0)) * scale
     expected = published_loop(logits, 0.04)
     torch.testing.assert_close(sinkhorn_knopp(logits, 0.04).double(), expected, rtol=2e-4, atol=1e-6)
 
 
-def test_one_sample_far_below_the_others_keeps_its_distribution() -> None:
+def test_sinkhorn_knopp_preserves_the_distribution_of_a_sample_far_below() -> None:
     logits = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
     logits[2] -= 100.0  # exp of it vanishes in float32 under one maximum for all
     torch.testing.assert_close(
@@ -47,14 +47,14 @@ def test_one_sample_far_below_the_others_keeps_its_distribution() -> None:
     )
 
 
-def test_rows_are_probabilities_and_prototypes_are_used_equally_in_the_limit() -> None:
+def test_sinkhorn_knopp_rows_are_probabilities_with_equal_use_of_prototypes() -> None:
     logits = torch.randn(64, 16, generator=torch.Generator().manual_seed(2)) * 0.2
     q = sinkhorn_knopp(logits, 0.07, iterations=100)
     torch.testing.assert_close(q.sum(1), torch.ones(64))
     torch.testing.assert_close(q.sum(0), torch.full((16,), 64 / 16))
 
 
-def test_a_constant_added_to_a_prototype_changes_nothing() -> None:
+def test_sinkhorn_knopp_ignores_a_constant_added_to_a_prototype() -> None:
     logits = torch.randn(12, 7, generator=torch.Generator().manual_seed(3))
     shifted = logits + torch.linspace(-5, 5, 7)
     torch.testing.assert_close(
@@ -62,7 +62,7 @@ def test_a_constant_added_to_a_prototype_changes_nothing() -> None:
     )
 
 
-def test_a_constant_added_to_a_sample_does_change_the_result() -> None:
+def test_sinkhorn_knopp_depends_on_a_constant_added_to_a_sample() -> None:
     """A per-sample maximum, as some implementations subtract it, is therefore wrong."""
     logits = torch.randn(12, 7, generator=torch.Generator().manual_seed(4))
     shifted = logits.clone()
@@ -70,7 +70,7 @@ def test_a_constant_added_to_a_sample_does_change_the_result() -> None:
     assert (sinkhorn_knopp(logits, 0.1) - sinkhorn_knopp(shifted, 0.1)).abs().max() > 1e-3
 
 
-def test_half_precision_logits_and_autocast_are_centred_in_float32() -> None:
+def test_sinkhorn_knopp_centres_half_precision_in_float32() -> None:
     logits = torch.randn(9, 11, generator=torch.Generator().manual_seed(5)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         q = sinkhorn_knopp(logits, 0.05)
@@ -78,14 +78,14 @@ def test_half_precision_logits_and_autocast_are_centred_in_float32() -> None:
     torch.testing.assert_close(q.double(), published_loop(logits.float(), 0.05), rtol=2e-4, atol=1e-6)
 
 
-def test_pieces_and_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sinkhorn_knopp_is_independent_of_pieces_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(9, 11, generator=torch.Generator().manual_seed(5))
     expected = sinkhorn_knopp(logits, 0.05)
     monkeypatch.setattr(sinkhorn, "PIECE", 30)  # two samples
     targets = sinkhorn.sinkhorn_knopp(logits, 0.05)
     assert targets.kernel.data_ptr() == logits.data_ptr()
-    found = torch.cat([targets.rows(slice(start, start + 4)) for start in (0, 4, 8)])
-    assert torch.equal(found, expected)
+    rows = torch.cat([targets.rows(slice(start, start + 4)) for start in (0, 4, 8)])
+    assert torch.equal(rows, expected)
 
 
 def _share(rank: int, world: int, parts: list[Tensor]) -> Tensor:
@@ -93,7 +93,7 @@ def _share(rank: int, world: int, parts: list[Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("sizes", [(7, 2), (9, 0)])
-def test_two_processes_with_unequal_shares_equal_one(sizes: tuple[int, int]) -> None:
+def test_sinkhorn_knopp_on_two_processes_with_unequal_shares_equals_one(sizes: tuple[int, int]) -> None:
     logits = torch.randn(sum(sizes), 10, generator=torch.Generator().manual_seed(6))
     parts = list(logits.split(sizes))
     together = torch.cat(run_processes(_share, 2, parts))

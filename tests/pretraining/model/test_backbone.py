@@ -1,4 +1,4 @@
-"""The student's drive of timm's ViT: equal to timm without masks, and what masks and drop path do."""
+"""forward_tokens on timm's ViT: equal to timm without masks; effect of masks and drop path."""
 
 import pytest
 import torch
@@ -19,10 +19,10 @@ def backbone(in_chans: int = 1):  # type: ignore[no-untyped-def]
 
 
 def timms(model):
-    """timm's own model with these weights."""
-    own = create_vit(ARCHITECTURE, in_chans=model.in_chans, **MODEL_ARGS).eval()
-    own.load_state_dict(model.state_dict())
-    return own
+    """Return timm's model with these weights."""
+    timm_model = create_vit(ARCHITECTURE, in_chans=model.in_chans, **MODEL_ARGS).eval()
+    timm_model.load_state_dict(model.state_dict())
+    return timm_model
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -32,7 +32,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("in_chans", [1, 3])
 @pytest.mark.parametrize("size", [(32, 32), (48, 16)])
 @torch.no_grad()
-def test_equals_timm(size: tuple[int, int], in_chans: int) -> None:
+def test_forward_tokens_equals_timm(size: tuple[int, int], in_chans: int) -> None:
     model, images = backbone(in_chans), torch.randn(3, 1, *size)
     cls, patches = forward_tokens(model, images, ROPE.table(model, size[0] // 8, size[1] // 8, CPU))
     expected = timms(model).forward_features(images.expand(-1, in_chans, -1, -1))
@@ -40,21 +40,23 @@ def test_equals_timm(size: tuple[int, int], in_chans: int) -> None:
     torch.testing.assert_close(patches, expected[:, model.num_prefix_tokens :])
 
 
-def test_the_gradient_equals_timms() -> None:
+def test_forward_tokens_gradient_equals_timms() -> None:
     model, images = backbone(), torch.randn(2, 1, 32, 32)
     cls, patches = forward_tokens(model, images, ROPE.table(model, 4, 4, CPU))
     (cls.square().sum() + patches.sin().sum()).backward()
-    own = {n: p.grad for n, p in model.named_parameters()}
+    gradients = {n: p.grad for n, p in model.named_parameters()}
     reference = timms(model)
     tokens = reference.forward_features(images)
     (tokens[:, 0].square().sum() + tokens[:, model.num_prefix_tokens :].sin().sum()).backward()
-    for (name, gradient), (again, parameter) in zip(own.items(), reference.named_parameters(), strict=True):
+    for (name, gradient), (again, parameter) in zip(
+        gradients.items(), reference.named_parameters(), strict=True
+    ):
         assert name == again
         torch.testing.assert_close(gradient, parameter.grad, msg=name)
 
 
 @torch.no_grad()
-def test_masked_patches_are_replaced_and_unmasked_ones_seen() -> None:
+def test_forward_tokens_replaces_masked_patches_only() -> None:
     model, table = backbone(), ROPE.table(backbone(), 4, 4, CPU)
     mask = torch.zeros(2, 16, dtype=torch.bool)
     mask[0, 5] = True
@@ -68,7 +70,7 @@ def test_masked_patches_are_replaced_and_unmasked_ones_seen() -> None:
     assert torch.equal(first[0][1], unmasked[0][1])
 
 
-def test_drop_path_keeps_the_mean_and_needs_no_global_random_state() -> None:
+def test_drop_path_preserves_the_mean_without_global_random_state() -> None:
     model, table = backbone(), ROPE.table(backbone(), 4, 4, CPU)
     for block in model.blocks:
         block.gamma_1.data.fill_(1e-3)  # so small that blocks add up linearly
@@ -89,7 +91,7 @@ def test_drop_path_keeps_the_mean_and_needs_no_global_random_state() -> None:
     assert (torch.stack(draws).mean(0) - expected).norm() < 0.1 * effect
 
 
-def test_recomputing_gives_the_same_gradient_with_drop_path() -> None:
+def test_forward_tokens_recomputed_gives_the_same_gradient_with_drop_path() -> None:
     model, images = backbone(), torch.randn(6, 1, 32, 32)
     table = ROPE.table(model, 4, 4, CPU)
     gradients = []
@@ -104,7 +106,7 @@ def test_recomputing_gives_the_same_gradient_with_drop_path() -> None:
 
 
 @torch.no_grad()
-def test_each_block_is_turned_by_its_own_table() -> None:
+def test_forward_tokens_rotates_each_block_by_its_table() -> None:
     model, images = backbone(), torch.randn(2, 1, 32, 32)
     first, second = (torch.randn_like(ROPE.table(model, 4, 4, CPU)) for _ in range(2))
     both = forward_tokens(model, images, [first, second])[0]
@@ -116,7 +118,7 @@ def test_each_block_is_turned_by_its_own_table() -> None:
         assert not torch.equal(both, forward_tokens(model, images, other)[0])
 
 
-def test_initialisation_of_dinov3_has_one_deviation_at_every_depth() -> None:
+def test_create_backbone_dinov3_has_one_deviation_at_every_depth() -> None:
     sizes = {**MODEL_ARGS, "depth": 6, "embed_dim": 96}
     torch.manual_seed(0)
     theirs = create_backbone(ARCHITECTURE, 1, "timm", **sizes)
@@ -132,13 +134,13 @@ def test_initialisation_of_dinov3_has_one_deviation_at_every_depth() -> None:
         assert torch.equal(block.attn.qkv.weight, scaled.attn.qkv.weight)
 
 
-def test_other_architectures_are_refused() -> None:
+def test_create_backbone_refuses_other_architectures() -> None:
     with pytest.raises(BraindinoError, match="no DINOv3 position encoding"):
         create_backbone("vit_tiny_patch16_224", 1)
 
 
 @pytest.mark.parametrize("wanted", [[], [0], [3, 17, 31, 16]])
-def test_wanted_tokens_equal_those_of_the_whole_pass_in_value_and_gradient(wanted: list[int]) -> None:
+def test_forward_tokens_wanted_equal_those_of_the_whole_pass(wanted: list[int]) -> None:
     model, images = backbone(), torch.randn(2, 1, 32, 32)
     table, index = ROPE.table(model, 4, 4, CPU), torch.tensor(wanted, dtype=torch.long)
     gradients = []
@@ -153,7 +155,7 @@ def test_wanted_tokens_equal_those_of_the_whole_pass_in_value_and_gradient(wante
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_drop_path_of_the_last_block_keeps_the_mean_for_wanted_tokens_too() -> None:
+def test_drop_path_of_the_last_block_preserves_the_mean_of_wanted_tokens() -> None:
     model, images = backbone(), torch.randn(8, 1, 32, 32)
     table, index = ROPE.table(model, 4, 4, CPU), torch.arange(0, 128, 5)
     model.blocks = model.blocks[-1:]

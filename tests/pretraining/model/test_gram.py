@@ -34,7 +34,7 @@ def raw(count: int = 4) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def stage_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of two steps."""
+    """Return a run folder of two steps."""
     run = tmp_path_factory.mktemp("stage1")
     t = trainer(2)
     t.fit(tiny_module(), FakeSlices())
@@ -50,7 +50,7 @@ def stage_2(run: Path, **changes: Any) -> DINOModule:
 # ------------------------------------------------------------------------------------------------------ views
 
 
-def test_gram_crops_are_the_global_crops_larger_and_undistorted() -> None:
+def test_make_views_gram_crops_are_larger_undistorted_global_crops() -> None:
     """Where no intensity is changed, a Gram crop of the same size is the global crop itself."""
     config = replace(STAGE_2, gram_size=32)
     views = make_views(raw(64), config, Randomness.of(0, 0, 0, CPU))
@@ -62,7 +62,7 @@ def test_gram_crops_are_the_global_crops_larger_and_undistorted() -> None:
     large = make_views(raw(64), replace(config, gram_size=64), Randomness.of(0, 0, 0, CPU))
     assert large.gram_crops is not None
     assert large.gram_crops.shape == (2, 64, 1, 64, 64)
-    assert torch.equal(large.global_crops, views.global_crops)  # nothing else is drawn otherwise
+    assert torch.equal(large.global_crops, views.global_crops)  # no other draw changes
     halved = torch.nn.functional.avg_pool2d(large.gram_crops.flatten(0, 1), 2).view_as(views.gram_crops)
     correlation = torch.corrcoef(torch.stack([halved.flatten(), views.gram_crops.flatten()]))[0, 1]
     assert correlation > 0.99
@@ -71,7 +71,7 @@ def test_gram_crops_are_the_global_crops_larger_and_undistorted() -> None:
 MIXTURE = replace(VIEWS, global_size=(32, 48), local_size=(16, 24), gram_size=(48, 64), ratios=(1.0, 3.0))
 
 
-def test_the_resolution_of_a_batch_follows_seed_and_batch_and_is_equal_on_all_processes() -> None:
+def test_draw_resolution_follows_seed_and_batch_on_all_processes_alike() -> None:
     def sizes(seed: int, batch: int, process: int) -> Resolution:
         return MIXTURE.draw_resolution(Randomness.of(seed, batch, process, CPU).shared)
 
@@ -89,7 +89,7 @@ def test_the_resolution_of_a_batch_follows_seed_and_batch_and_is_equal_on_all_pr
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"ratios": (1.0,)}, "ratios 1"),
         ({"local_size": (8, 16, 24)}, "local_size 3"),
@@ -99,8 +99,8 @@ def test_the_resolution_of_a_batch_follows_seed_and_batch_and_is_equal_on_all_pr
         ({"global_size": 32, "local_size": 16, "gram_size": 32}, "the lengths are ratios 2"),
     ],
 )
-def test_a_mixture_that_does_not_fit_together_is_refused(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(BraindinoError, match=told):
+def test_views_config_refuses_lists_that_do_not_fit_together(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BraindinoError, match=message):
         replace(MIXTURE, **changes).check(8)
 
 
@@ -108,7 +108,7 @@ def test_a_mixture_that_does_not_fit_together_is_refused(changes: dict[str, Any]
 
 
 def cubic(x: float) -> float:
-    """Keys' kernel with a = -0.75, as torch interpolates."""
+    """Return Keys' kernel with a = -0.75, as torch interpolates."""
     x, a = abs(x), -0.75
     if x <= 1:
         return (a + 2) * x**3 - (a + 3) * x**2 + 1
@@ -116,7 +116,7 @@ def cubic(x: float) -> float:
 
 
 def slow_resize(image: np.ndarray, out: int) -> np.ndarray:
-    """Bicubic without antialiasing, edges repeated, of (side, side, D): four loops in float64."""
+    """Resize (side, side, D) by a bicubic without antialiasing, edges repeated: loops in float64."""
     side = len(image)
     resized = np.zeros((out, out, image.shape[2]))
     for i in range(out):
@@ -150,7 +150,7 @@ def values_of(module: DINOModule, gram: GramTeacher, views: Views, masks: Masks)
     )
 
 
-def test_the_loss_equals_the_slow_form_on_the_masked_student() -> None:
+def test_gram_loss_of_distil_equals_the_slow_form_on_the_masked_student() -> None:
     """Similarities of all pairs of patches in float64, the teacher's map resized by four loops."""
     module = tiny_module(drop_path=0.0)
     pl.seed_everything(1, verbose=False)
@@ -162,10 +162,10 @@ def test_the_loss_equals_the_slow_form_on_the_masked_student() -> None:
     assert views.gram_crops is not None
     images = views.global_crops.flatten(0, 1)
     with torch.no_grad():
-        own = module.student(images, masks.mask, None, images[:0], torch.Generator())[1].double().numpy()
+        tokens = module.student(images, masks.mask, None, images[:0], torch.Generator())[1].double().numpy()
         reference = gram.tokens(views.gram_crops.flatten(0, 1))[1].double().numpy()
     total = 0.0
-    for student, teacher in zip(own, reference, strict=True):
+    for student, teacher in zip(tokens, reference, strict=True):
         teacher = slow_resize(teacher.reshape(8, 8, -1), 4).reshape(16, -1)
         student = student / np.linalg.norm(student, axis=1, keepdims=True)
         teacher = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
@@ -177,7 +177,7 @@ def test_the_loss_equals_the_slow_form_on_the_masked_student() -> None:
     assert values["loss"].item() == pytest.approx(parts.item(), rel=1e-6)
 
 
-def test_it_is_zero_for_equal_inputs_and_leaves_the_other_losses_alone() -> None:
+def test_gram_loss_is_zero_for_equal_inputs_and_changes_no_other_loss() -> None:
     module = tiny_module(drop_path=0.0)
     gram = GramTeacher(module.teacher.backbone)
     views, masks = views_and_masks(0.0)
@@ -198,7 +198,9 @@ def test_it_is_zero_for_equal_inputs_and_leaves_the_other_losses_alone() -> None
 # --------------------------------------------------------------------------------------------------- training
 
 
-def test_stage_2_starts_from_stage_1_and_keeps_its_gram_teacher(stage_1: Path, tmp_path: Path) -> None:
+def test_dino_module_of_stage_2_starts_from_stage_1_with_its_gram_teacher(
+    stage_1: Path, tmp_path: Path
+) -> None:
     start = {
         name.removeprefix("teacher.backbone."): value
         for name, value in read_file(stage_1 / "checkpoints" / "step0000002.ckpt")["state_dict"].items()
@@ -228,8 +230,8 @@ def test_stage_2_starts_from_stage_1_and_keeps_its_gram_teacher(stage_1: Path, t
     assert_frozen(again)
 
 
-def test_another_gram_teacher_can_be_named(stage_1: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Then the backbone may even begin from scratch."""
+def test_gram_config_names_another_teacher(stage_1: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The backbone may then start from scratch."""
     module = stage_2(stage_1, init_from=None, init_heads=False, gram=GramConfig(1.5, str(stage_1)))
     fresh = module.student.backbone.state_dict()["cls_token"].clone()
     trainer(1).fit(module, FakeSlices())
@@ -241,7 +243,7 @@ def test_another_gram_teacher_can_be_named(stage_1: Path, capsys: pytest.Capture
     assert len(module.starts) == 1
 
 
-def test_a_mixture_trains_and_continues_bit_for_bit(stage_1: Path, tmp_path: Path) -> None:
+def test_dino_module_with_a_mixture_continues_bit_for_bit(stage_1: Path, tmp_path: Path) -> None:
     def run(steps: int, resume: Path | None = None) -> tuple[pl.Trainer, DINOModule]:
         module = stage_2(stage_1, views=MIXTURE)
         t = trainer(steps)
@@ -267,7 +269,7 @@ class Weights(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore:.*use_fork.*", "ignore:.*multi-threaded, use of fork.*")
-def test_processes_take_the_same_start_and_stay_equal(stage_1: Path, tmp_path: Path) -> None:
+def test_dino_module_start_is_equal_on_all_processes(stage_1: Path, tmp_path: Path) -> None:
     """The start is loaded after DDP has wrapped the module."""
     module = stage_2(stage_1, views=MIXTURE, losses=LossConfig(koleo_over_processes=True))
     t = trainer(3, strategy="ddp_fork", devices=2, callbacks=[Weights(tmp_path)])
@@ -281,7 +283,7 @@ def test_processes_take_the_same_start_and_stay_equal(stage_1: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"init_from": None, "init_heads": False}, r"Set model\.init_from"),
         ({"views": VIEWS}, r"model\.views\.gram_size"),
@@ -289,6 +291,6 @@ def test_processes_take_the_same_start_and_stay_equal(stage_1: Path, tmp_path: P
         ({"gram": GramConfig(0.0, "run"), "views": VIEWS}, "would have no effect"),
     ],
 )
-def test_half_a_gram_set_up_is_refused(stage_1: Path, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(BraindinoError, match=told):
+def test_check_gram_refuses_incomplete_settings(stage_1: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BraindinoError, match=message):
         stage_2(stage_1, **changes)

@@ -1,4 +1,4 @@
-"""Linear layers by oneDNN: values and gradients of a product in float64, and when torch's own is taken."""
+"""Linear layers by oneDNN: values and gradients of a product in float64, and what is left to torch."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ def case(shape: tuple[int, ...], bias: bool) -> list[torch.Tensor | None]:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(), (7,), (3, 5), (2, 3, 4), (0,)])
-def test_equals_a_product_in_float64(shape: tuple[int, ...], bias: bool) -> None:
+def test_linear_equals_a_product_in_float64(shape: tuple[int, ...], bias: bool) -> None:
     given = case(shape, bias)
     ours = [None if t is None else t.clone().requires_grad_() for t in given]
     exact = [None if t is None else t.double().requires_grad_() for t in given]
@@ -30,15 +30,15 @@ def test_equals_a_product_in_float64(shape: tuple[int, ...], bias: bool) -> None
     torch.testing.assert_close(answer.double(), expected, rtol=1e-5, atol=1e-5)
     for result in (answer, expected):
         result.sin().sum().backward()
-    for own, reference in zip(ours, exact, strict=True):
-        if own is not None and reference is not None:
-            assert own.grad is not None
+    for tensor, reference in zip(ours, exact, strict=True):
+        if tensor is not None and reference is not None:
+            assert tensor.grad is not None
             assert reference.grad is not None
-            torch.testing.assert_close(own.grad.double(), reference.grad, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(tensor.grad.double(), reference.grad, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 2])
-def test_only_the_gradient_that_is_asked_for_is_computed(wanted: int) -> None:
+def test_linear_computes_only_the_requested_gradients(wanted: int) -> None:
     given = case((4,), True)
     tensor = given[wanted]
     assert tensor is not None
@@ -47,7 +47,7 @@ def test_only_the_gradient_that_is_asked_for_is_computed(wanted: int) -> None:
     assert [t is not None and t.grad is not None for t in given] == [i == wanted for i in range(3)]
 
 
-def test_a_gradient_that_is_no_block_of_memory_is_taken() -> None:
+def test_linear_accepts_a_gradient_that_is_not_contiguous() -> None:
     x, weight, _ = case((3, 5), False)
     assert x is not None
     assert weight is not None
@@ -58,7 +58,7 @@ def test_a_gradient_that_is_no_block_of_memory_is_taken() -> None:
     torch.testing.assert_close(grown.grad, expected)
 
 
-def test_a_second_derivative_is_refused_and_not_zero() -> None:
+def test_linear_refuses_a_second_derivative() -> None:
     x, weight, _ = case((3,), False)
     assert x is not None
     assert weight is not None
@@ -84,7 +84,7 @@ OTHERS: list[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = [
 
 
 @pytest.mark.parametrize("run", OTHERS, ids=["autocast", "double", "half", "meta"])
-def test_other_precisions_and_devices_are_torchs(
+def test_linear_leaves_other_precisions_and_devices_to_torch(
     monkeypatch: pytest.MonkeyPatch, run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> None:
     monkeypatch.setattr(room, "_product", lambda *_: pytest.fail("asked oneDNN"))
@@ -94,19 +94,19 @@ def test_other_precisions_and_devices_are_torchs(
     assert run(x, weight).shape == (4, 20)
 
 
-def test_a_torch_without_the_operator_computes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linear_without_the_operator_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     given = case((4,), True)
     expected = F.linear(*given)  # type: ignore[arg-type]
     monkeypatch.setattr(room, "_ONEDNN", None)
     assert torch.equal(linear(*given), expected)  # type: ignore[arg-type]
 
 
-def test_the_layer_is_torchs_in_everything_else() -> None:
+def test_linear_layer_has_the_parameters_of_torchs() -> None:
     torch.manual_seed(1)
-    own = Linear(12, 20)
+    layer = Linear(12, 20)
     torch.manual_seed(1)
     theirs = nn.Linear(12, 20)
-    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), theirs.parameters(), strict=True))
-    assert own.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), theirs.parameters(), strict=True))
+    assert layer.state_dict().keys() == theirs.state_dict().keys()
     x = torch.randn(5, 12)
-    torch.testing.assert_close(own(x), theirs(x))
+    torch.testing.assert_close(layer(x), theirs(x))

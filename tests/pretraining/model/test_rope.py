@@ -14,14 +14,14 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_rope_tables_equal_timms_and_are_kept() -> None:
+def test_rope_table_equals_timms_and_is_cached() -> None:
     model = create_backbone(ARCHITECTURE, 1, **MODEL_ARGS)
     rope = Rope()
     assert torch.equal(rope.table(model, 5, 3, CPU), model.rope.get_embed((5, 3)))
     assert rope.table(model, 5, 3, CPU) is rope.table(model, 5, 3, CPU)
 
 
-def test_rope_changes_scale_the_coordinates_within_their_bounds() -> None:
+def test_rope_changed_scales_coordinates_within_their_bounds() -> None:
     model = create_backbone(ARCHITECTURE, 1, **MODEL_ARGS)
     rope = Rope()
     assert rope.changed(model, 4, 4, CPU, RopeConfig(None, None, None), generator(0)) is rope.table(
@@ -39,7 +39,9 @@ def test_rope_changes_scale_the_coordinates_within_their_bounds() -> None:
 
 
 @pytest.mark.parametrize(("per_block", "distinct"), [(True, 2), (False, 1)])
-def test_rope_draws_for_each_block_as_dinov3_or_once_as_flexict(per_block: bool, distinct: int) -> None:
+def test_rope_training_tables_draw_per_block_as_dinov3_or_once_as_flexict(
+    per_block: bool, distinct: int
+) -> None:
     model = create_backbone(ARCHITECTURE, 1, **MODEL_ARGS)
     config = RopeConfig(per_block=per_block)
     tables = Rope().training_tables(model, 4, 4, CPU, config, generator(0))
@@ -52,7 +54,7 @@ def test_rope_draws_for_each_block_as_dinov3_or_once_as_flexict(per_block: bool,
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_queries_and_keys_are_turned_and_gradients_turned_back(dtype: torch.dtype) -> None:
+def test_queries_keys_values_rotates_and_its_gradient_rotates_back(dtype: torch.dtype) -> None:
     exact = torch.float64 if dtype == torch.float64 else torch.float32  # tables are never in half precision
     images, tokens, heads, width = 2, 5, 3, 8
     angle = torch.rand(tokens, 1, 1, width // 2, generator=generator(0), dtype=exact) * 6
@@ -82,7 +84,7 @@ def test_queries_and_keys_are_turned_and_gradients_turned_back(dtype: torch.dtyp
     torch.testing.assert_close(leaf.grad.double(), expected, rtol=rtol, atol=atol)
 
 
-def test_a_second_derivative_is_refused() -> None:
+def test_queries_keys_values_refuses_a_second_derivative() -> None:
     angle = torch.ones(5, 1, 1, 8)
     given = torch.ones(2, 5, 3, 2, 8, requires_grad=True)
     query, _, _ = queries_keys_values(given * 1, angle.sin(), angle.cos())

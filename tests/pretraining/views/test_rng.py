@@ -1,4 +1,4 @@
-"""Streams of a batch: equal for equal numbers, unrelated for others."""
+"""Streams of a batch: equal for equal numbers, unrelated for different ones."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from braindino.pretraining.views.rng import Randomness
 CPU = torch.device("cpu")
 
 
-def test_equal_numbers_give_equal_streams_and_others_do_not() -> None:
+def test_randomness_of_equal_numbers_gives_equal_streams() -> None:
     def draw(seed: int, batch: int, process: int) -> tuple[float, float]:
         r = Randomness.of(seed, batch, process, CPU)
         return float(r.host.random()), torch.rand((), generator=r.device).item()
@@ -21,7 +21,7 @@ def test_equal_numbers_give_equal_streams_and_others_do_not() -> None:
         assert len(set(stream)) == len(numbers)
 
 
-def test_the_global_random_state_is_neither_used_nor_changed() -> None:
+def test_randomness_neither_uses_nor_changes_the_global_state() -> None:
     state = torch.get_rng_state()
     r = Randomness.of(0, 0, 0, CPU)
     torch.rand(3, generator=r.device)

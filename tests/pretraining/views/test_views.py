@@ -1,4 +1,4 @@
-"""Views: crops equal torch's own antialiased resize, changes do what they say, all follows the seed."""
+"""Views: crops equal torch's antialiased resize, changes have their strengths, all follows the seed."""
 
 from collections.abc import Callable
 
@@ -33,8 +33,8 @@ def raw_batch(count: int = 4, size: int = 40) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("make", [crop, crop_by_products])
 @pytest.mark.parametrize("out", [16, 40, 64])
-def test_a_crop_equals_interpolate_on_the_cut(out: int, make: Callable[..., torch.Tensor]) -> None:
-    """Reduced, kept and enlarged; torch's antialiased bicubic is the reference."""
+def test_crop_equals_interpolate_on_the_cut(out: int, make: Callable[..., torch.Tensor]) -> None:
+    """Reduced, unchanged and enlarged; torch's antialiased bicubic is the reference."""
     slices = torch.randn(2, 40, 48)
     boxes = Boxes(
         top=np.array([[3, 0], [11, 5]]),
@@ -54,12 +54,12 @@ def test_a_crop_equals_interpolate_on_the_cut(out: int, make: Callable[..., torc
             torch.testing.assert_close(views[v, b], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_identity_crop_changes_nothing() -> None:
+def test_crop_of_the_whole_slice_changes_nothing() -> None:
     matrix = resize_matrix(torch.tensor([0]), torch.tensor([12]), 12, 12, 12)
     torch.testing.assert_close(matrix[0], torch.eye(12))
 
 
-def test_boxes_lie_inside_and_have_the_areas_asked_for() -> None:
+def test_sample_boxes_lie_inside_and_have_the_configured_areas() -> None:
     boxes = sample_boxes(3, 500, (64, 48), (0.05, 0.32), 0.5, np.random.default_rng(0))
     assert boxes.top.shape == (3, 500)
     assert (boxes.top >= 0).all()
@@ -75,13 +75,13 @@ def test_boxes_lie_inside_and_have_the_areas_asked_for() -> None:
     assert boxes.flip.mean() == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_box_that_never_fits_becomes_the_whole_slice() -> None:
+def test_sample_boxes_takes_the_whole_slice_if_none_fits() -> None:
     boxes = sample_boxes(1, 5, (30, 30), (1.5, 2.0), 0.0, np.random.default_rng(0))
     assert (boxes.height == 30).all()
     assert (boxes.width == 30).all()
 
 
-def test_shapes_and_equal_seeds_and_other_seeds() -> None:
+def test_make_views_shapes_and_seeds() -> None:
     config = ViewsConfig(global_size=32, local_size=16, local_crops=3)
     first, again = (make_views(raw_batch(), config, Randomness.of(1, 2, 3, CPU)) for _ in range(2))
     assert first.global_crops.shape == (2, 4, 1, 32, 32)
@@ -93,7 +93,7 @@ def test_shapes_and_equal_seeds_and_other_seeds() -> None:
         assert not torch.equal(first.global_crops, views.global_crops)
 
 
-def test_whole_slices_without_changes_are_the_decoded_slices() -> None:
+def test_make_views_without_changes_are_the_decoded_slices() -> None:
     config = ViewsConfig(
         global_size=40, global_scale=(1.0, 1.0), local_crops=0, local_size=8, flip=0.0, intensity=UNCHANGED
     )
@@ -105,14 +105,14 @@ def test_whole_slices_without_changes_are_the_decoded_slices() -> None:
     assert any(same)  # aspect ratio 1 within the rounding, the only one that fits an area of 1
 
 
-def test_views_of_float16_slices_need_no_quantisation() -> None:
+def test_make_views_of_float16_slices_need_no_quantisation() -> None:
     batch = {"slices": torch.randn(2, 40, 40).half(), "scale": torch.ones(2), "zero_point": torch.zeros(2)}
     views = make_views(batch, ViewsConfig(global_size=32, local_size=16), Randomness.of(0, 0, 0, CPU))
     assert views.global_crops.dtype == torch.float32
     assert views.global_crops.isfinite().all()
 
 
-def test_intensity_changes_are_shared_by_all_views_of_a_slice() -> None:
+def test_shared_intensity_changes_all_views_of_a_slice_alike() -> None:
     """A scaled slice is scaled in each of its crops."""
     intensity = IntensityConfig(noise=0, smoothing=0, scaling=1, low_resolution=0, gamma=0)
     config = ViewsConfig(global_size=32, local_size=16, local_crops=2, intensity=UNCHANGED)
@@ -127,7 +127,7 @@ def test_intensity_changes_are_shared_by_all_views_of_a_slice() -> None:
     torch.testing.assert_close(plain.global_crops, torch.ones_like(plain.global_crops))
 
 
-def test_each_view_may_be_changed_on_its_own_but_never_the_gram_teachers() -> None:
+def test_shared_intensity_false_changes_views_separately_except_gram_crops() -> None:
     """Slices of ones show the factor of each view."""
     intensity = IntensityConfig(noise=0, smoothing=0, scaling=1, low_resolution=0, gamma=0)
     config = ViewsConfig(
@@ -144,7 +144,7 @@ def test_each_view_may_be_changed_on_its_own_but_never_the_gram_teachers() -> No
     assert torch.equal(views.local_crops, again.local_crops)
 
 
-def test_gram_teacher_sees_the_changes_of_intensity_only_on_request() -> None:
+def test_gram_intensity_shows_the_changes_to_the_gram_teacher() -> None:
     intensity = IntensityConfig(noise=0, smoothing=0, scaling=1, low_resolution=0, gamma=0)
     batch = {"slices": torch.ones(6, 40, 40).half(), "scale": torch.ones(6), "zero_point": torch.zeros(6)}
     for seen in (False, True):
@@ -157,7 +157,7 @@ def test_gram_teacher_sees_the_changes_of_intensity_only_on_request() -> None:
         ViewsConfig(gram_intensity=True, shared_intensity=False)
 
 
-def test_each_change_happens_as_often_as_asked() -> None:
+def test_change_intensity_has_the_configured_probabilities() -> None:
     slices = torch.rand(2000, 6, 6)
     for name in ("noise", "smoothing", "scaling", "low_resolution", "gamma"):
         config = IntensityConfig(**{**vars(UNCHANGED), name: 0.2})
@@ -168,15 +168,15 @@ def test_each_change_happens_as_often_as_asked() -> None:
     assert slices.max() <= 1  # the input is left as it is
 
 
-def test_smoothing_is_a_gaussian_that_keeps_a_constant() -> None:
-    """Integrated over pixels, which adds their own variance of 1 / 12."""
+def test_smoothing_matrix_is_a_gaussian_that_preserves_a_constant() -> None:
+    """Integrated over pixels, which adds their variance of 1 / 12."""
     matrix = smoothing_matrix(torch.tensor([0.8]), 21)[0]
     torch.testing.assert_close(matrix.sum(1), torch.ones(21))
     offsets = torch.arange(21) - 10.0
     assert (matrix[10] * offsets**2).sum().sqrt().item() == pytest.approx((0.64 + 1 / 12) ** 0.5, rel=1e-3)
 
 
-def test_smoothing_equals_monais_away_from_the_edges() -> None:
+def test_smoothing_matrix_equals_monais_away_from_the_edges() -> None:
     """FlexiCT smooths by RandGaussianSmooth(sigma_x, sigma_y), which are the two axes of a slice."""
     slices = torch.randn(1, 40, 36)
     expected = GaussianSmooth(sigma=[0.6, 0.9], approx="erf")(slices)[0]
@@ -185,8 +185,8 @@ def test_smoothing_equals_monais_away_from_the_edges() -> None:
     torch.testing.assert_close(smoothed[4:-4, 4:-4], expected[4:-4, 4:-4], rtol=0, atol=1e-3)
 
 
-def test_noise_and_smoothing_draw_their_strength_as_monai_does() -> None:
-    """RandGaussianNoise(std=0.1) draws U(0, 0.1); each axis of RandGaussianSmooth has a sigma of its own."""
+def test_change_intensity_draws_noise_and_smoothing_as_monai_does() -> None:
+    """RandGaussianNoise(std=0.1) draws U(0, 0.1); each axis of RandGaussianSmooth has a separate sigma."""
     blank = torch.zeros(3000, 16, 16)
     r = Randomness.of(0, 0, 0, CPU)
     noisy = change_intensity(blank, IntensityConfig(**{**vars(UNCHANGED), "noise": 1.0}), r.host, r.device)
@@ -206,7 +206,7 @@ def test_noise_and_smoothing_draw_their_strength_as_monai_does() -> None:
     assert (down - across).abs().mean() > 0.01
 
 
-def test_low_resolution_equals_nearest_then_cubic_interpolation() -> None:
+def test_low_resolution_matrix_equals_nearest_then_cubic_interpolation() -> None:
     image = torch.randn(1, 1, 32, 32)
     matrix = low_resolution_matrix(torch.tensor([0.7]), 32)[0]
     small = F.interpolate(image, (22, 22), mode="nearest-exact")
@@ -214,7 +214,7 @@ def test_low_resolution_equals_nearest_then_cubic_interpolation() -> None:
     torch.testing.assert_close(matrix @ image[0, 0] @ matrix.T, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gamma_keeps_the_range_and_survives_a_constant_slice() -> None:
+def test_gamma_preserves_the_range_and_a_constant_slice() -> None:
     slices = torch.stack([torch.randn(9, 9) * 3, torch.full((9, 9), 2.0)])
     changed = gamma(slices, torch.tensor([0.7, 1.5]))
     torch.testing.assert_close(changed.amin((1, 2)), slices.amin((1, 2)))
@@ -222,7 +222,7 @@ def test_gamma_keeps_the_range_and_survives_a_constant_slice() -> None:
     assert changed[0].mean() > slices[0].mean()
 
 
-def test_whole_patches_are_what_a_strided_convolution_sees() -> None:
+def test_whole_patches_equal_the_input_of_a_strided_convolution() -> None:
     """168 pixels at patch size 16 are 10 x 10 patches in DINOv3's code: the last 8 are dropped."""
     crops = torch.randn(8, 4, 1, 168, 168)
     views = Views(torch.randn(2, 4, 1, 512, 512), crops, torch.randn(2, 4, 1, 768, 768)).whole_patches(16)
@@ -236,7 +236,7 @@ def test_whole_patches_are_what_a_strided_convolution_sees() -> None:
     assert views.gram_crops.shape[-1] == 768
 
 
-def test_a_crop_size_that_patches_do_not_divide_is_refused_with_the_nearest_one() -> None:
+def test_views_config_check_refuses_a_size_and_names_the_nearest() -> None:
     with pytest.raises(BraindinoError, match=r"views.local_size: 100 .* patch size 16; the nearest is 96"):
         ViewsConfig(local_size=100).check(16)
     ViewsConfig(local_size=100, partial_patches="drop").check(16)
