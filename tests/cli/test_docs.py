@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from braindino.cli.config.files import shipped_configs
+from braindino.cli.demo import MADE
 from braindino.cli.main import ORDER, main
 from braindino.datasets.manifest import Manifest
 from tests.helpers.documents import ROOT, SHELL, Block, blocks, inline_commands, pages
@@ -189,6 +190,11 @@ def test_readme_names_every_verb_and_config() -> None:
     text = (ROOT / "README.md").read_text()
     assert [verb for verb in ORDER if f"`{verb}`" not in text] == []
     assert [name for name in shipped_configs() if f"`{name}`" not in text] == [], "add it to README.md"
+
+
+def test_readme_shows_the_results_of_the_demo() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [path for path, what in MADE.items() if f"  {path:<22} {what}\n" not in text] == []
 
 
 @pytest.mark.parametrize("page", pages())
