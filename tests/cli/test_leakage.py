@@ -88,7 +88,7 @@ def test_report_and_compare_show_leakage(study: Path, runs: Path, capsys: pytest
     assert main(["compare", *both, "--resamples", "10", "--out", str(study / "c")]) == 0
     shown = capsys.readouterr().out
     assert "cohort_cls: WARNING: leaky was pretrained on 17 of these people" in shown
-    assert "cohort_cls: The list of whom gap was pretrained on is INCOMPLETE" in shown
+    assert "cohort_cls: The list of people that gap was pretrained on is INCOMPLETE" in shown
     leakage = json.loads((study / "c" / "compare.json").read_text())["leakage"]
     assert len(leakage) == 2
 
@@ -99,7 +99,7 @@ def test_knn_and_check_show_leakage(study: Path, capsys: pytest.CaptureFixture[s
     assert main(["knn", str(study / "m.csv"), *encoders, *given, "--device", "cpu", "--resamples", "0"]) == 0
     shown = capsys.readouterr().out
     assert "WARNING: leaky was pretrained on 17 of these people" in shown
-    assert "The list of whom gap was pretrained on is INCOMPLETE" in shown
+    assert "The list of people that gap was pretrained on is INCOMPLETE" in shown
     audit = read_json(study / "knn" / "leaky_k1" / "leakage.json")["audit"]["pretraining"]
     assert audit["people"] == 17
     tables = [str(study / "knn" / f"{name}_k1") for name in ("leaky", "gap")]
