@@ -29,7 +29,7 @@ def command(tmp_path: Path, mark: Path) -> str:
 def store(tmp_path: Path, command: str, cohort: Path) -> Path:
     """Return an empty store whose contract names the program."""
     contract = Store.open(cohort / "store").contract
-    return Store.create(tmp_path / "stranger", contract, command).path
+    return Store.create(tmp_path / "untrusted", contract, command).path
 
 
 @pytest.mark.parametrize("verb", ["prepare", "embed", "knn", "maps", "probe"])

@@ -1,4 +1,4 @@
-"""Small heads made on the spot, saved in whatever way a test asks for."""
+"""Provide small heads and ways to save them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from braindino.scans.reading import Scan
 
 @pytest.fixture
 def head() -> Callable[..., np.ndarray]:
-    """An ellipsoid with texture and a bright spot at its front left top, on background 0; axes run RAS."""
+    """Return a function that makes an ellipsoid with texture and a bright spot, in RAS on background 0."""
 
     def make(shape: tuple[int, int, int] = (20, 24, 16), seed: int = 0) -> np.ndarray:
         rng = np.random.default_rng(seed)
@@ -30,7 +30,7 @@ def head() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def as_scan() -> Callable[..., Scan]:
-    """A volume as `read_scan` would have given it."""
+    """Return a function that makes a scan of a volume, as `read_scan` does."""
 
     def make(data: np.ndarray, affine: np.ndarray | None = None) -> Scan:
         volume = np.asfortranarray(data, dtype=np.float32)
@@ -41,7 +41,7 @@ def as_scan() -> Callable[..., Scan]:
 
 @pytest.fixture
 def reoriented() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """The same head stored along other axes, with the affine that says so."""
+    """Return a function that stores a head along other axes, with its affine."""
 
     def make(data: np.ndarray, affine: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray]:
         turn = ornt_transform(io_orientation(affine), axcodes2ornt(tuple(codes)))
@@ -52,7 +52,7 @@ def reoriented() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    """Save a volume as NIfTI-1 under a name, with 1 mm voxels unless an affine is given."""
+    """Return a function that saves a volume as NIfTI-1, with 1 mm voxels by default."""
 
     def write(name: str, data: np.ndarray, affine: np.ndarray | None = None) -> Path:
         path = tmp_path / name

@@ -14,7 +14,7 @@ SCANNER = np.array([[-1.0, 0, 0, 10], [0, 1, 0, -12], [0, 0, 2, -10], [0, 0, 0, 
 
 
 def moved(x: float = 0, tilt: float = 0) -> np.ndarray:
-    """The scanner's affine after a step (mm) to the right and a nod of the head (degrees)."""
+    """Return the scanner's affine after a shift to the right [mm] and a tilt [degrees]."""
     c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
     return np.array([[1, 0, 0, x], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]]) @ SCANNER
 

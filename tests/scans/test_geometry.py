@@ -16,13 +16,13 @@ CONTRACT = Preprocessing(depth=48, size=(64, 56))
 
 
 def ball(shape: tuple[int, int, int], centre: float = 0.5, radius: float = 0.3) -> np.ndarray:
-    """A smooth mask: an ellipsoid that fills a part of the field of view."""
+    """Return a smooth mask, an ellipsoid that fills a part of the field of view."""
     axes = [(np.arange(n) + 0.5) / n - centre for n in shape]
     return np.stack([axis**2 for axis in np.meshgrid(*axes, indexing="ij")]).sum(axis=0) < radius**2
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
-    """Overlap of two masks."""
+    """Return the Dice of two masks."""
     return 2 * float((one & other).sum()) / float(one.sum() + other.sum())
 
 

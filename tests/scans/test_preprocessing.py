@@ -16,7 +16,7 @@ SMALL = Preprocessing(depth=12, size=(24, 20))
 
 
 def reference(ras: np.ndarray, contract: Preprocessing) -> np.ndarray:
-    """Turn, clip, normalise, resample in the plane, then along the depth, in float64."""
+    """Reorient, clip, normalise, resample in the plane and then along the depth, in float64."""
     volume = ras.astype(np.float64).transpose(contract.slice_axes)
     inside = volume != 0
     low, high = np.percentile(volume[inside], contract.clip)

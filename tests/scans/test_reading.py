@@ -84,7 +84,7 @@ def test_read_header_and_content_digest_do_not_read_the_image(name: str, tmp_pat
 
 
 def test_read_scan_reads_analyze_of_oasis(tmp_path: Path) -> None:
-    """Big-endian int16 with a trailing axis of 1, and no orientation: the first axis is taken to run left."""
+    """Big-endian int16 with a trailing axis of 1, without orientation: the first axis runs left."""
     header = nib.AnalyzeHeader(endianness=">")
     header.set_data_dtype(np.dtype(">i2"))
     path = tmp_path / "OAS1_0001_MR1_mpr_n4_anon_111_t88_masked_gfc.img"

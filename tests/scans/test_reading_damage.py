@@ -24,7 +24,7 @@ CASES: dict[str, tuple[Make, str]] = {}
 
 
 def case(reason: str) -> Callable[[Make], Make]:
-    """Register a function that makes a broken file in a folder, and what is said about it."""
+    """Register a function that writes a broken file into a folder, with the reason to expect."""
 
     def register(make: Make) -> Make:
         CASES[make.__name__] = (make, reason)
@@ -282,7 +282,7 @@ def name_with_spaces_and_accents(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _permissions_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything: refuse what its permissions would refuse to anybody else."""
+    """Refuse files without read permission, because root may read every file."""
     honest = Path.open
 
     def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:

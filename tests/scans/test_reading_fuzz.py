@@ -18,7 +18,7 @@ CONTRACT = Preprocessing(depth=8, size=(16, 16))
 
 
 def sources(folder: Path) -> list[Path]:
-    """One sound file of each format."""
+    """Write one sound file of each format."""
     affine = np.diag([-1.0, 1, 1.5, 1])
     nib.save(nib.Nifti1Image(HONEST, affine), folder / "a.nii")
     nib.save(nib.Nifti1Image(HONEST.astype(np.float32), affine), folder / "f.nii")
@@ -30,7 +30,7 @@ def sources(folder: Path) -> list[Path]:
 
 
 def outcome(path: Path) -> str | None:
-    """Why a file is refused, or None."""
+    """Return why a file is rejected, or None."""
     try:
         preprocess(read_scan(path), CONTRACT)
     except ScanError as error:
@@ -63,4 +63,4 @@ def test_read_scan_survives_a_hundred_damaged_files(tmp_path: Path) -> None:
         assert reason is None or (reason and "\n" not in reason), (number, path.name, reason)
         assert elapsed < 5, (number, path.name)
         assert peak < 12 * HONEST.size * 4 + (12 << 20), (number, path.name, peak)
-    assert 20 < refused < 100  # some damage is refused, and some (a voxel's value) nobody can see
+    assert 20 < refused < 100  # some damage, such as another value of a voxel, cannot be detected

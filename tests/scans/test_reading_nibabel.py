@@ -16,7 +16,7 @@ SHAPE = (7, 6, 5)
 
 
 def random_image(rng: np.random.Generator) -> nib.Nifti1Image:
-    """A NIfTI of random type, byte order, scaling and orientation; values use much of what the type holds."""
+    """Write a NIfTI of random type, byte order, scaling and orientation, with a wide range of values."""
     order = str(rng.choice(["<", ">"]))
     dtype = np.dtype(order + str(rng.choice(DTYPES)))
     if dtype.kind == "f":
@@ -73,7 +73,7 @@ def test_read_scan_equals_nibabel(seed: int, tmp_path: Path) -> None:
 
 
 def read_or_none(path: Path) -> Scan | None:
-    """A scan, or None when its grey levels are refused."""
+    """Return a scan, or None if its grey levels are rejected."""
     try:
         return read_scan(path)
     except ScanError as error:
@@ -106,7 +106,7 @@ def test_read_scan_rejects_values_that_float32_merges(dtype: str, tmp_path: Path
 
 
 def quaternion(path: Path, squared: float, sform_code: int) -> Path:
-    """A qform turned by half a turn about z, its quaternion of a squared length."""
+    """Write a qform of half a turn about z whose quaternion has a given squared length."""
     image = nib.Nifti1Image(np.arange(210, dtype=np.int16).reshape(7, 6, 5), np.diag([-2.0, -2, 2, 1]))
     image.header["qform_code"], image.header["sform_code"] = 1, sform_code
     content = bytearray(image.to_bytes())

@@ -39,7 +39,7 @@ elif what != "nothing":
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[[str], str]:
-    """A command line of a tool that sets the first four planes to 0, or fails as requested."""
+    """Return the command of a tool that sets the first four planes to 0, or fails as requested."""
     (tmp_path / "tool.py").write_text(TOOL)
 
     def make(what: str) -> str:
@@ -50,12 +50,12 @@ def command(tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.fixture
 def path(save: Callable[..., Path], head: Callable[..., np.ndarray]) -> Path:
-    """A head under a name that a shell would take apart."""
+    """Save a head under a name that a shell would split."""
     return save("scans/a head; rm $(x).nii.gz", head((12, 12, 12)) + 1)
 
 
 def runs(tmp_path: Path) -> list[str]:
-    """What the tool was run on."""
+    """Return the files that the tool was run on."""
     log = tmp_path / "log.txt"
     return log.read_text().splitlines() if log.exists() else []
 

@@ -91,7 +91,7 @@ def test_restore_mask_is_empty_outside_the_crop(
 
 
 def centre(labels: np.ndarray, side: int) -> np.ndarray:
-    """The central cube of `labels`."""
+    """Return the central cube of `labels`."""
     return labels[tuple(slice((n - side) // 2, (n + side) // 2) for n in labels.shape)]
 
 

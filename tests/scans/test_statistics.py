@@ -16,7 +16,7 @@ from braindino.scans.store.store import Store
 def ellipsoid(
     folder: Path, name: str, half: tuple[float, float, float], codes: str = "RAS", noise: float = 0.0
 ) -> Path:
-    """An ellipsoid, brighter to the right, with half axes (mm) to the right, front and top."""
+    """Write an ellipsoid, brighter to the right, with half axes [mm] to the right, front and top."""
     spacing = np.array([4.0, 4.0, 5.0])
     shape = (70, 70, 60)
     grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)

@@ -50,9 +50,9 @@ def test_render_shows_same_person_on_another_day() -> None:
     one, again = (render(SyntheticHead(7), shape=(24, 28, 24), scan=0).volume for _ in range(2))
     assert np.array_equal(one, again)
     later = render(SyntheticHead(7), shape=(24, 28, 24), scan=1).volume
-    stranger = render(SyntheticHead(8), shape=(24, 28, 24), scan=0).volume
+    other = render(SyntheticHead(8), shape=(24, 28, 24), scan=0).volume
     assert not np.array_equal(one, later)
-    assert np.corrcoef(one.ravel(), later.ravel())[0, 1] > np.corrcoef(one.ravel(), stranger.ravel())[0, 1]
+    assert np.corrcoef(one.ravel(), later.ravel())[0, 1] > np.corrcoef(one.ravel(), other.ravel())[0, 1]
 
 
 def test_render_lesions_lie_in_brain_and_show_in_every_sequence() -> None:

@@ -94,4 +94,4 @@ def test_doctor_works_with_broken_packages(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "`braindino doctor` tells" in other.stderr.splitlines()[-1]
+    assert "`braindino doctor` shows" in other.stderr.splitlines()[-1]

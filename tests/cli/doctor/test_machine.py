@@ -20,9 +20,9 @@ def only(outcomes: Iterator[Outcome]) -> Outcome:
     return outcome
 
 
-def program(folder: Path, name: str, says: str = "") -> None:
+def program(folder: Path, name: str, script: str = "") -> None:
     file = folder / name
-    file.write_text(f"#!/bin/sh\n{says}\n")
+    file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)
 
 

@@ -71,13 +71,13 @@ def series(
 
 
 def depth(path: Path) -> int:
-    """Number of slices of a volume."""
+    """Return the number of slices of a volume."""
     return read_header(path).shape[2]
 
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the stand-in, first on the PATH, was run on."""
+    """Put the stand-in first on the PATH and return the log of its runs."""
     program, log = tmp_path / "bin" / "dcm2niix", tmp_path / "log"
     program.parent.mkdir()
     program.write_text(FAKE.format(python=sys.executable, log=str(log)))

@@ -24,7 +24,7 @@ CONTRACT = Preprocessing(depth=6, size=(12, 10))
 
 @pytest.fixture
 def scans(save: Callable[..., Path], head: Callable[..., np.ndarray]) -> pd.DataFrame:
-    """Twelve scans of twelve people."""
+    """Save twelve scans of twelve people."""
     paths = [save(f"scans/s{i:02}.nii.gz", head(seed=i)) for i in range(12)]
     people = [f"p{i}" for i in range(12)]
     return pd.DataFrame(
@@ -34,13 +34,13 @@ def scans(save: Callable[..., Path], head: Callable[..., np.ndarray]) -> pd.Data
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """An empty store."""
+    """Create an empty store."""
     return Store.create(tmp_path / "store", CONTRACT)
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the scans that were read, in order."""
+    """Return the names of the scans that are read, in order."""
     names: list[str] = []
 
     def counted(path: Path | str, *limit: int) -> Scan:
@@ -164,7 +164,7 @@ def start(tmp_path: Path, scans: pd.DataFrame, jobs: int) -> "subprocess.Popen[s
 
 @pytest.fixture
 def many(save: Callable[..., Path], head: Callable[..., np.ndarray]) -> pd.DataFrame:
-    """Enough work to be interrupted in the middle of."""
+    """Save enough scans to interrupt a fill."""
     paths = [save(f"scans/m{i:03}.nii", head((64, 72, 60), seed=i)) for i in range(60)]
     return pd.DataFrame({"path": paths})
 
@@ -231,7 +231,7 @@ def test_fill_interrupted_preserves_finished_scans(
 def test_fill_loses_only_the_scan_that_kills_its_worker(
     store: Store, scans: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """In place of memory that runs out, a hook in the workers ends them when they open one file."""
+    """A hook ends a worker that opens one file, as a lack of memory would."""
     hook = tmp_path / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(
@@ -254,9 +254,7 @@ def test_fill_loses_only_the_scan_that_kills_its_worker(
     assert done.stdout.split() == ["11", "0", "1"], done.stderr
     store.refresh()
     assert store.rejects()["reason"].tolist() == ["the process that read it died (out of memory?)"]
-    report = fill(
-        store, scans, progress=False
-    )  # which may have been somebody else's fault: it is looked at again
+    report = fill(store, scans, progress=False)  # the scan may be sound, so that it is read again
     assert (report.prepared, report.present, report.rejected) == (1, 11, 0)
 
 

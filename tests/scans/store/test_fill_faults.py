@@ -146,7 +146,7 @@ sys.addaudithook(watch)
 def test_fill_rejects_scan_that_kills_every_process(
     store: Store, scans: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """In place of memory that runs out, a hook ends any process that opens one scan."""
+    """A hook ends any process that opens one scan, as a lack of memory would."""
     manifest = ManifestBuilder("made")
     for path in scans["path"]:
         manifest.keep(path, Path(path).stem, "T1w")
@@ -200,7 +200,7 @@ def refuse_writes() -> Iterator[Callable[[Path | None], None]]:
 
 @pytest.fixture
 def no_access(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """`os.access` as it answers on a read-only file system."""
+    """Replace `os.access` by its behaviour on a read-only file system."""
     honest = os.access
 
     def refuse(folder: Path) -> None:

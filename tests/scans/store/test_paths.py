@@ -9,7 +9,7 @@ from braindino.scans.store.paths import no_store, stores_near
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Path:
-    """A folder with three stores and a folder that is none."""
+    """Make a folder with three stores and one other folder."""
     for name in ("study_store", "store_3d", "inner/store"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "contract.json").write_text("{}")

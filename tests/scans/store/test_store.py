@@ -26,7 +26,7 @@ STORED = Path(__file__).parents[2] / "stored/braindino_0_1.zip"
 
 @pytest.fixture
 def filled(tmp_path: Path, save: Callable[..., Path], head: Callable[..., np.ndarray]) -> Store:
-    """A store of three scans and a reject."""
+    """Fill a store with three scans and a reject."""
     paths = [save(f"scans/s{i}.nii.gz", head(seed=i)) for i in range(3)]
     paths.append(save("scans/blank.nii.gz", np.zeros((8, 8, 8))))
     rows = pd.DataFrame(
@@ -66,7 +66,7 @@ def test_store_returns_output_of_preprocess(filled: Store) -> None:
 
 @pytest.fixture
 def old_filled(filled: Store) -> Store:
-    """The same store with the names of version 0.1: `step` and `zero` in ledger, sidecars and index.csv."""
+    """Rename to version 0.1's `step` and `zero` in ledger, sidecars and index.csv."""
     files = [*filled.path.glob("scans/*/*.json"), *filled.layout.ledger.iterdir(), filled.path / "index.csv"]
     for file in files:
         text = file.read_text()
@@ -111,7 +111,7 @@ def test_fill_continues_store_with_former_names(
 
 
 def test_fill_continues_store_of_version_0_1(tmp_path: Path) -> None:
-    """The store that version 0.1 wrote itself (tests/stored)."""
+    """Fill the store in tests/stored, which version 0.1 wrote."""
     with zipfile.ZipFile(STORED) as archive:
         archive.extractall(tmp_path)
     for file in tmp_path.glob("store/**/*"):
