@@ -47,24 +47,12 @@ def distil(
         Scalars; "loss", the sum, and "dino", "ibot", "koleo" and "gram" carry gradients.
     """
     slices = views.global_crops.shape[1]
-    images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
-
+    images = views.global_crops.flatten(0, 1)
     cls, logits, hidden_logits = teacher(images, masks.indices)
     dino_targets = sinkhorn_knopp(logits, temperature, sinkhorn_iterations)
     ibot_targets = sinkhorn_knopp(hidden_logits, temperature, sinkhorn_iterations)
-
-    # Gram anchoring compares every patch of the masked forward pass, so the last block computes them all.
-    wanted = masks.indices if gram is None else None
-    student_cls, student_hidden, local_cls = student(images, masks.mask, wanted, local_images, generator)
-    anchored = None
-    if gram is not None:
-        assert views.gram_crops is not None
-        reference = gram[0](views.gram_crops.flatten(0, 1), student.grid(images))
-        anchored = gram_loss(student_hidden, reference)
-        student_hidden = student_hidden.flatten(0, 1)[masks.indices]
-    projected = student.dino_head.project(torch.cat([student_cls, local_cls]))
-    points = torch.unflatten(projected, 0, (-1, slices))
-    hidden_points = student.ibot_head.project(student_hidden)
+    gram_teacher = None if gram is None else gram[0]
+    student_cls, points, hidden_points, anchored = _predict(student, views, masks, generator, gram_teacher)
 
     sharpness = config.student_temperature
     prototypes, hidden_prototypes = student.prototype_weights()
@@ -86,3 +74,31 @@ def distil(
         values |= feature_statistics(cls, dino_targets.rows(slice(None)))
         values["dino_kl"] = dino.detach() - values["teacher_entropy"]
     return values
+
+
+def _predict(
+    student: Student,
+    views: Views,
+    masks: Masks,
+    generator: torch.Generator,
+    gram_teacher: GramTeacher | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Run the student.
+
+    Returns:
+        CLS tokens of the global crops (2 B, D), unit vectors of all crops (2 + L, B, bottleneck) and of the
+        masked patches (n, bottleneck), and the Gram loss if there is a Gram teacher.
+    """
+    images, local_images = views.global_crops.flatten(0, 1), views.local_crops.flatten(0, 1)
+    # Gram anchoring compares every patch of the masked forward pass, so the last block computes them all.
+    wanted = masks.indices if gram_teacher is None else None
+    cls, hidden, local_cls = student(images, masks.mask, wanted, local_images, generator)
+    anchored = None
+    if gram_teacher is not None:
+        assert views.gram_crops is not None
+        reference = gram_teacher(views.gram_crops.flatten(0, 1), student.grid(images))
+        anchored = gram_loss(hidden, reference)
+        hidden = hidden.flatten(0, 1)[masks.indices]
+    projected = student.dino_head.project(torch.cat([cls, local_cls]))
+    points = torch.unflatten(projected, 0, (-1, views.global_crops.shape[1]))
+    return cls, points, student.ibot_head.project(hidden), anchored

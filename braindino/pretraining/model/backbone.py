@@ -86,16 +86,9 @@ def forward_tokens(
     Returns:
         (N, D), and (N, patches, D) or (n, D).
     """
-    tokens = model.patch_embed(images.expand(-1, model.in_chans, -1, -1)).flatten(1, -2)
-    if mask is not None:
-        assert mask_token is not None
-        tokens = torch.where(mask[:, :, None], mask_token.to(tokens.dtype), tokens)
-    count, patches = tokens.shape[:2]
-    prefix = [model.cls_token.expand(count, -1, -1)]
-    if model.reg_token is not None:
-        prefix.append(model.reg_token.expand(count, -1, -1))
-    x = model.norm_pre(torch.cat([*prefix, tokens], dim=1))
-    length = x.shape[1]
+    x = _embed(model, images, mask, mask_token)
+    count, length = x.shape[:2]
+    patches = length - model.num_prefix_tokens
     tables = [rope] * len(model.blocks) if isinstance(rope, Tensor) else list(rope)
     distinct = {id(table): table for table in tables}
     turns = {key: _with_prefix(table, model.num_prefix_tokens) for key, table in distinct.items()}
@@ -123,6 +116,20 @@ def forward_tokens(
     of_patches = wanted // patches * length + model.num_prefix_tokens + wanted % patches
     x = model.norm(run(last, x, tables[-1], torch.cat([cls, of_patches])))
     return x[:count], x[count:]
+
+
+def _embed(model: Eva, images: Tensor, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
+    """Return CLS, registers and patches before the first block: (N, tokens, D)."""
+    tokens = model.patch_embed(images.expand(-1, model.in_chans, -1, -1)).flatten(1, -2)
+    if mask is not None:
+        assert mask_token is not None
+        tokens = torch.where(mask[:, :, None], mask_token.to(tokens.dtype), tokens)
+    count = len(tokens)
+    prefix = [model.cls_token.expand(count, -1, -1)]
+    if model.reg_token is not None:
+        prefix.append(model.reg_token.expand(count, -1, -1))
+    x: Tensor = model.norm_pre(torch.cat([*prefix, tokens], dim=1))
+    return x
 
 
 def _with_prefix(rope: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
