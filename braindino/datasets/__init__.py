@@ -1,4 +1,4 @@
-"""Data modules for public datasets and for the user's own, with manifests and splits by person."""
+"""Data modules of public and general datasets, with manifests and splits by person."""
 
 from difflib import get_close_matches
 from importlib import import_module
@@ -83,7 +83,7 @@ _CLASSES = {
 
 
 def dataset_class(name: str) -> "type[ScanDataModule]":
-    """Return the data module class of a registered name, or at a dotted path such as `my_file.MyStudy`.
+    """Return the data module class of a registered name or of a dotted path `my_file.MyStudy`.
 
     Args:
         name: a key of `DATASETS`, or `module.Class`.

@@ -1,4 +1,4 @@
-"""Base class of data modules: Lightning's, or an empty class in a process that only lists files.
+"""Base class of data modules: Lightning's, or an empty class if only files are listed.
 
 Importing Lightning takes 4 s of processor time and 800 MB; `braindino index` needs nothing of it.
 """

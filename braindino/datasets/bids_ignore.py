@@ -1,4 +1,4 @@
-"""Exclude what BIDS datasets contain besides scans: sourcedata, code, entries of .bidsignore."""
+"""Exclude files of BIDS datasets besides scans: sourcedata, code, entries of .bidsignore."""
 
 import json
 import os

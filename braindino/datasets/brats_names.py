@@ -1,4 +1,4 @@
-"""Parse the case names of BraTS editions; a person has the same key in every dataset that uses such names."""
+"""Parse the case names of BraTS editions, with one key per person in every dataset."""
 
 import re
 from typing import NamedTuple

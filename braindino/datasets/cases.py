@@ -1,4 +1,4 @@
-"""Tables of cases, and whole cases as tensors, padded if their scans differ in the number of slices."""
+"""Tables of cases, and whole cases as tensors, padded to equal numbers of slices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from braindino.scans.store.store import Store
 def case_table(
     manifest: Manifest, store: Store, modalities: Sequence[str], needs_mask: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one row per case that has at least one scan in the store, and all scans that were dropped.
+    """Return one row per case with at least one scan in the store, and the dropped scans.
 
     Args:
         manifest: the scans.
@@ -68,7 +68,7 @@ def case_table(
 
 
 def _refuse_two_people(name: str, row: dict[str, Any], scan: dict[str, Any]) -> None:
-    """Raise BraindinoError if a scan belongs to another person or case than the first of its case name."""
+    """Raise BraindinoError if a scan's person or ids differ from those of its case."""
     differing = [column for column in ("group", *IDENTITY) if row[column] != scan[column]]
     if differing:
         column = differing[0]
@@ -84,7 +84,7 @@ def _name(scan: dict[str, Any]) -> str:
 
 
 class CaseDataset(Dataset[dict[str, Any]]):
-    """Cases of a table, read from the store one by one; see `collate` for the content of a batch."""
+    """Cases of a table, read from the store one by one; see `collate` for batches."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
         return len(self.keys)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        """Return the slices of a case's scans (None if missing), their scales, the target, the row label."""
+        """Return slices (None if missing) and scales of a case's scans, its target and row label."""
         return {
             "slices": [np.array(self.store.slices(key)) if key else None for key in self.keys[i]],
             "scales": [self.scales.get(key, (1.0, 0.0)) for key in self.keys[i]],

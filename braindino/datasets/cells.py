@@ -1,4 +1,4 @@
-"""Parse cells of tables: missing values, ages with units, sexes and their codes, lookalike spellings."""
+"""Parse cells of tables: missing values, ages, sexes, lookalike spellings."""
 
 import math
 import re
@@ -48,7 +48,7 @@ def is_missing_id(value: object) -> bool:
 
 
 def is_gap(value: object, names: Iterable[str]) -> bool:
-    """Return True for a missing cell that is not in `names`; a class may be called `none` or `NA`."""
+    """Return True for a missing cell that is not in `names`; a class may be named `NA`."""
     return is_missing(value) and (str(value).strip() not in names or str(value).strip() == "")
 
 
@@ -85,7 +85,7 @@ def parse_age(cell: object, unit: str = "year") -> tuple[float, str]:
 
 
 def _in_years(text: str, unit: str) -> tuple[float, str]:
-    """Return years and unit of `45Y`, `3 years 2 months` or a plain number in `unit`; NaN if it is none."""
+    """Return years (or NaN) and unit of `45Y`, `3 years 2 months` or a number in `unit`."""
     text = re.sub(r"^[Pp](?=\d)", "", text)
     if two := _TWO_UNITS.fullmatch(text):
         first, second = (_UNIT.get(two[i].lower(), "") for i in (2, 4))
@@ -116,7 +116,7 @@ def is_age(cell: object) -> bool:
 
 
 def age_unit(text: str) -> str:
-    """Return the unit of age for a spelling such as `months`, `yr` or `d`, or `""` for any other text."""
+    """Return the unit of age that is spelt `months`, `yr`, `d`, ..., or `""`."""
     return _UNIT.get(re.sub(r"^in\s+", "", text.strip().lower()), "")
 
 
@@ -158,7 +158,7 @@ def is_sex(cell: object, levels: Mapping[str, str] | None = None) -> bool:
 
 
 def _sex_in(meaning: str) -> str:
-    """Return the sex in a description such as `Male participant` or `female (at birth)`, if there is one."""
+    """Return the sex in a text such as `Male participant` or `female (at birth)`, or `""`."""
     words = {_SEX.get(word, "") for word in re.findall(r"[^\W\d_]+", meaning.lower())} - {""}
     return words.pop() if len(words) == 1 else ""
 
@@ -169,7 +169,7 @@ def visible(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Return a text without differences in case, blanks, dashes, number format or invisible characters."""
+    """Return a text normalised in case, blanks, dashes, numbers and invisible characters."""
     plain = re.sub("[\u2010-\u2015\u2212]", "-", same_characters(text).casefold())
     return repr(float(plain)) if _NUMERIC.fullmatch(plain) and "," not in plain else plain
 
@@ -189,7 +189,7 @@ def lookalikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def decimal_commas(cells: Iterable[str]) -> bool:
-    """Return True if commas in numbers are decimal: at least one cannot be a thousands separator."""
+    """Return True if commas are decimal: at least one cannot be a thousands separator."""
     commas = [cell.strip() for cell in cells if re.fullmatch(r"\s*[+-]?\d*,\d+\s*", cell)]
     return any(not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for cell in commas)
 
@@ -201,7 +201,7 @@ def is_numeric(cells: Iterable[str]) -> bool:
 
 
 def _is_hidden(character: str) -> bool:
-    """Return True for characters without width: zero-width space, joiners, byte-order mark, controls."""
+    """Return True for characters without width: zero-width space, joiners, controls."""
     return unicodedata.category(character) in ("Cf", "Cc") and character not in "\t\n\r"
 
 

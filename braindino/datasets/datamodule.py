@@ -30,7 +30,9 @@ MAX_REASONS = 4  # in a message
 
 
 class ScanDataModule(DataModule):
-    """Index, prepare, split and load a dataset. A subclass sets the class attributes and defines `index`.
+    """Index, prepare, split and load a dataset.
+
+    Subclasses set the class attributes and define `index`.
 
     A case is a subject's session with one scan per modality and one label. After `setup`:
 
@@ -135,12 +137,12 @@ class ScanDataModule(DataModule):
         self.modalities = tuple(requested or self.modalities)  # type: ignore[misc]
 
     def use_contract(self, contract: Preprocessing) -> None:
-        """Prepare by the encoder's contract; `prepare_data` refuses a store with a different contract."""
+        """Prepare by this contract; `prepare_data` refuses a store with a different one."""
         self.contract = contract
 
     @property
     def manifest(self) -> Manifest:
-        """Return the scans that the task uses, from `root` if it is a CSV, else by `index`; read once."""
+        """Return the scans for the task, from `root` if it is a CSV, else by `index`; read once."""
         if self._manifest is None:
             whole = Manifest.read(self.root) if self.root.is_file() else self.index(self.root)
             self._manifest = self.choose(whole)
@@ -148,7 +150,7 @@ class ScanDataModule(DataModule):
         return self._manifest
 
     def choose(self, manifest: Manifest) -> Manifest:
-        """Return the scans of a manifest that serve the task; the others join `dropped`, with a reason.
+        """Return the scans of a manifest for the task; other scans join `dropped`, with a reason.
 
         Args:
             manifest: all scans.

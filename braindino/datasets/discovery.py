@@ -85,7 +85,7 @@ def stem(path: Path) -> str:
 def find_scans(
     root: Path, rows: ManifestBuilder, dicom: list[Path] | None = None, skip: Path | None = None
 ) -> Iterator[Path]:
-    """Yield the scans under `root` in sorted order; links to folders are followed, each folder once.
+    """Yield the scans under `root` in sorted order, following links to each folder once.
 
     Every other file that is not hidden is recorded in `rows`: dropped with a reason (files of a BIDS dataset
     besides its scans, see `BidsIgnore`; broken links, pointer files, other formats, pipes, folders that
@@ -127,7 +127,7 @@ def find_scans(
 
 
 def _folders(root: Path, rows: ManifestBuilder, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Yield every folder once, with the sorted names of its files; drop folders that cannot be listed."""
+    """Yield every folder once with the sorted names of its files; drop unreadable folders."""
 
     def unreadable(error: OSError) -> None:
         rows.drop(Path(error.filename), "", f"folder cannot be read: {error.strerror}")
@@ -146,7 +146,7 @@ def _folders(root: Path, rows: ManifestBuilder, skip: Path | None) -> Iterator[t
 
 
 def _is_slice(path: Path, rows: ManifestBuilder) -> bool:
-    """Return True for a DICOM file without the suffix of a scan; record every other file in `rows`."""
+    """Return True for a DICOM file without the suffix of a scan; record any other file."""
     if reason := _unusable_file(path):
         rows.drop(path, "", reason)
         return False

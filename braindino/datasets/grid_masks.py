@@ -72,7 +72,7 @@ class GridMask:
 
 
 def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[int, str]]:
-    """Return the masks of the cases on the store grid, and why those of other cases cannot be used.
+    """Return the masks of the cases on the store grid, and reasons for cases without one.
 
     Masks are cached in the store's folder `masks`. The name of an entry is a digest of everything it is made
     from, so it is never stale; an incomplete entry is never read. New ones are made in `datamodule.jobs`
@@ -105,7 +105,7 @@ def grid_masks(datamodule: ScanDataModule) -> tuple[dict[int, GridMask], dict[in
 
 
 def check_labels(datamodule: ScanDataModule, masks: Mapping[int, GridMask]) -> None:
-    """Check that regions list every label of the masks, and that some mask has a label of a region.
+    """Check that regions list every label of the masks, and that a mask has one of them.
 
     A label that is not listed would be evaluated as background. `ignore_labels` of the data module lists the
     labels that are background on purpose.

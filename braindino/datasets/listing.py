@@ -1,4 +1,4 @@
-"""Process-wide switch for listing files only; data modules then do without Lightning (see `base`)."""
+"""Process-wide switch for listing files only, without importing Lightning (see `base`)."""
 
 _lists_only = False
 

@@ -1,4 +1,4 @@
-"""Load batches in worker processes; check their shared memory, and fail if a worker dies or hangs."""
+"""Load batches in worker processes; fail if memory is short or a worker dies or hangs."""
 
 import copy
 import multiprocessing.queues

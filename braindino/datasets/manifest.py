@@ -1,4 +1,4 @@
-"""Read and write manifests: a CSV with one row per scan, and the list of files that were excluded."""
+"""Read and write manifests: a CSV with one row per scan, and a list of excluded files."""
 
 import math
 import os
@@ -48,12 +48,12 @@ def normal_sex(value: object) -> str:
 
 
 def further_column(name: str) -> str:
-    """Return the name that a table's column has in a manifest, distinct from standard and reserved ones."""
+    """Return a column's name in a manifest, distinct from standard and reserved names."""
     return f"{name}{FURTHER}" if name.lower() in (*COLUMNS, *RESERVED) else name
 
 
 def label_column(table: pd.DataFrame, name: str) -> str:
-    """Return the manifest's column for a label that a user calls `name`, or `name` if there is none.
+    """Return the manifest's column of the label that a user calls `name`, or `name` itself.
 
     `group` of a manifest is the person; for a table's column of that name see `further_column`.
 
@@ -156,7 +156,7 @@ class Manifest:
         return cls(table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]], dropped)
 
     def write(self, csv: Path | str) -> None:
-        """Write the table, and the excluded files to `<stem>.dropped.csv`; paths are relative, with `/`.
+        """Write the table, and the excluded files to `<stem>.dropped.csv`, with relative paths.
 
         Args:
             csv: the file; paths are relative to its folder.
@@ -283,7 +283,7 @@ def _dropped_file(csv: Path) -> Path:
 
 
 def _absolute(path: Path | str) -> str:
-    """Return an absolute path without `..`; links are not resolved, to show the path that the user gave."""
+    """Return an absolute path without `..`; links are not resolved, to match the user's path."""
     return os.path.normpath(Path(path).absolute())
 
 
@@ -320,7 +320,7 @@ def _refuse(csv: Path, table: pd.DataFrame, column: str, bad: pd.Series, what: s
 
 
 def _numbers_if_all_are(column: pd.Series) -> pd.Series:
-    """Return a label column as numbers if every filled cell is one; codes with leading zeros stay text."""
+    """Return a label column as numbers if all cells are numbers without leading zeros."""
     filled = column[column != ""]
     if filled.empty or filled.str.match(r"^0\d").any():
         return column

@@ -1,4 +1,4 @@
-"""Rules that turn the values of a mask file into labels, and the regions that labels make up."""
+"""Rules that turn the values of a mask file into labels, and regions of labels."""
 
 from collections.abc import Mapping
 
@@ -32,7 +32,7 @@ def whole_labels(values: np.ndarray) -> np.ndarray:
 
 @stable_id("enhancing_four")
 def enhancing_four(values: np.ndarray) -> np.ndarray:
-    """Return labels in which 4, the enhancing tumour of BraTS up to 2021, is 3 as in later editions.
+    """Return labels with 4, the enhancing tumour of BraTS up to 2021, changed to 3.
 
     Not for BraTS 2024 post-treatment glioma, where 4 is the resection cavity.
 

@@ -129,7 +129,7 @@ def recognise(name: str) -> tuple[str, str]:
 
 
 def _by_entities(name: str) -> tuple[str, str] | None:
-    """Return the sequence and reason by BIDS suffix and entities, or None if the words must decide."""
+    """Return sequence and reason by BIDS suffix and entities, or None if words must decide."""
     named = entities(name)
     suffix = name.rpartition("_")[2]
     if part := complex_part(name):
@@ -167,7 +167,7 @@ def _by_words(name: str) -> tuple[str, str]:
 
 
 def bids_sequence(named: Mapping[str, str], suffix: str) -> tuple[str, str]:
-    """Return the sequence of a BIDS scan by its entities and suffix, and the reason if it is `unknown`.
+    """Return the sequence of a BIDS scan by entities and suffix, and why it is `unknown`.
 
     Args:
         named: entity -> label.
@@ -186,13 +186,13 @@ def bids_sequence(named: Mapping[str, str], suffix: str) -> tuple[str, str]:
 
 
 def names_sequence(word: str) -> bool:
-    """Return True for a word that always means a sequence: `T1`, `FLAIR`, `MPRAGE`, but not `PD`."""
+    """Return True for a word that always means a sequence: `T1`, `FLAIR`, but not `PD`."""
     patterns = [pattern for _, pattern in (*_STRONG, _WEAK[0])]
     return any(pattern.fullmatch(word.lower()) for pattern in patterns)
 
 
 def complex_part(name: str) -> str:
-    """Return `phase`, `real part`, ... if a name marks a scan as such a part of the signal, else `""`."""
+    """Return `phase`, `real part`, ... if a name marks such a part of the signal, else `""`."""
     part = entities(name).get("part", "").lower()
     if part:
         return "" if part.startswith("mag") else part
@@ -221,7 +221,7 @@ def _is_bids_only(suffix: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name in lower case; special spellings such as `T2*` and `T1+C` are unified."""
+    """Return the words of a name in lower case, with spellings such as `T2*` normalised."""
     text = re.sub(r"(?i)t2\*", "t2star", name)
     text = re.sub(r"(?i)(?<![a-z0-9])w/o(?![a-z0-9])", "without", text)
     text = re.sub(r"(?i)\+ ?(c|gd|km)(?![a-z0-9])", " gd", text)
@@ -234,7 +234,7 @@ def _words(name: str) -> list[str]:
 
 
 def _matches(words: Sequence[str], kinds: Sequence[tuple[str, re.Pattern[str]]]) -> list[tuple[str, int]]:
-    """Return the sequences among words, with the position of each; words after `to` or `in` are skipped."""
+    """Return the sequences among words with their positions, up to a word such as `to`."""
     result: list[tuple[str, int]] = []
     for i, word in enumerate(words):
         if word in _ONTO and result and i + 1 < len(words) and word != "space":
@@ -246,7 +246,7 @@ def _matches(words: Sequence[str], kinds: Sequence[tuple[str, re.Pattern[str]]])
 
 
 def _without_group(words: Sequence[str]) -> Sequence[str]:
-    """Return the words without a first `pd` before a number, the id of a person with Parkinson's disease."""
+    """Return the words without a first `pd` and number, the id of a person with Parkinson's."""
     is_group = len(words) > 1 and words[0] == "pd" and words[1].isdigit()
     return words[2:] if is_group else words
 
@@ -315,7 +315,7 @@ def _is_t1_flair(words: Sequence[str]) -> bool:
 
 
 def _has_contrast(words: Sequence[str], sequence: str) -> bool:
-    """Return True if words name a contrast agent, not negated and not in the sense of `post` treatment."""
+    """Return True if words name a contrast agent, not negated and not `post` treatment."""
     if _PLAIN & set(words):
         return False
     if any((glued := _T1.fullmatch(word)) and glued["agent"] for word in words):
@@ -332,7 +332,7 @@ def _has_contrast(words: Sequence[str], sequence: str) -> bool:
 
 
 def _follows(words: Sequence[str], places: Sequence[int], i: int) -> bool:
-    """Return True if a short word such as `c` or `post` belongs to the T1 before it, not to an event."""
+    """Return True if a word such as `c` or `post` belongs to the T1 before it, not to an event."""
     before = [place for place in places if place < i]
     if not before or not _AFTER_T1.fullmatch(words[i]):
         return False

@@ -1,4 +1,4 @@
-"""Split cases by person: hold-out, k-fold, nested label fractions, or a file. All deterministic."""
+"""Split cases by person, deterministically: hold-out, k-fold, nested fractions, a file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def split_people(
     seed: int = 0,
     complete: bool = True,
 ) -> pd.Series:
-    """Assign every case to "train", "val" or "test" so that no person (`group`) is in two of them.
+    """Assign every case to "train", "val" or "test", with no person (`group`) in two of them.
 
     People are sorted by stratum and, within it, by a hash of seed and name; each in turn goes to the part
     that is furthest below its fraction. The result depends on neither the order of the rows nor the version
@@ -68,7 +68,7 @@ def split_people(
 def kfold_people(
     cases: pd.DataFrame, folds: int = 5, stratify: Columns = None, seed: int = 0, complete: bool = True
 ) -> pd.Series:
-    """Return the fold number 0..folds-1 of every case, by person (scikit-learn's StratifiedGroupKFold).
+    """Return the fold of every case, by person (scikit-learn's StratifiedGroupKFold).
 
     Args:
         cases: one row per case with a column `group`.
@@ -158,7 +158,7 @@ def nested_fraction(
 
 
 def read_split(csv: Path | str, cases: pd.DataFrame) -> pd.Series:
-    """Return the part of every case from a table with the columns `case` or `group`, and `split`.
+    """Return the part of every case from a table with `case` or `group`, and `split`.
 
     A split is train, val, test, or `none` (or blank) to exclude a case. `case` is used if the table has both
     columns, so that the `cases.csv` of a run can be given. Names that match no case are ignored.
@@ -210,7 +210,7 @@ def read_split(csv: Path | str, cases: pd.DataFrame) -> pd.Series:
 
 
 def bins(values: pd.Series, count: int = 5) -> pd.Series:
-    """Return the quantile bin 0..count-1 of every value, to stratify by; fewer bins if values repeat.
+    """Return the quantile bin of every value, to stratify by; fewer bins if values repeat.
 
     Args:
         values: numbers such as ages.
@@ -220,7 +220,7 @@ def bins(values: pd.Series, count: int = 5) -> pd.Series:
 
 
 def _people(cases: pd.DataFrame, stratify: Columns, salt: str) -> pd.DataFrame:
-    """Return one row per person with `stratum` and `class`, sorted by stratum and a hash of salt and name."""
+    """Return a row per person with `stratum` and `class`, sorted by stratum and salted hash."""
     columns = [] if stratify is None else [stratify] if isinstance(stratify, str) else list(stratify)
     values = pd.DataFrame({"group": cases["group"]})
     for column in columns:
@@ -237,7 +237,7 @@ def _people(cases: pd.DataFrame, stratify: Columns, salt: str) -> pd.DataFrame:
 
 
 def _give_each_class_to_each_part(classes: np.ndarray, parts: np.ndarray, used: np.ndarray) -> None:
-    """Move one person of a class into each part that lacks the class, from the part that has most of it."""
+    """Move a person of a class into each part that lacks it, from the part with most."""
     for name in np.unique(classes):
         members = np.flatnonzero(classes == name)
         for part in used:

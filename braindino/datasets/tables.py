@@ -1,4 +1,4 @@
-"""Read published tables: alternative column names, encodings, missing values, delimiters, Excel."""
+"""Read published tables: column aliases, encodings, missing values, delimiters, Excel."""
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
@@ -222,7 +222,7 @@ def _text(cell: object) -> str:
 
 
 def select_columns(table: pd.DataFrame, columns: Aliases, optional: Aliases, path: Path) -> pd.DataFrame:
-    """Return the given columns of a table of text under standard names, with missing cells as `""`.
+    """Return columns of a table of text under standard names, with missing cells as `""`.
 
     Args:
         table: of text.

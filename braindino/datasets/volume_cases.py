@@ -1,4 +1,4 @@
-"""3-D cases with masks of a labelled dataset: random crops for training, whole cases for evaluation."""
+"""3-D cases with masks: random crops for training, whole cases for evaluation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ CHANNEL = ("key", "scale", "zero_point")  # columns per modality
 
 
 class VolumeCases(DrawnDataModule):
-    """Batches for 3-D segmentation from a dataset whose cases have masks, with the split of that dataset.
+    """Batches for 3-D segmentation from a dataset with masks, with the split of that dataset.
 
     Training crops are drawn by the rule of `DrawnDataModule`: "volumes" (B, M, c, c, c) as stored, "scale",
     "zero_point" (B, M), "present" (B, M) bool, "labels" (B, c, c, c) uint8, "case" (B,) row labels of the
@@ -82,7 +82,7 @@ class VolumeCases(DrawnDataModule):
         self.cases.prepare_data()
 
     def setup(self, stage: str | None = None) -> None:
-        """Split, load the masks on the grid, and choose the labelled fraction; later calls do nothing.
+        """Split, load the masks on the grid, and choose the labelled fraction, once.
 
         Args:
             stage: see `ScanDataModule.setup`.
@@ -128,7 +128,7 @@ class VolumeCases(DrawnDataModule):
         self._compare_with_checkpoint()
 
     def _table(self) -> pd.DataFrame:
-        """Return the cases by row label: dataset, group, split, key, weight and `CHANNEL` per modality."""
+        """Return the cases: dataset, group, split, key, weight and `CHANNEL` per modality."""
         cases = self.cases.cases
         index = self.store.index().drop_duplicates("key").set_index("key")
         keys = cases[[f"key_{name}" for name in self.modalities]]
@@ -145,7 +145,7 @@ class VolumeCases(DrawnDataModule):
         return MaskedCrops(self, split, rank, world)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of this process's share of the validation cases, one whole case per batch."""
+        """Return the loader of this process's share of whole validation cases."""
         return self._whole(["val"])
 
     def test_dataloader(self) -> DataLoader[Any]:
@@ -196,7 +196,7 @@ class MaskedCrops(DrawnBatches):
         }
 
     def _corner(self, rng: np.random.Generator, case: int, which: int) -> tuple[int, int, int]:
-        """Return the first voxel of crop `which` of a sample, inside the grid if the grid is large enough."""
+        """Return the first voxel of crop `which` of a sample, inside a grid that is large enough."""
         mask = self.masks[case]
         grid = np.array([len(mask), *mask.size])
         room = np.maximum(grid - self.crop, 0)
@@ -215,7 +215,7 @@ class MaskedCrops(DrawnBatches):
 
 
 class ProcessShare(DistributedSampler[Any]):
-    """Sampler of every `world`-th case from `rank` on; each case is evaluated once, by one process.
+    """Sampler of every `world`-th case from `rank` on, so that each is evaluated once.
 
     Lightning does not replace a DistributedSampler; it replaces any other sampler by one that divides the
     cases again and repeats some of them.

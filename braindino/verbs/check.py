@@ -24,7 +24,7 @@ def check(
     modalities: str | Sequence[str] | None = None,
     progress: bool = True,
 ) -> CheckReport:
-    """Check a manifest: files, duplicates, people, labels, sequences, shapes, splits, pretraining.
+    """Check files, people, labels, sequences, shapes and splits of a manifest.
 
     Only headers are read, and files of equal size; with `pretraining` all files whose content the store does
     not contain. Results of reading are cached beside the manifest.

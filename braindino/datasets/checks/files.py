@@ -1,4 +1,4 @@
-"""Read headers of a manifest's files, and content of files with equal sizes; cache the results."""
+"""Read headers of a manifest's files, and the content of files of equal size, with a cache."""
 
 from collections import Counter
 from pathlib import Path
@@ -77,7 +77,7 @@ def inspect_files(
 
 
 def _read_file(path: str, hashed: bool) -> Record:
-    """Return shape and spacing of a file, its digest if `hashed`, or the reason why it cannot be used."""
+    """Return shape, spacing and, if `hashed`, digest of a file, or why it cannot be used."""
     record: Record = {"reason": "", "shape": None, "spacing": None, "sha256": ""}
     try:
         layout = read_header(path)

@@ -1,4 +1,4 @@
-"""Check a manifest: files, duplicates, people, labels, sequences, shapes, splits, pretraining."""
+"""Check files, people, labels, sequences, shapes and splits of a manifest."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -164,7 +164,7 @@ def check_manifest(
 
 
 def _rules_of(table: pd.DataFrame, csv: Path, given: Sequence[LabelRule] | None) -> list[LabelRule]:
-    """Return the rules with the columns of the manifest; raise BraindinoError for an unknown column."""
+    """Return the rules with columns of the manifest; raise BraindinoError if one is unknown."""
     if given is None:
         label_rules = _default_rules(table)
     else:

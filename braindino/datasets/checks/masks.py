@@ -1,4 +1,4 @@
-"""Check masks against the scans they were drawn on; a mask with an error becomes a reject of the store."""
+"""Check that masks fit their scans; masks with errors become rejects of the store."""
 
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ def check_masks(
 
 
 def _unchecked_masks(store: Store, table: pd.DataFrame, retry_rejects: bool) -> tuple[list[Record], int, int]:
-    """Return records of the masks to read, the number of masks with a scan, and that of known rejects."""
+    """Return the masks to read, the number of masks with a scan, and that of known rejects."""
     keys = _scan_keys(store, table)
     unchecked: list[Record] = []
     checked = rejected = 0
@@ -97,7 +97,7 @@ def _scan_keys(store: Store, table: pd.DataFrame) -> dict[tuple[Any, ...], str]:
 
 
 def _rejection(store: Store, record: Record) -> Record:
-    """Read a mask; return the reason, and whether it is lasting, if it cannot be used, else nothing."""
+    """Return the reason why a mask cannot be used and if it is lasting, or nothing."""
     try:
         mask_to_grid(read_scan(record["path"]), store.geometry(record["drawn_on"]))
     except ScanError as error:

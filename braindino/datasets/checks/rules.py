@@ -1,4 +1,4 @@
-"""Checks of a manifest, one function each: they take tables and yield findings with row and column."""
+"""Checks of a manifest: functions of tables that yield findings with row and column."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ def id_findings(table: pd.DataFrame) -> Iterator[Finding]:
 
 
 def contradiction_findings(table: pd.DataFrame, targets: Sequence[str]) -> Iterator[Finding]:
-    """Yield ids with two people, people with two sexes or ages in a session, and cases with two labels.
+    """Yield ids with two people, people with two sexes or ages, and cases with two labels.
 
     Args:
         table: of a manifest.
@@ -184,7 +184,7 @@ def label_findings(
     classes: Sequence[str] = (),
     between: tuple[float, float] | None = None,
 ) -> Iterator[Finding]:
-    """Yield labels that are blank, spelt in two ways, no class, no number among numbers, or out of range.
+    """Yield labels that are blank, spelt in two ways, no class, no number, or out of range.
 
     Args:
         table: one row per case.
@@ -218,7 +218,7 @@ def label_findings(
 
 
 def _lookalikes(cells: pd.Series, column: str) -> Iterator[Finding]:
-    """Yield labels that differ from a more frequent one only in case, blanks or invisible characters."""
+    """Yield labels that differ from a more frequent one only in ways that `fold` removes."""
     count = cells.value_counts()
     for group in lookalikes(count.index):
         usual, *rest = group
@@ -310,7 +310,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _rows(table: pd.DataFrame | pd.Series) -> np.ndarray:
-    """Return the line in the manifest of each row of a table, or of a part of it with the same index."""
+    """Return the line in the manifest of each row of a table with its index."""
     return np.asarray(table.index) + 2
 
 

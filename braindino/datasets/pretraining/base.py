@@ -23,7 +23,7 @@ from braindino.scans.store.store import Store
 
 
 class DrawnDataModule(LightningDataModule):
-    """Batches drawn for self-supervised training; a subclass defines the part of a scan or case to load.
+    """Batches drawn for self-supervised training; subclasses define the part of a scan to load.
 
     Every draw, of the scan (by a new permutation of the scans per pass) and of the part of it, is a pure
     function of the seed and the global number of the sample. It depends on neither workers nor restarts nor
@@ -144,7 +144,7 @@ class DrawnDataModule(LightningDataModule):
         return max(1, int((self.scans["split"] == "train").sum()) // (self.batch_size * self._world()[1]))
 
     def people(self) -> pd.DataFrame:
-        """Return the people who are trained on: DataFrame dataset, group; saved with the run for audits."""
+        """Return the people who are trained on, a DataFrame with dataset and group."""
         trained = self.scans.loc[self.scans["split"] == "train", ["dataset", "group"]]
         return trained.drop_duplicates().sort_values(["dataset", "group"], ignore_index=True)
 
@@ -163,7 +163,7 @@ class DrawnDataModule(LightningDataModule):
         return self._seen
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of `steps_per_epoch` batches, or of the rest of an epoch after a restart."""
+        """Return the loader of `steps_per_epoch` batches, fewer in an epoch that is continued."""
         rank, world = self._world()
         dataset = self.batches_of("train", rank, world)
         return _CountingLoader(self, dataset, _RemainingStarts(self, rank, world), self._options())
@@ -185,7 +185,7 @@ class DrawnDataModule(LightningDataModule):
         return Loader(dataset, sampler=_FixedStarts(dataset, world, rank, starts), **self._options())
 
     def drawn_from(self, scans: pd.DataFrame) -> pd.DataFrame:
-        """Return the table to draw from, one row per item with `key`, `dataset`, `group`: here the scans.
+        """Return the table to draw from, with `key`, `dataset` and `group` per row: the scans.
 
         Args:
             scans: a row per scan of the store's index that is not excluded.
@@ -254,7 +254,7 @@ class DrawnDataModule(LightningDataModule):
 
 
 class DrawnBatches(Dataset[dict[str, torch.Tensor]]):
-    """Batches by the number of their first sample; contains arrays only, so that workers start fast."""
+    """Batches by the number of their first sample, in arrays only so that workers start fast."""
 
     def __init__(self, module: DrawnDataModule, split: str, rank: int, world: int) -> None:
         """Choose the rows of a split; "train" is shuffled.
@@ -275,7 +275,7 @@ class DrawnBatches(Dataset[dict[str, torch.Tensor]]):
         return len(self.rows)
 
     def draw(self, start: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers that decide the parts, and the scans, of this rank's samples of a batch.
+        """Return the numbers and the scans of this rank's samples of a batch.
 
         Args:
             start: number of the batch's first sample over all ranks.
@@ -299,7 +299,7 @@ class _NoBatches:
 
 
 class _FixedStarts(DistributedSampler[Any]):
-    """First samples of the batches, as a DistributedSampler, which Lightning does not replace under DDP."""
+    """First samples of the batches; Lightning does not replace a DistributedSampler under DDP."""
 
     def __init__(self, dataset: DrawnBatches, world: int, rank: int, starts: list[int]) -> None:
         super().__init__(dataset, world, rank, shuffle=False)

@@ -41,7 +41,7 @@ class Exclusion:
 
 
 def find_excluded(file: Path, scans: pd.DataFrame, contents: Sequence[Collection[str]] = ()) -> Exclusion:
-    """Find the people of a list by their keys, by the paths of scans, and by the content of scans.
+    """Find the people of a list by their keys, and by paths and content of their scans.
 
     The list is one of:
 
@@ -86,7 +86,7 @@ def find_excluded(file: Path, scans: pd.DataFrame, contents: Sequence[Collection
 
 
 def _under_any_name(scans: pd.DataFrame, people: set[str], contents: Sequence[Collection[str]]) -> set[str]:
-    """Return people together with all who share a scan with one of them, directly or through others."""
+    """Return people together with all who share a scan with one of them, transitively."""
     if not contents:
         return people
     links = (

@@ -50,7 +50,7 @@ class ScanOrder:
 def draw_slices(
     seed: int, number: np.ndarray, first: np.ndarray, last: np.ndarray, sigma: float = SIGMA
 ) -> np.ndarray:
-    """Draw slice numbers in [first, last] from a normal distribution centred between them and truncated.
+    """Draw slice numbers from a normal distribution truncated to [first, last].
 
     The centre bias is that of BrainDINO's pretraining (Methods; the paper gives no width).
 
@@ -76,7 +76,9 @@ def draw_slices(
 
 
 def hash_uniform(seed: int, number: np.ndarray) -> np.ndarray:
-    """Return a uniform number in (0, 1) per sample: SplitMix64 over a counter (Steele et al., OOPSLA 2014).
+    """Return a uniform number in (0, 1) per sample by SplitMix64 over a counter.
+
+    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 
     Args:
         seed: of the draws.

@@ -11,7 +11,7 @@ from braindino.errors import BraindinoError
 
 
 class SliceDataModule(DrawnDataModule):
-    """Batches of single slices for self-supervised training, drawn by the rule of `DrawnDataModule`.
+    """Batches of single slices for self-supervised training; see `DrawnDataModule`.
 
     The slice of a scan is drawn from a truncated normal over the slices with foreground (`draw_slices`).
 
