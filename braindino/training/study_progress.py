@@ -14,7 +14,7 @@ from braindino.files import check_shape, read_yaml
 from braindino.progress import ProgressReport
 from braindino.training.state import read_state
 
-LOOK = 2.0  # seconds between two looks at the run folders
+INTERVAL = 2.0  # seconds between two readings of the run folders
 PAUSE = 30.0  # seconds between two lines where output goes to a file
 MAX_GAP = 10  # in medians; a longer time between two cells was a pause
 
@@ -48,9 +48,9 @@ class StudyProgress:
         name: name of the study.
         folder: its run folder.
         done: number of finished cells.
-        cells: number of cells that it asks for.
+        cells: number of cells of the study.
         state: "running", "done", "failed", "interrupted" or "not started"; also "incomplete", for a study
-            that was finished before more cells were asked for.
+            that was finished before its config had more cells.
         reason: why it failed; "" otherwise.
     """
 
@@ -63,7 +63,7 @@ class StudyProgress:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the study is done with all its cells."""
+        """Return whether all cells of the study are finished."""
         return self.state == "done"
 
 
@@ -73,12 +73,12 @@ def study_progress(name: str, folder: Path, cells: int) -> StudyProgress:
     Args:
         name: name of the study.
         folder: its run folder, which need not exist.
-        cells: number of cells that it asks for.
+        cells: number of cells of the study.
     """
-    known = read_state(folder)
+    recorded = read_state(folder)
     done = min(len(finished_cells(folder)), cells)
-    state = "incomplete" if known["state"] == "done" and done < cells else known["state"]
-    return StudyProgress(name, folder, done, cells, state, known.get("reason", ""))
+    state = "incomplete" if recorded["state"] == "done" and done < cells else recorded["state"]
+    return StudyProgress(name, folder, done, cells, state, recorded.get("reason", ""))
 
 
 def finished_cells(folder: Path) -> list[Path]:
@@ -105,10 +105,13 @@ def asked_cells(folder: Path) -> int:
 
 
 def seconds_per_cell(folders: Sequence[Path]) -> tuple[float, int] | None:
-    """Return the median time between two finished cells, and the number of times; None without any.
+    """Return the median time between two finished cells, in seconds.
 
     Args:
         folders: run folders.
+
+    Returns:
+        The median, and the number of times it is of; None without two finished cells.
     """
     gaps: list[float] = []
     for folder in folders:
@@ -137,7 +140,7 @@ def show_cells(folders: Sequence[Path], cells: int, show: bool = True) -> Iterat
     with ProgressReport(cells * len(folders), "bench", "cell", show, done(), pause=PAUSE) as bar:
 
         def watch() -> None:
-            while not ended.wait(LOOK):
+            while not ended.wait(INTERVAL):
                 bar.reach(done())
 
         thread = Thread(target=watch, daemon=True)
