@@ -26,14 +26,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_probe_reads_a_users_table_by_the_shipped_config(study: Path) -> None:
     command = [
         *("probe", "--config", "cohort_cls.yaml", "--data.root", str(study / "data" / "patients.csv")),
-        *(
-            "--data.store",
-            str(study / "store"),
-            "--model.encoder",
-            SCRATCH,
-            "--run.root",
-            str(study / "runs"),
-        ),
+        *("--data.store", str(study / "store"), "--model.encoder", SCRATCH),
+        *("--run.root", str(study / "runs")),
         *("--probe.seeds", "[0]", "--probe.max_epochs", "1", "--probe.baselines", "false"),
         *("--trainer.accelerator", "cpu", "--probe.resamples", "0"),
     ]
