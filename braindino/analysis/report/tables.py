@@ -142,7 +142,7 @@ def baseline_tables(runs: TaskRuns) -> list[Table]:
                 ]
                 keys = {"model": model, "baseline": name, "baseline_value": numbers["value"]}
                 rows.add(cells, {**keys, **line})
-    columns = ["model", "baseline", "labels", "metric", "baseline's", "difference", "p", "beaten"]
+    columns = ["model", "baseline", "labels", "metric", "baseline value", "difference", "p", "beaten"]
     note = "Difference: probe minus baseline, on the same draws of people."
     return [rows.table("Against baselines", columns, 4, note)] if rows.cells else []
 
@@ -232,7 +232,7 @@ def comparison_tables(table: pd.DataFrame) -> list[Table]:
     """
     main = table.get("family", pd.Series(dtype=str)) == "main test"
     note = "On the test cases that both have; Holm's correction is over tasks, label fractions and pairs."
-    columns = ["models", "labels", "cases of", "cases", "metric", "test", "difference", "p", "p (Holm)"]
+    columns = ["models", "labels", "stratum", "cases", "metric", "test", "difference", "p", "p (Holm)"]
     built = []
     for title, chosen, folded in (
         ("Models against each other", main, False),
