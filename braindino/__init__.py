@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING, Any
 from braindino.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from braindino import analysis as analysis
+    from braindino import brainsegfounder as brainsegfounder
+    from braindino import datasets as datasets
+    from braindino import encoders as encoders
+    from braindino import errors as errors
+    from braindino import pretraining as pretraining
+    from braindino import probing as probing
+    from braindino import scans as scans
+    from braindino import synthetic as synthetic
+    from braindino import training as training
+    from braindino import verbs as verbs
     from braindino.analysis.predictions import read_predictions as read_predictions
     from braindino.analysis.runs import Run as Run
     from braindino.analysis.runs import find_runs as find_runs
@@ -147,13 +158,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name, or a room, when it is used."""
-    if name in _NAMES:
-        return getattr(_import_module(_NAMES[name]), name)
-    if name in _ROOMS:
-        return _import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Hidden from type checkers, as they would accept any name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name, or a room, when it is used."""
+        if name in _NAMES:
+            return getattr(_import_module(_NAMES[name]), name)
+        if name in _ROOMS:
+            return _import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

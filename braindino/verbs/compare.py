@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import as_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ class Comparison:
 
 
 def compare(
-    runs: Path | str | Sequence[Path | str],
+    runs: Sequence[Path | str] | Path | str,
     out: Path | str | None = None,
     pairs: Literal["first", "all"] = "first",
     resamples: int = 1000,
@@ -84,7 +85,7 @@ def compare(
         if value < 1:
             raise BraindinoError(f"--{name} {value}: expected 1 or more.")
     try:
-        models = runs_by_model(_paths(runs))
+        models = runs_by_model(as_paths(runs))
         if len(models) < 2:
             raise ValueError(f"one model only ({next(iter(models))}); give the runs of at least two")
         table, notes = compare_models(
@@ -106,10 +107,6 @@ def compare(
     if out is not None:
         _write(Path(out), comparison, untrained, resamples, seed)
     return comparison
-
-
-def _paths(runs: Path | str | Sequence[Path | str]) -> list[Path]:
-    return [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
 
 
 def _write(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braindino.errors import BraindinoError
-from braindino.verbs.opening import Device, check_store, open_device, open_encoder
+from braindino.verbs.opening import Device, as_paths, check_store, open_device, open_encoder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,8 +101,8 @@ def knn(
     stores = _stores(store, len(encoders))
     for folder in dict.fromkeys(stores):
         check_store(folder, prepare, progress)
-    files = [manifests] if isinstance(manifests, Path | str) else list(manifests)
-    tables = [Manifest.read(Path(file)).table for file in files]
+    files = as_paths(manifests)
+    tables = [Manifest.read(file).table for file in files]
     scans = pd.concat(tables, ignore_index=True).drop_duplicates("path", ignore_index=True)
     scans = labelled_scans(scans, target, test, seed, ", ".join(map(str, files)), classes)
     where = open_device(device)
@@ -158,7 +158,7 @@ def _write(result: NeighbourResults) -> None:
 
 def _stores(store: Sequence[Path | str] | Path | str, count: int) -> list[Path]:
     """Return a store for each of `count` encoders."""
-    stores = [Path(path) for path in ([store] if isinstance(store, Path | str) else store)]
+    stores = as_paths(store)
     if len(stores) not in (1, count):
         raise BraindinoError(f"--store: {len(stores)} folders for {count} encoders; give one, or one each.")
     return stores if len(stores) == count else stores * count

@@ -1,5 +1,6 @@
 """Open what several verbs need: an encoder, the store of its contract, a device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from braindino.scans.store.store import Store
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def as_paths(paths: Sequence[Path | str] | Path | str) -> list[Path]:
+    """Return one path or several as a list.
+
+    Args:
+        paths: one or several.
+    """
+    return [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
 
 
 def open_encoder(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braindino.progress import track
-from braindino.verbs.opening import Device, check_store, open_device
+from braindino.verbs.opening import Device, as_paths, check_store, open_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def predict(
     check_store(folder, prepare or store is None, progress)
     if not isinstance(probe, FinishedProbe):
         probe = load_probe(probe, seed, fraction, encoder, trust_class)
-    sources = [Path(scan) for scan in ([scans] if isinstance(scans, Path | str) else scans)]
+    sources = as_paths(scans)
     cases, rejections = find_cases(sources, probe.modalities, out / "dicom")
     prepared = open_store(probe, folder, strip_cmd)
     admitted = admit_cases(probe, cases, prepared, jobs, accept, rejections, progress)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import as_paths
 
 TITLE = "Probes of frozen encoders"
 
@@ -24,7 +25,7 @@ class Report:
 
 
 def report(
-    runs: Path | str | Sequence[Path | str],
+    runs: Sequence[Path | str] | Path | str,
     out: Path | str = "report.html",
     tables: Path | str | None = None,
     title: str = TITLE,
@@ -65,10 +66,9 @@ def report(
             raise BraindinoError(f"--{name} {value}: expected 1 or more.")
     if out.is_dir():
         raise BraindinoError(f"--out {out}: is a folder, expected the name of an HTML file.")
-    folders = [Path(runs)] if isinstance(runs, Path | str) else [Path(run) for run in runs]
     mapper = partial(parallel_map, jobs=jobs, show=progress)
     try:
-        page = build_page(runs_by_model(folders), resamples, title, mapper, identify)
+        page = build_page(runs_by_model(as_paths(runs)), resamples, title, mapper, identify)
     except ValueError as error:
         raise BraindinoError(f"report: {error}.") from None
     texts = {out: render(page)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from braindino.errors import BraindinoError
+from braindino.verbs.opening import as_paths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
-class Space:
+class FeatureSpace:
     """A picture of a feature space, or of the similarity of encoders.
 
     Attributes:
@@ -38,7 +39,7 @@ class Space:
 
 
 def space(
-    embeddings: Path | str | Sequence[Path | str],
+    embeddings: Sequence[Path | str] | Path | str,
     out: Path | str | None = None,
     color_by: str | None = None,
     method: Literal["tsne", "umap", "pca"] = "tsne",
@@ -47,7 +48,7 @@ def space(
     sample: int = 5000,
     seed: int = 0,
     progress: bool = True,
-) -> Space:
+) -> FeatureSpace:
     """Draw the features in a file of `embed` in two dimensions, or with `cka` compare encoders.
 
     Args:
@@ -68,7 +69,7 @@ def space(
     Raises:
         BraindinoError: a file cannot be read, an argument does not fit the others, or there are too few rows.
     """
-    paths = [Path(embeddings)] if isinstance(embeddings, Path | str) else [Path(each) for each in embeddings]
+    paths = as_paths(embeddings)
     out = None if out is None else Path(out)
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise BraindinoError(f"--out {out}: expected a name that ends in .png, .svg or .pdf.")
@@ -98,7 +99,7 @@ def _project(
     sample: int,
     seed: int,
     progress: bool,
-) -> Space:
+) -> FeatureSpace:
     """Draw one file in two dimensions."""
     import numpy as np
 
@@ -121,7 +122,7 @@ def _project(
         raise BraindinoError(f"{path}: {error}.") from error
     columns = coordinate_columns(ids.columns)
     table = ids.assign(**dict(zip(columns, np.round(points, 5).T, strict=True)))
-    return Space(table, figure, columns, len(ids), features.shape[1])
+    return FeatureSpace(table, figure, columns, len(ids), features.shape[1])
 
 
 def coordinate_columns(columns: "pd.Index[str]") -> tuple[str, str]:
@@ -139,7 +140,7 @@ def coordinate_columns(columns: "pd.Index[str]") -> tuple[str, str]:
     raise BraindinoError("the table has columns 'x' or 'y', and 'map_x' or 'map_y'; rename one pair.")
 
 
-def _compare(paths: Sequence[Path], sample: int, seed: int, progress: bool) -> Space:
+def _compare(paths: Sequence[Path], sample: int, seed: int, progress: bool) -> FeatureSpace:
     """Compute and draw linear CKA between files, over the rows that all of them have."""
     import numpy as np
     import pandas as pd
@@ -157,7 +158,7 @@ def _compare(paths: Sequence[Path], sample: int, seed: int, progress: bool) -> S
     names = _names(paths)
     table = pd.DataFrame(values, index=pd.Index(names, name="linear CKA"), columns=names)
     figure = cka_figure(values, names, rows)
-    return Space(table, figure, (), rows, max(features.shape[1] for features in aligned))
+    return FeatureSpace(table, figure, (), rows, max(features.shape[1] for features in aligned))
 
 
 def _read_shared_rows(paths: Sequence[Path], sample: int, seed: int) -> "list[NDArray[np.float32]]":
@@ -205,7 +206,7 @@ def _sample(rows: int, maximum: int, seed: int) -> list[int]:
     return [int(row) for row in sorted(np.random.default_rng(seed).choice(rows, maximum, replace=False))]
 
 
-def _write(result: Space, out: Path) -> None:
+def _write(result: FeatureSpace, out: Path) -> None:
     """Write the picture, and the table as CSV beside it."""
     from braindino.csv_text import csv_text
     from braindino.files import atomic_write

@@ -7,6 +7,7 @@ from braindino.analysis.schemas.bench import BENCH
 from braindino.errors import BraindinoError
 from braindino.training.state import STATE
 from braindino.training.study_progress import StudyProgress, asked_cells, study_progress
+from braindino.verbs.opening import as_paths
 
 
 def status(folders: Sequence[Path | str] | Path | str) -> list[StudyProgress]:
@@ -18,8 +19,7 @@ def status(folders: Sequence[Path | str] | Path | str) -> list[StudyProgress]:
     Raises:
         BraindinoError: a folder does not exist, or contains no study.
     """
-    given = [folders] if isinstance(folders, Path | str) else folders
-    return [progress for folder in given for progress in _status(Path(folder))]
+    return [progress for folder in as_paths(folders) for progress in _status(folder)]
 
 
 def _status(folder: Path) -> list[StudyProgress]:

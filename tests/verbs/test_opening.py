@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from braindino.errors import BraindinoError
-from braindino.verbs.opening import check_store
+from braindino.verbs.opening import as_paths, check_store
 
 
 def test_check_store_refuses_a_name_that_may_be_misspelt(
@@ -19,3 +19,8 @@ def test_check_store_refuses_a_name_that_may_be_misspelt(
     check_store(Path("st"), prepare=True)
     check_store(Path("store"), prepare=False)
     assert capsys.readouterr().out == ""
+
+
+def test_as_paths_takes_one_or_several() -> None:
+    assert as_paths("a") == as_paths(Path("a")) == as_paths(["a"]) == [Path("a")]
+    assert as_paths(("a", Path("b"))) == [Path("a"), Path("b")]
