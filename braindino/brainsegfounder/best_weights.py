@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from braindino.encoders.weight_files import read_file
 
-FILE = "best.ckpt"
+BEST_FILE = "best.ckpt"
 
 
 class BestWeights(ModelCheckpoint):
@@ -23,7 +23,7 @@ class BestWeights(ModelCheckpoint):
     def __init__(self, folder: str) -> None:
         super().__init__(
             dirpath=folder,
-            filename=Path(FILE).stem,
+            filename=Path(BEST_FILE).stem,
             monitor="val/dice",
             mode="max",
             save_top_k=1,
@@ -38,7 +38,7 @@ class BestWeights(ModelCheckpoint):
         The run's checkpoint was saved before the validation that followed it, whose score it lacks.
         """
         super().on_train_start(trainer, pl_module)
-        path = Path(str(self.dirpath)) / FILE
+        path = Path(str(self.dirpath)) / BEST_FILE
         if not trainer.global_step or not path.is_file():
             return
         score = torch.tensor(read_file(path)["segmentation"].get("dice", float("nan")))

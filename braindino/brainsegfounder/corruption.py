@@ -11,7 +11,7 @@ from braindino.errors import BraindinoError
 
 TURNS = 4  # by 0, 90, 180, 270 degrees
 
-Block = tuple[slice, slice, slice]
+BlockSlices = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _corrupt_in_two_rounds(crops: Tensor, config: CorruptionConfig, randomness: 
 
 def _overlapping_blocks(
     shape: tuple[int, ...], config: CorruptionConfig, host: np.random.Generator
-) -> Iterator[Block]:
+) -> Iterator[BlockSlices]:
     """Yield the random blocks of one round on a crop of `shape` (D, H, W)."""
     sides = np.array(shape)
     shortest = np.maximum((config.smallest * sides).astype(int), 1)
@@ -168,6 +168,6 @@ def _corrupt_in_one_round(
     return corrupted
 
 
-def _block(corner: np.ndarray, end: np.ndarray) -> Block:
+def _block(corner: np.ndarray, end: np.ndarray) -> BlockSlices:
     first, second, third = (slice(int(a), int(b)) for a, b in zip(corner, end, strict=True))
     return first, second, third

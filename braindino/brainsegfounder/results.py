@@ -60,7 +60,7 @@ class CaseRows:
             )
 
 
-def write_results(
+def write_test_results(
     folder: Path,
     rows: CaseRows,
     encoder: dict[str, str],

@@ -14,7 +14,7 @@ from braindino.brainsegfounder.best_weights import BestWeights
 from braindino.brainsegfounder.corruption import CropGenerators
 from braindino.brainsegfounder.dice import RegionDice
 from braindino.brainsegfounder.optimiser import SwinOptimiserConfig
-from braindino.brainsegfounder.results import CaseRows, write_results
+from braindino.brainsegfounder.results import CaseRows, write_test_results
 from braindino.datasets.masks import region_membership
 from braindino.datasets.volume_cases import VolumeCases
 from braindino.encoders.base import digest_of_weights
@@ -202,7 +202,7 @@ class SwinUNETRModule(SwinModule):
             "name": self.init_from or "scratch",
             "digest": digest_of_weights(self.network.state_dict()),
         }
-        results = write_results(folder, self._rows, encoder, self.seen, self.step, self.resamples)
+        results = write_test_results(folder, self._rows, encoder, self.seen, self.step, self.resamples)
         for metric, estimate in results["summary"][0]["test"]["metrics"].items():
             if estimate["value"] is not None:  # no case has both masks that a distance needs
                 self.log(f"test/{metric}", float(estimate["value"]))

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from braindino.encoders.modalities import sequence_of
+from braindino.encoders.modalities import brats_sequence
 from braindino.encoders.volumes.base import weights_under
 from braindino.encoders.volumes.swin import SwinShape, channel_shares, shape_of
 from braindino.encoders.weight_files import last_checkpoint, read_file
 from braindino.errors import BraindinoError
 from braindino.scans.seen import Seen
 
-PATCHES = "patch_embed.proj.weight"
+PATCH_KERNELS = "patch_embed.proj.weight"
 # Of a pretraining run of this project, a published file, a segmentation run of this project.
 PREFIXES = ("encoder.", "swinViT.", "network.swinViT.")
 
@@ -101,11 +101,11 @@ def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> Tra
     state = encoder.state_dict()
     weights = dict(source.weights)
     inflated: tuple[str, ...] = ()
-    if PATCHES in weights and tuple(channels) != source.shape.channels:
-        kernels = weights[PATCHES]
+    if PATCH_KERNELS in weights and tuple(channels) != source.shape.channels:
+        kernels = weights[PATCH_KERNELS]
         shares = torch.tensor([channel_shares(name, source.shape.channels) for name in channels])
-        weights[PATCHES] = torch.einsum("cs,os...->oc...", shares.to(kernels.dtype), kernels)
-        inflated = (PATCHES,)
+        weights[PATCH_KERNELS] = torch.einsum("cs,os...->oc...", shares.to(kernels.dtype), kernels)
+        inflated = (PATCH_KERNELS,)
     fitting = {
         name: value for name, value in weights.items() if name in state and state[name].shape == value.shape
     }
@@ -127,4 +127,4 @@ def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> Tra
 
 def channel_names(modalities: Sequence[str]) -> tuple[str, ...]:
     """Return the sequence of each modality (`t1`, ...), or its name if that is unknown."""
-    return tuple(sequence_of(name) or name for name in modalities)
+    return tuple(brats_sequence(name) or name for name in modalities)

@@ -1,4 +1,4 @@
-"""The verb `embed`: write the features of every scan of a manifest as a table for other tools."""
+"""The verb `embed`: write the features of every scan of a manifest as a table."""
 
 from pathlib import Path
 from typing import Literal
@@ -22,10 +22,11 @@ def embed(
     device: Device = "auto",
     prepare: bool = False,
 ) -> int:
-    """Write the features of a manifest's scans, one row per scan, slice or patch, beside its columns.
+    """Write the features of a manifest's scans: a row per scan, slice or patch.
 
-    Scans are prepared into the store, and features are cached in it: nothing is computed twice, and the same
-    command continues where it was interrupted. `<out>.json` lists encoder and contract.
+    The columns of the manifest come first. Scans are prepared into the store, and features are cached in it:
+    nothing is computed twice, and the same command continues where it was interrupted. `<out>.json` lists
+    encoder and contract.
 
     Args:
         manifest: the table that `braindino index` wrote.

@@ -1,4 +1,4 @@
-"""The verb `export`: write a pretraining run's encoder as a folder, and print how to load it."""
+"""The verb `export`: write a run's encoder as a folder, and print how to load it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ def export(
     license: str | None = None,
     identify: bool = False,
 ) -> int:
-    """Write a pretraining run's encoder (the EMA teacher) as safetensors, contract and model card.
+    """Write a pretraining run's encoder (the EMA teacher) with contract and model card.
 
     The folder can be pushed to a model hub as it is. Graphs are compared with the original before they are
     saved. A checkpoint that would need unpickling is refused.
@@ -46,9 +46,9 @@ def export(
 
 def _people_line(seen: "Seen | None", out: Path) -> str:
     """Return a line about the people seen in pretraining."""
-    from braindino.encoders.checkpoints import PEOPLE
+    from braindino.encoders.checkpoints import PEOPLE_FILE
 
     if seen is None:
         return "the people seen in pretraining are not recorded"
-    line = f"{out / PEOPLE}: {len(seen.people)} people seen in pretraining, and their scans"
+    line = f"{out / PEOPLE_FILE}: {len(seen.people)} people seen in pretraining, and their scans"
     return f"{line}; INCOMPLETE: {'; '.join(seen.gaps)}" if seen.gaps else line

@@ -19,7 +19,7 @@ def maps(
     device: Device = "auto",
     prepare: bool = False,
 ) -> int:
-    """Draw a scan's patch tokens: principal components, likeness to a patch, likeness to the CLS token.
+    """Draw a scan's patch tokens: components, likeness to a patch and to the CLS token.
 
     Writes `<scan>_maps.png`, and in the scan's native space `<scan>_pca.nii.gz` (three volumes, whitened over
     the foreground; viewers show them as red, green and blue), `<scan>_similarity.nii.gz` (cosine with the

@@ -1,6 +1,5 @@
 """Load an encoder from any form in which it can be named, without running code of a file."""
 
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -31,13 +30,12 @@ from braindino.files import check_shape, read_json
 from braindino.scans.contract import Preprocessing
 from braindino.scans.seen import Seen
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-PEOPLE = "pretraining_people.txt"
-NORM_EPS = "norm_eps"  # argument of `create_vit` that timm does not know
-_log = logging.getLogger(__name__)
-UNTRAINED = "untrained:"
-SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+PEOPLE_FILE = "pretraining_people.txt"
+UNTRAINED_PREFIX = "untrained:"
+WEIGHT_SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
+NORM_EPS = "norm_eps"  # argument of `create_vit` that timm does not have
 # Weights beside the network in files of timm and DINOv2: classifiers, the token of masked patches.
 _UNUSED = ("head.", "head_dist.", "fc_norm.", "mask_token")
 
@@ -91,20 +89,20 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
             `brainiac:FILE`, `bm_mae:FILE`, `brainmvp:FILE`, `brainsegfounder:FILE` for a 3-D encoder; or
             `untrained:` before any of them, for the same network and contract with random weights.
         contract: the preprocessing for weights that carry none of their own (bare files, `scratch`, timm
-            names); the paper's if omitted. Weights that carry one keep it; a 3-D encoder has its own.
+            names); the paper's if omitted. Ignored for weights that carry one, and for 3-D encoders.
         seed: of the random initialisation.
 
     Raises:
         BraindinoError: no encoder of that name, or the file is broken, needs unpickling, or does not fit.
     """
-    if spec.startswith(UNTRAINED):
+    if spec.startswith(UNTRAINED_PREFIX):
         return _untrained(spec, contract, seed)
     path = Path(spec)
     if spec.partition(":")[0] in VOLUMES and ":" in spec:
         return load_volume_encoder(spec, seed)
     if spec == "scratch" or spec.startswith("scratch:"):
         return _from_scratch(spec.partition(":")[2] or "vit_base_patch16_dinov3", contract, seed)
-    if (path / CONFIG).is_file():
+    if (path / CONFIG_FILE).is_file():
         return _from_export(path)
     if (path / "checkpoints").is_dir():
         return _from_checkpoint(last_checkpoint(path))
@@ -115,9 +113,9 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
     if spec.startswith(HUB) or (not path.exists() and timm.is_model(spec)):
         return _from_timm(spec, contract)
     raise BraindinoError(
-        f"encoder {spec!r} is not a folder with {CONFIG}, a run folder, a file ({', '.join(SUFFIXES)}), "
-        f"`scratch`, `untrained:ENCODER`, a timm name, `hub:<timm name>`, or FILE after one of <timm name>, "
-        f"{', '.join(VOLUMES)} and a colon.\n"
+        f"encoder {spec!r} is not a folder with {CONFIG_FILE}, a run folder, a file "
+        f"({', '.join(WEIGHT_SUFFIXES)}), `scratch`, `untrained:ENCODER`, a timm name, `hub:<timm name>`, "
+        f"or FILE after one of <timm name>, {', '.join(VOLUMES)} and a colon.\n"
         "Make one with `braindino export RUN --out encoder`."
     )
 
@@ -139,7 +137,7 @@ def read_pretraining_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, T
     if not isinstance(described, dict) or "state_dict" not in content:
         raise BraindinoError(
             f"{path}: not a checkpoint of `braindino fit` (no entry 'encoder').\n"
-            f"Weights of DINOv3 or BrainDINO are read from {', '.join(SUFFIXES[1:])} files."
+            f"Weights of DINOv3 or BrainDINO are read from {', '.join(WEIGHT_SUFFIXES[1:])} files."
         )
     if described.get("architecture") == "swin":
         raise BraindinoError(f"{path}: holds a 3-D Swin encoder; name it `brainsegfounder:{path}`.")
@@ -163,7 +161,7 @@ def _from_scratch(architecture: str, contract: Preprocessing | None, seed: int) 
 
 def _untrained(spec: str, contract: Preprocessing | None, seed: int) -> Encoder:
     """Return the network that `untrained:SPEC` names, with random weights."""
-    twin = load_encoder(spec.removeprefix(UNTRAINED), contract, seed).untrained(seed)
+    twin = load_encoder(spec.removeprefix(UNTRAINED_PREFIX), contract, seed).untrained(seed)
     if twin is None:
         raise BraindinoError(f"encoder {spec!r}: this kind of encoder has no untrained twin.")
     twin.seen = Seen()
@@ -172,7 +170,7 @@ def _untrained(spec: str, contract: Preprocessing | None, seed: int) -> Encoder:
 
 def encoder_label(spec: str) -> str:
     """Return a name of folders and columns for an encoder: the last part of the path in `spec`."""
-    untrained, rest = spec.startswith(UNTRAINED), spec.removeprefix(UNTRAINED)
+    untrained, rest = spec.startswith(UNTRAINED_PREFIX), spec.removeprefix(UNTRAINED_PREFIX)
     name = Path(os.path.abspath(rest)).name.replace(":", "-")  # noqa: PTH100  # `..` by its name
     return f"untrained-{name}" if untrained else name
 
@@ -212,13 +210,13 @@ def _from_checkpoint(path: Path) -> ViTEncoder:
 
 
 def _from_export(folder: Path) -> ViTEncoder:
-    config = read_json(folder / CONFIG, dict[str, Any])
+    config = read_json(folder / CONFIG_FILE, dict[str, Any])
     for entry in ("braindino", "architecture", "model_args"):
         if entry not in config:
             raise BraindinoError(
-                f"{folder / CONFIG}: no entry {entry!r}: not a folder made by `braindino export`."
+                f"{folder / CONFIG_FILE}: no entry {entry!r}: not a folder made by `braindino export`."
             )
-    check_shape(config, _Config, folder / CONFIG)
+    check_shape(config, _Config, folder / CONFIG_FILE)
     extra = config["braindino"]
     arguments = dict(config["model_args"])
     if NORM_EPS in extra:
@@ -228,8 +226,9 @@ def _from_export(folder: Path) -> ViTEncoder:
         "model_args": arguments,
         "preprocessing": extra["preprocessing"],
     }
-    encoder = _build(described, read_file(folder / WEIGHTS), str(folder / WEIGHTS), str(folder / CONFIG))
-    people = folder / PEOPLE
+    weights = folder / WEIGHTS_FILE
+    encoder = _build(described, read_file(weights), str(weights), str(folder / CONFIG_FILE))
+    people = folder / PEOPLE_FILE
     if people.is_file():
         encoder.seen = Seen.read(people)
     return encoder

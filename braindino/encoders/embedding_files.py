@@ -16,10 +16,10 @@ from braindino.files import atomic_write
 
 FEATURE = "feature_"
 _NUMBERED = re.compile(rf"^{FEATURE}\d+$")
-SUFFIXES = (".parquet", ".npy", ".csv")
+EMBEDDING_SUFFIXES = (".parquet", ".npy", ".csv")
 
 # Takes rows: ids (n rows), and their features (n, width).
-Writer = Callable[[pd.DataFrame, np.ndarray], None]
+RowWriter = Callable[[pd.DataFrame, np.ndarray], None]
 
 
 def ids_file(path: Path) -> Path:
@@ -29,12 +29,12 @@ def ids_file(path: Path) -> Path:
 
 def check_suffix(path: Path) -> None:
     """Raise BraindinoError for a file name with the suffix of none of the formats."""
-    if path.suffix not in SUFFIXES:
-        raise BraindinoError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}.")
+    if path.suffix not in EMBEDDING_SUFFIXES:
+        raise BraindinoError(f"{path}: expected a name that ends in {', '.join(EMBEDDING_SUFFIXES)}.")
 
 
 @contextmanager
-def embedding_writer(path: Path, rows: int, width: int) -> Iterator[Writer]:
+def embedding_writer(path: Path, rows: int, width: int) -> Iterator[RowWriter]:
     """Yield a writer of a file that takes its name when the block ends without an error.
 
     .parquet: columns of the ids, then `feature_0` to `feature_<width - 1>` (float32). .csv: the same as text.
@@ -135,7 +135,7 @@ class _CSV:
 
 
 @contextmanager
-def _parquet(file: IO[bytes], names: list[str]) -> Iterator[Writer]:
+def _parquet(file: IO[bytes], names: list[str]) -> Iterator[RowWriter]:
     """Yield a writer of Parquet row groups, with the features under `names`."""
     import pyarrow
     import pyarrow.parquet

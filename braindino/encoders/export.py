@@ -6,7 +6,13 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from braindino.encoders.checkpoints import CONFIG, NORM_EPS, PEOPLE, WEIGHTS, read_pretraining_checkpoint
+from braindino.encoders.checkpoints import (
+    CONFIG_FILE,
+    NORM_EPS,
+    PEOPLE_FILE,
+    WEIGHTS_FILE,
+    read_pretraining_checkpoint,
+)
 from braindino.encoders.graph_export import ONNX, TORCH, check_onnx, write_graphs
 from braindino.encoders.model_card import licence_notice, model_card
 from braindino.encoders.vit import ViTEncoder, create_vit
@@ -46,7 +52,7 @@ def export_encoder(
     Raises:
         BraindinoError: no checkpoint at `run`, one without an encoder, or `out` exists and is no export.
     """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / CONFIG).is_file())):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / CONFIG_FILE).is_file())):
         raise BraindinoError(f"{out}: exists and is not an earlier export; name a new folder.")
     if not run.exists():
         raise BraindinoError(f"{run}: no such run folder or checkpoint.")
@@ -61,7 +67,7 @@ def export_encoder(
     out.mkdir(parents=True, exist_ok=True)
     encoder.seen = _list_seen(encoder, Seen.of_checkpoint(content), out, identify)
     state = {name: value.detach().to(torch.float32).contiguous() for name, value in weights.items()}
-    with atomic_write(out / WEIGHTS, "wb") as file:
+    with atomic_write(out / WEIGHTS_FILE, "wb") as file:
         file.write(safetensors.torch.save(state, metadata={"format": "pt"}))
     for graph in (ONNX, TORCH):
         (out / graph).unlink(missing_ok=True)  # of an earlier export
@@ -72,17 +78,17 @@ def export_encoder(
     for name, text in (("README.md", card), ("LICENSE", licence_notice(licence))):
         with atomic_write(out / name) as file:
             file.write(text)
-    write_json(out / CONFIG, _config(encoder, step))  # last: a folder with it is complete
+    write_json(out / CONFIG_FILE, _config(encoder, step))  # last: a folder with it is complete
     return encoder
 
 
 def _list_seen(encoder: ViTEncoder, seen: Seen | None, out: Path, identify: bool) -> Seen | None:
     """Write `pretraining_people.txt`, unless `identify` with digests of people, and return it."""
-    (out / PEOPLE).unlink(missing_ok=True)  # of an earlier export
+    (out / PEOPLE_FILE).unlink(missing_ok=True)  # of an earlier export
     if seen is None:
         return None
     listed = seen if identify else seen.digested(encoder.digest[:16])
-    with atomic_write(out / PEOPLE) as file:
+    with atomic_write(out / PEOPLE_FILE) as file:
         file.writelines(f"{line}\n" for line in listed.lines())
     return listed
 

@@ -1,4 +1,4 @@
-"""Write the maps of a scan's patch tokens as a picture, and as volumes in the scan's native space."""
+"""Write the maps of a scan's patch tokens as a picture, and as volumes in native space."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,7 @@ def _draw(path: Path, maps: ScanMaps, geometry: Geometry, view: SliceView, title
 
 
 def _drawn_slices(foreground: np.ndarray, reference: int, count: int) -> list[int]:
-    """Return numbers of slices, evenly spaced over the foreground, with the reference's among them."""
+    """Return numbers of slices, evenly spaced over the foreground, with the reference's."""
     planes = np.flatnonzero(foreground.any(axis=(1, 2)))
     inner = planes[len(planes) // 10 : len(planes) - len(planes) // 10]
     chosen = inner[evenly_spaced(len(inner), min(count, len(inner)))]

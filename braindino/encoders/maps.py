@@ -16,7 +16,7 @@ from braindino.scans.contract import Preprocessing
 from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
 
-COMPONENTS = 3
+COMPONENT_COUNT = 3
 LEVELS: tuple[Level, Level] = ("slice", "patch")
 UNPLACED = ("none", "analyze")  # sources of an affine that do not distinguish left from right
 
@@ -87,8 +87,8 @@ def scan_maps(
         place = _middle(foreground)
     else:
         place = _patch_at(reference, slices.shape, encoder.patch_size or 1)
-    components = np.zeros((*foreground.shape, COMPONENTS), np.float32)
-    components[foreground] = principal_components(patches[foreground], COMPONENTS)
+    components = np.zeros((*foreground.shape, COMPONENT_COUNT), np.float32)
+    components[foreground] = principal_components(patches[foreground], COMPONENT_COUNT)
     return ScanMaps(
         slices=slices,
         foreground=foreground,

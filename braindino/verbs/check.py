@@ -65,12 +65,12 @@ def check(
 
 def _read_pretraining(source: Path) -> Pretraining:
     """Return the people and scans that a pretraining has seen, from an encoder or a list."""
-    from braindino.encoders.checkpoints import PEOPLE, load_encoder
+    from braindino.encoders.checkpoints import PEOPLE_FILE, load_encoder
 
     if not source.exists():
         raise BraindinoError(f"{source}: no such list or encoder.")
-    listed = source / PEOPLE if (source / PEOPLE).is_file() else source
-    if listed.is_file() and listed.name == PEOPLE:
+    listed = source / PEOPLE_FILE if (source / PEOPLE_FILE).is_file() else source
+    if listed.is_file() and listed.name == PEOPLE_FILE:
         seen: Seen | None = Seen.read(listed)
     elif listed.is_file() and listed.suffix != ".ckpt":
         return Pretraining(

@@ -64,10 +64,11 @@ def embed(
     prepare: bool = False,
     progress: bool = True,
 ) -> Embedding:
-    """Write the features of a manifest's scans, one row per scan, slice or patch, beside its columns.
+    """Write the features of a manifest's scans: a row per scan, slice or patch.
 
-    Scans are prepared into the store, and features are cached: nothing is computed twice, and the same call
-    continues where it was interrupted. `<out>.json` lists encoder and contract.
+    The columns of the manifest come first. Scans are prepared into the store, and features are cached:
+    nothing is computed twice, and the same call continues where it was interrupted. `<out>.json` lists
+    encoder and contract.
 
     Args:
         manifest: as `index` returns it, or the table that it wrote.

@@ -16,7 +16,7 @@ def export(
     identify: bool = False,
     progress: bool = True,
 ) -> ViTEncoder:
-    """Write a pretraining run's encoder (the EMA teacher) as safetensors, contract and model card.
+    """Write a pretraining run's encoder (the EMA teacher) with contract and model card.
 
     The folder can be pushed to a model hub as it is. Graphs are compared with the original before they are
     saved. A checkpoint that would need unpickling is refused.

@@ -50,7 +50,7 @@ def maps(
     prepare: bool = False,
     progress: bool = True,
 ) -> DrawnMaps:
-    """Draw a scan's patch tokens: principal components, likeness to a patch, likeness to the CLS token.
+    """Draw a scan's patch tokens: components, likeness to a patch and to the CLS token.
 
     Writes `<scan>_maps.png`, and in the scan's native space `<scan>_pca.nii.gz` (three volumes, whitened over
     the foreground; viewers show them as red, green and blue), `<scan>_similarity.nii.gz` (cosine with the
@@ -156,7 +156,7 @@ def _scan_files(paths: Sequence[Path], converted: Path) -> tuple[dict[str, Path]
 
 
 def _folder_scans(folder: Path, converted: Path) -> tuple[list[Path], list[str]]:
-    """Return the scans of a folder without its masks, and a sentence for each that cannot be used."""
+    """Return the scans of a folder, and a sentence for each that cannot be used."""
     rows = ManifestBuilder("maps")
     volumes: list[Path] = []
     with suppress(LayoutError):  # no series has a volume; `rows` has the reason of each

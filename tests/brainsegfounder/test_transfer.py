@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from braindino.brainsegfounder.transfer import PATCHES, channel_names, read_source, transfer
+from braindino.brainsegfounder.transfer import PATCH_KERNELS, channel_names, read_source, transfer
 from braindino.encoders.volumes.swin import SwinShape, swin
 from braindino.errors import BraindinoError
 
@@ -31,15 +31,15 @@ def test_transfer_loads_126_of_126_keys_and_patches_by_sequence(published: Path)
     target = swin(replace(SHAPE, channels=BRATS))
     report = transfer(target, BRATS, source)
     assert len(report.loaded) == 126
-    assert (report.inflated, report.missing, report.unexpected) == ((PATCHES,), (), ())
-    assert str(report) == f"126 loaded, 1 inflated ({PATCHES}), 0 missing, 0 unexpected"
-    kernels, given = target.state_dict()[PATCHES], source.weights[PATCHES]
+    assert (report.inflated, report.missing, report.unexpected) == ((PATCH_KERNELS,), (), ())
+    assert str(report) == f"126 loaded, 1 inflated ({PATCH_KERNELS}), 0 missing, 0 unexpected"
+    kernels, given = target.state_dict()[PATCH_KERNELS], source.weights[PATCH_KERNELS]
     torch.testing.assert_close(kernels[:, 0], given[:, 1])  # flair <- flair
     torch.testing.assert_close(kernels[:, 1], given[:, 0])  # t1ce <- t1
     torch.testing.assert_close(kernels[:, 2], given[:, 0])  # t1 <- t1
     torch.testing.assert_close(kernels[:, 3], given.mean(dim=1))  # t2 <- mean
     for key, value in target.state_dict().items():
-        if key != PATCHES:
+        if key != PATCH_KERNELS:
             assert torch.equal(value, source.weights[key]), key
 
 

@@ -28,7 +28,7 @@ def slices() -> torch.Tensor:
 
 @pytest.fixture
 def checkpoint(encoder: ViTEncoder) -> dict[str, Any]:
-    """A checkpoint of `braindino fit`, without the parts that an encoder does not use."""
+    """Return a checkpoint of `braindino fit`, without the parts that an encoder does not use."""
     people = ["ADNI:002_S_0001", "IXI:17"]
     content = checkpoint_of(encoder, global_step=7, pretraining_people=people)
     content["state_dict"]["teacher.dino_head.last.weight"] = torch.zeros(4, 4)

@@ -1,4 +1,4 @@
-"""Weights of timm's DINOv3 under the names of DINOv3's own code, to make files as Meta publishes them."""
+"""Rename weights of timm's DINOv3, to make files as Meta publishes them."""
 
 import re
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from braindino.encoders.modalities import SEQUENCES, sequence_of
+from braindino.encoders.modalities import BRATS_SEQUENCES, brats_sequence
 from braindino.encoders.volumes.base import (
     VolumeEncoder,
     complete_cross_attention,
@@ -41,7 +41,7 @@ class BMMAEShape:
     mlp: int = 1536
     layers: int = 12
     heads: int = 12
-    modalities: tuple[str, ...] = SEQUENCES
+    modalities: tuple[str, ...] = BRATS_SEQUENCES
 
 
 class _Network(nn.Module):
@@ -167,7 +167,7 @@ class BMMAEEncoder(VolumeEncoder):
 
     def _tokenizer(self, modality: str) -> str:
         """Return the name of the patch embedding for a modality."""
-        name = sequence_of(modality)
+        name = brats_sequence(modality)
         if name is None or name not in self.shape.modalities:
             raise BraindinoError(
                 f"BM-MAE has no patch embedding for the modality {modality!r}; it was trained on "

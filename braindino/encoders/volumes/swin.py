@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from braindino.encoders.modalities import sequence_of
+from braindino.encoders.modalities import brats_sequence
 from braindino.encoders.volumes.base import VolumeEncoder, count_modules, require_keys, weights_under
 from braindino.encoders.weight_files import fit_weights
 from braindino.errors import BraindinoError
@@ -121,7 +121,7 @@ def channel_shares(modality: str, channels: Sequence[str]) -> tuple[float, ...]:
     Returns:
         One share per channel; their sum is 1.
     """
-    name = sequence_of(modality)
+    name = brats_sequence(modality)
     if name == "t1ce" and "t1ce" not in channels:
         name = "t1"
     if len(channels) == 1 or name not in channels:
