@@ -1,4 +1,4 @@
-"""The verb `knn`: predict a label by nearest neighbours, and test encoders against each other."""
+"""The verb `knn`: predict a label by nearest neighbours, and compare encoders."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ def knn(
     device: Device = "auto",
     prepare: bool = False,
 ) -> int:
-    """Predict a label by the nearest scans in an encoder's features; test encoders against each other.
+    """Predict a label by the nearest scans in an encoder's features, and compare encoders.
 
     As in the paper: a scan is the mean of its slices' CLS tokens, neighbours are nearest by cosine among
     other people's scans, k is 1, 3, 5, 10, 20 and 50. Writes results.csv (intervals from resampling people),

@@ -24,7 +24,7 @@ def predict(
     device: Device = "auto",
     prepare: bool = False,
 ) -> int:
-    """Predict new scans with a finished probe; write predictions.csv, and masks as NIfTI, into a folder.
+    """Predict new scans with a finished probe; write predictions.csv, and masks as NIfTI.
 
     A class has its probabilities; a number, of several seeds, its deviation over them; a risk its survival
     curve in survival.csv; a segmentation its mask in the native space of the scan, named as in BIDS

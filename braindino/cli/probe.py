@@ -65,7 +65,7 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ProbeCLI(LightningCLI):
-    """Parse the config of a probe, and make its module, its data module and the trainers of its cells.
+    """Parse the config of a probe, and make its module, data module and trainers.
 
     Args:
         args: arguments of the command line.
@@ -109,7 +109,7 @@ class ProbeCLI(LightningCLI):
         return trainer
 
     def _check_trainer(self) -> None:
-        """Raise BraindinoError for a trainer setting that would be overridden, or change results unseen."""
+        """Raise BraindinoError for a trainer setting that the protocol of a probe decides."""
         trainer = self.config["trainer"].as_dict()
         for key, default in self.parser.get_defaults()["trainer"].as_dict().items():
             if key not in MACHINE and trainer[key] != default:

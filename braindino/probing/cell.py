@@ -121,7 +121,7 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        """Whether the cell is finished."""
+        """True if the cell is finished."""
         return (self.folder / "cell.json").is_file()
 
     def read(self) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -46,7 +46,7 @@ def case_masks(
     planes = slices.transpose(0, 1)
     predicted = []
     with torch.inference_mode():
-        for chunk in planes.split(module.step_size(len(planes))):
+        for chunk in torch.split(planes, module.step_size(len(planes))):
             batch = {"slices": chunk, "scale": scale, "zero_point": zero_point, "present": present}
             batch |= {name: batch[name].expand(len(chunk), -1) for name in ("scale", "zero_point", "present")}
             output = module.forward_batch({name: value.to(module.device) for name, value in batch.items()})

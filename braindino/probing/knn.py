@@ -1,4 +1,4 @@
-"""The paper's kNN on frozen features: other people's scans, every k, and McNemar tests of encoders."""
+"""The paper's kNN on frozen features, for every k, with McNemar tests between encoders."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -141,7 +141,7 @@ def scan_features(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> ScanFeatures:
-    """Prepare scans, extract their features, and compare them with the pretraining of the encoder.
+    """Prepare scans, extract features, and compare the scans with the encoder's pretraining.
 
     Args:
         encoder: the encoder.
@@ -177,7 +177,7 @@ def scan_features(
 def neighbour_predictions(
     scans: pd.DataFrame, features: np.ndarray, ks: Sequence[int], seed: int
 ) -> dict[int, pd.DataFrame]:
-    """Return k -> rows of predictions.csv of the test scans; no k above the number of searched scans.
+    """Return k -> rows of predictions.csv of the test scans; k up to the number of searched scans.
 
     The predicted class has the most votes, among equals it is the first in the order of the names.
 
@@ -212,7 +212,7 @@ def neighbour_predictions(
 
 
 def neighbour_results(predictions: Predictions, resamples: int, mapper: Mapper = serial_map) -> pd.DataFrame:
-    """Return a row per encoder, k and metric: value with its 95 % interval from resampling people.
+    """Return a row per encoder, k and metric, with a 95 % interval from resampling people.
 
     Args:
         predictions: encoder -> k -> rows of predictions.csv.
@@ -235,7 +235,7 @@ def _metrics(table: pd.DataFrame, resamples: int) -> dict[str, Any]:
 
 
 def neighbour_tests(predictions: Predictions) -> pd.DataFrame:
-    """Return exact McNemar tests of every two encoders at every k; `p_holm` corrects over all rows.
+    """Return exact McNemar tests of every two encoders at every k, with Holm's correction.
 
     Args:
         predictions: encoder -> k -> rows of predictions.csv.

@@ -113,7 +113,7 @@ class FrozenProbeModule(LightningModule):
 
     @property
     def standardises(self) -> bool:
-        """Whether features are standardised; true unless the user or the recipe turns it off."""
+        """True unless the user or the recipe turns the standardising of features off."""
         return self.standardise is not False
 
     @property
@@ -183,26 +183,33 @@ class FrozenProbeModule(LightningModule):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return outputs (B, outputs) of features (B, M, D, dim) and the slice mask (B, M, D)."""
-        return self.head(self.pooled(features, mask))
+        output: Tensor = self.head(self.pooled(features, mask))
+        return output
 
     def pooled(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return the head's input (B, width) of features (B, M, D, dim) and slice mask (B, M, D)."""
         if self.standardises:
             features = (features - self.mean) / self.spread
-        return self.pooling(features, mask)
+        pooled: Tensor = self.pooling(features, mask)
+        return pooled
 
     def forward_batch(self, batch: Batch) -> Tensor:
         """Return the outputs of a batch of any `CaseData`: (B, outputs), or (B, outputs, H, W)."""
+        output: Tensor
         if "features" in batch:
-            return self(batch["features"], batch["mask"])
+            output = self(batch["features"], batch["mask"])
+            return output
         batch = batch if "images" in batch else self._with_images(batch)
         if isinstance(self.pooling, PatchDecoder):
             tokens = self._tokens(batch)
             if self.standardises:
                 tokens = (tokens - self.mean[:, None, None]) / self.spread[:, None, None]
             images = batch["images"]
-            return self.head(self.pooling(tokens, (images.shape[-2], images.shape[-1])))
-        return self(*self._features(batch))
+            maps = self.pooling(tokens, (images.shape[-2], images.shape[-1]))
+            output = self.head(maps)
+        else:
+            output = self(*self._features(batch))
+        return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch of `CaseData`."""

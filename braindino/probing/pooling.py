@@ -70,7 +70,8 @@ class Pooling(nn.Module, ABC):
         if self.fusion == "mean":
             return masked_mean(scans, present)
         if self.fusion == "attention":
-            return self.weigh(scans, present)
+            weighted: Tensor = self.weigh(scans, present)
+            return weighted
         return torch.where(present.unsqueeze(-1), scans, self.absent).flatten(1)
 
 
@@ -108,7 +109,8 @@ class GatedAttentionPooling(Pooling):
 
     def pool_slices(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return the weighted mean over the present slices."""
-        return self.attend(features, mask)
+        pooled: Tensor = self.attend(features, mask)
+        return pooled
 
 
 class GatedAttention(nn.Module):

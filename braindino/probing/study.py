@@ -76,7 +76,7 @@ class PreparedStudy:
 
     @property
     def cells(self) -> list[Cell]:
-        """The cells that the protocol asks for, finished or not."""
+        """The cells of the protocol, finished or not."""
         folds = (None,) if self.cases.folds is None else range(self.cases.folds)
         return [
             Cell(self.run_dir / "cells", seed, fraction, fold)

@@ -1,4 +1,4 @@
-"""Predict a label by the nearest scans in frozen features, and test encoders against each other."""
+"""Predict a label by the nearest scans in frozen features, and compare encoders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from braindino.datasets.generic.labels import ClassName
+    from braindino.probing.knn import ScanFeatures
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,9 @@ def knn(
     import pandas as pd
 
     from braindino.analysis.neighbours import NEIGHBOURS
-    from braindino.datasets.manifest import Manifest
     from braindino.parallel import parallel_map
-    from braindino.probing.knn import (
-        labelled_scans,
-        neighbour_predictions,
-        neighbour_results,
-        neighbour_tests,
-        scan_features,
-    )
+    from braindino.probing.knn import neighbour_predictions, neighbour_results, neighbour_tests
 
-    out = Path(out)
     ks = sorted(set(k or NEIGHBOURS))
     if ks[0] < 1 or resamples < 0 or not 0 < test < 1:
         raise BraindinoError("--k: 1 or more; --resamples: 0 or more; --test: between 0 and 1.")
@@ -101,31 +94,20 @@ def knn(
     stores = _stores(store, len(encoders))
     for folder in dict.fromkeys(stores):
         check_store(folder, prepare, progress)
-    files = as_paths(manifests)
-    tables = [Manifest.read(file).table for file in files]
-    scans = pd.concat(tables, ignore_index=True).drop_duplicates("path", ignore_index=True)
-    scans = labelled_scans(scans, target, test, seed, ", ".join(map(str, files)), classes)
-    where = open_device(device)
-    features = {}
-    for name, spec, folder in zip(_names(encoders), encoders, stores, strict=True):
-        network, opened = open_encoder(spec, folder, True, strip_cmd, progress)
-        features[name] = scan_features(network, opened, scans, jobs, batch_size, where, progress)
+    scans = _labelled_scans(as_paths(manifests), target, test, seed, classes)
+    features = _features(encoders, stores, scans, strip_cmd, jobs, batch_size, device, progress)
     prepared = pd.Series(True, index=scans.index)
     for part in features.values():
         prepared &= part.prepared
     used = scans[prepared].reset_index(drop=True)
-    for split, purpose in (("train", "to search"), ("test", "to classify")):
-        if not (used["split"] == split).any():
-            raise BraindinoError(
-                f"none of the scans {purpose} could be prepared; see rejects.csv in the store."
-            )
+    _check_parts(used)
     predictions = {
         name: neighbour_predictions(used, part.values[prepared.to_numpy()], ks, seed)
         for name, part in features.items()
     }
     mapper = partial(parallel_map, jobs=jobs, unit="table", show=progress)
     result = NeighbourResults(
-        out=out,
+        out=Path(out),
         scans=used,
         not_prepared=int((~prepared).sum()),
         predictions=predictions,
@@ -135,6 +117,54 @@ def knn(
     )
     _write(result)
     return result
+
+
+def _labelled_scans(
+    files: Sequence[Path],
+    target: str,
+    test: float,
+    seed: int,
+    classes: "Sequence[ClassName] | None",
+) -> "pd.DataFrame":
+    """Return the labelled scans of several manifests."""
+    import pandas as pd
+
+    from braindino.datasets.manifest import Manifest
+    from braindino.probing.knn import labelled_scans
+
+    tables = [Manifest.read(file).table for file in files]
+    table = pd.concat(tables, ignore_index=True).drop_duplicates("path", ignore_index=True)
+    return labelled_scans(table, target, test, seed, ", ".join(map(str, files)), classes)
+
+
+def _features(
+    encoders: Sequence[str],
+    stores: Sequence[Path],
+    scans: "pd.DataFrame",
+    strip_cmd: str | None,
+    jobs: int,
+    batch_size: int,
+    device: Device,
+    progress: bool,
+) -> "dict[str, ScanFeatures]":
+    """Return the features of the scans by the name of the encoder."""
+    from braindino.probing.knn import scan_features
+
+    target = open_device(device)
+    features = {}
+    for name, spec, folder in zip(_names(encoders), encoders, stores, strict=True):
+        network, store = open_encoder(spec, folder, True, strip_cmd, progress)
+        features[name] = scan_features(network, store, scans, jobs, batch_size, target, progress)
+    return features
+
+
+def _check_parts(scans: "pd.DataFrame") -> None:
+    """Raise BraindinoError if no scan of a part of the split could be prepared."""
+    for split, purpose in (("train", "to search"), ("test", "to classify")):
+        if not (scans["split"] == split).any():
+            raise BraindinoError(
+                f"none of the scans {purpose} could be prepared; see rejects.csv in the store."
+            )
 
 
 def _write(result: NeighbourResults) -> None:

@@ -1,4 +1,4 @@
-"""The table of a bench: every encoder on every task, and its difference to the first encoder."""
+"""The table of a bench: every encoder on every task, with its difference to the first."""
 
 from collections.abc import Sequence
 from pathlib import Path

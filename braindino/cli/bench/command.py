@@ -1,4 +1,4 @@
-"""The verb `bench`: encoders x tasks x label fractions x seeds, as one table that is resumed."""
+"""The verb `bench`: encoders x tasks x label fractions x seeds in one resumable table."""
 
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,8 @@ def bench(
     """Probe several encoders on several tasks, and put them into one table.
 
     Each encoder on each task is a run of `probe` in `<out>/<task>/<encoder>/bench`; features are extracted
-    once per encoder and store, and shared by all tasks. What is done is not done again: the same command goes
-    on, and with nothing left it writes the table again. One that fails stops no other.
+    once per encoder and store, and shared by all tasks. The same command again continues with the studies
+    that are left, and writes the table again. A study that fails stops no other.
 
     Args:
         plan: bench.yaml with `out: FOLDER`, `encoders: {NAME: PATH, ...}`, `seeds: [0, 1]`,

@@ -76,7 +76,7 @@ class Estimate:
 
 
 def estimate(studies: Sequence[Study], cells: int) -> Estimate:
-    """Return the estimate of a bench, from the settings, store and cache of every unfinished study.
+    """Return the estimate of a bench from the settings, stores and caches of its studies.
 
     Nothing is computed or written.
 

@@ -97,7 +97,7 @@ _KINDS = (("seeds", int), ("fractions", float))
 
 
 def _check_content(content: Mapping[Any, Any], path: Path) -> None:
-    """Raise BraindinoError for keys of bench.yaml that are unknown, missing or of the wrong kind."""
+    """Raise BraindinoError for unknown, missing or mistyped keys of bench.yaml."""
     for key in content:
         if key not in KEYS:
             raise BraindinoError(unknown_key(str(key), str(key), list(KEYS), str(path)))
@@ -146,7 +146,7 @@ def _overrides(entry: Mapping[Any, Any], reserved: Sequence[str], where: str) ->
 
 
 def _dotted(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Return `{"data.root": x}` for `{data: {root: x}}`; a mapping with a class_path stays whole."""
+    """Return `{"data.root": x}` for `{data: {root: x}}`; mappings with a class_path stay whole."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping) and "class_path" not in value:

@@ -24,7 +24,7 @@ LOG = "log.txt"
 INTERRUPTED = 130
 
 
-# Options that any machine can satisfy: a login node need not have the GPUs that a study asks for.
+# Options that any machine can satisfy: a login node need not have the GPUs of a study.
 _ANYWHERE = ("--trainer.accelerator=cpu", "--trainer.devices=1")
 
 

@@ -228,5 +228,5 @@ class Batches:
         cases = self.cases
         if self.random is not None:
             cases = cases[torch.randperm(len(cases), generator=self.random)]
-        for chosen in cases.split(self.batch_size):
+        for chosen in torch.split(cases, self.batch_size):
             yield self.data.batch(chosen)

@@ -94,7 +94,7 @@ class CaseSampler(Sampler[list[int]]):
         cases = self.cases
         if self.random is not None:
             cases = cases[torch.randperm(len(cases), generator=self.random)]
-        yield from (chosen.tolist() for chosen in cases.split(self.batch_size))
+        yield from (chosen.tolist() for chosen in torch.split(cases, self.batch_size))
 
 
 def encode_cases(
@@ -116,7 +116,7 @@ def encode_cases(
     trained = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
     parts = []
     with torch.set_grad_enabled(trained):
-        for slices in images[mask].unsqueeze(1).split(max_slices):
+        for slices in torch.split(images[mask].unsqueeze(1), max_slices):
             part = checkpoint(encode, slices, use_reentrant=False) if trained else encode(slices)
             parts.append(part.float())
     features = torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Data of a segmentation probe: slices with masks, random in training, ordered in evaluation."""
+"""Data of a segmentation probe: slices with masks, drawn in training, ordered in evaluation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -83,9 +83,11 @@ class SegmentationHead(Head):
             background = ~truth.any(dim=1, keepdim=True)
             onehot = torch.cat([background, truth], dim=1)
             entropy = functional.cross_entropy(logits, onehot.to(torch.uint8).argmax(dim=1))
-            return self.dice(logits, onehot.float()) + entropy
+            overlap: Tensor = self.dice(logits, onehot.float())
+            return overlap + entropy
         truth = truth.float()
-        return self.dice(logits, truth) + functional.binary_cross_entropy_with_logits(logits, truth)
+        overlap = self.dice(logits, truth)
+        return overlap + functional.binary_cross_entropy_with_logits(logits, truth)
 
     def members(self, labels: Tensor) -> Tensor:
         """Return whether a pixel is part of a region, (B, R, H, W) bool, from labels (B, H, W)."""
@@ -128,7 +130,7 @@ class SegmentationHead(Head):
         Returns:
             NaN for a region that no case has; `dice` is the mean over the other regions.
         """
-        cases, where = target.unique(return_inverse=True)
+        cases, where = torch.unique(target, return_inverse=True)
         counts = torch.zeros(len(cases), *output.shape[1:], dtype=torch.float64)
         both, guess, truth = counts.index_add_(0, where, output.double()).unbind(dim=2)
         dice = torch.where(truth > 0, 2 * both / (guess + truth).clamp(min=1), torch.nan).nanmean(dim=0)

@@ -98,7 +98,7 @@ def find_cases(
 def choose_scans(
     scans: Mapping[str, NewScan], modalities: Sequence[str], may_miss: Sequence[str]
 ) -> tuple[dict[str, NewScan], list[Deviation]]:
-    """Return the scans of a case that the probe takes, by modality, and deviations from the training data.
+    """Return the scans of a case that the probe takes, and deviations from the training data.
 
     A single scan of unknown modality is taken for the one modality of the probe. A single scan of another
     modality is taken too, with a deviation that rejects it.

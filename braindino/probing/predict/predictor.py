@@ -60,7 +60,7 @@ def predict_cases(
     batch_size: int = 128,
     progress: bool = False,
 ) -> Iterator[tuple[str, Prediction | Rejection]]:
-    """Yield the prediction for each case in order; cases with features or outputs not finite are rejected.
+    """Yield the prediction for each case, or a rejection if features or outputs are not finite.
 
     Several probes (seeds, folds) are averaged: probabilities; numbers, with their deviation in `sd`; survival
     curves, and risks relative to the median risk of each probe's training cases. A mask is the region that
@@ -108,7 +108,7 @@ def _extract(
     batch_size: int,
     progress: bool,
 ) -> Mapping[str, Tensor] | None:
-    """Return the features of all scans, without those that are not finite; None if they are not cached."""
+    """Return the finite features of all scans; None if the encoder is in the loop."""
     pooling = next(iter(modules.values())).pooling
     if not isinstance(pooling, Pooling) or all(module.network is not None for module in modules.values()):
         return None
@@ -159,7 +159,7 @@ def _feature_batch(keys: list[str], features: Mapping[str, Tensor]) -> dict[str,
 
 
 def _slice_batch(keys: list[str], store: Store) -> dict[str, Tensor]:
-    """Return "slices" (1, M, D, H, W), "scale", "zero_point" (1, M) and "mask" (1, M, D) of a case."""
+    """Return "slices" (1, M, D, H, W), "scale", "zero_point" (1, M), "mask" (1, M, D) of a case."""
     scans = [torch.from_numpy(np.array(store.slices(key))) if key else None for key in keys]
     sidecars = [store.sidecar(key) if key else {"scale": 1.0, "zero_point": 0.0} for key in keys]
     first = next(scan for scan in scans if scan is not None)

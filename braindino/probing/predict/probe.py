@@ -126,7 +126,7 @@ class FinishedProbe:
 
     @property
     def label(self) -> str:
-        """How many probes are averaged, as `mean of 6 probes (2 seeds x 3 folds)`; "" for one."""
+        """Number of averaged probes, as `mean of 6 probes (2 seeds x 3 folds)`; "" for one."""
         if len(self.modules) == 1:
             return ""
         seeds, folds = len({cell.seed for cell in self.modules}), self.facts.get("folds")
@@ -260,7 +260,7 @@ def _restore(cell: Cell, facts: dict[str, Any], encoder: Encoder, trust: Sequenc
 
 
 def _load_encoder(run: Path, record: dict[str, Any], given: Encoder | Path | str | None) -> Encoder:
-    """Return the encoder of a record, or the given one; raise BraindinoError if its digest differs."""
+    """Return the encoder of a record, or the given one, after a check of its digest."""
     if isinstance(given, Encoder):
         encoder, name = given, type(given).__name__
     else:

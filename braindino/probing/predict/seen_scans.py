@@ -9,7 +9,7 @@ from braindino.scans.store.store import Store
 
 
 def seen_scans(probe: FinishedProbe, store: Store, keys: Iterable[str]) -> dict[str, str]:
-    """Return key -> a warning, of the scans that were trained on: their predictions are too good.
+    """Return key -> a warning for scans that were trained on: their predictions are too good.
 
     Scans are recognised by their content. In cross-validation every case of a study is a training case of
     the other folds.
