@@ -1,4 +1,4 @@
-"""`braindino knn`: votes of other people's scans, intervals, and encoders against each other."""
+"""Test `braindino knn`: votes, intervals, and the comparison of encoders."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def knn(cohort: Path, encoder: Path | str, out: Path, *more: str) -> int:
     )
 
 
-def test_two_encoders_on_people_apart(
+def test_knn_of_two_encoders(
     cohort: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert knn(cohort, encoder, tmp_path, "--encoder", SCRATCH) == 0
@@ -48,7 +48,7 @@ def test_two_encoders_on_people_apart(
     assert row["p_holm"] >= row["p"]
 
 
-def test_the_votes_are_those_of_scikit_learn(cohort: Path, encoder: Path, tmp_path: Path) -> None:
+def test_knn_votes_equal_scikit_learn(cohort: Path, encoder: Path, tmp_path: Path) -> None:
     assert knn(cohort, encoder, tmp_path / "knn", "--k", "5", "--test", "0.4") == 0
     out = tmp_path / "emb.parquet"
     arguments = [
@@ -72,7 +72,7 @@ def test_the_votes_are_those_of_scikit_learn(cohort: Path, encoder: Path, tmp_pa
     np.testing.assert_allclose(shares, model.predict_proba(features[judged]), atol=1e-9)
 
 
-def test_a_split_in_the_manifest_is_kept(cohort: Path, encoder: Path, tmp_path: Path) -> None:
+def test_knn_uses_the_split_of_the_manifest(cohort: Path, encoder: Path, tmp_path: Path) -> None:
     table = pd.read_csv(cohort / "adni.csv")
     table["path"] = [str(cohort / path) for path in table["path"]]
     people = sorted(set(table["group"]))
@@ -87,7 +87,7 @@ def test_a_split_in_the_manifest_is_kept(cohort: Path, encoder: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--target", "colour"], "no column 'colour'"),
         (["--target", "dataset"], "has 1 classes"),
@@ -98,15 +98,15 @@ def test_a_split_in_the_manifest_is_kept(cohort: Path, encoder: Path, tmp_path: 
         (["--store", "a", "--store", "b"], "3 folders for 1 encoders"),
     ],
 )
-def test_wrong_input_is_told(
+def test_knn_reports_wrong_input_in_three_lines(
     cohort: Path,
     encoder: Path,
     tmp_path: Path,
     more: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert knn(cohort, encoder, tmp_path, *more) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert len(error.splitlines()) <= 3

@@ -1,4 +1,4 @@
-"""`braindino predict`: what comes out is what the probe says; what it was not made for is told by name."""
+"""Test `braindino predict`: predictions equal those of the study, and unlike scans are rejected."""
 
 import shutil
 from pathlib import Path
@@ -52,7 +52,7 @@ def predict(run: Path, out: Path, *scans: Path | str, more: tuple[str, ...] = ()
     return main(["predict", *map(str, scans), *arguments])
 
 
-def test_scans_of_the_test_part_get_the_answers_of_the_study(
+def test_predict_repeats_the_predictions_of_test_scans(
     cohort: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = read_predictions(run / "predictions.csv").query("split == 'test'")
@@ -71,14 +71,14 @@ def test_scans_of_the_test_part_get_the_answers_of_the_study(
     assert got["case"].str.match(r"sub-[A-Za-z0-9]+_ses-[A-Za-z0-9]+").all()
     assert read_json(tmp_path / "out" / "dataset_description.json")["DatasetType"] == "derivative"
     assert len(pd.read_csv(tmp_path / "out" / "rejects.csv")) == 0
-    # One seed alone is that seed's own answer; nothing is read again.
+    # The prediction of one seed is that of its cell; nothing is read again.
     first = written.query("seed == 1").set_index("case")
     assert predict(run, tmp_path / "out", tmp_path / "new.csv", more=("--seed", "1")) == 0
     got = pd.read_csv(tmp_path / "out" / "predictions.csv")
     np.testing.assert_allclose(got[columns], first.loc[chosen["case"], columns], atol=1e-5)
 
 
-def test_one_bad_scan_does_not_stop_the_others(
+def test_predict_continues_after_a_bad_scan(
     run: Path, scans: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, cut, brain, unplaced = (tmp_path / f"sub-{i}_T1w.nii.gz" for i in range(4))
@@ -113,7 +113,7 @@ def test_one_bad_scan_does_not_stop_the_others(
     assert "T2w by its name" in got["warnings"]["sub-9"]
 
 
-def test_features_that_are_not_finite_refuse_their_case_only(
+def test_predict_rejects_a_case_with_features_not_finite(
     run: Path, scans: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, seen = FeatureCache.write, []
@@ -132,7 +132,7 @@ def test_features_that_are_not_finite_refuse_their_case_only(
     assert Path(refused["path"]) in scans[:3]
 
 
-def test_a_folder_gives_the_scans_in_it(run: Path, scans: list[Path], tmp_path: Path) -> None:
+def test_predict_takes_the_scans_of_a_folder(run: Path, scans: list[Path], tmp_path: Path) -> None:
     folder = tmp_path / "new"
     for site in ("a", "b"):
         (folder / site).mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_a_folder_gives_the_scans_in_it(run: Path, scans: list[Path], tmp_path: 
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 2
 
 
-def test_a_number_has_its_deviation_over_the_seeds(
+def test_predict_of_a_number_has_its_deviation_over_seeds(
     cohort: Path, encoder: Path, scans: list[Path], tmp_path: Path
 ) -> None:
     run = run_probe(
@@ -178,7 +178,9 @@ def test_a_number_has_its_deviation_over_the_seeds(
     assert row["sd"] > 0
 
 
-def test_a_risk_has_its_curve(cohort: Path, encoder: Path, scans: list[Path], tmp_path: Path) -> None:
+def test_predict_of_a_risk_writes_its_curve(
+    cohort: Path, encoder: Path, scans: list[Path], tmp_path: Path
+) -> None:
     table = pd.read_csv(cohort / "adni.csv")
     table["days"], table["died"] = (
         range(10, 10 + len(table)),
@@ -203,7 +205,7 @@ def test_a_risk_has_its_curve(cohort: Path, encoder: Path, scans: list[Path], tm
         assert rows.set_index("case")["median_time"][str(case)] == pytest.approx(at_median[0])
 
 
-def test_a_mask_lies_in_the_space_of_the_scan_and_is_that_of_the_study(encoder: Path, tmp_path: Path) -> None:
+def test_predict_writes_masks_in_native_space(encoder: Path, tmp_path: Path) -> None:
     folder, rng = tmp_path / "scans", np.random.default_rng(0)
     folder.mkdir()
     rows = []
@@ -242,7 +244,7 @@ def test_a_mask_lies_in_the_space_of_the_scan_and_is_that_of_the_study(encoder: 
 
 
 @pytest.mark.parametrize(
-    ("scan", "more", "told"),
+    ("scan", "more", "message"),
     [
         ("nowhere.nii.gz", (), "no such scan, folder or manifest"),
         ("scan", ("--probe", "nowhere"), "no finished probe there"),
@@ -253,13 +255,13 @@ def test_a_mask_lies_in_the_space_of_the_scan_and_is_that_of_the_study(encoder: 
         ("table.csv", (), "no manifest. Make one with `braindino index`"),
     ],
 )
-def test_wrong_input_is_told(
-    run: Path, scans: list[Path], tmp_path: Path, scan: str, more: tuple[str, ...], told: str,
+def test_predict_reports_wrong_input_in_three_lines(
+    run: Path, scans: list[Path], tmp_path: Path, scan: str, more: tuple[str, ...], message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     given = scans[0] if scan == "scan" else tmp_path / scan
     assert predict(run, tmp_path / "out", given, more=more) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert len(error.splitlines()) <= 3

@@ -1,4 +1,4 @@
-"""`braindino probe` from the command line: what it writes, what it finds again, how it refuses."""
+"""Test `braindino probe`: its files, its continuation, and its errors."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ def probe(cohort: Path, runs: Path, *more: str) -> int:
     )
 
 
-def test_run_folder_and_its_reuse(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_probe_writes_and_continues_its_run_folder(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert probe(cohort, tmp_path) == 0
     shown = capsys.readouterr().out
     assert "test/auroc" in shown
@@ -59,7 +61,7 @@ def config(**protocol: Any) -> dict[str, Any]:
     }
 
 
-def test_identity_of_is_that_of_versions_without_recipe_and_with_all_defaults_written_out() -> None:
+def test_identity_of_equals_that_of_earlier_versions() -> None:
     # what an earlier version took the id of, whose defaults were numbers
     assert identity_of(config()) == {
         "model": {"encoder": "e", "standardise": True},
@@ -103,7 +105,7 @@ def test_probe_makes_a_store_only_when_asked(
     assert "no key 'data.rooot'. Did you mean 'data.root'?" in capsys.readouterr().err
 
 
-def test_a_refused_study_keeps_the_config_of_the_one_that_is_there(
+def test_probe_leaves_the_config_of_another_study_alone(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert probe(cohort, tmp_path, "--run.id", "mine") == 0
@@ -115,7 +117,7 @@ def test_a_refused_study_keeps_the_config_of_the_one_that_is_there(
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--probe.seed", "[1]"], "Did you mean 'probe.seeds'?"),
         (["--probe.fractions", "[2]"], "probe.fractions"),
@@ -136,16 +138,16 @@ def test_a_refused_study_keeps_the_config_of_the_one_that_is_there(
         (["--model.head.class_path", "braindino.probing.Classification"], "ClassificationHead"),
     ],
 )
-def test_wrong_input_is_one_readable_error(
-    cohort: Path, tmp_path: Path, more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_probe_reports_wrong_input_in_three_lines(
+    cohort: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert probe(cohort, tmp_path, *more) == 2
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     assert len(shown.strip().splitlines()) <= 3
 
 
-def test_interrupted_while_training(
+def test_probe_interrupted_while_training(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Segmentation through the command: every shipped config on its dataset's copy, and masks of one's own."""
+"""Segmentation through the command: every shipped config on its dataset's copy, and masks of a user."""
 
 import json
 from collections.abc import Callable
@@ -66,7 +66,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_shipped_config_runs(made: Callable[[str], Path], config: str, tmp_path: Path) -> None:
+def test_probe_runs_every_shipped_segmentation_config(
+    made: Callable[[str], Path], config: str, tmp_path: Path
+) -> None:
     folder = made(CONFIGS[config])
     assert probe(config, folder / "data", folder / "store", tmp_path) == 0
     (run,) = tmp_path.glob(f"{config}/*/*")
@@ -91,7 +93,7 @@ def test_a_shipped_config_runs(made: Callable[[str], Path], config: str, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def nnunet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An nnU-Net folder of 12 cases, and `cases.csv`, a table of the same."""
     folder = tmp_path_factory.mktemp("own")
     rng = np.random.default_rng(0)
@@ -126,14 +128,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_nnunet_folder_and_a_table_of_the_same_agree(own: Path, tmp_path: Path) -> None:
-    store = own.parent / "own_store"
-    assert probe("cohort_seg", own, store, tmp_path, "--run.id", "nnunet") == 0
+def test_probe_gives_the_same_masks_for_an_nnunet_folder_and_a_table(nnunet: Path, tmp_path: Path) -> None:
+    store = nnunet.parent / "own_store"
+    assert probe("cohort_seg", nnunet, store, tmp_path, "--run.id", "nnunet") == 0
     table = [
         *("--data.path", "{T1w: scan, mask: outline}", "--data.regions", "{lesion: [1]}"),
-        *("--data.scans", str(own), "--data.dataset", own.name, "--run.id", "table"),
+        *("--data.scans", str(nnunet), "--data.dataset", nnunet.name, "--run.id", "table"),
     ]
-    assert probe("cohort_seg", own.parent / "cases.csv", store, tmp_path, *table) == 0
+    assert probe("cohort_seg", nnunet.parent / "cases.csv", store, tmp_path, *table) == 0
     runs = [next(tmp_path.glob(f"cohort_seg/*/{name}")) for name in ("nnunet", "table")]
     first, second = (read_predictions(run / "predictions.csv") for run in runs)
     columns = ["region", "true_ml", "predicted_ml", "dice"]
@@ -141,7 +143,7 @@ def test_an_nnunet_folder_and_a_table_of_the_same_agree(own: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--model.head.foreground", "2"], "foreground 2"),
         (["--model.head", "braindino.probing.ClassificationHead"], "ClassificationHead predicts no masks"),
@@ -150,11 +152,11 @@ def test_an_nnunet_folder_and_a_table_of_the_same_agree(own: Path, tmp_path: Pat
         (["--model.augment", "{flp: 1}"], "flp"),
     ],
 )
-def test_wrong_input_is_one_readable_error(
-    own: Path, tmp_path: Path, more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_probe_reports_wrong_segmentation_input_in_three_lines(
+    nnunet: Path, tmp_path: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert probe("cohort_seg", own, own.parent / "own_store", tmp_path, *more) == 2
+    assert probe("cohort_seg", nnunet, nnunet.parent / "own_store", tmp_path, *more) == 2
     shown = capsys.readouterr().err
-    assert told in shown
+    assert message in shown
     message = shown[shown.index("braindino: error") :]  # after the lines of progress of a slow machine
     assert len(message.strip().splitlines()) <= 3

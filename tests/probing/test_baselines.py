@@ -1,4 +1,4 @@
-"""Baselines: they know nothing but age, sex and site, or nothing but chance; and the verdict is told."""
+"""Test the baselines: age, sex and site, and an untrained encoder; and the report of their results."""
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ from braindino.scans.contract import Preprocessing
 from tests.helpers.tiny_vit import tiny_encoder
 
 
-def test_traits_that_tell_the_label_are_used(planted, tmp_path):
+def test_traits_cell_uses_traits_that_predict_the_label(planted, tmp_path):
     data = planted()
     label = data.cases["target"]
     data.cases["age"] = 50.0 + 10 * label
-    data.cases.loc[label == 2, "age"] = np.nan  # its absence is known as well
+    data.cases.loc[label == 2, "age"] = np.nan  # its absence is a feature, too
     cases = ProbeCases.of(data, ClassificationHead(), "mask")
     assert known_traits(cases) == ["age", "sex"]
     cell = Cell(tmp_path, 0, 1.0)
@@ -33,7 +33,7 @@ def test_traits_that_tell_the_label_are_used(planted, tmp_path):
     assert facts["train_people"] == 54
 
 
-def test_a_number_is_predicted_from_site_alone(planted, tmp_path):
+def test_traits_cell_predicts_a_number_from_site_alone(planted, tmp_path):
     data = planted(regression=True)
     data.target = ("age",)
     data.cases["site"] = np.where(data.cases["target"] > 60, "old", "young")
@@ -45,10 +45,12 @@ def test_a_number_is_predicted_from_site_alone(planted, tmp_path):
     table, _ = cell.read()
     val = table[table["split"] == "val"]
     assert np.corrcoef(val["target"], val["prediction"])[0, 1] > 0.7
-    assert table.loc[table["split"] == "test", "prediction"].nunique() <= 2  # by sex: the site says nothing
+    assert (
+        table.loc[table["split"] == "test", "prediction"].nunique() <= 2
+    )  # by sex: the site was not in training
 
 
-def test_the_untrained_twin_has_the_shape_and_other_weights():
+def test_untrained_encoder_has_the_same_shape_and_other_weights():
     contract = Preprocessing(depth=3, size=(16, 16))
     encoder = tiny_encoder(contract, seed=3, embed_dim=24, depth=1, patch_size=4, init_values=0.1)
     twin = encoder.untrained()
@@ -62,7 +64,9 @@ def test_the_untrained_twin_has_the_shape_and_other_weights():
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_the_verdict_is_told(planted, encoder, make_trainer, tmp_path, shuffled):
+def test_results_table_reports_a_baseline_that_is_not_beaten(
+    planted, encoder, make_trainer, tmp_path, shuffled
+):
     data = planted(people=120, shuffled=shuffled)
     protocol = Protocol(seeds=[0], max_epochs=20, patience=5, resamples=200)
     module = FrozenProbeModule("tiny", ClassificationHead(), lr=3e-3)

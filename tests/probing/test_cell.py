@@ -1,4 +1,4 @@
-"""One cell: what is reported comes from the weights of the chosen epoch."""
+"""Test one cell: its predictions are those of the best epoch."""
 
 import copy
 
@@ -22,7 +22,7 @@ def prepared(planted, encoder, tmp_path):
     return module, cases, CaseFeatures(cases, features, module.pooling)
 
 
-def test_predictions_are_those_of_the_best_epoch(prepared, make_trainer, tmp_path, monkeypatch):
+def test_train_cell_predicts_with_the_best_epoch(prepared, make_trainer, tmp_path, monkeypatch):
     module, cases, bank = prepared
     seen = []
     step = FrozenProbeModule.on_validation_epoch_end
@@ -48,7 +48,7 @@ def test_predictions_are_those_of_the_best_epoch(prepared, make_trainer, tmp_pat
     assert epochs["train/loss"].iloc[-1] < epochs["train/loss"].iloc[0]
 
 
-def test_a_diverging_cell_says_so(prepared, make_trainer, tmp_path):
+def test_train_cell_reports_a_loss_that_is_not_finite(prepared, make_trainer, tmp_path):
     module, cases, bank = prepared
     bank.features[0] = torch.nan
     with pytest.raises(BraindinoError, match=r"no epoch had a finite validation loss.\nLower model.lr"):
@@ -56,7 +56,7 @@ def test_a_diverging_cell_says_so(prepared, make_trainer, tmp_path):
     assert not Cell(tmp_path, 0, 1.0).done
 
 
-def test_a_cell_leaves_the_random_state_alone(prepared, make_trainer, tmp_path):
+def test_train_cell_restores_the_random_state(prepared, make_trainer, tmp_path):
     module, cases, bank = prepared
     torch.manual_seed(5)
     expected = torch.rand(1)

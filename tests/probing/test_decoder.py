@@ -12,7 +12,7 @@ def built(modalities=1, patch_size=8, blocks=4, in_chans=3):
     return decoder, width
 
 
-def test_the_sizes_of_the_published_decoder():
+def test_patch_decoder_has_the_published_sizes():
     decoder = PatchDecoder()
     with torch.device("meta"):
         width = decoder.build(embed_dim=768, modalities=4, blocks=12, patch_size=16, in_chans=3)
@@ -27,8 +27,8 @@ def test_the_sizes_of_the_published_decoder():
     assert round(sum(p.numel() for p in decoder.parameters()) / 1e6, 1) == 25.1  # method.md
 
 
-def test_decoder_starts_from_the_released_codes_law():
-    """He's law for slope 0.01: sqrt(2 / 1.0001 / fan in); torch's own has sqrt(1 / 3 / fan in)."""
+def test_patch_decoder_is_initialised_as_in_the_released_code():
+    """He's law for slope 0.01: sqrt(2 / 1.0001 / fan in); the default of torch has sqrt(1 / 3 / fan in)."""
     torch.manual_seed(0)
     decoder, _ = built(patch_size=4)
     for stage in decoder.stages:
@@ -44,18 +44,18 @@ def test_decoder_starts_from_the_released_codes_law():
     ("blocks", "levels"),
     [(12, [2, 5, 8, 11]), (24, [5, 11, 17, 23]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0])],
 )
-def test_levels_are_evenly_spaced_and_end_with_the_last(blocks, levels):
+def test_decoded_blocks_are_evenly_spaced_and_end_with_the_last(blocks, levels):
     assert decoded_blocks(blocks) == levels
 
 
 @pytest.mark.parametrize("patch_size", [4, 8, 14, 16])
-def test_maps_have_the_size_of_the_slice(patch_size):
+def test_patch_decoder_maps_have_the_size_of_the_slice(patch_size):
     decoder, width = built(patch_size=patch_size)
     size = (2 * patch_size, 3 * patch_size)
     assert decoder(torch.randn(2, 4 * 48, 2, 3), size).shape == (2, width, *size)
 
 
-def test_fusion_starts_as_the_average_of_what_is_there(vit_encoder):
+def test_patch_decoder_fusion_starts_as_the_average_of_present_modalities(vit_encoder):
     encoder = vit_encoder
     decoder, _ = built(modalities=3)
     images = torch.randn(2, 3, 32, 32)
@@ -67,7 +67,7 @@ def test_fusion_starts_as_the_average_of_what_is_there(vit_encoder):
     torch.testing.assert_close(tokens, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_pass_the_frozen_encoder_only_to_a_fusion(vit_encoder):
+def test_patch_decoder_computes_gradients_of_a_frozen_encoder_only_for_a_fusion(vit_encoder):
     encoder = vit_encoder
     images, present = torch.randn(1, 2, 32, 32), torch.ones(1, 2, dtype=torch.bool)
     decoder, _ = built(modalities=2)

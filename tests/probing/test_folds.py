@@ -1,4 +1,4 @@
-"""Cross-validation: everybody is tested once, folds are pooled, and what is done is not done again."""
+"""Test cross-validation: every person is tested once, folds are pooled, and studies are continued."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from braindino.probing.predict.probe import load_probe
 FAST = {"max_epochs": 8, "patience": 8, "resamples": 100, "baselines": False}
 
 
-def test_everybody_is_tested_once(tmp_path, planted, encoder, make_trainer):
+def test_run_study_with_folds_tests_every_person_once(tmp_path, planted, encoder, make_trainer):
     run = tmp_path / "run"
     module = FrozenProbeModule("tiny", ClassificationHead(), lr=3e-3)
     protocol = Protocol(seeds=[0, 1], fractions=[1.0], **FAST)
@@ -64,7 +64,9 @@ def test_everybody_is_tested_once(tmp_path, planted, encoder, make_trainer):
     assert find_excluded(run / "cases.csv", scans).rows.tolist() == [True, True, False]
 
 
-def test_the_probes_of_all_folds_answer_together(tmp_path, planted, encoder, make_trainer, monkeypatch):
+def test_predict_cases_averages_the_probes_of_all_folds(
+    tmp_path, planted, encoder, make_trainer, monkeypatch
+):
     monkeypatch.setattr("braindino.probing.predict.probe.load_encoder", lambda spec, contract: encoder)
     run, data = tmp_path / "run", planted(folds=3)
     module, protocol = FrozenProbeModule("tiny", LogisticHead()), Protocol(seeds=[0, 1], **FAST)
@@ -86,11 +88,13 @@ def test_the_probes_of_all_folds_answer_together(tmp_path, planted, encoder, mak
     assert {cell.seed for cell in load_probe(run).modules} == {0}
     with pytest.raises(BraindinoError, match="no finished cell of fraction 1 and seed 1; there are seed 0"):
         load_probe(run, seed=1)
-    # New scans are held against everybody: each was trained on by two of the three.
+    # New scans are compared with all cases: each is a training case of two of the three folds.
     assert read_json(run / "training_scans.json")["T1w"]["scans"] == 90
 
 
-def test_goes_on_where_it_stopped_and_counts_whole_rounds_only(tmp_path, planted, encoder, make_trainer):
+def test_run_study_with_folds_continues_and_counts_complete_seeds_only(
+    tmp_path, planted, encoder, make_trainer
+):
     run, made = tmp_path / "run", []
     module = FrozenProbeModule("tiny", LogisticHead())
 
@@ -114,7 +118,7 @@ def test_goes_on_where_it_stopped_and_counts_whole_rounds_only(tmp_path, planted
     assert again["summary"][0]["seeds"] == [0, 1]
 
 
-def test_folds_of_survival_are_on_one_scale(tmp_path, planted_survival, encoder, make_trainer):
+def test_run_study_aligns_the_risks_of_folds(tmp_path, planted_survival, encoder, make_trainer):
     run = tmp_path / "run"
     module = FrozenProbeModule("tiny", CoxNetHead())
     protocol = Protocol(**{**FAST, "baselines": True, "seeds": [0]})
@@ -134,7 +138,7 @@ def test_folds_of_survival_are_on_one_scale(tmp_path, planted_survival, encoder,
     assert estimate([test], 0)["metrics"]["c_index"]["value"] == line["test"]["metrics"]["c_index"]["value"]
 
 
-def test_folds_of_brain_age_have_a_line_each(tmp_path, planted, encoder, make_trainer):
+def test_run_study_corrects_brain_age_per_fold(tmp_path, planted, encoder, make_trainer):
     data = planted(folds=3, regression=True)
     data.target = ("age",)
     module, protocol = FrozenProbeModule("tiny", RidgeHead()), Protocol(**{**FAST, "seeds": [0]})
@@ -144,13 +148,13 @@ def test_folds_of_brain_age_have_a_line_each(tmp_path, planted, encoder, make_tr
     assert corrected["metrics"]["mae"]["value"] > 0
 
 
-def test_two_folds_leave_no_validation(tmp_path, planted, encoder, make_trainer):
+def test_folds_below_three_are_refused(tmp_path, planted, encoder, make_trainer):
     module = FrozenProbeModule("tiny", LogisticHead())
     with pytest.raises(BraindinoError, match="the val part of the split has no cases"):
         run_study(module, planted(folds=2), Protocol(**FAST), make_trainer, tmp_path / "run", encoder)
 
 
-def test_one_fold_alone_is_a_plain_study(tmp_path, planted, encoder, make_trainer):
+def test_run_study_with_one_fold_has_no_fold_column(tmp_path, planted, encoder, make_trainer):
     data = planted(folds=3)
     data.fold = 0
     module, protocol = FrozenProbeModule("tiny", LogisticHead()), Protocol(**{**FAST, "seeds": [0]})

@@ -1,4 +1,4 @@
-"""Pooling: masks are obeyed, a missing modality is never NaN, fusion does what it says."""
+"""Test pooling: masks, missing modalities, and fusion."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def built(pooling, dim=6, scans=2):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("kind", [MeanPooling, GatedAttentionPooling])
-def test_what_is_masked_has_no_influence_and_no_nan(kind, fusion):
+def test_pooling_ignores_masked_slices(kind, fusion):
     pooling, width = built(kind(fusion=fusion))
     features, mask = sample()
     features.requires_grad_()
@@ -41,7 +41,7 @@ def test_what_is_masked_has_no_influence_and_no_nan(kind, fusion):
     torch.testing.assert_close(pooling(other, mask), pooled)
 
 
-def test_mean_over_what_is_there():
+def test_mean_pooling_averages_present_slices():
     pooling, _ = built(MeanPooling())
     features, mask = sample()
     pooled = pooling(features, mask)
@@ -50,7 +50,7 @@ def test_mean_over_what_is_there():
     torch.testing.assert_close(pooled[1], expected)
 
 
-def test_concatenation_keeps_the_order_and_learns_the_gap():
+def test_pooling_concatenates_in_order_and_learns_the_gap():
     pooling, _ = built(MeanPooling("concat"))
     features, mask = sample()
     pooled = pooling(features, mask)
@@ -61,7 +61,7 @@ def test_concatenation_keeps_the_order_and_learns_the_gap():
     assert (pooling(features, mask)[0, 6:] == 7).all()
 
 
-def test_gated_attention_closed_form():
+def test_gated_attention_equals_its_formula():
     torch.manual_seed(0)
     attention = GatedAttention(3, 4).double()
     items = torch.randn(5, 3, dtype=torch.float64)
@@ -73,13 +73,13 @@ def test_gated_attention_closed_form():
     torch.testing.assert_close(attention(items, mask), expected)
 
 
-def test_built_anew_has_new_parameters():
+def test_pooling_build_draws_new_parameters():
     pooling, _ = built(GatedAttentionPooling(4))
     before = pooling.attend.score.weight.clone()
     pooling.build(6, 2)
     assert not torch.equal(before, pooling.attend.score.weight)
 
 
-def test_an_unknown_fusion_is_refused():
+def test_pooling_refuses_an_unknown_fusion():
     with pytest.raises(BraindinoError, match="fusion 'max': expected mean, concat, attention"):
         MeanPooling("max")

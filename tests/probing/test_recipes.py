@@ -1,4 +1,4 @@
-"""The paper's way to train a probe as one option, held against the constants of docs/method.md."""
+"""The paper's way to train a probe as one option, compared with the constants of docs/method.md."""
 
 import pytest
 import torch
@@ -57,7 +57,7 @@ def test_apply_recipe_paper_sets_every_constant(head):
 
 
 @pytest.mark.parametrize("head", PAPER)
-def test_apply_recipe_default_is_what_it_was(head):
+def test_apply_recipe_default_leaves_the_head_unchanged(head):
     module, protocol = apply_recipe(FrozenProbeModule("x", head()), Protocol(), 2)
     assert _optimiser(module)[0] is torch.optim.AdamW
     assert module.optimizer_settings == head.optimizer_defaults
@@ -65,7 +65,7 @@ def test_apply_recipe_default_is_what_it_was(head):
     assert (protocol.max_epochs, protocol.patience) == (100, 10)
 
 
-def test_apply_recipe_leaves_what_the_user_set():
+def test_apply_recipe_keeps_options_of_the_user():
     module = FrozenProbeModule("x", ClassificationHead(), standardise=True, lr=0.1, batch_size=3)
     module, protocol = apply_recipe(module, Protocol(recipe="paper", max_epochs=100), 1)
     assert _optimiser(module) == (torch.optim.Adam, 0.1, 1e-5)
@@ -116,7 +116,7 @@ def test_attach_copies_an_encoder_whose_depth_is_to_be_stochastic(vit):
     assert not any(isinstance(part, type(module._drops[0])) for part in vit.modules())
 
 
-def test_run_study_by_the_papers_recipe(tmp_path, planted, encoder, make_trainer):
+def test_run_study_with_the_recipe_of_the_paper(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(recipe="paper", seeds=[0], resamples=0, baselines=False)
     module = FrozenProbeModule("tiny", ClassificationHead())
     results = run_study(module, planted(), protocol, make_trainer, tmp_path / "run", encoder)

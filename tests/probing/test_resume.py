@@ -1,4 +1,4 @@
-"""A cell that is interrupted between two epochs continues there, and ends as if it had run through."""
+"""Test the checkpoints of a cell: interrupted between two epochs it ends with the same bytes."""
 
 import json
 
@@ -42,7 +42,7 @@ def _after_every_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize("cache", [True, False])  # features, or the encoder in the loop with augmentation
-def test_unfinished_cell_continues_to_the_bit(tmp_path, planted, encoder, make_trainer, cache):
+def test_cell_checkpoint_continues_to_the_bit(tmp_path, planted, encoder, make_trainer, cache):
     def run(name, trainers):
         module = FrozenProbeModule("tiny", ClassificationHead(), lr=3e-3, batch_size=2)
         run_study(module, planted(), Protocol(cache=cache, **FAST), trainers, tmp_path / name, encoder)
@@ -64,7 +64,7 @@ def test_unfinished_cell_continues_to_the_bit(tmp_path, planted, encoder, make_t
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
-def test_unfinished_that_is_damaged_is_dropped_with_a_notice(tmp_path, caplog):
+def test_cell_checkpoint_that_is_damaged_is_removed_with_a_notice(tmp_path, caplog):
     for content in (b"half", b""):
         (tmp_path / FILE).write_bytes(content)
         assert CellCheckpoint(tmp_path, ()).start() is None
@@ -74,7 +74,7 @@ def test_unfinished_that_is_damaged_is_dropped_with_a_notice(tmp_path, caplog):
     assert caplog.text.count("the cell starts from its beginning") == 3
 
 
-def test_unfinished_restores_the_order_of_batches(tmp_path):
+def test_cell_checkpoint_restores_the_order_of_batches(tmp_path):
     class Sampler:
         random = np.random.default_rng(3)
 

@@ -1,4 +1,4 @@
-"""Masks on the grid: the same whether made or kept, one slice at a time, never stale, never half."""
+"""Test masks on the grid: computed or cached they are equal, and damaged or stale ones are replaced."""
 
 import re
 
@@ -12,7 +12,7 @@ from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
 
 
-def test_a_mask_is_kept_as_it_is():
+def test_grid_mask_is_cached_unchanged():
     labels = np.random.default_rng(0).integers(0, 4, (5, 6, 7)).astype(np.uint8)
     labels[2] = 0
     mask = GridMask.of(labels, "x")
@@ -22,7 +22,7 @@ def test_a_mask_is_kept_as_it_is():
     assert mask.present[1].nonzero()[0].tolist() == [0, 1, 2, 3]
 
 
-def test_kept_masks_are_read_again_and_damaged_ones_made_anew(lesions, monkeypatch):
+def test_grid_masks_reads_cached_masks_and_replaces_damaged_ones(lesions, monkeypatch):
     data = lesions()
     data.prepare_data()
     data.setup()
@@ -103,9 +103,9 @@ def test_grid_masks_reads_labels_written_as_floats(lesions, tmp_path):
     whole.prepare_data()
     whole.setup()
     expected, _ = grid_masks(whole)
-    found, reasons = grid_masks(data)
+    masks, reasons = grid_masks(data)
     assert reasons == {}
-    assert all((found[row].present == expected[row].present).all() for row in expected)
+    assert all((masks[row].present == expected[row].present).all() for row in expected)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_grid_masks_reads_labels_written_as_floats(lesions, tmp_path):
         (lambda row, values: np.where(values > 0, np.nan, 0), "mask: .*NaN"),
     ],
 )
-def test_grid_masks_leaves_out_what_holds_no_labels(lesions, tmp_path, change, reason):
+def test_grid_masks_excludes_masks_without_labels(lesions, tmp_path, change, reason):
     data = _with_masks(
         lesions({"lesion": [1, 2]}),
         tmp_path,
@@ -128,7 +128,7 @@ def test_grid_masks_leaves_out_what_holds_no_labels(lesions, tmp_path, change, r
     assert re.search(reason, reasons[0])
 
 
-def test_masks_that_cannot_be_used_say_why(lesions, tmp_path):
+def test_grid_masks_gives_reasons_for_unusable_masks(lesions, tmp_path):
     data = lesions()
     data.prepare_data()
     data.setup()

@@ -1,4 +1,4 @@
-"""Segmentation as a user runs it: lesions are found and no shuffled masks, to the bit, resumable, kept."""
+"""Test a study of a segmentation: what it learns, its repeatability, its continuation and its files."""
 
 import nibabel
 import numpy as np
@@ -48,7 +48,7 @@ def run(folder, data, encoder, module=None, **protocol):
     )
 
 
-def test_lesions_are_found_and_measured_where_they_lie(done, lesions, vit_encoder):
+def test_run_study_segments_and_measures_in_native_space(done, lesions, vit_encoder):
     encoder = vit_encoder
     results = run(done / "run", lesions({"lesion": [1, 2]}), encoder)
     metrics = results["summary"][0]["test"]["metrics"]
@@ -69,7 +69,7 @@ def test_lesions_are_found_and_measured_where_they_lie(done, lesions, vit_encode
     assert "test/hd95" in results_table(results)
 
 
-def test_shuffled_masks_are_not_learnt(tmp_path, done, lesion_scans, lesions, vit_encoder):
+def test_run_study_does_not_learn_shuffled_masks(tmp_path, done, lesion_scans, lesions, vit_encoder):
     encoder = vit_encoder
     table = pd.read_csv(lesion_scans / "cases.csv")
     table["mask"] = np.roll(table["mask"], 7)
@@ -81,20 +81,22 @@ def test_shuffled_masks_are_not_learnt(tmp_path, done, lesion_scans, lesions, vi
     assert results["summary"][0]["test"]["metrics"]["dice"]["value"] < honest - 0.25
 
 
-def test_repeated_to_the_bit_and_never_again(tmp_path, done, lesions, vit_encoder):
+def test_run_study_of_masks_is_repeatable_and_continued(tmp_path, done, lesions, vit_encoder):
     encoder = vit_encoder
     run(tmp_path / "run", lesions({"lesion": [1, 2]}), encoder)
-    kept = files(tmp_path / "run")
-    assert kept == files(done / "run")
+    saved = files(tmp_path / "run")
+    assert saved == files(done / "run")
 
     def never(**overrides):
         raise AssertionError("a trainer was made")
 
     run_study(probe(), lesions(), Protocol(seeds=[0], **FAST), never, tmp_path / "run", encoder)
-    assert files(tmp_path / "run") == kept
+    assert files(tmp_path / "run") == saved
 
 
-def test_an_interrupted_cell_continues_to_the_bit(tmp_path, done, lesions, vit_encoder, monkeypatch):
+def test_run_study_continues_an_interrupted_cell_to_the_bit(
+    tmp_path, done, lesions, vit_encoder, monkeypatch
+):
     encoder = vit_encoder
     monkeypatch.setattr("braindino.probing.resume.EVERY", 0.0)
     monkeypatch.setattr("braindino.probing.resume.SHARE", 0.0)
@@ -116,11 +118,11 @@ def test_an_interrupted_cell_continues_to_the_bit(tmp_path, done, lesions, vit_e
     assert files(tmp_path / "run") == files(done / "run")
 
 
-def test_a_kept_probe_draws_the_masks_that_were_measured(done, lesions, vit_encoder):
+def test_case_masks_of_a_saved_probe_equal_the_measured_ones(done, lesions, vit_encoder):
     encoder = vit_encoder
-    kept = torch.load(done / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
+    saved = torch.load(done / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
     module = FrozenProbeModule("tiny", SegmentationHead())
-    module.restore(kept, ("lesion",), encoder)
+    module.restore(saved, ("lesion",), encoder)
     data = lesions()
     data.setup()
     table = read_predictions(done / "run" / "predictions.csv").set_index("case")
@@ -136,11 +138,11 @@ def test_a_kept_probe_draws_the_masks_that_were_measured(done, lesions, vit_enco
     )
     image = nibabel.load(row["mask"])
     assert masks["lesion"].shape == image.shape
-    found = measure_masks(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
-    assert found[0] == pytest.approx(table.iloc[0]["dice"])
+    measures = measure_masks(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
+    assert measures[0] == pytest.approx(table.iloc[0]["dice"])
 
 
-def test_overlapping_regions_of_two_sequences_and_the_untrained_twin(tmp_path, lesions, vit_encoder):
+def test_run_study_of_overlapping_regions_with_an_untrained_baseline(tmp_path, lesions, vit_encoder):
     encoder = vit_encoder
     data = lesions({"whole": [1, 2], "core": [2]}, ("T1w", "FLAIR"))
     trained = encoder
@@ -158,19 +160,19 @@ def test_overlapping_regions_of_two_sequences_and_the_untrained_twin(tmp_path, l
     assert not any(name.startswith("trained.") for name in state)
 
 
-def test_an_unfrozen_encoder_is_trained_and_kept(tmp_path, lesions, vit_encoder):
+def test_run_study_saves_an_unfrozen_encoder(tmp_path, lesions, vit_encoder):
     encoder = vit_encoder
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     run(tmp_path / "run", lesions(), encoder, probe(unfreeze=True, encoder_lr=1e-3), max_epochs=1)
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    kept = torch.load(tmp_path / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
-    assert not torch.equal(kept["state"]["trained.model.cls_token"], before["model.cls_token"])
+    saved = torch.load(tmp_path / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
+    assert not torch.equal(saved["state"]["trained.model.cls_token"], before["model.cls_token"])
     module = probe(unfreeze=True)
-    module.restore(kept, ("lesion",), encoder)
-    assert torch.equal(module.network.model.cls_token, kept["state"]["trained.model.cls_token"])
+    module.restore(saved, ("lesion",), encoder)
+    assert torch.equal(module.network.model.cls_token, saved["state"]["trained.model.cls_token"])
 
 
-def test_heads_and_data_that_do_not_belong_together(tmp_path, lesions, vit_encoder):
+def test_probe_cases_of_refuses_a_head_for_other_data(tmp_path, lesions, vit_encoder):
     encoder = vit_encoder
     with pytest.raises(BraindinoError, match="ClassificationHead predicts no masks; the label of this"):
         run(tmp_path, lesions(), encoder, FrozenProbeModule("tiny", ClassificationHead()))

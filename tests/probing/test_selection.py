@@ -33,7 +33,7 @@ def run(best, epochs):
         ([(0.9, math.nan), (0.5, 2.0), (0.4, 1.0)], 1),
     ],
 )
-def test_the_best_epoch(epochs, chosen):
+def test_best_epoch_is_selected_by_metric_then_loss(epochs, chosen):
     best = BestEpoch("auroc", "max", patience=10)
     run(best, epochs)
     assert best.epoch == chosen
@@ -42,19 +42,19 @@ def test_the_best_epoch(epochs, chosen):
     assert len(best.history) == len(epochs)
 
 
-def test_stops_when_patience_is_over():
+def test_best_epoch_stops_after_patience():
     best = BestEpoch("auroc", "max", patience=3)
     assert run(best, [(0.5, 1.0), (0.6, 1.0)] + [(0.6, 1.1)] * 10) == 5
     assert best.epoch == 1
 
 
-def test_smaller_is_better_for_an_error():
+def test_best_epoch_minimises_an_error():
     best = BestEpoch("loss", "min", patience=10)
     run(best, [(0.9, 3.0), (0.5, 1.0), (0.7, 2.0)])
     assert best.epoch == 1
 
 
-def test_no_finite_loss_no_weights():
+def test_best_epoch_without_a_finite_loss_has_no_weights():
     best = BestEpoch("auroc", "max", patience=2)
     assert run(best, [(0.5, math.nan)] * 5) == 2
     assert best.weights is None

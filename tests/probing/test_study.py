@@ -1,4 +1,4 @@
-"""The study as a user runs it: right, repeatable to the bit, resumable, and honest about people."""
+"""Test run_study: what it learns, its repeatability, its continuation, and its checks of people."""
 
 import pandas as pd
 import pytest
@@ -31,7 +31,7 @@ def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_planted_labels_are_found(tmp_path, planted, encoder, make_trainer):
+def test_run_study_learns_planted_labels(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0, 1], fractions=[0.5, 1.0], **FAST)
     results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
     for line in results["summary"]:
@@ -57,7 +57,7 @@ def test_planted_labels_are_found(tmp_path, planted, encoder, make_trainer):
     assert "18 test cases of 18 people" in printed
 
 
-def test_shuffled_labels_are_chance(tmp_path, planted, encoder, make_trainer):
+def test_run_study_is_at_chance_on_shuffled_labels(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0], **FAST)
     data = planted(people=150, shuffled=True)
     results = run_study(probe(), data, protocol, make_trainer, tmp_path / "run", encoder)
@@ -66,14 +66,14 @@ def test_shuffled_labels_are_chance(tmp_path, planted, encoder, make_trainer):
 
 
 @pytest.mark.parametrize("pooling", [GatedAttentionPooling(8, fusion="attention"), MeanPooling("concat")])
-def test_every_pooling_learns_with_gaps(tmp_path, planted, encoder, make_trainer, pooling):
+def test_run_study_learns_with_gaps_by_every_pooling(tmp_path, planted, encoder, make_trainer, pooling):
     protocol = Protocol(seeds=[0], **FAST)
     results = run_study(probe(pooling=pooling), planted(), protocol, make_trainer, tmp_path / "run", encoder)
     assert results["summary"][0]["test"]["metrics"]["auroc"]["value"] > 0.9
     assert results["dropped"]["cases"] == 0
 
 
-def test_cases_with_gaps_can_be_left_out(tmp_path, planted, encoder, make_trainer):
+def test_run_study_can_drop_cases_with_gaps(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0], missing="drop", **FAST)
     results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
     assert results["dropped"] == {
@@ -91,7 +91,7 @@ def test_cases_with_gaps_can_be_left_out(tmp_path, planted, encoder, make_traine
     )
 
 
-def test_regression_is_in_the_unit_of_the_target(tmp_path, planted, encoder, make_trainer):
+def test_run_study_reports_regression_in_the_unit_of_the_target(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0], **{**FAST, "max_epochs": 80})
     data = planted(regression=True)
     results = run_study(probe(RegressionHead()), data, protocol, make_trainer, tmp_path / "run", encoder)
@@ -101,7 +101,7 @@ def test_regression_is_in_the_unit_of_the_target(tmp_path, planted, encoder, mak
     assert "test/mae" in results_table(results)
 
 
-def test_repeated_to_the_bit(tmp_path, planted, encoder, make_trainer):
+def test_run_study_repeats_to_the_bit(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[3], fractions=[0.5, 1.0], **FAST)
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
@@ -115,7 +115,7 @@ def test_repeated_to_the_bit(tmp_path, planted, encoder, make_trainer):
     assert not (one["prob_AD"] == two["prob_AD"]).any()
 
 
-def test_what_is_done_is_not_done_again(tmp_path, planted, encoder, make_trainer):
+def test_run_study_trains_no_finished_cell(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0, 1], **FAST)
     run = tmp_path / "run"
     run_study(probe(), planted(), protocol, make_trainer, run, encoder)
@@ -128,7 +128,7 @@ def test_what_is_done_is_not_done_again(tmp_path, planted, encoder, make_trainer
     assert files(run) == before
 
 
-def test_goes_on_after_an_interruption(tmp_path, planted, encoder, make_trainer):
+def test_run_study_continues_after_an_interruption(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0, 1, 2], **FAST)
     whole, run = tmp_path / "whole", tmp_path / "run"
     run_study(probe(), planted(), protocol, make_trainer, whole, encoder)
@@ -136,20 +136,20 @@ def test_goes_on_after_an_interruption(tmp_path, planted, encoder, make_trainer)
 
     def counted(**overrides):
         made.append(overrides)
-        if len(made) == 4:  # the first tells the device; two cells are done, the third is cut off
+        if len(made) == 4:  # the first is for the device; two cells are finished, the third is interrupted
             raise KeyboardInterrupt
         return make_trainer(**overrides)
 
     with pytest.raises(KeyboardInterrupt):
         run_study(probe(), planted(), protocol, counted, run, encoder)
     assert [Cell(run / "cells", seed, 1.0).done for seed in range(3)] == [True, True, False]
-    kept = files(run / "cells")
+    finished = files(run / "cells")
     run_study(probe(), planted(), protocol, make_trainer, run, encoder)
-    assert kept.items() <= files(run / "cells").items()
+    assert finished.items() <= files(run / "cells").items()
     assert files(run) == files(whole)
 
 
-def test_fewer_seeds_keep_what_earlier_runs_found(tmp_path, planted, encoder, make_trainer):
+def test_run_study_with_fewer_seeds_includes_earlier_cells(tmp_path, planted, encoder, make_trainer):
     run = tmp_path / "run"
     many = Protocol(seeds=[0, 2], fractions=[0.5, 1.0], **FAST)
     first = run_study(probe(), planted(), many, make_trainer, run, encoder)
@@ -158,8 +158,8 @@ def test_fewer_seeds_keep_what_earlier_runs_found(tmp_path, planted, encoder, ma
     again = run_study(probe(), planted(), few, make_trainer, run, encoder)
     assert (run / "predictions.csv").read_bytes() == before
     assert again["summary"] == first["summary"]
-    told = "3 results of earlier runs of this study in the same folder are included (seed 0 at 50%"
-    assert told in results_table(again)
+    note = "3 results of earlier runs of this study in the same folder are included (seed 0 at 50%"
+    assert note in results_table(again)
     assert "earlier runs" not in results_table(first)
     # Baselines asked for later stand beside all of them.
     later = Protocol(**{**FAST, "seeds": [1], "baselines": True})
@@ -168,14 +168,14 @@ def test_fewer_seeds_keep_what_earlier_runs_found(tmp_path, planted, encoder, ma
     assert [line["fraction"] for line in whole["baselines"]["age_sex_site"]["advantage"]] == [0.5, 1.0]
 
 
-def test_another_study_in_the_same_folder_is_refused(tmp_path, planted, encoder, make_trainer):
+def test_run_study_refuses_the_folder_of_another_study(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0], **FAST)
     run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
     with pytest.raises(BraindinoError, match=r"another study \(model.lr: 0.003 there, 0.01 now\)"):
         run_study(probe(lr=0.01), planted(), protocol, make_trainer, tmp_path / "run", encoder)
 
 
-def test_a_person_in_two_parts_is_refused(tmp_path, planted, encoder, make_trainer):
+def test_run_study_refuses_a_person_in_two_parts(tmp_path, planted, encoder, make_trainer):
     data = planted()
     data.cases.loc[data.cases["split"] == "test", "group"] = "made:000"
     with pytest.raises(BraindinoError, match=r"1 people are in more than one part.*made:000"):
@@ -183,7 +183,7 @@ def test_a_person_in_two_parts_is_refused(tmp_path, planted, encoder, make_train
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_days_are_reported_in_days(tmp_path, planted, encoder, make_trainer, shuffled):
+def test_run_study_reports_days(tmp_path, planted, encoder, make_trainer, shuffled):
     data = planted(people=150, regression=True, shuffled=shuffled)
     data.cases["target"] = (10.0 ** (data.cases["target"] / 10 - 4)).round()  # 10, 100, 1000
     protocol = Protocol(seeds=[0], **{**FAST, "max_epochs": 60})
@@ -197,7 +197,7 @@ def test_days_are_reported_in_days(tmp_path, planted, encoder, make_trainer, shu
     assert files(tmp_path / "first") == files(tmp_path / "second")
 
 
-def test_brain_age_has_bands_and_a_corrected_error(tmp_path, planted, encoder, make_trainer):
+def test_run_study_reports_brain_age_by_band_and_corrected(tmp_path, planted, encoder, make_trainer):
     data = planted(people=150, regression=True)
     data.target = ("age",)
     data.cases["age"] = data.cases["target"]
@@ -214,7 +214,7 @@ def test_brain_age_has_bands_and_a_corrected_error(tmp_path, planted, encoder, m
     }
 
 
-def test_choosing_on_test_is_marked(tmp_path, planted, encoder, make_trainer):
+def test_run_study_marks_selection_on_test(tmp_path, planted, encoder, make_trainer):
     protocol = Protocol(seeds=[0], selection="test", **FAST)
     data = planted(shuffled=True)
     results = run_study(probe(), data, protocol, make_trainer, tmp_path / "run", encoder)
@@ -227,7 +227,7 @@ def test_choosing_on_test_is_marked(tmp_path, planted, encoder, make_trainer):
     assert auroc == pytest.approx(best, abs=1e-6)  # what is reported is what was maximised
 
 
-def test_a_cell_that_cannot_be_trained_stops_no_other(tmp_path):
+def test_run_cells_continues_after_a_cell_that_fails(tmp_path):
     cells = [Cell(tmp_path / "cells", seed, 1.0) for seed in range(4)]
     rows = {"case": ["a"], "group": ["a"], "split": ["test"], "fraction": [1.0]}
 

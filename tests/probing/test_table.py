@@ -31,7 +31,7 @@ def results(**changes):
     return {**base, **changes}
 
 
-def test_a_single_seed():
+def test_results_table_of_a_single_seed():
     lines = results_table(results()).splitlines()
     assert lines[0].split() == [
         "labels",
@@ -46,11 +46,11 @@ def test_a_single_seed():
     assert len(lines) == 3
 
 
-def test_seeds_baselines_and_caveats():
+def test_results_table_of_seeds_baselines_and_caveats():
     reasons = {f"reason {number}": 5 - number for number in range(5)}
-    found = results(dropped={"scans": 12, "cases": 3, "reasons": reasons})
-    found["summary"][0]["seeds"] = [0, 1]
-    metrics = found["summary"][0]["test"]["metrics"]
+    content = results(dropped={"scans": 12, "cases": 3, "reasons": reasons})
+    content["summary"][0]["seeds"] = [0, 1]
+    metrics = content["summary"][0]["test"]["metrics"]
     metrics["auroc"] = {"value": 0.5, "low": None, "high": None, "sd": 0.0123}
     metrics["f1"] = {"value": None, "low": None, "high": None, "sd": None}
     advantage = {
@@ -61,9 +61,9 @@ def test_seeds_baselines_and_caveats():
         "high": 0.1,
         "beaten": False,
     }
-    found["baselines"] = {"age_sex_site": {"summary": found["summary"], "advantage": [advantage]}}
-    found["audit"].update(shared_scans_across_parts=2, pretraining={"people": 7, "test": 1})
-    text = results_table(found)
+    content["baselines"] = {"age_sex_site": {"summary": content["summary"], "advantage": [advantage]}}
+    content["audit"].update(shared_scans_across_parts=2, pretraining={"people": 7, "test": 1})
+    text = results_table(content)
     assert "sd of auroc over seeds" in text
     assert "0.012" in text
     assert "undefined" in text
@@ -74,25 +74,27 @@ def test_seeds_baselines_and_caveats():
     assert earlier in text
     assert "WARNING: 2 scans occur in several parts" in text
     assert "WARNING: the encoder was pretrained on 7 of these people, 1 in test." in text
-    found["audit"].update(pretraining={"people": 7, "test": 0})
+    content["audit"].update(pretraining={"people": 7, "test": 0})
     assert "\nThe encoder was pretrained on 7 of these people, none of them in test.\n" in results_table(
-        found
+        content
     )
     assert "does not beat age_sex_site: difference in test/auroc 0.010 [-0.100, 0.100]." in text
     assert "25%     age_sex_site" in text
 
 
-def test_groups_are_told_in_a_line_each():
+def test_results_table_has_a_line_per_group():
     group = {"people": 20, "cases": 25, "too_small": False, "metrics": {"auroc": ESTIMATE}}
-    found = results()
+    content = results()
     few = {**group, "group": "few", "people": 3, "too_small": True, "metrics": None}
     sites = [{**group, "group": f"s{number}"} for number in range(8)]
     alone = [{**group, "group": "made"}]
     sexes = [{**group, "group": "F"}, {**group, "group": "M"}]
-    found["summary"][0]["subgroups"] = {"sex": sexes, "site": [*sites, few], "dataset": alone}
-    found["summary"][0]["without_age_bias"] = {"metrics": {"mae": ESTIMATE}}
-    found["cells"] = [{"fraction": 0.25, "kaplan_meier": {"logrank": test}} for test in ({"p": 0.0123}, None)]
-    text = results_table(found)
+    content["summary"][0]["subgroups"] = {"sex": sexes, "site": [*sites, few], "dataset": alone}
+    content["summary"][0]["without_age_bias"] = {"metrics": {"mae": ESTIMATE}}
+    content["cells"] = [
+        {"fraction": 0.25, "kaplan_meier": {"logrank": test}} for test in ({"p": 0.0123}, None)
+    ]
+    text = results_table(content)
     assert "test/auroc by sex: F 0.871 [0.700, 0.950] of 20; M 0.871 [0.700, 0.950] of 20.\n" in text
     assert (
         "s5 0.871 [0.700, 0.950] of 20; 2 more in results.json; 1 groups of fewer than 10 people.\n" in text

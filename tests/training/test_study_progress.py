@@ -1,4 +1,4 @@
-"""What run folders show of cells that are done and of the time they took."""
+"""Test the progress of run folders: finished cells, and their times."""
 
 import io
 import os
@@ -22,7 +22,7 @@ def cell(folder: Path, number: int, at: float) -> None:
     os.utime(file, (at, at))
 
 
-def test_a_pause_is_no_time_of_a_cell(tmp_path: Path) -> None:
+def test_seconds_per_cell_ignores_pauses(tmp_path: Path) -> None:
     assert seconds_per_cell([tmp_path]) is None
     for number, at in enumerate((100, 102, 105, 5000, 5002)):
         cell(tmp_path, number, at)
@@ -32,12 +32,12 @@ def test_a_pause_is_no_time_of_a_cell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("folds", "fold", "cells"), [("null", "null", 4), ("5", "null", 20), ("5", "2", 4)])
-def test_cells_that_a_config_asks_for(tmp_path: Path, folds: str, fold: str, cells: int) -> None:
+def test_asked_cells_counts_those_of_a_config(tmp_path: Path, folds: str, fold: str, cells: int) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG.format(folds=folds, fold=fold))
     assert asked_cells(tmp_path) == cells
 
 
-def test_what_is_no_probe(tmp_path: Path) -> None:
+def test_asked_cells_refuses_a_folder_without_a_probe(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match=r"no config\.yaml"):
         asked_cells(tmp_path)
     (tmp_path / "config.yaml").write_text("model: {}\n")
@@ -45,7 +45,7 @@ def test_what_is_no_probe(tmp_path: Path) -> None:
         asked_cells(tmp_path)
 
 
-def test_a_terminal_shows_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_cells_draws_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)

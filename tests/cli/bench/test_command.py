@@ -1,4 +1,4 @@
-"""`braindino bench` and `status`: one table from several probes, resumed, with failures that stay alone."""
+"""Test `braindino bench` and `status`: one table of several probes, continued, with isolated failures."""
 
 import sys
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def test_run_study_leaves_the_state_of_another_process(
     assert read_state(study.folder)["state"] == "failed"
 
 
-def test_from_a_plan_to_a_table(
+def test_bench_trains_a_plan_and_writes_a_table(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, out = write_plan(tmp_path, cohort), tmp_path / "bench"
@@ -76,7 +76,7 @@ def test_from_a_plan_to_a_table(
     assert main(["status", str(out)]) == 0
     assert "8 of 8 done; 4 done" in capsys.readouterr().out
 
-    # Again: nothing is run, the table is there; one seed more: only its cells.
+    # Again: nothing is run, the table exists; one seed more: only its cells.
     ran: list[str] = []
     run_study = work.run_study
 
@@ -102,7 +102,7 @@ def _only(plan: str) -> list[Any]:
     return list(yaml.safe_load(Path(plan).read_text())["tasks"][:1])
 
 
-def test_one_failure_stops_no_other(
+def test_bench_continues_after_a_failed_study(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = write_plan(tmp_path, cohort, encoders={"broken": "nowhere", "fine": SCRATCH, "dying": SCRATCH})
@@ -127,7 +127,7 @@ def test_one_failure_stops_no_other(
     assert main(["status", str(tmp_path / "bench" / "linear" / "fine")]) == 0
 
 
-def test_processes_apart_and_interruption(
+def test_bench_runs_processes_and_stops_at_an_interruption(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = write_plan(tmp_path, cohort)
@@ -136,7 +136,7 @@ def test_processes_apart_and_interruption(
     def start(command: list[str], stdout: Any, **_: Any) -> SimpleNamespace:
         assert command[1:4] == ["-m", "braindino", "probe"]
         encoder = next(word for word in command if word.startswith("--run.encoder=")).partition("=")[2]
-        stdout.write("said\n")
+        stdout.write("output\n")
         return SimpleNamespace(returncode=codes[encoder])
 
     monkeypatch.setattr("braindino.cli.bench.work.subprocess.run", start)
@@ -147,13 +147,13 @@ def test_processes_apart_and_interruption(
     assert "the same command again continues" in capsys.readouterr().err
 
 
-def test_a_job_array(
+def test_bench_submits_a_job_array(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: dict[str, object] = {}
 
     class Executor:
-        """Stands in for submitit's: notes what it was given."""
+        """A substitute for that of submitit, which records its arguments."""
 
         def __init__(self, folder: Path) -> None:
             asked["folder"] = folder
@@ -181,7 +181,7 @@ def test_a_job_array(
 
 
 @pytest.mark.parametrize("how", [[], ["--submit"], ["--dry-run"]])
-def test_what_a_probe_refuses_is_refused_before_anything_runs(
+def test_bench_refuses_wrong_studies_before_any_runs(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: list[str]
 ) -> None:
     plan = write_plan(tmp_path, cohort)
@@ -193,7 +193,7 @@ def test_what_a_probe_refuses_is_refused_before_anything_runs(
     assert not (tmp_path / "bench").exists()
 
 
-def test_devices_that_only_the_jobs_have_are_asked_for_here(
+def test_bench_submits_devices_that_this_machine_lacks(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bench is submitted from a login node, which has no GPU."""
@@ -216,7 +216,7 @@ def test_devices_that_only_the_jobs_have_are_asked_for_here(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["bench", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["bench", "."], ".: is a folder, expected the YAML file of a bench"),
@@ -225,13 +225,13 @@ def test_devices_that_only_the_jobs_have_are_asked_for_here(
         (["status", "."], "no bench and no run of `braindino probe` in it"),
     ],
 )
-def test_refusals(
+def test_bench_and_status_report_wrong_input(
     tmp_path: Path,
     arguments: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

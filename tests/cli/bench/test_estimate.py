@@ -1,4 +1,4 @@
-"""What `bench --dry-run` knows without computing anything."""
+"""Test the estimate of `bench --dry-run`, which computes nothing."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def plan(folder: Path, cohort: Path) -> Plan:
     return Plan.read(folder / "bench.yaml")
 
 
-def test_estimate_tells_only_what_is_known(cohort: Path, tmp_path: Path) -> None:
+def test_estimate_contains_only_known_numbers(cohort: Path, tmp_path: Path) -> None:
     asked = plan(tmp_path, cohort)
     assert settings_of(asked.studies[0])["data"]["store"] == f"{cohort}/store"
     lines = estimate(asked.studies, asked.cells).lines(1)
@@ -52,7 +52,7 @@ def test_estimate_refuses_a_store_that_does_not_exist(cohort: Path, tmp_path: Pa
         estimate(asked.studies, asked.cells)
 
 
-def test_lines_have_the_time_of_cells() -> None:
+def test_estimate_lines_have_the_time_of_cells() -> None:
     known = Estimate(10, 4, {("a", "store"): Extraction(7, 3)}, (30.0, 5))
     assert known.lines(2)[1:] == [
         "features of a: of 3 scans in the cache; 7 scans in store",
@@ -63,7 +63,7 @@ def test_lines_have_the_time_of_cells() -> None:
     assert Estimate(10, 0).lines(1) == ["10 cells, 10 done, 0 left"]
 
 
-def test_a_dry_run_imports_nothing_heavy(cohort: Path, tmp_path: Path) -> None:
+def test_bench_dry_run_imports_nothing_heavy(cohort: Path, tmp_path: Path) -> None:
     plan(tmp_path, cohort)
     code = (
         "import sys; from braindino.cli.main import main; "

@@ -1,4 +1,4 @@
-"""bench.yaml: what it means, and what is refused with its place."""
+"""Test the plan of a bench: its studies, and errors with their place."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def read(tmp_path: Path, content: object) -> Plan:
     return Plan.read(file)
 
 
-def test_studies_are_task_by_task(tmp_path: Path) -> None:
+def test_plan_studies_are_ordered_by_task(tmp_path: Path) -> None:
     plan = read(tmp_path, WHOLE)
     assert [study.name for study in plan.studies] == [
         *("adni_cls, mine", "adni_cls, scratch", "old, mine", "old, scratch")
@@ -39,7 +39,7 @@ def test_studies_are_task_by_task(tmp_path: Path) -> None:
     assert "--probe.fractions=[0.5, 1.0]" in study.arguments
 
 
-def test_an_encoder_may_have_a_store_of_its_own(tmp_path: Path) -> None:
+def test_plan_reads_an_encoder_with_its_store(tmp_path: Path) -> None:
     whole = {"path": "brainiac:x.ckpt", "data": {"store": "store_3d"}}
     task = {"config": "adni_cls", "data.store": "store"}
     plan = read(tmp_path, {"encoders": {"mine": "encoder", "whole": whole}, "tasks": [task]})
@@ -67,7 +67,7 @@ def test_read_studies_refuses_a_folder_outside_of_the_bench(folder: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"encoder": {}}, "no key 'encoder'. Did you mean 'encoders'?"),
         ({"tasks": []}, "'tasks' is missing"),
@@ -88,12 +88,12 @@ def test_read_studies_refuses_a_folder_outside_of_the_bench(folder: str, tmp_pat
         ({"fractions": ["all"]}, r"fractions: \['all'\] are not all numbers"),
     ],
 )
-def test_refusals(tmp_path: Path, change: dict[str, object], told: str) -> None:
-    with pytest.raises(BraindinoError, match=told) as caught:
+def test_plan_read_refuses_wrong_content(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(BraindinoError, match=message) as caught:
         read(tmp_path, {**WHOLE, **change})
     assert "bench.yaml" in str(caught.value)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_plan_read_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="no such file"):
         Plan.read(tmp_path / "bench.yaml")

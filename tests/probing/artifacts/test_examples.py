@@ -14,7 +14,7 @@ def rows(dice, true):
     return pd.DataFrame({"case": [f"c{i}" for i in range(len(dice))], "dice": dice, "true_ml": true})
 
 
-def test_best_median_and_worst_of_those_with_something_to_find():
+def test_choose_examples_skips_empty_masks():
     table = pd.concat([rows([0.9, 0.5, 1.0, 0.7], [1, 1, 0, 2])] * 2)
     chosen = choose_examples(table)
     assert chosen["case"].to_dict() == {"best": "c0", "median": "c3", "worst": "c1"}
@@ -26,7 +26,7 @@ def test_best_median_and_worst_of_those_with_something_to_find():
     }
 
 
-def test_a_cell_keeps_them(tmp_path, lesions, vit_encoder):
+def test_train_cell_writes_examples(tmp_path, lesions, vit_encoder):
     encoder = vit_encoder
     protocol = Protocol(seeds=[0], max_epochs=2, resamples=0, baselines=False)
     module = FrozenProbeModule("tiny", SegmentationHead(slices_per_case=8), lr=3e-3)
@@ -34,15 +34,15 @@ def test_a_cell_keeps_them(tmp_path, lesions, vit_encoder):
     run_study(
         module, data, protocol, lambda **o: Trainer(accelerator="cpu", devices=1, **o), tmp_path, encoder
     )
-    kept = np.load(tmp_path / "cells" / "seed0_fraction1.0" / "examples.npz", allow_pickle=False)
-    assert kept["place"].tolist() == ["best", "median", "worst"]
-    assert kept["regions"].tolist() == ["lesion", "core"]
-    assert kept["image"].shape == (3, 32, 32)
-    assert kept["truth"].shape == kept["answer"].shape == (3, 2, 32, 32)
+    saved = np.load(tmp_path / "cells" / "seed0_fraction1.0" / "examples.npz", allow_pickle=False)
+    assert saved["place"].tolist() == ["best", "median", "worst"]
+    assert saved["regions"].tolist() == ["lesion", "core"]
+    assert saved["image"].shape == (3, 32, 32)
+    assert saved["truth"].shape == saved["answer"].shape == (3, 2, 32, 32)
     table = read_predictions(tmp_path / "predictions.csv").query("split == 'test'")
     dice = table.groupby("case")["dice"].mean()
-    assert kept["dice"].tolist() == pytest.approx(dice[kept["case"]].tolist())
+    assert saved["dice"].tolist() == pytest.approx(dice[saved["case"]].tolist())
     # The slice is one that shows the lesion, which is bright in the image.
-    assert kept["truth"][:, 0].any(axis=(1, 2)).all()
-    for image, truth in zip(kept["image"], kept["truth"][:, 0], strict=True):
+    assert saved["truth"][:, 0].any(axis=(1, 2)).all()
+    for image, truth in zip(saved["image"], saved["truth"][:, 0], strict=True):
         assert image[truth].mean() > image[image > 0].mean()

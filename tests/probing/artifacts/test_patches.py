@@ -24,7 +24,7 @@ class PatchEncoder(TinyEncoder):
 
 
 @pytest.fixture
-def kept(tmp_path, planted):
+def written(tmp_path, planted):
     data = planted()
     data.prepare_data()
     data.setup("fit")
@@ -37,8 +37,8 @@ def kept(tmp_path, planted):
         return cases, dict(file), tmp_path
 
 
-def test_test_cases_and_what_their_patches_are(kept):
-    cases, arrays, _ = kept
+def test_write_patch_colours_of_test_cases(written):
+    cases, arrays, _ = written
     assert len(arrays["case"]) == SHOWN
     assert set(arrays["case"]) <= set(cases.part("test")["case"])
     assert (arrays["slice"] == 1).all()
@@ -53,8 +53,8 @@ def test_test_cases_and_what_their_patches_are(kept):
     assert abs(np.corrcoef(bright, first)[0, 1]) > 0.8
 
 
-def test_nothing_is_written_anew_or_without_patch_tokens(kept, tmp_path):
-    cases, _, folder = kept
+def test_write_patch_colours_neither_overwrites_nor_needs_patch_tokens(written, tmp_path):
+    cases, _, folder = written
     before = (folder / PATCHES).stat().st_mtime_ns
     write_patch_colours(folder, PatchEncoder(), cases, None)
     assert (folder / PATCHES).stat().st_mtime_ns == before

@@ -20,7 +20,7 @@ def features_of(data, depths=(3,)):
 
 
 @pytest.mark.parametrize("depths", [(3,), (3, 5, 2)])
-def test_pooled_beforehand_equals_pooled_in_the_loop(planted, depths):
+def test_case_features_pooled_at_once_equal_those_pooled_in_the_loop(planted, depths):
     data = planted()
     cases = ProbeCases.of(data, ClassificationHead(), "mask")
     features = features_of(data, depths)
@@ -38,7 +38,7 @@ def test_pooled_beforehand_equals_pooled_in_the_loop(planted, depths):
     torch.testing.assert_close(pooled[1][1], expected)
 
 
-def test_a_batch_holds_what_belongs_to_each_case(planted):
+def test_case_features_batch_has_features_mask_and_target_of_each_case(planted):
     data = planted()
     cases = ProbeCases.of(data, ClassificationHead(), "mask")
     features = features_of(data, (3, 5))
@@ -51,7 +51,7 @@ def test_a_batch_holds_what_belongs_to_each_case(planted):
     assert batch["mask"][0, 1].sum() == len(scan)
 
 
-def test_batches_cover_all_cases_in_an_order_of_their_seed(planted):
+def test_batches_cover_all_cases_in_an_order_of_the_seed(planted):
     data = planted()
     bank = CaseFeatures(ProbeCases.of(data, ClassificationHead(), "mask"), features_of(data), MeanPooling())
     some = torch.arange(0, 90, 2)
@@ -69,7 +69,7 @@ def test_batches_cover_all_cases_in_an_order_of_their_seed(planted):
     assert [batch["case"].tolist() for batch in bank.loader(some, 45)] == [some.tolist()]
 
 
-def test_which_cases_are_used(planted):
+def test_probe_cases_of_excludes_unusable_cases(planted):
     data = planted()
     data.cases.loc[5, ["key_T1w", "key_T2w"]] = ""
     data.cases.loc[6, "split"] = "none"
@@ -86,7 +86,7 @@ def test_which_cases_are_used(planted):
     }
 
 
-def test_label_fractions_are_nested_and_balanced(planted):
+def test_probe_cases_labelled_is_nested_and_balanced(planted):
     cases = ProbeCases.of(planted(), ClassificationHead(), "mask")
     tenth, half = cases.labelled(0.1, 0), cases.labelled(0.5, 0)
     assert set(tenth["case"]) < set(half["case"]) < set(cases.part("train")["case"])
@@ -95,7 +95,7 @@ def test_label_fractions_are_nested_and_balanced(planted):
     pd.testing.assert_frame_equal(half, cases.table.loc[half.index])
 
 
-def test_moments_are_of_what_is_there(planted):
+def test_running_moments_of_present_slices(planted):
     data = planted()
     cases = ProbeCases.of(data, ClassificationHead(), "mask")
     features = {key: 5.0 + 1e-6 * value for key, value in features_of(data, (3, 5, 2)).items()}
@@ -103,15 +103,15 @@ def test_moments_are_of_what_is_there(planted):
         values[:, 0] = 3.0
     bank = CaseFeatures(cases, features, SliceBySlice())
     rows = cases.table.iloc[[0, 1, 8]]  # case 0 has one scan only
-    held = torch.cat([features[key] for key in [*rows["key_T1w"], *rows["key_T2w"]] if key]).double()
+    present = torch.cat([features[key] for key in [*rows["key_T1w"], *rows["key_T2w"]] if key]).double()
     sample = bank.sample(torch.tensor([0, 1, 8]))
     mean, spread = running_moments(batch["features"][batch["mask"]] for batch in sample)
-    torch.testing.assert_close(mean, held.mean(0).float())
-    torch.testing.assert_close(spread[1:], held.std(0, correction=0).float()[1:], rtol=1e-4, atol=0)
+    torch.testing.assert_close(mean, present.mean(0).float())
+    torch.testing.assert_close(spread[1:], present.std(0, correction=0).float()[1:], rtol=1e-4, atol=0)
     assert spread[0] == 1
 
 
-def test_a_digest_exists_where_ages_are_missing(planted):
+def test_probe_cases_digest_with_missing_ages(planted):
     data = planted()
     before = ProbeCases.of(data, ClassificationHead(), "mask").digest
     data.cases["age"] = data.cases["age"].where(data.cases.index > 3)

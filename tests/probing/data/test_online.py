@@ -1,4 +1,4 @@
-"""`cache: false`: the loop gives what kept features give; the encoder may be trained, slices may change."""
+"""Test `cache: false`: predictions equal those of cached features; training and augmentation."""
 
 import pytest
 import torch
@@ -34,18 +34,20 @@ def table_of(folder):
 
 
 @pytest.mark.parametrize("pooling", [MeanPooling("attention"), GatedAttentionPooling(8)])
-def test_kept_features_and_the_loop_agree(tmp_path, planted, encoder, make_trainer, pooling):
+def test_run_study_gives_the_same_predictions_cached_and_in_the_loop(
+    tmp_path, planted, encoder, make_trainer, pooling
+):
     for name, cache in (("kept", True), ("loop", False)):
         module = probe(pooling=pooling, augment=cache)
         protocol = Protocol(cache=cache, **FAST)
         run_study(module, planted(), protocol, make_trainer, tmp_path / name, encoder)
-    kept, loop = table_of(tmp_path / "kept"), table_of(tmp_path / "loop")
-    assert (kept["case"] == loop["case"]).all()
-    assert (kept["prob_AD"] - loop["prob_AD"]).abs().max() < 1e-3
-    assert (kept["prob_AD"] != kept["prob_AD"].iloc[0]).any()
+    cached, loop = table_of(tmp_path / "kept"), table_of(tmp_path / "loop")
+    assert (cached["case"] == loop["case"]).all()
+    assert (cached["prob_AD"] - loop["prob_AD"]).abs().max() < 1e-3
+    assert (cached["prob_AD"] != cached["prob_AD"].iloc[0]).any()
 
 
-def test_batches_hold_the_slices_and_say_which_are_there(planted, encoder, tmp_path):
+def test_case_scans_batches_hold_slices_and_their_mask(planted, encoder, tmp_path):
     data = planted()
     cases = ProbeCases.of(data, ClassificationHead(), "mask")
     scans = CaseScans(cases, data.store, encoder, encoder.embed_dim)
@@ -54,16 +56,16 @@ def test_batches_hold_the_slices_and_say_which_are_there(planted, encoder, tmp_p
     assert batch["mask"].all(dim=2).tolist() == [[True, True], [True, False]]
     assert batch["target"].tolist() == cases.target[[1, 0]].tolist()
     features = extract(encoder, data.store, cases.keys, tmp_path / "features")
-    kept = CaseFeatures(cases, features, GatedAttentionPooling()).batch(torch.tensor([1, 0]))
+    cached = CaseFeatures(cases, features, GatedAttentionPooling()).batch(torch.tensor([1, 0]))
     images = decode(batch["slices"], batch["scale"], batch["zero_point"])
-    found = encode_cases(encoder, images, batch["mask"], max_slices=2)
-    torch.testing.assert_close(found, kept["features"])
+    computed = encode_cases(encoder, images, batch["mask"], max_slices=2)
+    torch.testing.assert_close(computed, cached["features"])
     orders = [[b["case"].tolist() for b in scans.loader(torch.arange(9), 4, shuffle=s)] for s in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
 
 
 class Lazy(Encoder):
-    """Knows nothing of the planted rows until it is trained: the mean over the slice, and gains of 0."""
+    """Average a slice, with gains of 0: blind to the planted rows until it is trained."""
 
     def __init__(self, contract):
         super().__init__()
@@ -79,7 +81,7 @@ class Lazy(Encoder):
         raise NotImplementedError
 
 
-def test_an_unfrozen_encoder_learns_what_a_frozen_one_cannot_see(tmp_path, planted, encoder, make_trainer):
+def test_run_study_unfreeze_trains_the_encoder(tmp_path, planted, encoder, make_trainer):
     lazy = Lazy(encoder.preprocessing)
     before = {name: value.clone() for name, value in lazy.state_dict().items()}
     scores = {}
@@ -92,7 +94,7 @@ def test_an_unfrozen_encoder_learns_what_a_frozen_one_cannot_see(tmp_path, plant
     assert all(torch.equal(value, before[name]) for name, value in lazy.state_dict().items())
 
 
-def test_augmentation_changes_training_only_and_by_the_seed(tmp_path, planted, encoder, make_trainer):
+def test_training_step_augments_by_the_seed(tmp_path, planted, encoder, make_trainer):
     changes = {
         "strong": Augmentation(shift=0.5, scale=0.5),
         "again": Augmentation(shift=0.5, scale=0.5),
@@ -112,7 +114,7 @@ def test_augmentation_changes_training_only_and_by_the_seed(tmp_path, planted, e
     assert not strong["prob_AD"].equals(no["prob_AD"])
 
 
-def test_settings_that_would_do_nothing_are_refused(tmp_path, planted, encoder, make_trainer):
+def test_check_options_refuses_settings_without_effect(tmp_path, planted, encoder, make_trainer):
     def run(module, **protocol):
         run_study(module, planted(), Protocol(**{**FAST, **protocol}), make_trainer, tmp_path, encoder)
 

@@ -1,4 +1,4 @@
-"""Slices for training and evaluation: with their own masks, drawn by seed, regions oftener than they are."""
+"""Test slices with masks: drawn by a seed with regions oversampled, ordered in evaluation."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def data(lesions, vit_encoder):
     return CaseSlices(MaskedCases(cases, module, grid_masks(module)[0]), vit_encoder, head)
 
 
-def test_evaluation_gives_every_slice_with_its_mask(data):
+def test_case_slices_loader_yields_every_slice_with_its_mask(data):
     batches = list(data.loader(torch.tensor([2, 0]), 5))
     assert [len(batch["case"]) for batch in batches] == [5, 5, 5, 1]
     whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
@@ -43,7 +43,7 @@ def test_evaluation_gives_every_slice_with_its_mask(data):
     assert flair[lesion].mean() > flair[(flair != 0) & ~lesion].mean() + 1.5
 
 
-def test_a_seed_draws_the_same_slices_and_every_epoch_others(data):
+def test_slice_sampler_repeats_by_seed_and_varies_by_epoch(data):
     cases = list(range(6))
     one, other = SliceSampler(data, cases, 16, seed=3), SliceSampler(data, cases, 16, seed=3)
     first, second = list(one), list(one)
@@ -54,27 +54,27 @@ def test_a_seed_draws_the_same_slices_and_every_epoch_others(data):
     assert SliceSampler(data, cases, 16, seed=4).__iter__().__next__() != first[0]
 
 
-def test_regions_are_drawn_more_often_than_they_are(data):
+def test_slice_sampler_oversamples_regions(data):
     cases = [case for case in range(20) if data.masked.masks[case].present[:, 2].any()][:10]
     holding = [data.masked.masks[case].present[:, 2] for case in cases]
     share = np.mean(
         [h[slice(*(data.masked.spans[c] + [0, 1]))].mean() for c, h in zip(cases, holding, strict=True)]
     )
     drawn = [place for batch in SliceSampler(data, cases, 16, 0) for place in batch]
-    found = np.mean([data.masked.masks[case].present[i, 2] for case, i in drawn])
+    drawn_share = np.mean([data.masked.masks[case].present[i, 2] for case, i in drawn])
     # Half of the draws are forced, and half of these by the core; the rim's slices hold the core at times.
-    assert found > 0.25 + 0.5 * share
+    assert drawn_share > 0.25 + 0.5 * share
     assert all(first <= i <= last for case, i in drawn for first, last in [data.masked.spans[case]])
 
 
-def test_a_case_without_a_lesion_is_drawn_from_all_that_is_not_empty(data):
+def test_slice_sampler_draws_any_slice_of_a_case_without_a_lesion(data):
     names = data.masked.cases.table["case"]
     (empty,) = [i for i, name in enumerate(names) if name.endswith(f"p{EMPTY:02d}")]
     assert not data.masked.masks[empty].present[:, 1:].any()
     assert len(list(SliceSampler(data, [empty], 8, 0))) == 5
 
 
-def test_the_digest_follows_masks_and_regions(data, lesions):
+def test_masked_cases_digest_depends_on_masks_and_regions(data, lesions):
     before = data.masked.digest
     other = lesions({"rim": [2], "core": [1]}, ("T1w", "FLAIR"))
     other.prepare_data()
@@ -83,7 +83,7 @@ def test_the_digest_follows_masks_and_regions(data, lesions):
     assert MaskedCases(cases, other, grid_masks(other)[0]).digest != before
 
 
-def test_scans_of_different_depth_are_refused(data, monkeypatch):
+def test_masked_cases_refuses_scans_of_different_depth(data, monkeypatch):
     masked = data.masked
     table = masked.store.index()
     table.loc[table["key"] == masked.keys[0][1], "depth"] = 9

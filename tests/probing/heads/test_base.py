@@ -26,27 +26,27 @@ def log_softmax(logits):
     ("weights", "expected"),
     [(None, (1, 1, 1)), ("balanced", (7 / 12, 7 / 6, 7 / 3)), ([1.0, 2.0, 5.0], (1, 2, 5))],
 )
-def test_weighted_cross_entropy(weights, expected):
+def test_classification_head_weighs_the_cross_entropy(weights, expected):
     target = torch.tensor([0, 0, 0, 0, 1, 1, 2])
     head = built(ClassificationHead(weights), target, CLASSES)
     logits = np.random.default_rng(0).normal(size=(7, 3))
     weight = np.array(expected)[target.numpy()]
-    own = -log_softmax(logits)[np.arange(7), target.numpy()]
+    entropy = -log_softmax(logits)[np.arange(7), target.numpy()]
     loss = head.loss(torch.tensor(logits, dtype=torch.float32), target)
-    assert loss.item() == pytest.approx((weight * own).sum() / weight.sum(), rel=1e-6)
+    assert loss.item() == pytest.approx((weight * entropy).sum() / weight.sum(), rel=1e-6)
 
 
-def test_balanced_weights_stand_a_class_without_training_cases():
+def test_classification_head_balances_with_a_class_without_training_cases():
     head = built(ClassificationHead("balanced"), torch.tensor([0, 0, 1]), CLASSES)
     assert torch.isfinite(head.weight).all()
 
 
-def test_the_weights_must_fit_the_classes():
+def test_classification_head_refuses_weights_that_do_not_fit_the_classes():
     with pytest.raises(BraindinoError, match="2 numbers for 3 classes: CN, MCI, AD"):
         built(ClassificationHead([1.0, 2.0]), torch.tensor([0, 1, 2]), CLASSES)
 
 
-def test_rows_of_a_classification():
+def test_classification_head_rows():
     head = built(ClassificationHead(), torch.tensor([0, 1, 2]), CLASSES)
     cases = pd.DataFrame({"target": [2, 0]})
     rows = head.rows(torch.tensor([[0.0, 0.0, 40.0], [1.0, 2.0, 0.0]]), cases)
@@ -57,7 +57,7 @@ def test_rows_of_a_classification():
     assert rows[["prob_CN", "prob_MCI", "prob_AD"]].sum(axis=1).tolist() == pytest.approx([1, 1], abs=1e-12)
 
 
-def test_regression_is_standardised_by_the_training_part():
+def test_regression_head_standardises_by_the_training_part():
     train = torch.tensor([60.0, 70.0, 80.0])
     head = built(RegressionHead(), train)
     output = torch.tensor([[0.5], [-1.0]])
@@ -72,7 +72,7 @@ def test_regression_is_standardised_by_the_training_part():
     assert head.metrics(output, target)["mae"] == pytest.approx(np.abs(errors).mean())
 
 
-def test_a_constant_target_does_not_divide_by_zero():
+def test_regression_head_with_a_constant_target():
     head = built(RegressionHead(), torch.tensor([65.0, 65.0]))
     assert torch.isfinite(head.loss(torch.zeros(2, 1), torch.tensor([65.0, 66.0])))
 
@@ -85,12 +85,12 @@ def test_a_constant_target_does_not_divide_by_zero():
         (RegressionHead(), (), [np.nan], "case a: the target is nan"),
     ],
 )
-def test_targets_of_the_wrong_kind_are_refused(head, classes, target, words):
+def test_heads_refuse_targets_of_the_wrong_kind(head, classes, target, words):
     with pytest.raises(BraindinoError, match=words):
         head.encode(pd.DataFrame({"case": ["a"], "target": target}), classes)
 
 
-def test_days_are_learnt_on_the_log_scale():
+def test_days_head_learns_on_the_log_scale():
     train = torch.tensor([0.0, 10.0, 100.0])
     head = built(DaysHead(), train)
     output, days = torch.tensor([[0.5], [-2.0], [-9.0]]), torch.tensor([30.0, 700.0, 2.0])
@@ -108,6 +108,6 @@ def test_days_are_learnt_on_the_log_scale():
     )
 
 
-def test_days_below_zero_are_refused():
+def test_days_head_refuses_days_below_zero():
     with pytest.raises(BraindinoError, match=r"case b: -1\.0 days"):
         DaysHead().encode(pd.DataFrame({"case": ["a", "b"], "target": [3.0, -1.0]}), ())

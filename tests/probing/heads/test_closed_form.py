@@ -35,7 +35,7 @@ def solved(head, x, y, classes=()):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_logistic_regression(classes):
+def test_logistic_head_equals_scikit_learn(classes):
     x, y = points(classes)
     facts, output = solved(LogisticHead(strength=2.0), x, y, tuple("abc"[:classes]))
     expected = LogisticRegression(C=0.5, max_iter=5000).fit(x, y).predict_proba(x)
@@ -43,7 +43,7 @@ def test_logistic_regression(classes):
     np.testing.assert_allclose(output.softmax(1), expected, atol=1e-3)
 
 
-def test_a_class_without_a_labelled_case_is_not_predicted():
+def test_logistic_head_does_not_predict_a_class_without_labelled_cases():
     x, y = points(2)
     _, output = solved(LogisticHead(class_weights="balanced"), x, y, ("a", "b", "c"))
     assert output.softmax(1)[:, 2].max() < 1e-6
@@ -51,7 +51,7 @@ def test_a_class_without_a_labelled_case_is_not_predicted():
         solved(LogisticHead(), x, torch.zeros_like(y), ("a", "b"))
 
 
-def test_ridge_regression():
+def test_ridge_head_equals_scikit_learn():
     x, y = points()
     y = y.float() * 10 + 50
     head = RidgeHead(strength=3.0)
@@ -61,14 +61,14 @@ def test_ridge_regression():
 
 
 @pytest.mark.parametrize("k", [1, 5, 50])
-def test_nearest_neighbours(k):
+def test_knn_head_equals_scikit_learn(k):
     x, y = points()
     _, output = solved(KNNHead(k), x, y, ("a", "b", "c"))
     expected = KNeighborsClassifier(k, metric="cosine").fit(x, y).predict_proba(x)
     np.testing.assert_allclose(output.softmax(1), expected, atol=1e-6)
 
 
-def test_more_neighbours_than_cases():
+def test_knn_head_with_more_neighbours_than_cases():
     x, y = points(count=6)
     facts, output = solved(KNNHead(50), x, y, ("a", "b", "c"))
     assert facts == {"k": 6}  # alone: nothing was chosen
@@ -77,13 +77,13 @@ def test_more_neighbours_than_cases():
         KNNHead(0)
 
 
-def test_the_option_is_chosen_on_validation():
+def test_closed_form_option_is_selected_on_validation():
     x, y = points()
     far = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
     head = KNNHead()
     head.build(6, y, ("a", "b", "c"))
     facts = head.solve(x, y, x, y)
-    assert facts["k"] == 1  # each is its own neighbour
+    assert facts["k"] == 1  # each case is the nearest of itself
     assert list(facts["val/auroc"]) == ["1", "3", "5", "10", "20", "50"]
     assert facts["val/auroc"]["1"] == 1.0
     facts = head.solve(x + 0.5 * far, y, points(count=90)[0], points(count=90)[1])
@@ -92,8 +92,8 @@ def test_the_option_is_chosen_on_validation():
 
 
 @pytest.mark.parametrize("head", [LogisticHead, RidgeHead, KNNHead, CoxNetHead])
-def test_in_the_study(tmp_path, planted, planted_survival, encoder, make_trainer, head):
-    metric, chance, found, near = {
+def test_run_study_with_closed_form_heads(tmp_path, planted, planted_survival, encoder, make_trainer, head):
+    metric, chance, expected_value, near = {
         LogisticHead: ("auroc", 0.5, 0.95, 0.1),
         KNNHead: ("auroc", 0.5, 0.9, 0.1),
         RidgeHead: ("pearson", 0.0, 0.7, 0.2),
@@ -113,7 +113,7 @@ def test_in_the_study(tmp_path, planted, planted_survival, encoder, make_trainer
     run("second")
     first, second = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("first", "second"))
     assert first == second
-    assert results["summary"][0]["test"]["metrics"][metric]["value"] > found
+    assert results["summary"][0]["test"]["metrics"][metric]["value"] > expected_value
     printed, chosen = results_table(results), results["cells"][0]["chosen"]
     assert f"test/{metric}" in printed
     if head is CoxNetHead:
@@ -129,7 +129,7 @@ def test_in_the_study(tmp_path, planted, planted_survival, encoder, make_trainer
     assert np.mean(values) == pytest.approx(chance, abs=near)
 
 
-def test_a_pooling_to_be_trained_is_refused(tmp_path, planted, encoder, make_trainer):
+def test_closed_form_refuses_a_pooling_with_parameters(tmp_path, planted, encoder, make_trainer):
     module = FrozenProbeModule("tiny", LogisticHead(), GatedAttentionPooling(4))
     with pytest.raises(BraindinoError, match="GatedAttentionPooling with these options has parameters"):
         run_study(module, planted(), Protocol(**FAST), make_trainer, tmp_path / "run", encoder)

@@ -1,4 +1,4 @@
-"""The head: which loss follows from the regions, and its Dice, held against MONAI."""
+"""Test SegmentationHead: the loss of its regions, and its Dice in comparison with MONAI."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def soft_dice(probability, truth):
     return (1 - (2 * both + 1e-5) / (total + 1e-5)).mean()
 
 
-def test_overlapping_regions_have_dice_and_binary_cross_entropy():
+def test_loss_of_overlapping_regions_is_dice_and_binary_cross_entropy():
     head = built(TUMOUR)
     labels = torch.randint(0, 4, (2, 8, 8), dtype=torch.uint8)
     output = head(torch.randn(2, 6, 8, 8))
@@ -39,7 +39,7 @@ def test_overlapping_regions_have_dice_and_binary_cross_entropy():
     assert (head.decide(output) == (p > 0.5)).all()
 
 
-def test_exclusive_regions_have_dice_without_background_and_cross_entropy():
+def test_loss_of_exclusive_regions_is_dice_and_cross_entropy():
     head = built(APART)
     labels = torch.randint(0, 4, (2, 8, 8), dtype=torch.uint8)
     output = head(torch.randn(2, 6, 8, 8))
@@ -54,7 +54,7 @@ def test_exclusive_regions_have_dice_without_background_and_cross_entropy():
     assert (decided[:, 1] == (output.argmax(1) == 2)).all()
 
 
-def test_a_label_outside_of_all_regions_is_background():
+def test_members_treats_a_label_outside_of_all_regions_as_background():
     head = built({"lesion": (1,)})
     logits = torch.randn(1, 2, 4, 4)
     odd = torch.full((1, 4, 4), 7, dtype=torch.uint8)
@@ -62,10 +62,10 @@ def test_a_label_outside_of_all_regions_is_background():
 
 
 @pytest.mark.parametrize("regions", [TUMOUR, APART])
-def test_validation_dice_is_that_of_monai_over_whole_cases(regions):
+def test_metrics_dice_equals_that_of_monai_over_whole_cases(regions):
     head = built(regions)
     labels = torch.randint(0, 4, (7, 8, 8), dtype=torch.uint8)
-    labels[4:] = 0  # nothing to find in the second case, and nothing found in half of it
+    labels[4:] = 0  # the second case has an empty mask, and an empty prediction in half of it
     output = torch.randn(7, 3, 8, 8)
     case = torch.tensor([3, 3, 3, 3, 8, 8, 8])
     parts = [head.evidence(output[rows], labels[rows], case[rows]) for rows in (slice(0, 5), slice(5, 7))]
@@ -98,7 +98,7 @@ def test_metrics_of_empty_masks_are_undefined():
     assert np.isnan(head.metrics(torch.zeros(2, 2, 3), torch.tensor([0, 1]))["dice"])
 
 
-def test_what_cannot_be_is_refused():
+def test_segmentation_head_refuses_options_out_of_range():
     with pytest.raises(BraindinoError, match="foreground 2: expected 0 to 1"):
         SegmentationHead(foreground=2)
     with pytest.raises(BraindinoError, match="slices_per_case 0"):

@@ -36,7 +36,7 @@ def sample(count=40, seed=0):
 
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
 @pytest.mark.parametrize("seed", range(3))
-def test_loss_with_ties_and_censoring(ties, seed):
+def test_cox_loss_with_ties_and_censoring(ties, seed):
     risk, time, event = sample(seed=seed)
     leaf = torch.tensor(risk, requires_grad=True)
     loss = cox_loss(leaf, torch.tensor(time), torch.tensor(event), ties)
@@ -48,7 +48,7 @@ def test_loss_with_ties_and_censoring(ties, seed):
 
 
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
-def test_the_loss_is_least_at_the_coefficients_of_scikit_survival(ties):
+def test_cox_loss_is_least_at_the_coefficients_of_scikit_survival(ties):
     _, time, event = sample(60, 4)
     x = np.random.default_rng(1).normal(size=(60, 2))
     model = CoxPHSurvivalAnalysis(ties=ties, tol=1e-14).fit(x, Surv.from_arrays(event, time))
@@ -57,7 +57,7 @@ def test_the_loss_is_least_at_the_coefficients_of_scikit_survival(ties):
     assert weight.grad.abs().max() < 1e-7
 
 
-def test_without_an_event_loss_and_gradient_are_zero():
+def test_cox_loss_and_gradient_are_zero_without_events():
     risk = torch.randn(5, 1, requires_grad=True)
     target = torch.tensor([[3.0, 0], [1, 0], [2, 0], [9, 0], [9, 0]], dtype=torch.float64)
     loss = SurvivalHead().loss(risk, target)
@@ -66,7 +66,7 @@ def test_without_an_event_loss_and_gradient_are_zero():
     assert (risk.grad == 0).all()
 
 
-def test_risks_of_any_size():
+def test_cox_loss_is_finite_for_risks_of_any_size():
     risk = torch.tensor([2000.0, -2000.0, 0.0, 1.0], dtype=torch.float64, requires_grad=True)
     event = torch.tensor([True, True, True, True])
     loss = cox_loss(risk, torch.tensor([4.0, 1.0, 2.0, 2.0]), event)
@@ -75,7 +75,7 @@ def test_risks_of_any_size():
     assert torch.isfinite(risk.grad).all()
 
 
-def test_censored_patients_count():
+def test_cox_loss_counts_censored_patients():
     risk = torch.tensor([0.0, 3.0], dtype=torch.float64)
     both = cox_loss(risk, torch.tensor([1.0, 2.0]), torch.tensor([True, False]))
     assert both.item() == pytest.approx(np.log(1 + np.exp(3)))
@@ -89,12 +89,12 @@ def test_censored_patients_count():
         ({"case": ["a"], "time": [1.0], "event": [2]}, "event of 0"),
     ],
 )
-def test_targets_it_cannot_use(cases, words):
+def test_survival_head_refuses_unusable_targets(cases, words):
     with pytest.raises(BraindinoError, match=words):
         SurvivalHead().encode(pd.DataFrame(cases), ())
 
 
-def test_no_event_to_learn_from():
+def test_survival_head_refuses_labelled_cases_without_events():
     with pytest.raises(BraindinoError, match="none of the 2 labelled cases has an event"):
         SurvivalHead().build(4, torch.tensor([[1.0, 0], [2.0, 0]]), ())
     cases = pd.DataFrame({"time": [1.0, 2.0], "event": [0, 0]})
@@ -102,13 +102,13 @@ def test_no_event_to_learn_from():
         fit_cox_net(np.ones((2, 1)), cases, np.ones((2, 1)), cases)
 
 
-def test_the_elastic_net_ignores_what_does_not_vary():
+def test_fit_cox_net_ignores_constant_features():
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.normal(size=80), np.ones(80)])
     cases = pd.DataFrame({"time": np.exp(-x[:, 0] + rng.normal(size=80)), "event": 1})
-    found = fit_cox_net(x, cases, x, cases)
-    assert found.coefficients[0] > 0.2
-    assert found.coefficients[1] == 0
+    fitted = fit_cox_net(x, cases, x, cases)
+    assert fitted.coefficients[0] > 0.2
+    assert fitted.coefficients[1] == 0
     assert fit_cox_net(x[:, 1:], cases, x[:, 1:], cases).alpha is None
 
 
@@ -119,7 +119,7 @@ def run(data, folder, encoder, make_trainer, **options):
     )
 
 
-def test_planted_risk_is_found_with_everybody_in(tmp_path, planted_survival, encoder, make_trainer):
+def test_survival_head_learns_a_planted_risk(tmp_path, planted_survival, encoder, make_trainer):
     data = planted_survival()
     results = run(data, tmp_path / "run", encoder, make_trainer, fractions=[0.5, 1.0])
     metrics = results["summary"][1]["test"]["metrics"]
@@ -140,7 +140,7 @@ def test_planted_risk_is_found_with_everybody_in(tmp_path, planted_survival, enc
     assert "test/c_index_ipcw" in results_table(results)
 
 
-def test_shuffled_times_are_chance_and_repeat_to_the_bit(tmp_path, planted_survival, encoder, make_trainer):
+def test_survival_head_is_at_chance_on_shuffled_times(tmp_path, planted_survival, encoder, make_trainer):
     for name in ("first", "second"):
         data = planted_survival(shuffled=True)
         results = run(data, tmp_path / name, encoder, make_trainer, baselines=False)

@@ -1,4 +1,4 @@
-"""New scans against those of training: what differs is told by name, what cannot work is refused."""
+"""Test the comparison of new scans with training scans."""
 
 import copy
 
@@ -19,7 +19,7 @@ PLAIN = {
 
 @pytest.fixture
 def reference(tmp_path, monkeypatch):
-    """What 20 scans that differ a little leave in the run folder."""
+    """Return the record of 20 training scans that differ a little."""
     made = {
         f"k{i}": {**PLAIN, "foreground": 0.25 + 0.005 * i, "spacing/slices": 1 + 0.01 * i} for i in range(20)
     }
@@ -29,19 +29,19 @@ def reference(tmp_path, monkeypatch):
     return read_json(tmp_path / TRAINING_SCANS)["T1w"]
 
 
-def told(reference, native=False, **changes):
+def deviations(reference, native=False, **changes):
     return [(each.check, each.rejects) for each in check_scan({**PLAIN, **changes}, reference, native)]
 
 
-def test_the_reference_is_of_the_training_scans_alone(reference):
+def test_write_training_scans_measures_training_scans_only(reference):
     assert (reference["scans"], reference["axes"], reference["stripped"]) == (20, ["LAS"], 1.0)
     assert reference["missing"] == pytest.approx(1 / 21)
     assert reference["range"]["spacing/slices"] == pytest.approx([1, 1.19], abs=1e-3)
 
 
-def test_a_scan_like_those_of_training_passes(reference):
-    assert told(reference) == []
-    assert told(reference, foreground=0.2, **{"spacing/slices": 1.3}) == []  # a little outside
+def test_check_scan_passes_a_scan_like_those_of_training(reference):
+    assert deviations(reference) == []
+    assert deviations(reference, foreground=0.2, **{"spacing/slices": 1.3}) == []  # a little outside
 
 
 @pytest.mark.parametrize(
@@ -58,36 +58,36 @@ def test_a_scan_like_those_of_training_passes(reference):
         ({"oblique": 40.0}, [("orientation", False)]),
     ],
 )
-def test_what_differs_is_named(reference, changes, expected):
-    assert told(reference, **changes) == expected
+def test_check_scan_names_each_deviation(reference, changes, expected):
+    assert deviations(reference, **changes) == expected
 
 
-def test_a_warning_tells_both_numbers(reference):
+def test_check_scan_message_has_both_numbers(reference):
     (finding,) = check_scan({**PLAIN, "spacing/slices": 5.0, "spacing/rows": 2.0}, reference, native=False)
     assert finding.message == "slices 5 mm, not 1 to 1.19; rows 2 mm, not 1 to 1 (training: 20 scans)"
 
 
-def test_axes_matter_where_the_encoder_takes_them_as_they_are(reference):
-    assert told(reference, native=True, axes="LAS") == []
-    assert told(reference, native=True, axes="RAS") == [("orientation", True)]
-    assert told(reference, axes="RAS") == []
+def test_check_scan_compares_axes_of_a_native_encoder(reference):
+    assert deviations(reference, native=True, axes="LAS") == []
+    assert deviations(reference, native=True, axes="RAS") == [("orientation", True)]
+    assert deviations(reference, axes="RAS") == []
 
 
-def test_a_probe_of_whole_heads_is_not_given_brains(reference):
+def test_check_scan_rejects_stripped_scans_for_a_probe_of_heads(reference):
     heads = {**copy.deepcopy(reference), "stripped": 0.0}
-    assert told(heads) == [("stripped", True)]
-    assert told(heads, volume=4000.0) == []
+    assert deviations(heads) == [("stripped", True)]
+    assert deviations(heads, volume=4000.0) == []
     mixed = {**reference, "stripped": 0.5}
-    assert told(mixed) == told(mixed, volume=4000.0) == []
+    assert deviations(mixed) == deviations(mixed, volume=4000.0) == []
 
 
-def test_the_reference_is_written_once(reference, tmp_path):
+def test_write_training_scans_writes_once(reference, tmp_path):
     before = (tmp_path / TRAINING_SCANS).read_bytes()
     write_training_scans(tmp_path, pd.DataFrame(), ("T1w",), None)
     assert (tmp_path / TRAINING_SCANS).read_bytes() == before
 
 
-def test_percentiles_are_told_as_they_are_read(reference):
-    found = check_scan({**PLAIN, "intensity/1": -9.0, "intensity/95": 9.0}, reference, False)
-    assert "1st percentile -9, not" in found[0].message
-    assert "95th percentile 9, not" in found[0].message
+def test_check_scan_writes_ordinals_of_percentiles(reference):
+    checked = check_scan({**PLAIN, "intensity/1": -9.0, "intensity/95": 9.0}, reference, False)
+    assert "1st percentile -9, not" in checked[0].message
+    assert "95th percentile 9, not" in checked[0].message

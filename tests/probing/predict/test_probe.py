@@ -1,4 +1,4 @@
-"""Finished probes: what is read again predicts what was written, and nothing else is taken for it."""
+"""Test load_probe: predictions repeat, and files that do not fit are refused."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ FAST = {"max_epochs": 3, "resamples": 0, "baselines": False}
 
 @pytest.fixture
 def study(planted, encoder, make_trainer, tmp_path, monkeypatch):
-    """Run a study and keep what its predictions were made from; its encoder is found by the name `tiny`."""
+    """Run a study and return its cases and features; its encoder has the name `tiny`."""
     monkeypatch.setattr("braindino.probing.predict.probe.load_encoder", lambda spec, contract: encoder)
 
     def run(head, data=None, seeds=(0,), fractions=(1.0,), **options):
@@ -66,16 +66,16 @@ def study(planted, encoder, make_trainer, tmp_path, monkeypatch):
         (KNNHead(), {}),
     ],
 )
-def test_classes_come_out_as_they_were_written(study, head, options):
+def test_load_probe_repeats_the_predictions_of_classes(study, head, options):
     agrees(*study(head, **options), "prob_AD")
 
 
 @pytest.mark.parametrize("head", [RegressionHead(), DaysHead(), RidgeHead()])
-def test_numbers_come_out_as_they_were_written(study, planted, head):
+def test_load_probe_repeats_the_predictions_of_numbers(study, planted, head):
     agrees(*study(head, planted(regression=True)), "prediction")
 
 
-def test_risks_come_out_as_they_were_written(study, planted_survival):
+def test_load_probe_repeats_the_predictions_of_risks(study, planted_survival):
     agrees(*study(SurvivalHead(ties="breslow"), planted_survival(people=60)), "risk")
 
 
@@ -91,7 +91,7 @@ def agrees(run, cases, bank, column):
     assert not any(parameter.requires_grad for parameter in module.parameters())
 
 
-def test_all_seeds_of_the_largest_fraction_unless_told(study):
+def test_load_probe_takes_all_seeds_of_the_largest_fraction(study):
     run, *_ = study(ClassificationHead(), seeds=(0, 3), fractions=(0.5, 1.0))
     probe = load_probe(run)
     assert (probe.fraction, probe.classes) == (1.0, ("CN", "MCI", "AD"))
@@ -103,7 +103,7 @@ def test_all_seeds_of_the_largest_fraction_unless_told(study):
         load_probe(run, seed=1)
 
 
-def test_what_is_no_finished_probe_is_told_with_the_remedy(study, tmp_path):
+def test_load_probe_names_the_remedy_for_an_unfinished_probe(study, tmp_path):
     with pytest.raises(BraindinoError, match="no finished probe there"):
         load_probe(tmp_path)
     run, *_ = study(LogisticHead())
@@ -123,7 +123,7 @@ def test_what_is_no_finished_probe_is_told_with_the_remedy(study, tmp_path):
         load_probe(run)
 
 
-def test_another_class_than_a_head_is_not_made(study):
+def test_load_probe_refuses_classes_other_than_heads(study):
     run, *_ = study(LogisticHead())
     facts = read_json(run / "probe.json")
     write_json(run / "probe.json", {**facts, "head": {"class_path": "pathlib.Path", "init_args": {}}})
@@ -136,9 +136,7 @@ def test_another_class_than_a_head_is_not_made(study):
         load_probe(run, trust=["nowhere.Head"])
 
 
-def test_the_encoder_is_found_where_it_is_and_held_against_its_digest(
-    planted, make_trainer, tmp_path, monkeypatch
-):
+def test_load_probe_finds_the_encoder_and_checks_its_digest(planted, make_trainer, tmp_path, monkeypatch):
     contract = Preprocessing(depth=3, size=(4, 4))
     encoders = []
     for seed in (0, 1):
