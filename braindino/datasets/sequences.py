@@ -98,12 +98,12 @@ _PHASES_OF_CONTRAST = {"arterial", "venous", "portal", "early", "late", "delayed
 _PLANES = {"ax", "axial", "sag", "sagittal", "cor", "coronal", "tra", "transversal", "transverse"}
 
 
-def entities(name: str) -> dict[str, str]:
+def parse_entities(name: str) -> dict[str, str]:
     """Return the BIDS entities of a name: `sub-01_ses-2_T1w` gives {"sub": "01", "ses": "2"}."""
     return dict(_ENTITY.findall(name))
 
 
-def sequence_of(name: str) -> str:
+def sequence_in_name(name: str) -> str:
     """Return the sequence in a file name or series description, or `unknown`."""
     return recognise(name)[0]
 
@@ -130,7 +130,7 @@ def recognise(name: str) -> tuple[str, str]:
 
 def _by_entities(name: str) -> tuple[str, str] | None:
     """Return sequence and reason by BIDS suffix and entities, or None if words must decide."""
-    named = entities(name)
+    named = parse_entities(name)
     suffix = name.rpartition("_")[2]
     if part := complex_part(name):
         return UNKNOWN, f"the {part} of the signal, not its magnitude"
@@ -147,7 +147,7 @@ def _by_entities(name: str) -> tuple[str, str] | None:
 
 def _by_words(name: str) -> tuple[str, str]:
     """Return the sequence and reason by the words of a name outside its BIDS entities."""
-    named = entities(name)
+    named = parse_entities(name)
     words = _words(_ENTITY.sub("", name))
     candidates = {kind for kind, _ in _matches(words, _STRONG)}
     if named.get("task") and not candidates:
@@ -193,7 +193,7 @@ def names_sequence(word: str) -> bool:
 
 def complex_part(name: str) -> str:
     """Return `phase`, `real part`, ... if a name marks such a part of the signal, else `""`."""
-    part = entities(name).get("part", "").lower()
+    part = parse_entities(name).get("part", "").lower()
     if part:
         return "" if part.startswith("mag") else part
     ignored = re.compile(r"\d+|e\d+|images?|img")
@@ -205,7 +205,7 @@ def complex_part(name: str) -> str:
 
 def is_localizer(name: str) -> bool:
     """Return True for the name of a localizer, scout or calibration scan."""
-    named = entities(name)
+    named = parse_entities(name)
     if name.rpartition("_")[2] in BIDS_SUFFIXES:
         words = _words(" ".join(named.get(key, "") for key in ("acq", "rec", "desc")))
         return any(_LOCALIZER.fullmatch(word) for word in words)

@@ -101,14 +101,7 @@ def prepare(
         BraindinoError: not a manifest, options that exclude each other, a store with a different contract, or
             a full disk.
     """
-    if cluster is not None and submit is None:
-        raise BraindinoError("--cluster has options of SLURM jobs; give --submit JOBS as well.")
-    if submit is not None and shard != (0, 1):
-        raise BraindinoError("--submit divides the work itself; remove --shard.")
-    if jobs < 1:
-        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
-    if max_voxels < 1:
-        raise BraindinoError(f"--max-voxels is {max_voxels}, expected 1 or more")
+    _check_options(jobs, max_voxels, shard, submit, cluster)
     manifest = Path(manifest)
     table = Manifest.read(manifest).table
     target = open_or_create(Path(store), contract, depth, size, spacing, dtype, strip_cmd)
@@ -134,6 +127,20 @@ def prepare(
     rejects = rejects.loc[rejects["path"].isin(table["path"]), ["path", "reason"]].reset_index(drop=True)
     counts = (report.prepared, report.present, report.rejected, masks.checked, masks.rejected)
     return PrepareReport(target, *counts, rejects)
+
+
+def _check_options(
+    jobs: int, max_voxels: int, shard: tuple[int, int], submit: int | None, cluster: Mapping[str, Any] | None
+) -> None:
+    """Raise BraindinoError for options that exclude each other, before a store is created."""
+    if cluster is not None and submit is None:
+        raise BraindinoError("--cluster has options of SLURM jobs; give --submit JOBS as well.")
+    if submit is not None and shard != (0, 1):
+        raise BraindinoError("--submit divides the work itself; remove --shard.")
+    if jobs < 1:
+        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
+    if max_voxels < 1:
+        raise BraindinoError(f"--max-voxels is {max_voxels}, expected 1 or more")
 
 
 def _submit(

@@ -8,10 +8,10 @@ from braindino.datasets.sequences import (
     UNKNOWN,
     bids_sequence,
     complex_part,
-    entities,
     is_localizer,
+    parse_entities,
     recognise,
-    sequence_of,
+    sequence_in_name,
 )
 
 
@@ -86,8 +86,8 @@ from braindino.datasets.sequences import (
         ("sub-01_task-rest_dir-AP_epi", "BOLD"),
     ],
 )
-def test_sequence_of_names(name: str, sequence: str) -> None:
-    assert sequence_of(name) == sequence
+def test_sequence_in_name_parses_words(name: str, sequence: str) -> None:
+    assert sequence_in_name(name) == sequence
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_sequence_of_names(name: str, sequence: str) -> None:
         ("pre_contrast_ax_T1", "T1w"),
     ],
 )
-def test_sequence_of_scans_after_contrast(name: str, sequence: str) -> None:
-    assert sequence_of(name) == sequence
+def test_sequence_in_name_recognises_scans_after_contrast(name: str, sequence: str) -> None:
+    assert sequence_in_name(name) == sequence
 
 
-def test_sequence_of_does_not_depend_on_the_id() -> None:
+def test_sequence_in_name_does_not_depend_on_the_id() -> None:
     draw = random.Random(0)
     words = [
         "set",
@@ -165,11 +165,11 @@ def test_sequence_of_does_not_depend_on_the_id() -> None:
     }
     ids = {name for name in ids if not re.match("(?i)t[12]|flair", name)}  # T1w1 and FLAIR2 are no ids
     assert len(ids) > 1000
-    assert {name for name in ids if sequence_of(name) != UNKNOWN} == set()
+    assert {name for name in ids if sequence_in_name(name) != UNKNOWN} == set()
     for name in ids:
         for sequence, word in (("T1w", "T1w"), ("FLAIR", "flair"), ("T2w", "t2"), ("T1c", "t1ce")):
             for text in (f"{name}_{word}", f"{word}_{name}", f"{name}-{word}", f"x {name} {word}"):
-                assert sequence_of(text) == sequence, text
+                assert sequence_in_name(text) == sequence, text
 
 
 def test_recognise_returns_the_reason_for_unknown() -> None:
@@ -181,10 +181,10 @@ def test_recognise_returns_the_reason_for_unknown() -> None:
     assert bids_sequence({"sub": "1", "inv": "1"}, "T1w")[0] == UNKNOWN
 
 
-def test_entities_are_those_of_bids() -> None:
-    assert entities("sub-01_ses-2_acq-x_run-1_T1w") == {"sub": "01", "ses": "2", "acq": "x", "run": "1"}
-    assert entities("IXI012-HH-1211-T1") == {}
-    assert entities("mysub-01_T1w") == {}
+def test_parse_entities_returns_those_of_bids() -> None:
+    assert parse_entities("sub-01_ses-2_acq-x_run-1_T1w") == {"sub": "01", "ses": "2", "acq": "x", "run": "1"}
+    assert parse_entities("IXI012-HH-1211-T1") == {}
+    assert parse_entities("mysub-01_T1w") == {}
 
 
 @pytest.mark.parametrize(

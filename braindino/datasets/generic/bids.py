@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from braindino.datasets import sequences
 from braindino.datasets.bids_ignore import derivatives_at
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import MASK_LIKE, find_scans, naming_folders, no_scan_error, stem
 from braindino.datasets.generic.bids_tables import People
 from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
-from braindino.datasets.sequences import BIDS_SUFFIXES, bids_sequence, complex_part, is_localizer
+from braindino.datasets.sequences import (
+    BIDS_SUFFIXES,
+    bids_sequence,
+    complex_part,
+    is_localizer,
+    parse_entities,
+)
 
 SUFFIXES = BIDS_SUFFIXES
 # Every manifest has a column for each of the first entities; for the others only if a scan has them.
@@ -126,7 +131,7 @@ class BIDS(ScanDataModule):
 
 def entities(path: Path) -> dict[str, str]:
     """Return the entities of a file name: {"sub": "01", "ses": "2"} for `sub-01_ses-2_T1w`."""
-    return sequences.entities(stem(path))
+    return parse_entities(stem(path))
 
 
 def _misplaced(inside: Path, named: Mapping[str, str]) -> str:

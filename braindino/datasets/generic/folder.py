@@ -27,7 +27,7 @@ from braindino.datasets.sequences import (
     is_localizer,
     names_sequence,
     recognise,
-    sequence_of,
+    sequence_in_name,
 )
 from braindino.errors import ScanError
 from braindino.scans.reading import read_header
@@ -240,4 +240,4 @@ def _personal(names: list[str]) -> list[str]:
 
 def modality_of(name: str) -> str:
     """Return the sequence by the words of a file's name, or `unknown`; see `recognise`."""
-    return sequence_of(name)
+    return sequence_in_name(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from braindino.datasets.discovery import MASK_LIKE, FoundVolume, find_volumes, stem, unusable
 from braindino.datasets.generic.bids import SUFFIXES, entities
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder, is_manifest
-from braindino.datasets.sequences import UNKNOWN, complex_part, is_localizer, sequence_of
+from braindino.datasets.sequences import UNKNOWN, complex_part, is_localizer, sequence_in_name
 from braindino.errors import BraindinoError, LayoutError
 from braindino.probing.predict.checks import Deviation
 
@@ -171,7 +171,7 @@ def _scans_of_folder(
                 continue
             case = f"sub-{_plain(folder.absolute().name)}"
             patients.append(volume.series.patient)
-            scans.append(NewScan(case, sequence_of(name), volume.path, Path(volume.series.source)))
+            scans.append(NewScan(case, sequence_in_name(name), volume.path, Path(volume.series.source)))
         elif not MASK_LIKE.search(stem(volume.path)) and not _not_predictable(stem(volume.path)):
             scans.append(_scan_of_file(volume.path, modalities))
     # Series of several patients are several cases.
@@ -207,10 +207,10 @@ def _volumes(folder: Path, rows: ManifestBuilder, converted: Path) -> Iterator[F
 def _scan_of_file(path: Path, modalities: Sequence[str]) -> NewScan:
     name = stem(path)
     words = re.split(r"[_-](?=[^_-]*$)", name)
-    modality = _not_predictable(name).partition(",")[0] or sequence_of(name)
+    modality = _not_predictable(name).partition(",")[0] or sequence_in_name(name)
     if "sub" in entities(path):
         case = name.rpartition("_")[0] if words[-1] in SUFFIXES else name
-    elif len(modalities) > 1 and len(words) > 1 and sequence_of(words[-1]) != UNKNOWN:
+    elif len(modalities) > 1 and len(words) > 1 and sequence_in_name(words[-1]) != UNKNOWN:
         case = words[0]
     else:
         case = name
