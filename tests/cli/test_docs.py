@@ -4,6 +4,7 @@ import re
 import runpy
 import shlex
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -204,6 +205,13 @@ def test_page_names_existing_files(page: str) -> None:
     # The reader writes these.
     made_up = {name for name in named if "clinic" in name}
     assert [name for name in named - made_up if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_page_names_existing_modules_and_classes(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in sorted(set(re.findall(r"\bbraindino(?:\.\w+)+(?<!\.py)", text))):
+        resolve_name(name)
 
 
 def test_cited_headings_exist() -> None:
