@@ -39,10 +39,10 @@ class HeadConfig:
         limits.positive(self, "head", "prototypes", "hidden", "bottleneck", "layers", "prototype_norm")
 
 
-class ProjectionHead(nn.Module):
-    """MLP with GELU, unit length, and similarity to each prototype, without weight norm.
+class DINOHead(nn.Module):
+    """Head of DINO and iBOT: MLP with GELU, unit length, similarity to each prototype.
 
-    The structure is that of DINOv3's code.
+    As DINOv3's `DINOHead`: without weight norm.
 
     Args:
         in_features: width of the tokens.

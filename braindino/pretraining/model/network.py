@@ -7,7 +7,7 @@ from timm.models.eva import Eva
 from torch import Tensor, nn
 
 from braindino.pretraining.model.backbone import forward_tokens
-from braindino.pretraining.model.heads import HeadConfig, ProjectionHead
+from braindino.pretraining.model.heads import DINOHead, HeadConfig
 from braindino.pretraining.model.rope import Rope, RopeConfig
 from braindino.pretraining.sharding import local, reshard
 
@@ -56,8 +56,8 @@ class Network(Trunk):
 
     def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
         super().__init__(backbone)
-        self.dino_head = ProjectionHead(backbone.embed_dim, dino)
-        self.ibot_head = ProjectionHead(backbone.embed_dim, ibot)
+        self.dino_head = DINOHead(backbone.embed_dim, dino)
+        self.ibot_head = DINOHead(backbone.embed_dim, ibot)
 
 
 class Student(Network):
