@@ -1,4 +1,4 @@
-"""A user's table through index and probe, by the shipped config and by options on the command line."""
+"""A user's table through index and probe, by the shipped config and by options."""
 
 from pathlib import Path
 

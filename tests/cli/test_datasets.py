@@ -1,4 +1,4 @@
-"""Every dataset by name: indexed as planted in its copy, and a step of probe or fit by a shipped config."""
+"""Every dataset: its synthetic copy is indexed, and probed or pretrained by a shipped config."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from braindino.synthetic.files import Planted
 from tests.helpers.tiny_vit import SCRATCH
 
 FIT = str(Path(__file__).parent.parent / "conf" / "tiny_fit.yaml")
-# How each dataset with labels is probed: a shipped config, and what a user adds to it.
+# Dataset with labels -> a shipped config, and the options that a user adds.
 PROBES: dict[str, tuple[str, ...]] = {
     "abide": ("abide_cls.yaml",),
     "adni": ("adni_cls.yaml",),
@@ -46,7 +46,7 @@ FITS = ("folder", "bids")  # those without labels
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Planted]]:
-    """Makes, once per dataset, a folder with `data/`, `m.csv` and a `store/` of 4 slices of 16 x 16."""
+    """Write a dataset's folder once: `data/`, `m.csv` and a `store/` of 4 slices of 16 x 16."""
     parent = tmp_path_factory.mktemp("every")
 
     @cache

@@ -1,4 +1,4 @@
-"""Every family of tasks by its shipped config: true labels can be learned, shuffled ones cannot."""
+"""Every family of tasks by its shipped config: true labels are learned, shuffled ones not."""
 
 from collections.abc import Callable
 from functools import cache
@@ -17,7 +17,7 @@ from tests.helpers.tiny_vit import export_tiny
 
 
 class Family(NamedTuple):
-    """A config and what a user adds, the dataset, its columns of labels, and what must be reached."""
+    """A config with added options, the dataset, its columns of labels, and the value to exceed."""
 
     config: str
     more: tuple[str, ...]
@@ -70,7 +70,7 @@ NEAR = {"auroc": 0.2, "pearson": 0.3, "c_index": 0.15}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Makes, once per dataset, a folder with `data/`, `m.csv` and a `store/` of 8 slices of 32 x 32."""
+    """Write a dataset's folder once: `data/`, `m.csv` and a `store/` of 8 slices of 32 x 32."""
     parent = tmp_path_factory.mktemp("families")
 
     @cache
@@ -93,7 +93,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def encoder(made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported encoder with random weights: heads are tested here, not what an encoder learns."""
+    """An exported encoder with random weights, as only heads are tested here."""
     folder = tmp_path_factory.mktemp("encoder")
     return export_tiny(folder, Store.open(made("oasis") / "store").contract, init_values=0.1)
 

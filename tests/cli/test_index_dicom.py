@@ -1,4 +1,4 @@
-"""`braindino index` on DICOM by dcm2niix itself, on series made here; skipped where there is none."""
+"""`braindino index` on DICOM series by dcm2niix; skipped where that is not installed."""
 
 import csv
 import hashlib
@@ -39,7 +39,7 @@ def _element(group: int, number: int, kind: str, value: object) -> bytes:
 
 @dataclass(frozen=True)
 class Header:
-    """What a series' headers say besides its geometry."""
+    """Fields of a series' headers, without its geometry."""
 
     uid: str
     description: str = "T1 MPRAGE"
@@ -56,7 +56,7 @@ class Header:
 
 
 def _slice(pixels: np.ndarray, affine: np.ndarray, k: int, header: Header) -> bytes:
-    """A DICOM file of one slice, pixels (columns, rows), of a volume with the given affine (RAS, mm)."""
+    """A DICOM file of one slice, pixels (columns, rows), of a volume with an affine (RAS, mm)."""
     uid, instance = header.uid, f"{header.instance or header.uid}.{k}"
     to_lps = np.diag([-1.0, -1, 1, 1]) @ affine
     size = np.linalg.norm(to_lps[:3, :3], axis=0)
@@ -147,7 +147,7 @@ def test_index_writes_one_volume_per_series(tmp_path: Path, capsys: pytest.Captu
         converted = _upright(scan.data, scan.affine)
         assert converted.affine == pytest.approx(expected.affine, abs=1e-3)
         assert converted.shape == expected.shape
-        # Where a slice is missing, dcm2niix interpolates it, as these values allow exactly.
+        # dcm2niix interpolates a missing slice, which is exact for these values.
         assert np.abs(converted.get_fdata() - expected.get_fdata()).max() <= (1 if subject == "P3" else 0)
     cut, garbage = manifest.dropped["reason"]
     assert cut.startswith("DICOM: dcm2niix made no volume: ")
@@ -231,9 +231,13 @@ def test_index_identifies_people_by_folder_without_a_patient_id(
 def test_index_ignores_a_patient_id_of_people_of_two_sexes(tmp_path: Path) -> None:
     for k, (sex, birth) in enumerate([("M", "19500101"), ("F", "19800101"), ("F", "19700101")]):
         _series(
-            tmp_path / "in" / f"p{k}", f"1.2.{k}", patient="STUDY", sex=sex, birth=birth,
+            tmp_path / "in" / f"p{k}",
+            f"1.2.{k}",
+            patient="STUDY",
+            sex=sex,
+            birth=birth,
             volume=np.roll(_volume(), k, 0),
-        )  # fmt: skip
+        )
     table = _indexed(tmp_path).table
     assert table["subject"].tolist() == ["p0", "p1", "p2"]
     assert table["blank_because"].str.contains("several sexes and dates of birth").all()
@@ -278,9 +282,15 @@ def test_index_takes_slices_sent_twice_once(tmp_path: Path) -> None:
 def test_index_lists_a_series_over_time_with_its_reason(tmp_path: Path) -> None:
     for k in range(3):
         _series(
-            tmp_path / "in" / "p1", "1.2.1", "bold", patient="A", name=f"t{k}", instance=f"1.3.{k}",
-            first=1 + 9 * k, volume=_volume() + k,
-        )  # fmt: skip
+            tmp_path / "in" / "p1",
+            "1.2.1",
+            "bold",
+            patient="A",
+            name=f"t{k}",
+            instance=f"1.3.{k}",
+            first=1 + 9 * k,
+            volume=_volume() + k,
+        )
     _series(tmp_path / "in" / "p2", "1.2.2", patient="B")
     manifest = _indexed(tmp_path)
     assert len(manifest.table) == 1

@@ -1,4 +1,4 @@
-"""People seen in pretraining are shown by every verb, even under another table, ids and file names."""
+"""Every verb shows people seen in pretraining, even under other tables, ids and file names."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def sees(encoder: Path, seen: Seen, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def study(cohort: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`outcome.csv` of copies of all scans, one per person, and encoders trained on all and on none."""
+    """`outcome.csv` of copies of scans, one per person, and encoders trained on all or none."""
     folder = tmp_path_factory.mktemp("study")
     table = pd.read_csv(cohort / "adni.csv").drop_duplicates("group", ignore_index=True)
     lines = ["id,path,label"]
@@ -119,8 +119,11 @@ def test_predict_warns_about_scans_that_were_trained_on(study: Path, runs: Path)
     given = ["--probe", str(run), "--out", str(study / "new"), "--device", "cpu"]
     main(["predict", *[str(study / f"{name.split(':')[1]}.nii.gz") for name in cases["group"]], *given])
     table = pd.read_csv(study / "new" / "predictions.csv", keep_default_na=False)
-    warned = {Path(row["scans"]).name.partition(".")[0] for row in table.to_dict("records")
-              if "seen: the probe was trained on this scan" in row["warnings"]}  # fmt: skip
+    warned = {
+        Path(row["scans"]).name.partition(".")[0]
+        for row in table.to_dict("records")
+        if "seen: the probe was trained on this scan" in row["warnings"]
+    }
     assert warned == set(cases.loc[cases["split"] == "train", "group"].str.removeprefix("outcome:"))
 
 

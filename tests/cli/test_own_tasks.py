@@ -15,7 +15,7 @@ from tests.helpers.tiny_vit import SCRATCH
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`table.csv` of 24 people with two sequences, of which some are missing, and labels of every kind."""
+    """`table.csv` of 24 people with two sequences, some missing, and labels of every kind."""
     folder = tmp_path_factory.mktemp("tasks")
     synth = ["synth", str(folder / "data"), "--dataset", "cohort", "--people", "55", "--sessions", "1"]
     assert main([*synth, "--shape", "[12,12,12]"]) == 0

@@ -93,9 +93,15 @@ def test_cohort_takes_columns_by_option_and_a_path_per_sequence(tmp_path: Path) 
         "t.tsv",
     )
     data = Cohort(
-        csv, id="who", group="Fam", path={"FLAIR": "flair", "T1w": "t1", "mask": "lesion"},
-        scans=tmp_path / "nii", target="mRS", dataset="soop", modalities=["FLAIR"],
-    )  # fmt: skip
+        csv,
+        id="who",
+        group="Fam",
+        path={"FLAIR": "flair", "T1w": "t1", "mask": "lesion"},
+        scans=tmp_path / "nii",
+        target="mRS",
+        dataset="soop",
+        modalities=["FLAIR"],
+    )
     assert listed(data.manifest, tmp_path, "subject", "modality", "group", "mRS") == [
         ("nii/a_f.nii", "A", "FLAIR", "soop:x", "3"), ("nii/a_t.nii", "A", "T1w", "soop:x", "3"),
         ("nii/a_l.nii", "A", "mask", "soop:x", "3"), ("nii/b_f.nii", "B", "FLAIR", "soop:x", "0"),
@@ -155,9 +161,14 @@ def test_cohort_reads_braindino_lists(tmp_path: Path) -> None:
 
 def nnunet(root: Path, described: dict[str, Any] | str) -> Path:
     scans(
-        root, "imagesTr/c1_0000.nii.gz", "imagesTr/c1_0001.nii.gz", "imagesTr/c2_0000.nii.gz",
-        "labelsTr/c1.nii.gz", "imagesTs/c3_0000.nii.gz", "imagesTr/._c1_0000.nii.gz",
-    )  # fmt: skip
+        root,
+        "imagesTr/c1_0000.nii.gz",
+        "imagesTr/c1_0001.nii.gz",
+        "imagesTr/c2_0000.nii.gz",
+        "labelsTr/c1.nii.gz",
+        "imagesTs/c3_0000.nii.gz",
+        "imagesTr/._c1_0000.nii.gz",
+    )
     text = described if isinstance(described, str) else json.dumps(described)
     (root / "dataset.json").write_text(text)
     return root

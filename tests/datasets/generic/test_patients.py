@@ -83,7 +83,7 @@ def test_patient_digests_differ_by_issuer_and_key(tmp_path: Path) -> None:
 
 
 def test_adni_takes_the_person_from_the_patient_id(tmp_path: Path) -> None:
-    """The archive writes the person into PatientID; a folder of one person may hold a series of another."""
+    """The archive writes the person into PatientID; a folder may have another person's series."""
     data, rows = ADNI(tmp_path, dicom=tmp_path / "out"), ManifestBuilder("adni")
     digests = PatientDigests(tmp_path / "out")
     one, two, three = "002_S_0001", "002_S_0002", "002_S_0003"

@@ -120,9 +120,9 @@ def test_cohort_options_define_the_persons(
 
 def test_cohort_rejects_a_manifest_with_a_diagnosis_as_person(tmp_path: Path) -> None:
     scans(tmp_path, "a.nii", "b.nii")
-    Cohort(
-        table(tmp_path, "id,path,label,sex\n1,a.nii,x,M\n2,b.nii,y,F\n")
-    ).manifest.write(tmp_path / "m.csv")  # fmt: skip
+    Cohort(table(tmp_path, "id,path,label,sex\n1,a.nii,x,M\n2,b.nii,y,F\n")).manifest.write(
+        tmp_path / "m.csv"
+    )
     frame = pd.read_csv(tmp_path / "m.csv").assign(group="depr")
     frame.to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(BraindinoError, match=r"m\.csv, line 3: the person 'depr' has sex 'F'"):

@@ -14,7 +14,7 @@ from braindino.synthetic import generator
 
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fold file of three folds over the cases of a synthetic BraTS 2021, one of whose scans is missing."""
+    """A fold file of three folds over cases of a synthetic BraTS 2021; one scan is missing."""
     folder = tmp_path_factory.mktemp("folds")
     generator("brats2021")(folder / "data", people=9, sessions=1, shape=(12, 12, 12), seed=1)
     entries: list[dict[str, Any]] = []
