@@ -55,7 +55,7 @@ MAY_READ = {
     "config/keys.py",  # the same
     "config/parser.py",  # text that the parser has just dumped
     *("generic/bids_tables.py", "datasets/bids_ignore.py"),  # in any encoding
-    "probing/resume.py",  # inside of a checkpoint
+    "probing/callbacks.py",  # inside of a checkpoint
     "doctor/torch_build.py",  # output of a child process
 }
 

@@ -20,10 +20,10 @@ from braindino.probing import FrozenProbeModule, Protocol, results_table
 from braindino.probing.data.factory import check_options
 from braindino.probing.decoder import INITIALISATION
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE
+from braindino.scans.store.store import Store
 from braindino.training.callbacks import wandb_logger
 from braindino.training.run_folder import ProbeOptions, write_environment
 from braindino.training.slurm import check_tasks
-from braindino.verbs.opening import store_contract
 from braindino.verbs.probe import probe
 
 # Keys that change the speed or the amount of results, but not what a cell of the study is.
@@ -129,7 +129,7 @@ class ProbeCLI(LightningCLI):
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder; weights without a contract take that of the store, if there is one."""
-        return load_encoder(self.model.encoder, store_contract(self.datamodule.store_path))
+        return load_encoder(self.model.encoder, Store.contract_at(self.datamodule.store_path))
 
     def check(self) -> None:
         """Raise BraindinoError for options that the study refuses before it reads data."""

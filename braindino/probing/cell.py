@@ -4,7 +4,7 @@ import copy
 import io
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -12,7 +12,6 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from braindino.analysis.predictions import TRAITS, format_predictions, read_predictions
@@ -20,6 +19,7 @@ from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.probing.artifacts.examples import write_examples
+from braindino.probing.callbacks import BestEpoch, CellCheckpoint, MakeTrainer
 from braindino.probing.data.base import Batch, CaseData
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.slices import CaseSlices
@@ -27,11 +27,8 @@ from braindino.probing.evaluation import measure_cases
 from braindino.probing.heads.closed_form import ClosedForm, check_no_parameters
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE, Protocol
-from braindino.probing.resume import CellCheckpoint
-from braindino.probing.selection import BestEpoch
 from braindino.progress import track
 
-MakeTrainer = Callable[..., Trainer]
 EVALUATION_BATCH = 64  # cases
 WEIGHTS = "probe.pt"
 QUIET = {

@@ -23,13 +23,13 @@ from braindino.files import atomic_write, write_json
 from braindino.probing.artifacts.cases import write_cases, write_dropped
 from braindino.probing.artifacts.patches import write_patch_colours
 from braindino.probing.baselines import known_traits, traits_cell
-from braindino.probing.cell import Cell, MakeTrainer, device_of, train_cell
+from braindino.probing.callbacks import MakeTrainer, show_epochs
+from braindino.probing.cell import Cell, device_of, train_cell
 from braindino.probing.data.base import CaseData
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.factory import case_data, check_options
 from braindino.probing.data.slices import MaskedCases
 from braindino.probing.decoder import INITIALISATION
-from braindino.probing.epoch_progress import show_epochs
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.predict.checks import write_training_scans
 from braindino.probing.predict.probe import write_record

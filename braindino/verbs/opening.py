@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import torch
 
     from braindino.encoders.base import Encoder
-    from braindino.scans.contract import Preprocessing
     from braindino.scans.store.store import Store
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -47,21 +46,8 @@ def open_encoder(
     from braindino.scans.store.store import Store
 
     check_store(store, prepare, progress)
-    encoder = load_encoder(spec, store_contract(store))
+    encoder = load_encoder(spec, Store.contract_at(store))
     return encoder, Store.create(store, encoder.preprocessing, strip_cmd)
-
-
-def store_contract(store: Path) -> "Preprocessing | None":
-    """Return the contract of a store; None if the store does not exist.
-
-    Weights without a contract take it.
-
-    Args:
-        store: folder of prepared scans.
-    """
-    from braindino.scans.store.store import Store
-
-    return Store.open(store).contract if (store / "contract.json").exists() else None
 
 
 def check_store(store: Path, prepare: bool, progress: bool = True) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braindino.errors import BraindinoError
-from braindino.verbs.opening import store_contract
 
 if TYPE_CHECKING:
     from braindino.analysis.runs import Run
     from braindino.datasets.datamodule import ScanDataModule
     from braindino.encoders.base import Encoder
-    from braindino.probing.cell import MakeTrainer
+    from braindino.probing.callbacks import MakeTrainer
     from braindino.probing.heads.base import Head
     from braindino.probing.module import FrozenProbeModule
     from braindino.probing.pooling import Pooling
@@ -68,6 +67,7 @@ def probe(
     from braindino.probing.module import FrozenProbeModule
     from braindino.probing.protocol import Protocol
     from braindino.probing.study import prepare_study, train_cells, write_results
+    from braindino.scans.store.store import Store
     from braindino.training.state import record_state
 
     name = type(encoder).__name__ if isinstance(encoder, Encoder) else str(encoder)
@@ -77,7 +77,7 @@ def probe(
         assert head is not None
         module = FrozenProbeModule(name, head, pooling)
     if not isinstance(encoder, Encoder):
-        encoder = load_encoder(name, store_contract(data.store_path))
+        encoder = load_encoder(name, Store.contract_at(data.store_path))
     protocol, prepared = protocol or Protocol(), None
     if run_dir is None:
         prepared = prepare_study(module, data, protocol, RUNS, encoder)

@@ -98,8 +98,8 @@ def test_run_study_continues_an_interrupted_cell_to_the_bit(
     tmp_path, done, lesions, vit_encoder, monkeypatch
 ):
     encoder = vit_encoder
-    monkeypatch.setattr("braindino.probing.resume.EVERY", 0.0)
-    monkeypatch.setattr("braindino.probing.resume.SHARE", 0.0)
+    monkeypatch.setattr("braindino.probing.callbacks.EVERY", 0.0)
+    monkeypatch.setattr("braindino.probing.callbacks.SHARE", 0.0)
 
     class Stop(Callback):
         def on_train_batch_end(self, trainer, *args):

@@ -20,7 +20,7 @@ def contents_of(cases: pd.DataFrame, modalities: Sequence[str], store: Store) ->
         store: the prepared scans.
     """
     keys = pd.unique(cases[[f"key_{name}" for name in modalities]].to_numpy(object).ravel())
-    return store.digests(key for key in keys if key)
+    return store.digests([key for key in keys if key])
 
 
 def audit(

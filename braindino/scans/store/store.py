@@ -97,6 +97,15 @@ class Store:
         return store
 
     @classmethod
+    def contract_at(cls, path: Path | str) -> Preprocessing | None:
+        """Return the contract of the store in a folder, or None if there is no store.
+
+        Args:
+            path: folder of the store, which need not exist.
+        """
+        return cls.open(path).contract if (Path(path) / "contract.json").exists() else None
+
+    @classmethod
     def open(cls, path: Path | str, strip_cmd: str | None = None) -> Self:
         """Open an existing store.
 
