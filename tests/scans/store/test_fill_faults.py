@@ -273,7 +273,7 @@ def test_prepare_on_full_disk_prints_one_line_and_continues(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(
-            BraindinoError, match=r"store/.*: No space left on device\.\n.*same command goes on"
+            BraindinoError, match=r"store/.*: No space left on device\.\n.*same command continues"
         ):
             prepare(tmp_path / "m.csv", tmp_path / "store", **small)  # type: ignore[arg-type]
     assert not list((tmp_path / "store").rglob("*.tmp"))
