@@ -59,7 +59,10 @@ def read_json(path: Path | str, shape: Any = Any) -> Any:
 
     Args:
         path: the file.
-        shape: a type that `check` understands, usually a `TypedDict`.
+        shape: a type that `check` supports, usually a `TypedDict`.
+
+    Returns:
+        The content, of that shape.
 
     Raises:
         DocumentError: not JSON (NaN, infinities and repeated keys are rejected too), or of a different shape.

@@ -160,7 +160,10 @@ def read_json(path: Path, shape: Any = Any) -> Any:
 
     Args:
         path: the file.
-        shape: what it must contain, usually a `TypedDict`; see `documents.check`.
+        shape: required content, usually a `TypedDict`; see `documents.check`.
+
+    Returns:
+        The content, of that shape.
 
     Raises:
         BraindinoError: not JSON, or of a different shape; the message names the file and the key.

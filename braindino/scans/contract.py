@@ -13,7 +13,7 @@ SMALLEST_PLANE = 4  # voxels; a thinner plane shows no anatomy at any size
 
 
 class _Written(TypedDict, total=False):
-    """Describe a contract in JSON."""
+    """Describe a contract in JSON, with the fields of `Preprocessing`."""
 
     orientation: str
     slice_axes: list[int]

@@ -50,6 +50,9 @@ def preprocess(scan: Scan, contract: Preprocessing) -> Prepared:
         scan: the scan as read.
         contract: input contract of an encoder.
 
+    Returns:
+        The slices, with what is needed to decode and to restore them.
+
     Raises:
         ScanError: all nonzero voxels have one value, or a plane is too thin.
     """

@@ -63,6 +63,9 @@ def read_scan(path: Path | str, max_voxels: int = MAX_VOXELS) -> Scan:
         path: the file, or either file of a pair.
         max_voxels: a scan of more voxels is rejected before memory is allocated.
 
+    Returns:
+        The scan, with the digest of its files.
+
     Raises:
         ScanError: the file is not one 3-D image of finite real numbers; with the reason.
     """

@@ -56,6 +56,9 @@ def resample(volume: np.ndarray, shape: tuple[int, int, int], windows: Windows |
         shape: lengths of the result.
         windows: per axis, the part of `volume` that the result covers, all of it if omitted; outside the
             volume the result is 0.
+
+    Returns:
+        (*shape) float32; `volume` itself if nothing changes.
     """
     a, b, c = volume.shape
     windows = ((0, a), (0, b), (0, c)) if windows is None else windows

@@ -42,7 +42,15 @@ def write_abide(dataset: SyntheticDataset) -> None:
 
 @dataclass(frozen=True)
 class _Participant:
-    """Describe one person; `index` decides on the planted irregularities."""
+    """Describe one person.
+
+    Attributes:
+        index: number of the person, which selects planted irregularities.
+        dx: DX_GROUP, 1 autism and 2 control.
+        sex: 1 male and 2 female.
+        age: years.
+        head: of the person.
+    """
 
     index: int
     dx: int
@@ -53,7 +61,12 @@ class _Participant:
 
 @dataclass(frozen=True)
 class _Tables:
-    """Collect the rows of the tables of both releases."""
+    """Collect the rows of the tables.
+
+    Attributes:
+        one: of ABIDE I.
+        two: of ABIDE II.
+    """
 
     one: list[list[object]] = field(default_factory=list)
     two: list[list[object]] = field(default_factory=list)

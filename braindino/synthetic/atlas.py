@@ -48,7 +48,16 @@ def write_atlas(dataset: SyntheticDataset) -> None:
 
 @dataclass(frozen=True)
 class _Stroke:
-    """Describe one person; `index` selects planted irregularities, `days` is a table cell."""
+    """Describe one person.
+
+    Attributes:
+        index: number of the person, which selects planted irregularities.
+        site: of the scan.
+        subject: id of the person.
+        days: days since the stroke as the table has them.
+        scan: with the stroke.
+        gain: stored value of 1.0.
+    """
 
     index: int
     site: str

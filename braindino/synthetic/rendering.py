@@ -136,6 +136,9 @@ def render(
         scan: number of the session; another number gives another position and noise.
         lesion: planted in the brain, if any.
         stripped: True for the brain only, on a background of exactly 0.
+
+    Returns:
+        The scan, with a mask if there is a lesion.
     """
     lengths = spacing or tuple(extent / n for extent, n in zip(FIELD_OF_VIEW, shape, strict=True))
     session = np.random.default_rng([head.seed, scan, 1])

@@ -60,7 +60,16 @@ def write_ucsf_pdgm(dataset: SyntheticDataset) -> None:
 
 @dataclass(frozen=True)
 class _Patient:
-    """Describe one patient; `index` selects planted irregularities, `row` is a table row."""
+    """Describe one patient.
+
+    Attributes:
+        index: number of the patient, which selects planted irregularities.
+        number: of the exam.
+        head: of the patient.
+        tumour: in the head.
+        row: of the table, without ids.
+        labels: of the scan that an index should list.
+    """
 
     index: int
     number: int

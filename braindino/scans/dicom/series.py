@@ -130,6 +130,9 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
         out: folder of the volumes and the table.
         progress: False shows no progress.
 
+    Returns:
+        One row per series, in the order of the table.
+
     Raises:
         BraindinoError: dcm2niix or pydicom is not installed.
     """

@@ -60,6 +60,9 @@ def fill(
         retry_rejects: read rejected scans again.
         max_voxels: scans with more voxels are rejected.
 
+    Returns:
+        The numbers of prepared, present and rejected scans.
+
     Raises:
         BraindinoError: the store has a skull-stripping command that the user did not give (`Store.open`), is
             read-only and lacks some of the scans, or would merge people of two tables of the same name.

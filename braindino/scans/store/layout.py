@@ -36,7 +36,23 @@ class _Geometry(TypedDict):
 
 
 class _Sidecar(TypedDict):
-    """Describe the required keys of the JSON beside a scan's slices."""
+    """Describe the required keys of the JSON beside a scan's slices.
+
+    Attributes:
+        source: path of the scan's file, relative to the store.
+        sha256: digest of the file.
+        depth: number of slices.
+        height: rows of a slice.
+        width: columns of a slice.
+        first: index of the first slice with foreground.
+        last: index of the last slice with foreground.
+        scale: value of one grey level.
+        zero_point: grey level of the value 0.
+        spacing: distance between the scan's voxel centres [mm].
+        affine_source: see `Scan`.
+        geometry: transform to the native grid of the scan.
+        stats: see `Normalised`.
+    """
 
     source: str
     sha256: str

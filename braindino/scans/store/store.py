@@ -36,7 +36,12 @@ _FORMAT = 2  # since 2 the sidecar contains the part of a scan that its grid cov
 
 
 class _Contract(TypedDict):
-    """Describe contract.json."""
+    """Describe contract.json.
+
+    Attributes:
+        preprocessing: a contract as `Preprocessing.to_dict` returns it.
+        strip_cmd: skull-stripping command, or None.
+    """
 
     preprocessing: dict[str, Any]
     strip_cmd: str | None
