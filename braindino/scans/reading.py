@@ -70,7 +70,7 @@ def read_scan(path: Path | str, max_voxels: int = MAX_VOXELS) -> Scan:
         ScanError: the file is not one 3-D image of finite real numbers; with the reason.
     """
     path = Path(path)
-    with _named(path):
+    with _errors_naming(path):
         layout = _header(path)
         image = files_of(path)[-1]
         _check_size(image, layout, max_voxels)
@@ -85,7 +85,7 @@ def read_header(path: Path | str) -> Layout:
     Raises:
         ScanError: the file cannot be read, or its header is not one of a scan.
     """
-    with _named(Path(path)):
+    with _errors_naming(Path(path)):
         return _header(Path(path))
 
 
@@ -95,7 +95,7 @@ def content_digest(path: Path | str) -> str:
     Raises:
         ScanError: the file cannot be read.
     """
-    with _named(Path(path)):
+    with _errors_naming(Path(path)):
         return _digest(Path(path))
 
 
@@ -152,7 +152,7 @@ def signature(path: Path | str) -> Signature:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _errors_naming(path: Path) -> Iterator[None]:
     """Convert every error of reading into a ScanError that names `path`."""
     try:
         yield

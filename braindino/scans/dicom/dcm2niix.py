@@ -37,7 +37,7 @@ def lines_beside_banner(done: CompletedProcess[str]) -> list[str]:
     return [line for line in _lines(done) if not _BANNER.search(line)]
 
 
-def last_word(done: CompletedProcess[str]) -> str:
+def failure_line(done: CompletedProcess[str]) -> str:
     """Return the most informative line: the last error or warning, else the last line."""
     return (warning_lines(done) or lines_beside_banner(done) or [f"exit code {done.returncode}"])[-1]
 

@@ -21,7 +21,7 @@ from braindino.files import atomic_write
 from braindino.progress import track
 from braindino.scans.dicom.dcm2niix import (
     facts_of,
-    last_word,
+    failure_line,
     lines_beside_banner,
     uneven_volumes,
     warning_lines,
@@ -150,7 +150,7 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
         for folder in track(sorted(folders), len(folders), "convert DICOM", progress, unit="folder"):
             stamp = [_FORMAT, digests.name, *_stamp(folder)]
             record = known.get(str(folder.absolute()))
-            if record is None or record["stamp"] != stamp or not _is_there(record, out):
+            if record is None or record["stamp"] != stamp or not _is_complete(record, out):
                 rows = list(_convert_folder(converter, folder, root, out, digests))
                 record = {
                     "path": str(folder.absolute()),
@@ -162,7 +162,7 @@ def convert_series(folders: Sequence[Path], root: Path, out: Path, progress: boo
             records.append(record)
     finally:
         writer.close()
-    series = list(_once(_doubtful(records)))
+    series = list(_without_duplicates(_without_shared_ids(records)))
     with atomic_write(out / TABLE) as file:
         columns = [column.name for column in fields(Series)]
         # Names of folders may not be UTF-8, series.csv is.
@@ -198,7 +198,7 @@ def _convert_folder(
             continue
         once, copies = without_copies([one for one in images if not one.unwanted])
         note = f"{copies} slices sent twice (same place, same pixels), each taken once" if copies else ""
-        traits = [digests.of(name) if name else "" for name in _only(images)]
+        traits = [digests.of(name) if name else "" for name in _shared_traits(images)]
         job = _Job(folder.absolute(), out, inside, tuple(once), note)
         for row in _convert(converter, job, digests):
             yield row, traits
@@ -209,7 +209,7 @@ def _convert_folder(
         )
 
 
-def _only(slices: Sequence[Slice]) -> tuple[str, str, str]:
+def _shared_traits(slices: Sequence[Slice]) -> tuple[str, str, str]:
     """Return sex, date of birth and `lookalike` of a patient, "" where slices disagree."""
     sexes, births = ({one.traits[k] for one in slices} - {""} for k in range(2))
     alike = {one.lookalike for one in slices}
@@ -245,7 +245,7 @@ def _convert(converter: str, job: _Job, digests: PatientDigests) -> list[Series]
         volumes = sorted(made.glob("*.nii.gz"))
         if not volumes:
             is_silent = done.returncode >= 0 and not lines_beside_banner(done)
-            reason = NO_IMAGE if is_silent else f"dcm2niix made no volume: {last_word(done)}"
+            reason = NO_IMAGE if is_silent else f"dcm2niix made no volume: {failure_line(done)}"
             row = _refused(job.folder, reason)
             return [replace(row, series=job.slices[0].series) if job.slices else row]
         by_series: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
@@ -281,7 +281,7 @@ def _row(
     if volume.name in uneven_volumes(done):
         return replace(row, reason="slices are missing or unevenly spaced")
     if not facts:
-        return replace(row, reason=f"dcm2niix did not finish it: {last_word(done)}")
+        return replace(row, reason=f"dcm2niix did not finish it: {failure_line(done)}")
     if reason:
         return replace(row, reason=reason)
     target = job.inside / f"{_name(row)}.nii.gz"
@@ -311,7 +311,7 @@ def _name(row: Series) -> str:
     return "_".join(filter(None, [words or "series", number, digest]))
 
 
-def _doubtful(records: Sequence[Record]) -> Iterator[Series]:
+def _without_shared_ids(records: Sequence[Record]) -> Iterator[Series]:
     """Yield all rows, without the patient where one PatientID belongs to several people.
 
     A single wrong entry does not count: sex and date of birth must both differ, or sex with the date removed,
@@ -337,7 +337,7 @@ def _doubtful(records: Sequence[Record]) -> Iterator[Series]:
             yield row
 
 
-def _once(series: Iterable[Series]) -> Iterator[Series]:
+def _without_duplicates(series: Iterable[Series]) -> Iterator[Series]:
     """Yield all rows; a volume of one or an unknown patient in two folders counts once."""
     first: dict[str, list[Series]] = defaultdict(list)
     for row in series:
@@ -355,7 +355,7 @@ def _once(series: Iterable[Series]) -> Iterator[Series]:
         yield row
 
 
-def _is_there(record: Record, out: Path) -> bool:
+def _is_complete(record: Record, out: Path) -> bool:
     """Return whether all volumes still exist and dcm2niix did not fail."""
     return all(
         (out / row["output"]).is_file() if row["output"] else not row["reason"].startswith("dcm2niix")

@@ -36,7 +36,7 @@ class StoreRecords:
         if self._by_path is None:
             records = read_ledger(self._layout.ledger)
             records = {path: with_current_names(record) for path, record in records.items()}
-            records = {p: r for p, r in records.items() if _is_whole(r)}
+            records = {p: r for p, r in records.items() if _is_valid(r)}
             self._lag = clock_lag(records)
             self._attempts = {p: r for p, r in records.items() if "attempts" in r}
             self._by_path = {p: r for p, r in records.items() if p not in self._attempts}
@@ -78,7 +78,7 @@ class StoreRecords:
             return False
 
 
-def _is_whole(record: Record) -> bool:
+def _is_valid(record: Record) -> bool:
     """Return whether a record has all required fields; a damaged record is ignored.
 
     Keys become file names, so that in a store from an untrusted source they must not contain a path.

@@ -85,7 +85,7 @@ class Store:
         """
         root = Path(path)
         if not (root / "contract.json").exists():
-            foreign = root.exists() and (not root.is_dir() or any(map(_foreign, root.iterdir())))
+            foreign = root.exists() and (not root.is_dir() or any(map(_is_foreign, root.iterdir())))
             # A job that started at the same time may have created the store meanwhile.
             if foreign and not (root / "contract.json").exists():
                 raise BraindinoError(
@@ -231,7 +231,7 @@ class Store:
         try:
             length = file.stat().st_size - ARRAY_HEADER
         except FileNotFoundError:
-            raise _gone(file) from None
+            raise _missing(file) from None
         if length <= 0 or length % self._layout.plane_bytes:
             raise BraindinoError(f"{file}: damaged; run `braindino prepare` again to redo it")
         shape = (length // self._layout.plane_bytes, *self.contract.size)
@@ -247,7 +247,7 @@ class Store:
         try:
             descriptor = os.open(file, os.O_RDONLY)
         except FileNotFoundError:
-            raise _gone(file) from None
+            raise _missing(file) from None
         try:
             content = os.pread(descriptor, size, ARRAY_HEADER + i * size) if i >= 0 else b""
         finally:
@@ -289,12 +289,12 @@ class Store:
         return {**self.__dict__, "_maps": OrderedDict(), "history": StoreRecords(self._layout)}
 
 
-def _foreign(path: Path) -> bool:
+def _is_foreign(path: Path) -> bool:
     """Return whether a file is not the contract that another process is about to write."""
     return not (path.name.startswith(".") and "contract.json." in path.name)
 
 
-def _gone(file: Path | str) -> BraindinoError:
+def _missing(file: Path | str) -> BraindinoError:
     return BraindinoError(f"{file}: gone; run `braindino prepare` again to redo it")
 
 
@@ -303,8 +303,8 @@ def absolute(path: Path | str) -> str:
     return os.path.abspath(path)  # noqa: PTH100
 
 
-def _table(records: dict[str, Record], holding: str, columns: Sequence[str]) -> pd.DataFrame:
-    chosen = [records[path] for path in sorted(records) if holding in records[path]]
+def _table(records: dict[str, Record], required: str, columns: Sequence[str]) -> pd.DataFrame:
+    chosen = [records[path] for path in sorted(records) if required in records[path]]
     table = pd.DataFrame({name: [record[name] for record in chosen] for name in columns if name != "path"})
     # As objects, because pandas' Arrow strings cannot hold a path that is not UTF-8.
     paths = pd.Series([record["path"] for record in chosen], dtype=object)

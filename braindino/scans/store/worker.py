@@ -137,7 +137,7 @@ def start_worker(layout: StoreLayout, options: WorkerOptions) -> None:
     _worker = Worker(layout, options)
     parent = parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True).start()
 
 
 def prepare_in_worker(task: Task) -> Record:
@@ -147,6 +147,6 @@ def prepare_in_worker(task: Task) -> Record:
     return _worker.prepare(task)
 
 
-def _end_with(sentinel: Any) -> None:
+def _exit_with_parent(sentinel: Any) -> None:
     connection.wait([sentinel])
     signal.raise_signal(signal.SIGKILL)
