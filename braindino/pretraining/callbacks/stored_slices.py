@@ -16,11 +16,16 @@ def store_of(trainer: pl.Trainer, callback: str) -> Store:
 
     Args:
         trainer: of the run.
-        callback: name of the class that needs the store, for the message.
+        callback: name of the class that needs the store, and the teacher, for the message.
 
     Raises:
-        BraindinoError: the data module has none.
+        BraindinoError: the data module has no store, or the module no teacher.
     """
+    if not isinstance(trainer.lightning_module, DINOModule):
+        raise BraindinoError(
+            f"trainer.callbacks: {callback} needs the teacher of a DINOModule; with "
+            f"{type(trainer.lightning_module).__name__} remove it."
+        )
     path = getattr(getattr(trainer, "datamodule", None), "store_path", None)
     if path is None:
         raise BraindinoError(

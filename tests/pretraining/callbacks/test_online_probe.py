@@ -269,3 +269,20 @@ def test_online_probe_refuses_numbers_below_one(options: dict[str, Any]) -> None
 def test_online_probe_refuses_a_weight_decay_of_zero() -> None:
     with pytest.raises(BraindinoError, match=r"weight_decay 0\.0 is not possible"):
         OnlineProbe(Path("all.csv"), "shape", weight_decay=0.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*configure_optimizers. returned .None.")
+def test_online_probe_refuses_a_module_without_a_teacher(folder: Path) -> None:
+    class Other(pl.LightningModule):
+        def training_step(self, *args: Any) -> None:
+            """Train nothing."""
+
+        def validation_step(self, *args: Any) -> None:
+            """Measure nothing."""
+
+        def configure_optimizers(self) -> None:
+            """Have no optimiser."""
+
+    probe = OnlineProbe(folder / "all.csv", "shape")
+    with pytest.raises(BraindinoError, match="OnlineProbe needs the teacher of a DINOModule; with Other"):
+        trainer(1, callbacks=[probe]).fit(Other(), data_of(folder))
