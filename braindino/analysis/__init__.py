@@ -1,1 +1,1 @@
-"""Analyse predictions: metrics with intervals, comparisons of models, figures and reports; without torch."""
+"""Analyse predictions: metrics with intervals, comparisons, figures, reports; without torch."""

@@ -8,7 +8,7 @@ Mapper = Callable[[Callable[[Any], Any], Sequence[Any], str], Iterable[Any]]
 
 
 def serial_map(function: Callable[[Any], Any], items: Sequence[Any], label: str) -> Iterable[Any]:
-    """Return the results of `function` in the order of `items`, one after the other and without a bar.
+    """Return the results of `function` in the order of `items`, computed one by one.
 
     Args:
         function: takes one item.

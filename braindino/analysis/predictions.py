@@ -53,7 +53,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
 
 
 def format_predictions(table: pd.DataFrame) -> str:
-    """Return the text of predictions.csv: columns in their order, numbers that are read back exactly.
+    """Return the text of predictions.csv, whose numbers are read back exactly.
 
     Args:
         table: the predictions.
@@ -115,7 +115,7 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_keys(table: pd.DataFrame, cell: Sequence[str], row: Sequence[str]) -> None:
-    """Raise ValueError if a case has two rows in a cell, or a person is in two parts of the split.
+    """Raise ValueError for two rows of a case in a cell, or a person in two parts of the split.
 
     Args:
         table: the predictions.
@@ -135,7 +135,7 @@ def _check_keys(table: pd.DataFrame, cell: Sequence[str], row: Sequence[str]) ->
 
 
 def cell_columns(table: pd.DataFrame) -> list[str]:
-    """Return the columns that identify a trained probe: seed, fraction, and fold where there is one.
+    """Return the columns that identify a trained probe: seed, fraction, and fold if any.
 
     Args:
         table: the predictions.
@@ -144,7 +144,7 @@ def cell_columns(table: pd.DataFrame) -> list[str]:
 
 
 def task_of(table: pd.DataFrame) -> str:
-    """Return "classification", "survival", "segmentation" or "regression", depending on the columns.
+    """Return "classification", "survival", "segmentation" or "regression", by the columns.
 
     Args:
         table: the predictions.
@@ -157,7 +157,7 @@ def task_of(table: pd.DataFrame) -> str:
 
 
 def align_risks(table: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions whose risks are on one scale, so that the test parts of folds can be joined.
+    """Return predictions whose risks are on one scale, so that folds can be joined.
 
     The risks of different models have no common zero: from each cell the median risk of its training cases is
     subtracted. Other predictions and tables without folds are returned unchanged.
@@ -182,7 +182,7 @@ def label_columns(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def probability_columns(table: pd.DataFrame) -> list[str]:
-    """Return the columns `prob_<class>` in the order of the classes; empty unless a classification.
+    """Return the columns `prob_<class>` in order; empty unless a classification.
 
     Args:
         table: the predictions.

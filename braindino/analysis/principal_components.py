@@ -39,7 +39,7 @@ def as_colours(components: ArrayLike) -> NDArray[np.float32]:
 
 
 def principal_colours(tokens: NDArray[np.float32], foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return colours (N, h, w, 3) in 0-1 of patch tokens; equal colours mean equal features in all slices.
+    """Return colours (N, h, w, 3) in 0-1 of patch tokens; equal colours are equal features.
 
     The colours are the first three principal components of the foreground's tokens over all N slices
     together, as in the pictures of DINOv2 and DINOv3.

@@ -96,7 +96,7 @@ def _test_results(test: pd.DataFrame, train: pd.DataFrame | None, resamples: int
 
 
 def _over_folds(cells: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return for each metric its `values` per fold, with `mean` and `sd` of those that are defined.
+    """Return each metric's `values` per fold, with `mean` and `sd` of those that are defined.
 
     The value of a fold is None if it is undefined for a seed.
     """

@@ -24,7 +24,7 @@ SUBFOLDERS = ("cells", "baselines")  # of a run; they hold predictions.csv files
 
 @dataclass(frozen=True)
 class Run:
-    """A folder that `braindino probe` wrote, `runs/<task>/<encoder>/<id>`; files are read on first use.
+    """A run folder, `runs/<task>/<encoder>/<id>`; its files are read on first use.
 
     Attributes:
         path: the run folder.
@@ -204,7 +204,7 @@ def _repeated_task(models: dict[str, list[Run]]) -> tuple[str, Run, Run] | None:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the ends of the paths, all of the same length and as short as they can be to differ.
+    """Return the ends of paths, equally long and as short as they can be to differ.
 
     Args:
         paths: at least one.
@@ -227,7 +227,7 @@ def largest_fraction_summary(run: Run) -> dict[str, Any]:
 
 
 def first_test_results(run: Run) -> dict[str, Any]:
-    """Return the test results of the first seed at the largest label fraction, over all folds if any.
+    """Return the first seed's test results at the largest label fraction, over all folds.
 
     Args:
         run: a run with results.json.

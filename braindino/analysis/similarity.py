@@ -1,4 +1,4 @@
-"""Measure the similarity of features: cosine similarity of tokens, linear CKA of representations."""
+"""Measure the similarity of features: cosine similarity, linear CKA."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,4 +1,4 @@
-"""The verb `compare`: print the differences between encoders, paired on the test cases that both have."""
+"""The verb `compare`: print the differences between encoders on the same test cases."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +50,7 @@ def compare(
 
 
 def _text(comparison: "Comparison") -> list[str]:
-    """Return a block of lines per pair of models, a line per metric and test, and then the notes."""
+    """Return a block of lines per pair of models, a line per metric and test, then the notes."""
     from braindino.analysis.comparison.untrained import results_by_task
     from braindino.analysis.formatting import align_columns
 

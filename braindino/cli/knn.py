@@ -58,7 +58,7 @@ def knn(
     Returns:
         0, or 1 when scans could not be prepared: they are excluded.
     """
-    from braindino.analysis.report.leakage_notes import pretraining_notes
+    from braindino.analysis.leakage_notes import pretraining_notes
     from braindino.verbs.knn import knn as run
 
     result = run(

@@ -1,4 +1,4 @@
-"""The verb `report`: write finished probes as one page that opens from disk, and as tables for a paper."""
+"""The verb `report`: write finished probes as one page, and as tables for a paper."""
 
 from pathlib import Path
 

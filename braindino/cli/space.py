@@ -1,4 +1,4 @@
-"""The verb `space`: draw a feature space, or compare encoders by linear CKA, and print the result."""
+"""The verb `space`: draw a feature space, or compare encoders by linear CKA."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Compare encoders by the predictions of their probes, paired on the test cases that both have."""
+"""Compare encoders by the predictions of their probes, paired on the same test cases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from braindino.errors import BraindinoError
-from braindino.verbs.opening import as_paths
+from braindino.verbs.opening import as_paths, check_at_least_one
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,19 +77,17 @@ def compare(
 
     from braindino.analysis.comparison.compare_models import compare_models
     from braindino.analysis.comparison.untrained import COLUMNS, untrained_rows
-    from braindino.analysis.report.leakage_notes import leakage_notes
+    from braindino.analysis.leakage_notes import leakage_notes
     from braindino.analysis.runs import runs_by_model
     from braindino.parallel import parallel_map
 
-    for name, value in (("resamples", resamples), ("jobs", jobs)):
-        if value < 1:
-            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
+    check_at_least_one(resamples=resamples, jobs=jobs)
     try:
         models = runs_by_model(as_paths(runs))
         if len(models) < 2:
             raise ValueError(f"one model only ({next(iter(models))}); give the runs of at least two")
         table, notes = compare_models(
-            {name: {task: run.predictions for task, run in tasks.items()} for name, tasks in models.items()},
+            {name: {task: run.predictions for task, run in runs.items()} for name, runs in models.items()},
             pairs == "all",
             resamples=resamples,
             seed=seed,

@@ -25,6 +25,20 @@ def as_paths(paths: Sequence[Path | str] | Path | str) -> list[Path]:
     return [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
 
 
+def check_at_least_one(**values: int) -> None:
+    """Raise BraindinoError for a number below 1.
+
+    Args:
+        values: name of an option -> its value.
+
+    Raises:
+        BraindinoError: names the option.
+    """
+    for name, value in values.items():
+        if value < 1:
+            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
+
+
 def open_encoder(
     spec: str, store: Path, prepare: bool, strip_cmd: str | None = None, progress: bool = True
 ) -> "tuple[Encoder, Store]":

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from braindino.errors import BraindinoError
-from braindino.verbs.opening import as_paths
+from braindino.verbs.opening import as_paths, check_at_least_one
 
 TITLE = "Probes of frozen encoders"
 
@@ -34,9 +34,10 @@ def report(
     identify: bool = False,
     progress: bool = True,
 ) -> Report:
-    """Write one self-contained HTML page about finished probes; it opens from disk and loads nothing.
+    """Write one self-contained HTML page about finished probes.
 
-    By default subject ids are replaced by pseudonyms and paths are shortened, so that the page can be shared.
+    The page opens from disk and loads nothing. By default subject ids are replaced by pseudonyms and paths
+    are shortened, so that the page can be shared.
 
     Args:
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
@@ -61,9 +62,7 @@ def report(
     from braindino.parallel import parallel_map
 
     out = Path(out)
-    for name, value in (("resamples", resamples), ("jobs", jobs)):
-        if value < 1:
-            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
+    check_at_least_one(resamples=resamples, jobs=jobs)
     if out.is_dir():
         raise BraindinoError(f"--out {out}: is a folder, expected the name of an HTML file.")
     mapper = partial(parallel_map, jobs=jobs, show=progress)

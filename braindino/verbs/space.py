@@ -126,7 +126,7 @@ def _project(
 
 
 def coordinate_columns(columns: "pd.Index[str]") -> tuple[str, str]:
-    """Return the names of the coordinates: `x` and `y`, or `map_x` and `map_y` if those are in use.
+    """Return the names of the coordinates: `x` and `y`, or `map_x` and `map_y`.
 
     Args:
         columns: of the table.

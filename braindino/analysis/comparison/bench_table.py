@@ -1,4 +1,4 @@
-"""The table of a bench: every encoder on every task, with its difference to the first."""
+"""Tabulate every encoder of a bench on every task, and its difference to the first one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ import pandas as pd
 
 from braindino.analysis.comparison.compare_models import compare_models
 from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
+from braindino.analysis.leakage_notes import leakage_notes
 from braindino.analysis.mapping import Mapper
 from braindino.analysis.metrics.headlines import headlines
-from braindino.analysis.report.leakage_notes import leakage_notes
 from braindino.analysis.runs import Run
 
 COLUMNS = (

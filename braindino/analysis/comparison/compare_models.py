@@ -104,7 +104,7 @@ def _pairs(names: Sequence[str], all_pairs: bool) -> list[tuple[str, str]]:
 def _find_partner(
     predictions: ModelPredictions, task: str, candidates: Sequence[str], second: str
 ) -> tuple[str, list[Pairing], str]:
-    """Return the first candidate that shares cases of a task with `second`, and the paired predictions.
+    """Return the first candidate that shares cases with `second`, and the paired predictions.
 
     The third value is the reason why the first candidate shares none, or empty. If no candidate does, the
     list of pairings is empty.

@@ -1,4 +1,4 @@
-"""Compute DeLong's test of two AUROCs on the same cases, for several classes and several cases per person."""
+"""Compute DeLong's test of two AUROCs, for several classes and several cases per person."""
 
 from typing import NamedTuple
 
@@ -80,7 +80,7 @@ def delong_from_components(
 def auroc_components(
     target: ArrayLike, scores: ArrayLike, people: NDArray[np.generic]
 ) -> tuple[float, Floats]:
-    """Return the AUROC, and the components (N,) of its variance: their sums by person, squared and summed.
+    """Return the AUROC, and the components (N,) of its variance, which are summed by person.
 
     Args:
         target: (N,) index of the true class; classes without a case are excluded.

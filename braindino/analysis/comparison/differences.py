@@ -132,7 +132,7 @@ def _delong_test(pairing: Pairing) -> Test:
 
 
 def _case_differences(pairing: Pairing, metric: str) -> tuple[Floats, NDArray[Any]] | None:
-    """Return the differences (N,) of a metric that is a mean over cases, and the person of each case.
+    """Return the differences (N,) of a metric by case, and the person of each case.
 
     None for metrics that are no mean over cases.
     """
@@ -175,7 +175,7 @@ def _probabilities(tables: Sequence[pd.DataFrame]) -> Floats:
 
 
 def _mode_right(tables: Sequence[pd.DataFrame]) -> NDArray[np.bool_]:
-    """Return whether the class with the highest mean probability over seeds is right, for each case."""
+    """Return whether each case's class with the highest mean probability is right."""
     if len(tables) == 1:
         return (tables[0]["prediction"] == tables[0]["target"]).to_numpy()
     names = np.array(class_names(tables[0]))

@@ -1,4 +1,4 @@
-"""Test two models on the same cases: exact McNemar, Wilcoxon, permutation of people; adjust by Holm."""
+"""Test two models on the same cases: McNemar, Wilcoxon, permutation; adjust by Holm."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,4 +1,4 @@
-"""Align the predictions of two models: the test cases, seeds and label fractions that both have."""
+"""Align the predictions of two models on the cases, seeds and fractions that both have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Pairing:
 
 
 def pair_predictions(first: pd.DataFrame, second: pd.DataFrame) -> list[Pairing]:
-    """Align the test rows of two models, at every label fraction and for every seed that both have.
+    """Align the test rows of two models, at every label fraction and seed that both have.
 
     Args:
         first: rows of predictions.csv of the first model.
@@ -109,7 +109,7 @@ def _check_agreement(first: pd.DataFrame, second: pd.DataFrame, truths: Sequence
 
 
 def row_keys(table: pd.DataFrame) -> list[str]:
-    """Return the columns that identify a row of one trained probe: the case, and the region if there is one.
+    """Return the columns that identify a row of a trained probe: case, and region if any.
 
     Args:
         table: rows of predictions.csv.

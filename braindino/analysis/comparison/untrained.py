@@ -1,4 +1,4 @@
-"""Tabulate each model against the same network without training, one of the baselines of its probe."""
+"""Tabulate each model against the same network without training, a baseline of its probe."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def untrained_rows(models: ModelRuns) -> list[dict[str, Any]]:
-    """Return a row per model, task and label fraction whose run has the baseline of an untrained encoder.
+    """Return a row per model, task and label fraction that has an untrained baseline.
 
     Args:
         models: name of the model -> task -> its run; runs without results.json are skipped.

@@ -76,7 +76,7 @@ def _scores(table: pd.DataFrame, name: str, index: int) -> tuple[NDArray[np.bool
 
 
 def roc(positive: NDArray[np.bool_], score: Floats) -> Floats | None:
-    """Return the sensitivity at each false-positive rate of `GRID`, or None without both classes.
+    """Return the sensitivity at each false-positive rate of `GRID`; None without both classes.
 
     Args:
         positive: (N,) whether a case is of the class.
@@ -93,9 +93,11 @@ def roc(positive: NDArray[np.bool_], score: Floats) -> Floats | None:
 
 
 def calibration_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
-    """Draw how often the predicted class is right by its probability; for two classes the second class.
+    """Draw the share of correct predictions by probability; for two classes of the second.
 
-    Predictions of all seeds are put into ten equal bins; bins with fewer than five are not drawn.
+    For several classes it is the share of correct predictions by their probability, for two classes the share
+    of the second class by its probability. Predictions of all seeds are put into ten equal bins; bins with
+    fewer than five are not drawn.
 
     Args:
         models: name -> test rows of predictions.csv, one table per seed.
@@ -166,7 +168,7 @@ def confusion_figure(counts: Mapping[str, NDArray[np.float64]], classes: Sequenc
 
 
 def _confidence(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Floats]:
-    """Return the probability of the predicted class and whether it is right (two classes: of the second)."""
+    """Return probability and correctness of the predicted class; for two classes of the second."""
     probability = table[probability_columns(table)].to_numpy(dtype=np.float64)
     target = pd.Index(names).get_indexer(pd.Index(table["target"].astype(str)))
     if len(names) == 2:

@@ -10,7 +10,7 @@ from braindino.analysis.figures.style import STYLE
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as an SVG data URI for an <img>, in which no script runs and nothing is loaded.
+    """Return a figure as an SVG data URI, in which no script runs and nothing is loaded.
 
     Args:
         figure: drawn with `panels`.

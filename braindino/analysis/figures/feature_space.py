@@ -1,4 +1,4 @@
-"""Draw a feature space as points coloured by a column, and the similarity of encoders as a matrix."""
+"""Draw a feature space as coloured points, and the similarity of encoders as a matrix."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ MARKERS = "o^sDvP*"
 
 
 def space_figure(points: NDArray[Any], column: "pd.Series[Any] | None", title: str, axis: str) -> Figure:
-    """Draw points, coloured by a column: numbers by a colour scale, up to 20 other values by a legend.
+    """Draw points, coloured by a column of numbers or of up to 20 other values.
 
-    Blank cells are grey.
+    Numbers have a colour scale, other values a legend; blank cells are grey.
 
     Args:
         points: (N, 2) coordinates.
@@ -48,7 +48,7 @@ def space_figure(points: NDArray[Any], column: "pd.Series[Any] | None", title: s
 def _draw_column(
     figure: Figure, axes: Axes, points: NDArray[Any], column: "pd.Series[Any]", size: float
 ) -> None:
-    """Draw blank cells in grey, then numbers by a colour scale or other values by colours and markers."""
+    """Draw blank cells in grey, numbers by a colour scale, and other values with a legend."""
     text = column.map(str).str.strip()
     blank = text.isin(BLANK).to_numpy()
     numbers = pd.to_numeric(column, errors="coerce")

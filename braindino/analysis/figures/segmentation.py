@@ -56,7 +56,7 @@ def dice_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
 
 
 def examples_figure(examples: Mapping[str, Any]) -> str:
-    """Draw slices with the outlines of truth (solid) and prediction (dashed), a colour per region.
+    """Draw slices with outlines of truth (solid) and prediction (dashed), a colour per region.
 
     Args:
         examples: the arrays of a cell's examples.npz: `place`, `case`, `dice`, `image` (N, H, W), `truth` and

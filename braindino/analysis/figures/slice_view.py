@@ -1,4 +1,4 @@
-"""Show prepared slices in anatomical orientation: true proportions, marked sides, black background."""
+"""Show prepared slices in anatomical orientation, with true proportions and marked sides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Define the style that all figures share: sizes, colours, lines, and how text from data is shown."""
+"""Define the style that all figures share: sizes, colours, lines and text."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ STYLE: dict[Any, Any] = {
 def panels(
     count: int = 1, rows: int = 1, size: tuple[float, float] = PANEL
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Create a figure with axes in a grid, in the shared style and without matplotlib's global state.
+    """Create a figure with axes in a grid, in the shared style and without global state.
 
     Args:
         count: number of columns.
@@ -85,7 +85,7 @@ def dashes(index: int) -> str:
 
 
 def baseline_style(index: int) -> dict[str, Any]:
-    """Return colour, line style and marker of a baseline; neighbouring baselines differ in each of them.
+    """Return colour, line style and marker of a baseline; neighbours differ in each of them.
 
     Args:
         index: of the baseline.

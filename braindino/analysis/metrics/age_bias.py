@@ -16,13 +16,13 @@ MIN_SLOPE = 0.2  # of brain age by age; below it, removing the bias multiplies e
 def without_age_bias(
     vals: Sequence[pd.DataFrame], tests: Sequence[pd.DataFrame], resamples: int
 ) -> dict[str, Any]:
-    """Return regression metrics of brain age without the line `prediction = intercept + slope age`.
+    """Return regression metrics of brain age without its bias towards the mean age.
 
-    The line is fitted on validation, and `(prediction - intercept) / slope` (Cole et al. 2018, "Brain age
-    predicts mortality") does not use the true age of a test case. (Subtracting the expected error at the
-    *true* age, as is also done, makes a constant a perfect predictor.) All errors are multiplied by
-    1 / slope, so that there is no result where the slope is not significantly above 0 (Fieller's condition)
-    or is below `MIN_SLOPE`.
+    The line `prediction = intercept + slope age` is fitted on validation, and `(prediction - intercept) /
+    slope` (Cole et al. 2018, "Brain age predicts mortality") does not use the true age of a test case.
+    (Subtracting the expected error at the *true* age, as is also done, makes a constant a perfect predictor.)
+    All errors are multiplied by 1 / slope, so that there is no result where the slope is not significantly
+    above 0 (Fieller's condition) or is below `MIN_SLOPE`.
 
     Args:
         vals: rows of predictions.csv of validation, one table per seed. In cross-validation each fold has its

@@ -1,4 +1,4 @@
-"""Compute classification metrics, for one sample or for many weighted resamples of it at once."""
+"""Compute classification metrics for many weighted resamples of a sample at once."""
 
 from collections.abc import Sequence
 
@@ -99,7 +99,7 @@ def _macro_auroc(onehot: Floats, scores: Floats, weight: Floats) -> Floats:
 
 
 def auroc(positive: Floats, score: Floats, weight: Floats) -> Floats:
-    """Return the AUROC (R,), the chance that a positive scores above a negative; ties count half.
+    """Return the AUROC (R,): the chance that a positive scores above a negative, ties half.
 
     Args:
         positive: (N,) 1 for positives, 0 for negatives.

@@ -1,4 +1,4 @@
-"""Estimate metrics and differences of metrics from predictions, with intervals from resampling people."""
+"""Estimate metrics and their differences, with intervals from resampling people."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -132,7 +132,7 @@ def _evaluate(
     seed: int,
     train: Sequence[pd.DataFrame | None] | None = None,
 ) -> _Evaluation:
-    """Compute metrics of all tables and of their resamples; the latter are NaN if classes are too rare."""
+    """Compute metrics of all tables and of resamples, which are NaN if classes are too rare."""
     groups = np.concatenate([table["group"].astype(str) for table in tables])
     people, codes = np.unique(groups, return_inverse=True)
     owners = np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
@@ -198,7 +198,7 @@ def _finite(values: Floats) -> Floats:
 def _carriers(
     tables: Sequence[pd.DataFrame], owners: Sequence[NDArray[np.int64]], people: int
 ) -> NDArray[np.bool_] | None:
-    """Return (people, classes of all tables) whether a person has a case of a class, or an event.
+    """Return (people, classes of all tables) whether a person has a class, or an event.
 
     None for tasks without classes and events.
     """

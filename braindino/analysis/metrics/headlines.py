@@ -1,4 +1,4 @@
-"""Define the headline metrics of each task, which tables and comparisons show; the first is the main one."""
+"""Define the headline metrics of each task; the first is the main one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def headlines(task: str, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def unit_of(target: Sequence[str]) -> str:
-    """Return the unit of a target, or an empty string: years of an age, or a unit at the end of its name.
+    """Return the unit of a target: years of an age, a unit at the end of its name, or nothing.
 
     Args:
         target: columns of the label; the first one counts.
@@ -46,7 +46,7 @@ def unit_of(target: Sequence[str]) -> str:
 
 
 def heading(metric: str, results: Mapping[str, Any]) -> str:
-    """Return a metric's name for a heading, with the target's unit if it is in that: `mae (years)`.
+    """Return a metric's name for a heading, with its unit if it has the target's: `mae (years)`.
 
     Args:
         metric: its name.

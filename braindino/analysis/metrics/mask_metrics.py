@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 def measure_masks(
     predicted: Mask, truth: Mask, affine: NDArray[np.floating[Any]]
 ) -> tuple[float, float, float, float]:
-    """Return Dice, HD95 [mm], and the true and the predicted volume [ml] of two masks in one space.
+    """Return Dice, HD95 [mm], true and predicted volume [ml] of two masks in one space.
 
     Dice is NaN if the truth is empty and 0 if only the prediction is. HD95 is NaN if either is empty.
 
@@ -49,7 +49,7 @@ def segmentation_row(predicted: Mask, truth: Mask, affine: NDArray[np.floating[A
 
 
 def hausdorff_95(first: Mask, second: Mask, spacing: NDArray[np.floating[Any]]) -> float:
-    """Return the larger 95th percentile of surface distances in both directions, in the unit of `spacing`.
+    """Return the larger 95th percentile of surface distances, in the unit of `spacing`.
 
     MONAI's compute_hausdorff_distance gives the same in float32, and logs a warning about itself in every
     call.

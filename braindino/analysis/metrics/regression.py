@@ -1,4 +1,4 @@
-"""Compute regression metrics, for one sample or for many weighted resamples of it at once."""
+"""Compute regression metrics for many weighted resamples of a sample at once."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,7 +44,7 @@ def regression_metrics(
 
 
 def _moment(weight: Floats, x: Floats, y: Floats, total: Floats) -> Floats:
-    """Return the weighted sum of products about the weighted means, exactly 0 where it is rounding error."""
+    """Return the weighted sum of products about the weighted means; rounding errors are 0."""
     raw = weight @ (x * y)
     moment = raw - ratio((weight @ x) * (weight @ y), total)
     size = np.sqrt((weight @ x**2) * (weight @ y**2))

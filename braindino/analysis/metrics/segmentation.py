@@ -1,4 +1,4 @@
-"""Compute segmentation metrics from rows per case and region: mean Dice, HD95, volume and lesion errors."""
+"""Compute segmentation metrics from rows per case and region."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +73,7 @@ def segmentation_metrics(table: pd.DataFrame, weights: ArrayLike | None = None) 
 
 
 def count_empty(table: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return for each region the number of `cases`, `true_empty`, `predicted_empty` and `both_empty`.
+    """Return each region's number of `cases`, `true_empty`, `predicted_empty`, `both_empty`.
 
     Args:
         table: rows of predictions.csv.
@@ -92,7 +92,7 @@ def count_empty(table: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def invalid_rows(table: pd.DataFrame, cell: Sequence[str]) -> tuple[NDArray[Any], str] | None:
-    """Return which rows (N,) are not measures of a segmentation, and the reason; None if all are.
+    """Return which rows (N,) are no measures of a segmentation, and why; None if all are.
 
     Args:
         table: N rows of predictions.csv.

@@ -1,4 +1,4 @@
-"""Compute survival metrics for many weighted resamples at once, and Kaplan-Meier curves by risk."""
+"""Compute survival metrics for many weighted resamples at once, and Kaplan-Meier curves."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ TICKS = 6  # times at which numbers at risk are given
 def survival_metrics(
     table: pd.DataFrame, train: pd.DataFrame | None = None, weights: ArrayLike | None = None
 ) -> dict[str, Floats]:
-    """Return every survival metric for each of R weightings of the same N cases, including censored ones.
+    """Return every survival metric for each of R weightings of the same N cases.
 
-    scikit-survival gives the same numbers for one sample; here a thousand resamples cost a few products.
+    Censored cases are included. scikit-survival gives the same numbers for one sample; here a thousand
+    resamples cost a few products.
 
     Args:
         table: columns `risk` (log relative hazard), `time`, `event` (1 observed, 0 censored).
@@ -147,7 +148,7 @@ def survival_curves(risk: ArrayLike, train: pd.DataFrame, times: ArrayLike) -> F
 
 
 def censoring_survival(time: Floats, event: NDArray[np.bool_], at: Floats) -> Floats:
-    """Return the chance of not being censored up to given times (reverse Kaplan-Meier); it may be 0.
+    """Return the chance of no censoring up to given times (reverse Kaplan-Meier); may be 0.
 
     Args:
         time: (N,) of the event or of censoring.
@@ -163,7 +164,7 @@ def censoring_survival(time: Floats, event: NDArray[np.bool_], at: Floats) -> Fl
 
 
 def _at_steps(steps: Floats, values: Floats, at: Floats) -> Floats:
-    """Return a step function (T,) at given times; `values` has one entry more than `steps`, the first."""
+    """Return a step function (T,) at given times; `values[0]` is its value before all steps."""
     reached: Floats = values[np.searchsorted(steps, at, side="right")]
     return reached
 
@@ -187,7 +188,7 @@ def _horizons(seen_time: Floats, seen_event: NDArray[np.bool_], time: Floats) ->
 
 
 def _concordance(comparable: NDArray[np.bool_], risk: Floats, factor: Floats, weight: Floats) -> Floats:
-    """Return the weighted share of comparable pairs in which the earlier event has the higher risk."""
+    """Return the weighted share of comparable pairs whose earlier event has the higher risk."""
     pairs = comparable * factor[:, None]
     difference = risk[:, None] - risk
     right = pairs * ((difference > 0) + 0.5 * (difference == 0))
@@ -205,7 +206,7 @@ def _survival_of(
 
 
 def _baseline(time: Floats, event: NDArray[np.bool_], risk: Floats, at: Floats) -> Floats:
-    """Return Breslow's cumulative baseline hazard (T,), for risks minus their maximum (no overflow)."""
+    """Return Breslow's cumulative baseline hazard (T,), for risks minus their maximum."""
     steps = np.unique(time[event])
     relative = np.exp(risk - risk.max())
     deaths = np.array([(event & (time == step)).sum() for step in steps])

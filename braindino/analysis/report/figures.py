@@ -180,7 +180,7 @@ def _patch_figures(runs: TaskRuns) -> list[Figure]:
 
 
 def _example_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[Figure]:
-    """Return the best, median and worst case of each model, or a sentence where no slices are saved."""
+    """Return the best, median and worst case of each model, or a note if none are saved."""
     figures = []
     caption = (
         "Test cases of the first seed by mean Dice, at the slice where truth and prediction are largest."
@@ -212,7 +212,7 @@ def seed_tables(run: Run) -> list[pd.DataFrame]:
 
 
 def bias_line(run: Run) -> tuple[float, float] | None:
-    """Return slope and intercept of prediction by truth on validation, None for fewer than 3 true values.
+    """Return slope and intercept of prediction by truth on validation; None for few values.
 
     Args:
         run: a run with results.json; all seeds at its largest label fraction are used.

@@ -3,10 +3,10 @@
 from typing import Any
 
 from braindino.analysis.formatting import UNDEFINED, format_interval, format_number, format_p_value
+from braindino.analysis.leakage_notes import pretraining_notes
 from braindino.analysis.metrics.estimates import MAX_REDRAWN
 from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.metrics.subgroups import MIN_PEOPLE
-from braindino.analysis.report.leakage_notes import pretraining_notes
 
 MAX_GROUPS = 6  # of a trait, in one sentence
 MAX_REASONS = 3  # of dropped rows, in one sentence
@@ -33,7 +33,7 @@ def result_notes(results: dict[str, Any]) -> list[str]:
 
 
 def _test_part(results: dict[str, Any]) -> list[str]:
-    """Return the numbers of test cases, people, folds and seeds, and whether there are intervals."""
+    """Return the numbers of test cases, people, folds and seeds, and the kind of intervals."""
     test, seeds = results["summary"][0]["test"], results["summary"][0]["seeds"]
     enough = test["redrawn"] <= MAX_REDRAWN * (test["resamples"] + test["redrawn"])
     parts = [f"{test['cases']} test cases of {test['people']} people"]
@@ -69,7 +69,7 @@ def _unbeaten(results: dict[str, Any]) -> list[str]:
 
 
 def detail_notes(results: dict[str, Any]) -> list[str]:
-    """Return sentences about subgroups at the largest label fraction, and about the kind of task.
+    """Return sentences about subgroups and the kind of task, at the largest label fraction.
 
     Args:
         results: content of results.json.
@@ -115,7 +115,7 @@ def _logrank(tests: list[dict[str, Any]]) -> list[str]:
 
 
 def _options_tried(cells: list[dict[str, Any]]) -> list[str]:
-    """Return the validation metric of each option of a closed-form head, and the options that were chosen."""
+    """Return the validation metric of each option of a closed-form head, and the chosen ones."""
     choices = [cell["chosen"] for cell in cells if "chosen" in cell]
     if not choices:
         return []
@@ -138,7 +138,7 @@ def _options_tried(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def _subgroups(metric: str, trait: str, groups: list[dict[str, Any]]) -> str:
-    """Return a sentence about a trait; empty if there is one group, or no group with enough people."""
+    """Return a sentence about a trait; empty without two groups, or without a large one."""
     values = [
         f"{group['group']} {format_interval(next(iter(group['metrics'].values())))} of {group['people']}"
         for group in groups
@@ -155,7 +155,7 @@ def _subgroups(metric: str, trait: str, groups: list[dict[str, Any]]) -> str:
 
 
 def _earlier_cells(results: dict[str, Any]) -> list[str]:
-    """Return a sentence if cells of earlier calls, which the last call did not request, are included."""
+    """Return a sentence if cells that the last call did not request are included."""
     present = {(seed, line["fraction"]) for line in results["summary"] for seed in line["seeds"]}
     asked = {
         (seed, float(fraction))

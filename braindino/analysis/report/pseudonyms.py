@@ -59,7 +59,7 @@ class Pseudonymiser:
         return self.text("/".join(["...", *names[-parts:]]))
 
     def text(self, text: str) -> str:
-        """Return a sentence, a command or a config with absolute paths shortened and known ids replaced.
+        """Return text with absolute paths shortened and known ids replaced.
 
         Args:
             text: the text.

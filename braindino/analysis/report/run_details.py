@@ -99,7 +99,7 @@ def run_details(model: str, run: Run, pseudonymiser: Pseudonymiser) -> RunDetail
 
 
 def run_ids(models: ModelRuns) -> set[str]:
-    """Return the ids of all people and cases of runs: tested, trained on, dropped, or seen in pretraining.
+    """Return the ids of all people and cases of runs, dropped and pretraining ones included.
 
     Args:
         models: name of the model -> task -> its run.

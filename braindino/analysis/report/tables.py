@@ -1,4 +1,4 @@
-"""Build the tables of a report: cells as shown, and the numbers behind them for CSV and LaTeX."""
+"""Build the tables of a report: cells as shown, and the numbers behind them."""
 
 import re
 from collections.abc import Sequence
@@ -119,7 +119,7 @@ def results_tables(runs: TaskRuns) -> list[Table]:
 
 
 def baseline_tables(runs: TaskRuns) -> list[Table]:
-    """Return the table of the main metric of every probe against its baselines, if there are any.
+    """Return the table of the main metric of every probe against its baselines, if any.
 
     Args:
         runs: name of the model -> its run of the task.

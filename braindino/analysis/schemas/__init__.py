@@ -1,1 +1,1 @@
-"""Declared shapes of the JSON files in a run folder, one module per file, for `braindino.documents.check`."""
+"""Declare the shapes of the JSON files in a run folder, for `braindino.documents.check`."""

@@ -1,4 +1,4 @@
-"""Check that the parts of results.json, each of the right shape, do not contradict each other."""
+"""Check that the parts of results.json do not contradict each other."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -35,7 +35,7 @@ def pretraining_notes(seen: dict[str, Any] | None, encoder: str = "the encoder")
 
 
 def leakage_notes(models: ModelRuns) -> list[str]:
-    """Return sentences about leakage in the runs of a comparison, each after the names of its tasks.
+    """Return sentences about leakage in the runs of a comparison, with their tasks.
 
     Args:
         models: name of the model -> task -> its run.

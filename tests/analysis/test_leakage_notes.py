@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from braindino.analysis.report.leakage_notes import leakage_notes
+from braindino.analysis.leakage_notes import leakage_notes
 from braindino.analysis.runs import LEAKAGE, Run
 from braindino.files import write_json
 
