@@ -1,7 +1,7 @@
 """The verb `probe`: the study of a head on a frozen encoder, configured by YAML."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.errors import BraindinoError
-from braindino.files import atomic_write, digest_of_json
+from braindino.files import digest_of_json
 from braindino.probing import FrozenProbeModule, Protocol, results_table
 from braindino.probing.data.factory import check_options
 from braindino.probing.decoder import INITIALISATION
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE
 from braindino.scans.store.store import Store
 from braindino.training.callbacks import wandb_logger
-from braindino.training.run_folder import ProbeOptions, write_environment
+from braindino.training.run_folder import ProbeOptions
 from braindino.training.slurm import check_tasks
 from braindino.verbs.probe import probe
 
@@ -166,7 +166,7 @@ def run_probe(arguments: Sequence[str]) -> int:
         protocol=cli.config_init["probe"],
         run_dir=folder,
         make_trainer=cli.instantiate_trainer,
-        record=partial(_write_config, cli),
+        config=cli.parser.dump(cli.config, skip_none=False),
     )
     results = run.results
     options: ProbeOptions = cli.config_init["run"]
@@ -179,12 +179,6 @@ def run_probe(arguments: Sequence[str]) -> int:
     print(results_table(results))
     print(f"run folder: {folder}")
     return 0
-
-
-def _write_config(cli: ProbeCLI, folder: Path) -> None:
-    with atomic_write(folder / "config.yaml") as file:
-        file.write(cli.parser.dump(cli.config, skip_none=False))
-    write_environment(folder)
 
 
 def _plain(value: Any) -> Any:

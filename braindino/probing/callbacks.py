@@ -236,21 +236,3 @@ class EpochProgress(Callback):
         if self._progress is not None:
             self._progress.close()
             self._progress = None
-
-
-def show_epochs(make_trainer: MakeTrainer, label: str, show: bool) -> MakeTrainer:
-    """Return a function that makes trainers with an `EpochProgress`.
-
-    Args:
-        make_trainer: see `run_study`.
-        label: label of the cell.
-        show: False returns `make_trainer` itself.
-    """
-    if not show:
-        return make_trainer
-
-    def make(**options: Any) -> Trainer:
-        callbacks = [*(options.pop("callbacks", None) or []), EpochProgress(label)]
-        return make_trainer(callbacks=callbacks, **options)
-
-    return make

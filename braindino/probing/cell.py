@@ -19,7 +19,7 @@ from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.probing.artifacts.examples import write_examples
-from braindino.probing.callbacks import BestEpoch, CellCheckpoint, MakeTrainer
+from braindino.probing.callbacks import BestEpoch, CellCheckpoint, EpochProgress, MakeTrainer
 from braindino.probing.data.base import Batch, CaseData
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.slices import CaseSlices
@@ -31,7 +31,7 @@ from braindino.progress import track
 
 EVALUATION_BATCH = 64  # cases
 WEIGHTS = "probe.pt"
-QUIET = {
+QUIET: dict[str, Any] = {
     "logger": False,
     "enable_checkpointing": False,
     "enable_progress_bar": False,
@@ -168,6 +168,7 @@ def train_cell(
     protocol: Protocol,
     make_trainer: MakeTrainer,
     save_probe: bool = True,
+    progress: bool = False,
 ) -> None:
     """Train a copy of a probe, predict with its best epoch, and save the cell.
 
@@ -179,6 +180,7 @@ def train_cell(
         protocol: rules of training.
         make_trainer: see `run_study`.
         save_probe: save the trained probe with the cell.
+        progress: show the epochs on stderr.
 
     Raises:
         CellError: the labelled cases cannot be used, or no epoch had a finite validation loss.
@@ -189,7 +191,7 @@ def train_cell(
     module, cases = copy.deepcopy(template), cell.within(cases)
     train = cases.labelled(cell.fraction, cell.seed)
     labelled = _numbers(train)
-    best = _fit(cell, module, cases, data, labelled, protocol, make_trainer)
+    best = _fit(cell, module, cases, data, labelled, protocol, make_trainer, progress)
     assert best.weights is not None
     module.cpu().load_state_dict(best.weights)
     with _precision(data, protocol):
@@ -219,6 +221,7 @@ def _fit(
     labelled: Tensor,
     protocol: Protocol,
     make_trainer: MakeTrainer,
+    progress: bool,
 ) -> BestEpoch:
     """Train `module` on the cases numbered `labelled`; return the best epoch."""
     selecting = "test" if protocol.selection == "test" else "val"
@@ -240,7 +243,8 @@ def _fit(
         options: dict[str, Any] = {**QUIET, "max_epochs": protocol.max_epochs or MAX_EPOCHS}
         if in_loop and protocol.precision == "bfloat16":
             options["precision"] = "bf16-mixed"
-        trainer = make_trainer(callbacks=[best, checkpoint], **options)
+        shown = [EpochProgress(cell.label)] if progress else []
+        trainer = make_trainer(callbacks=[best, checkpoint, *shown], **options)
         trainer.fit(
             module,
             batches,

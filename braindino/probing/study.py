@@ -23,7 +23,7 @@ from braindino.files import atomic_write, write_json
 from braindino.probing.artifacts.cases import write_cases, write_dropped
 from braindino.probing.artifacts.patches import write_patch_colours
 from braindino.probing.baselines import known_traits, traits_cell
-from braindino.probing.callbacks import MakeTrainer, show_epochs
+from braindino.probing.callbacks import MakeTrainer
 from braindino.probing.cell import Cell, device_of, train_cell
 from braindino.probing.data.base import CaseData
 from braindino.probing.data.cases import ProbeCases
@@ -291,8 +291,9 @@ def _cell_trainer(
             prepared.cases,
             data(),
             prepared.protocol,
-            show_epochs(make_trainer, cell.label, progress),
+            make_trainer,
             save_probe,
+            progress,
         )
 
     return train, data

@@ -1,6 +1,5 @@
 """Train and test a head on a frozen encoder."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ def probe(
     protocol: "Protocol | None" = None,
     run_dir: Path | str | None = None,
     make_trainer: "MakeTrainer | None" = None,
-    record: Callable[[Path], None] | None = None,
+    config: str | None = None,
     progress: bool = True,
 ) -> "Run":
     """Train and test a head on a frozen encoder, over seeds and label fractions.
@@ -49,8 +48,8 @@ def probe(
         run_dir: run folder; by default `runs/probe/<encoder>/<id>`, where the id follows from the study.
         make_trainer: makes the trainer of a cell from keyword arguments of Lightning's Trainer; by default
             one on the accelerator if there is one.
-        record: writes files about the run, such as a config, into the run folder: for a new study at the
-            beginning, for a study that is continued at the end.
+        config: content of `config.yaml`, which is written into the run folder with `environment.json`: for a
+            new study at the beginning, for one that is continued at the end.
         progress: show on stderr how many scans, cells and epochs are done.
 
     Returns:
@@ -86,14 +85,24 @@ def probe(
     folder = Path(run_dir)
     with record_state(folder):
         is_new = not (folder / "study.json").exists()
-        if record is not None and is_new:
-            record(folder)
+        if config is not None and is_new:
+            _write_config(folder, config)
         prepared = prepared or prepare_study(module, data, protocol, folder, encoder)
         trained = train_cells(prepared, make_trainer or _default_trainer(), progress)
         write_results(prepared, trained)
-        if record is not None and not is_new:
-            record(folder)
+        if config is not None and not is_new:
+            _write_config(folder, config)
     return Run(folder)
+
+
+def _write_config(folder: Path, config: str) -> None:
+    """Write config.yaml, and add this start of the run to environment.json."""
+    from braindino.files import atomic_write
+    from braindino.training.run_folder import write_environment
+
+    with atomic_write(folder / "config.yaml") as file:
+        file.write(config)
+    write_environment(folder)
 
 
 def _default_trainer() -> "MakeTrainer":

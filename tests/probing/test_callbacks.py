@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from braindino import progress
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol, run_study
-from braindino.probing.callbacks import CHECKPOINT, BestEpoch, CellCheckpoint, show_epochs
+from braindino.probing.callbacks import CHECKPOINT, BestEpoch, CellCheckpoint, EpochProgress
 from braindino.probing.cell import QUIET
 
 
@@ -164,13 +164,14 @@ class Line(LightningModule):
 
 
 @pytest.mark.parametrize("show", [True, False])
-def test_show_epochs_shows_epochs_and_metrics(
+def test_epoch_progress_shows_epochs_and_metrics(
     show: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0.0)
-    make = show_epochs(lambda **options: Trainer(accelerator="cpu", **options), "seed 0", show)
+    callbacks = [EpochProgress("seed 0")] if show else []
     batches: DataLoader[Tensor] = DataLoader(torch.ones(4, 1))  # type: ignore[arg-type]
-    make(max_epochs=2, callbacks=[], **QUIET).fit(Line(), batches, batches)
+    trainer = Trainer(accelerator="cpu", max_epochs=2, callbacks=list(callbacks), **QUIET)
+    trainer.fit(Line(), batches, batches)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("seed 0")]
     assert bool(lines) == show
     if show:

@@ -52,21 +52,21 @@ def test_probe_takes_a_head_or_a_module(cohort: Path, encoder: Path, tmp_path: P
         braindino.probe(data(cohort), encoder, ClassificationHead(), module=module)
 
 
-def test_probe_calls_record_and_predict_takes_the_loaded_probe(
+def test_probe_writes_a_config_and_predict_takes_the_loaded_probe(
     cohort: Path, encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     network = braindino.load_encoder(str(encoder))
-    recorded: list[Path] = []
     run = braindino.probe(
         data(cohort),
         network,
         module=FrozenProbeModule("not a path", ClassificationHead(), lr=0.01),
         protocol=FAST,
         run_dir=tmp_path / "run",
-        record=recorded.append,
+        config="a: 1\n",
         progress=False,
     )
-    assert recorded == [run.path]
+    assert run.config == {"a": 1}
+    assert len(run.starts) == 1
     probe = braindino.load_probe(run.path, encoder=network)
     scan = cohort / pd.read_csv(cohort / "adni.csv")["path"][0]
     capfd.readouterr()
