@@ -1,15 +1,20 @@
 """Check the contract, and prepared slices against a slow float64 reference."""
 
 from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from docstring_parser import DocstringStyle, parse
 
 from braindino.errors import BraindinoError, ScanError
 from braindino.scans.contract import PRESETS, Preprocessing
-from braindino.scans.preprocessing import decode, preprocess
+from braindino.scans.geometry import Geometry
+from braindino.scans.headers import Layout
+from braindino.scans.preprocessing import Prepared, decode, preprocess
 from braindino.scans.reading import Scan
 
 SMALL = Preprocessing(depth=12, size=(24, 20))
@@ -262,3 +267,11 @@ def test_preprocessing_rejects_impossible_field(change: dict[str, object], named
 def test_preset_lists_known_names() -> None:
     with pytest.raises(BraindinoError, match="paper, released-code, minmax"):
         Preprocessing.preset("papier")
+
+
+@pytest.mark.parametrize("kind", [Preprocessing, Prepared, Geometry, Scan, Layout])
+def test_fields_are_documented(kind: type[Any]) -> None:
+    docstring = parse(kind.__doc__ or "", DocstringStyle.GOOGLE)
+    documented = [part.arg_name for part in docstring.params if part.args[0] == "attribute"]
+    assert documented == [field.name for field in fields(kind)]
+    assert all(part.description for part in docstring.params)
