@@ -56,7 +56,16 @@ def check(
 
     if out is not None and Path(out).is_dir():
         raise BraindinoError(f"{out}: is a folder; give --out the name of a file.")
-    report = run(manifest, store, split, pretraining, label, classes, between, modalities)
+    report = run(
+        manifest,
+        store=store,
+        split=split,
+        pretraining=pretraining,
+        label=label,
+        classes=classes,
+        between=between,
+        modalities=modalities,
+    )
     print("\n".join(_lines(manifest, report, all)))
     if out is not None:
         with atomic_write(out) as file:

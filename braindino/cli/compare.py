@@ -41,7 +41,7 @@ def compare(
     from braindino.analysis.comparison.untrained import untrained_text
     from braindino.verbs.compare import compare as run
 
-    comparison = run(runs, out, pairs, resamples, seed, jobs)
+    comparison = run(runs, out, pairs=pairs, resamples=resamples, seed=seed, jobs=jobs)
     untrained = untrained_text(comparison.untrained)
     print("\n".join([*_text(comparison), *comparison.leakage, *untrained]))
     if out is not None:

@@ -31,7 +31,7 @@ def export(
     """
     from braindino.verbs.export import export as write
 
-    encoder = write(run, out, onnx, torch_export, license, identify)
+    encoder = write(run, out, onnx=onnx, torch_export=torch_export, license=license, identify=identify)
     size = "x".join(map(str, encoder.preprocessing.size))
     print(f"{out}: {encoder.architecture}, {encoder.embed_dim} features per slice of {size}")
     print(_people_line(encoder.seen, out))

@@ -34,7 +34,7 @@ def index(
     from braindino.verbs.index import index as run
 
     out = Path(out) if out is not None else Path(f"{dataset}.csv")
-    manifest = run(root, dataset, out, _parse_options(root, dataset, options or {}))
+    manifest = run(root, dataset, out, options=_parse_options(root, dataset, options or {}))
     dropped = out.with_name(f"{out.stem}.dropped.csv")
     print("\n".join([*_summary(manifest), f"wrote {out} and {dropped.name}"]))
     return 0

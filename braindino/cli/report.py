@@ -34,7 +34,7 @@ def report(
     """
     from braindino.verbs.report import report as run
 
-    result = run(runs, out, tables, title, resamples, jobs, identify)
+    result = run(runs, out, tables=tables, title=title, resamples=resamples, jobs=jobs, identify=identify)
     print(f"wrote {result.page}")
     if tables is not None:
         print(f"wrote {len(result.tables)} tables in {tables}")

@@ -35,7 +35,16 @@ def space(
     from braindino.verbs.space import METHODS
     from braindino.verbs.space import space as run
 
-    result = run(embeddings, out, color_by, method, cka, neighbours, sample, seed)
+    result = run(
+        embeddings,
+        out,
+        color_by=color_by,
+        method=method,
+        cka=cka,
+        neighbours=neighbours,
+        sample=sample,
+        seed=seed,
+    )
     table = out.with_suffix(".csv")
     if cka:
         print(result.table.round(3).to_string())

@@ -24,7 +24,7 @@ def synth(
     """
     from braindino.verbs.synth import synth as run
 
-    planted = run(out, dataset, people, sessions, shape, seed)
+    planted = run(out, dataset, people=people, sessions=sessions, shape=shape, seed=seed)
     excluded = sum(planted.dropped.values())
     print(
         f"{dataset}: {people} people, {len(planted.scans)} scans to use and {excluded} to pass over in {out}"

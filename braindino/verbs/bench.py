@@ -64,6 +64,7 @@ def bench(
     out: Path | str,
     cells: int,
     train: TrainStudies,
+    *,
     resamples: int = 1000,
     jobs: int = 1,
     progress: bool = True,

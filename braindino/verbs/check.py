@@ -15,6 +15,7 @@ from braindino.scans.store.store import Store
 
 def check(
     manifest: Path | str,
+    *,
     store: Path | str | None = None,
     split: Path | str | None = None,
     pretraining: Path | str | None = None,

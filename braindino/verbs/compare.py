@@ -42,6 +42,7 @@ class Comparison:
 def compare(
     runs: Sequence[Path | str] | Path | str,
     out: Path | str | None = None,
+    *,
     pairs: Literal["first", "all"] = "first",
     resamples: int = 1000,
     seed: int = 0,

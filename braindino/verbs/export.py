@@ -10,6 +10,7 @@ from braindino.progress import show_elapsed
 def export(
     run: Path | str,
     out: Path | str = "encoder",
+    *,
     onnx: bool = False,
     torch_export: bool = False,
     license: str | None = None,

@@ -32,6 +32,7 @@ def index(
     root: Path | str,
     dataset: str = "folder",
     out: Path | str | None = None,
+    *,
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> IndexedManifest:

@@ -44,6 +44,7 @@ def knn(
     encoder: Sequence[str] | str,
     target: str,
     out: Path | str = "knn",
+    *,
     classes: "Sequence[ClassName] | None" = None,
     k: Sequence[int] | None = None,
     test: float = 0.3,

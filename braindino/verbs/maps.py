@@ -35,7 +35,7 @@ class DrawnMaps:
 
 
 def maps(
-    scans: Path | str | Sequence[Path | str],
+    scans: Sequence[Path | str] | Path | str,
     encoder: str,
     out: Path | str,
     *,

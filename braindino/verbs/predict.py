@@ -37,6 +37,7 @@ def predict(
     scans: Sequence[Path | str] | Path | str,
     probe: "FinishedProbe | Path | str",
     out: Path | str,
+    *,
     encoder: "Encoder | Path | str | None" = None,
     seed: int | None = None,
     fraction: float | None = None,

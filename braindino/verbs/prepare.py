@@ -56,6 +56,7 @@ class PrepareReport:
 def prepare(
     manifest: Path | str,
     store: Path | str = "store",
+    *,
     jobs: int = 1,
     contract: str | Preprocessing | None = None,
     depth: int | Literal["none"] | None = None,

@@ -27,6 +27,7 @@ class Report:
 def report(
     runs: Sequence[Path | str] | Path | str,
     out: Path | str = "report.html",
+    *,
     tables: Path | str | None = None,
     title: str = TITLE,
     resamples: int = 1000,

@@ -41,6 +41,7 @@ class FeatureSpace:
 def space(
     embeddings: Sequence[Path | str] | Path | str,
     out: Path | str | None = None,
+    *,
     color_by: str | None = None,
     method: Literal["tsne", "umap", "pca"] = "tsne",
     cka: bool = False,

@@ -12,6 +12,7 @@ from braindino.synthetic.files import Planted
 def synth(
     out: Path | str,
     dataset: str = "adni",
+    *,
     people: int = 60,
     sessions: int = 2,
     shape: tuple[int, int, int] = (48, 56, 48),

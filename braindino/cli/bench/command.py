@@ -63,7 +63,7 @@ def bench(
         _submit(read.studies, read.cells, cluster or {}, read.out)
         return 0
     train = partial(work.run_studies, jobs=jobs)
-    result = run(read.studies, read.out, read.cells, train, resamples, jobs)
+    result = run(read.studies, read.out, read.cells, train, resamples=resamples, jobs=jobs)
     _print_result(result, read.studies)
     return 1 if result.failed else 0
 
