@@ -20,11 +20,14 @@ from braindino.training.checkpoint_io import AtomicCheckpointIO
 
 MakeTrainer = Callable[..., Trainer]
 CHECKPOINT = "unfinished.ckpt"
-EVERY = 60.0  # seconds between two checkpoints of a cell; most cells take less in all
-SHARE = 20  # writing takes at most one part in so many of the time
+# Seconds between two checkpoints of a cell; most cells take less in all.
+EVERY = 60.0
+# Writing takes at most 1 / SHARE of the time.
+SHARE = 20
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError)
 _log = logging.getLogger(__name__)
-SHOWN = 2  # validation metrics beside the bar
+# Validation metrics beside the bar.
+SHOWN = 2
 
 
 class BestEpoch(Callback):

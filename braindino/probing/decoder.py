@@ -13,7 +13,8 @@ from braindino.identity import stable_id
 LEVELS = 4
 # Initialisation of decoder and head; part of the identity of a study, whose early versions used torch's.
 INITIALISATION = "he"
-SLOPE = 1e-2  # of the leaky ReLU that the deviation of the weights is computed for
+# Slope of the leaky ReLU that the deviation of the weights is computed for.
+SLOPE = 1e-2
 
 
 @stable_id("PatchDecoder")

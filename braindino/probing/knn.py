@@ -27,7 +27,8 @@ from braindino.scans.store.store import Store
 IDENTITY = ("dataset", "subject", "session", "modality")
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
 MAX_CLASSES = 20
-Predictions = Mapping[str, Mapping[int, pd.DataFrame]]  # encoder -> k -> rows of predictions.csv
+# Encoder -> k -> rows of predictions.csv.
+Predictions = Mapping[str, Mapping[int, pd.DataFrame]]
 
 
 def labelled_scans(
@@ -177,7 +178,7 @@ def scan_features(
 def neighbour_predictions(
     scans: pd.DataFrame, features: np.ndarray, ks: Sequence[int], seed: int
 ) -> dict[int, pd.DataFrame]:
-    """Return k -> rows of predictions.csv of the test scans; k up to the number of searched scans.
+    """Return k -> rows of predictions.csv of the test scans, for every k that is possible.
 
     The predicted class has the most votes, among equals it is the first in the order of the names.
 

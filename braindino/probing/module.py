@@ -22,7 +22,8 @@ from braindino.probing.pooling import MeanPooling, Pooling
 from braindino.probing.stochastic_depth import drop_paths
 from braindino.scans.preprocessing import decode
 
-MAX_SLICES = 64  # per forward of an encoder in the loop
+# Slices per forward of an encoder in the loop.
+MAX_SLICES = 64
 
 
 @stable_id("FrozenProbeModule")

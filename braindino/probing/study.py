@@ -43,7 +43,8 @@ SELECTION = {
     "validation": "epoch chosen on validation, test evaluated once",
     "test": "epoch chosen ON THE TEST PART (BrainDINO's released code): too good, not an estimate",
 }
-PAUSE = 15.0  # seconds between two lines about cells
+# Seconds between two lines about cells.
+PAUSE = 15.0
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def open_encoder(
 def check_store(store: Path, prepare: bool, progress: bool = True) -> None:
     """Raise if a store does not exist and other stores lie near by, as its name may be misspelt.
 
-    Where no other store lies near by, the caller makes the store, and a line is printed about it.
+    If no other store lies near by, the caller makes the store, and a line is printed about it.
 
     Args:
         store: folder of prepared scans.

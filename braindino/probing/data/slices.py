@@ -21,8 +21,10 @@ from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.scans.store.store import Store
 from braindino.scans.subset import evenly_spaced
 
-SAMPLE = 256  # slices from which the moments of patch tokens are computed
-SliceIndex = tuple[int, int]  # number of a case, number of a slice
+# Slices from which the moments of patch tokens are computed.
+SAMPLE = 256
+# Number of a case, number of a slice.
+SliceIndex = tuple[int, int]
 
 
 class MaskedCases:

@@ -14,11 +14,16 @@ from braindino.scans.store.store import Store
 
 TRAINING_SCANS = "training_scans.json"
 CHECKS = ("readable", "modality", "orientation", "stripped", "spacing", "shape", "foreground", "intensity")
-MAX_MEASURED = 200  # training scans per modality; the range hardly changes with more
-COVERED = (0.1, 99.9)  # percentiles of the training scans between which the range lies
-SLACK = (0.1, 0.25)  # by which the range is widened: shares of its larger end, and of its length
-MIN_AGREEMENT = 0.9  # share of the training scans for which skull stripping is a rule
-MAX_OBLIQUE = 30.0  # degrees; at larger angles slices lie between two planes
+# Training scans per modality; the range hardly changes with more.
+MAX_MEASURED = 200
+# Percentiles of the training scans between which the range lies.
+COVERED = (0.1, 99.9)
+# Widening of the range, as shares of its larger end and of its length.
+SLACK = (0.1, 0.25)
+# Share of the training scans for which skull stripping is a rule.
+MIN_AGREEMENT = 0.9
+# Degrees; at larger angles slices lie between two planes.
+MAX_OBLIQUE = 30.0
 _UNITS = {"spacing": " mm", "shape": " voxels"}
 
 

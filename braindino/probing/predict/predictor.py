@@ -24,7 +24,8 @@ from braindino.probing.predict.inputs import Rejection
 from braindino.probing.predict.probe import FinishedProbe
 from braindino.scans.store.store import Store
 
-TRUTH = ("target", "time", "event")  # columns of a head's rows that a new case does not have
+# Columns of a head's rows that a new case does not have.
+TRUTH = ("target", "time", "event")
 
 
 class _Protocol(TypedDict):

@@ -181,7 +181,7 @@ def load_probe(
 ) -> FinishedProbe:
     """Return the trained probes of a run folder of `braindino probe`, ready to predict.
 
-    Of a cross-validation the probes of all folds are returned, whose predictions are averaged. Every person
+    For a cross-validation the probes of all folds are returned; their predictions are averaged. Every person
     of the study is a training person of some fold: for new people the scores are those of the study, for
     people of the study they are too good.
 
