@@ -111,9 +111,16 @@ def embed(
         name = "the manifest" if isinstance(manifest, Manifest) else manifest
         raise BraindinoError(f"{name}: none of its scans can be used; see {report.rejects}.")
     features = extract(
-        network, opened, keys, cache or opened.path / "features", batch_size=batch_size,
-        precision=precision, device=target, progress=progress, level="patch" if level == "patch" else "slice",
-    )  # fmt: skip
+        network,
+        opened,
+        keys,
+        cache or opened.path / "features",
+        batch_size=batch_size,
+        precision=precision,
+        device=target,
+        progress=progress,
+        level="patch" if level == "patch" else "slice",
+    )
     rows = _write_rows(out, network, opened, ids, keys, features, level, every, progress)
     facts = {
         "braindino": __version__,
