@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from torch import Tensor, nn
@@ -56,6 +56,13 @@ class Head(nn.Module, ABC):
     unit = ""
     dropout = 0.0
     layers: nn.Module
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Accept `recipe`, the former name of `optimizer_defaults`, in heads of users."""
+        super().__init_subclass__(**options)
+        recipe = vars(cls).get("recipe")
+        if isinstance(recipe, OptimizerDefaults):
+            cls.optimizer_defaults = recipe
 
     @abstractmethod
     def encode(self, cases: pd.DataFrame, classes: Sequence[str]) -> Tensor:

@@ -1,0 +1,1 @@
+"""Former name of `braindino.synthetic`, for scripts of users that import from it."""
