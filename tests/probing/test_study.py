@@ -18,7 +18,7 @@ from braindino.probing import (
     run_study,
 )
 from braindino.probing.cell import Cell
-from braindino.probing.study import run_cells
+from braindino.probing.study import prepare_study, run_cells, train_cells, write_results
 
 FAST = {"max_epochs": 30, "patience": 5, "resamples": 200, "baselines": False}
 
@@ -289,3 +289,19 @@ def test_run_study_refuses_an_empty_part(tmp_path, planted, encoder, make_traine
     data.setup = without_validation
     with pytest.raises(BraindinoError, match=r"no case in val \(72 in train, 0 in val, 18 in test\)"):
         run_study(probe(), data, Protocol(seeds=[0], **FAST), make_trainer, tmp_path / "run", encoder)
+
+
+def test_prepare_study_decides_everything_and_writes_nothing(tmp_path, planted, encoder, make_trainer):
+    protocol = Protocol(seeds=[0, 1], fractions=[0.5, 1.0], recipe="paper", resamples=0, baselines=False)
+    module = FrozenProbeModule("tiny", ClassificationHead())
+    prepared = prepare_study(module, planted(), protocol, tmp_path / "run", encoder)
+    assert not (tmp_path / "run").exists()
+    assert (prepared.protocol.max_epochs, prepared.module.standardise) == (8, False)
+    cells = [(cell.seed, cell.fraction) for cell in prepared.cells]
+    assert cells == [(0, 0.5), (1, 0.5), (0, 1.0), (1, 1.0)]
+    assert prepared.settings["encoder"] == encoder.digest
+    trained = train_cells(prepared, make_trainer)
+    assert read_json(tmp_path / "run" / "study.json") == prepared.settings
+    assert (len(trained.facts), trained.failed, trained.baselines) == (4, [], {})
+    results = write_results(prepared, trained)
+    assert results == read_json(tmp_path / "run" / "results.json")
