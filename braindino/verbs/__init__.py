@@ -1,1 +1,1 @@
-"""The verbs of the command as typed functions that return results; `braindino.cli` calls them and prints."""
+"""The verbs of the command as typed functions that return results and print nothing."""
