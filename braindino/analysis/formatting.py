@@ -45,7 +45,7 @@ def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a line of text per row, with columns aligned and two spaces apart.
 
     Args:
-        rows: of cells, all with the same number of columns.
+        rows: rows of cells, all with the same number of columns.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [

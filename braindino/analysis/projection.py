@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from braindino.analysis.principal_components import principal_components
 
 Method = Literal["tsne", "umap", "pca"]
-COMPONENTS = 50  # principal components before t-SNE and UMAP (van der Maaten and Hinton 2008, section 4)
+# Principal components before t-SNE and UMAP (van der Maaten and Hinton 2008, section 4).
+COMPONENTS = 50
 MIN_ROWS = 5
 
 
@@ -21,7 +22,7 @@ def project(features: ArrayLike, method: Method, seed: int = 0, neighbours: int 
     Args:
         features: (N, D).
         method: t-SNE, UMAP or principal components.
-        seed: of the random start; the same seed gives the same picture on one machine.
+        seed: seed of the random start; the same seed gives the same picture on one machine.
         neighbours: t-SNE's perplexity, UMAP's neighbours; at most a third of N.
 
     Raises:

@@ -61,7 +61,7 @@ def _summary_line(
 
     Args:
         fraction: the label fraction.
-        cells: of that fraction.
+        cells: cells of that fraction.
         joined: rows by seed, fraction and part of the split, over all folds.
         folds: whether the study is cross-validated.
         resamples: draws of people for the intervals.
@@ -187,7 +187,7 @@ def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
         `low`, `high` and `sd`.
     """
     rows = []
-    for model, part in models(results).items():
+    for model, part in probe_and_baselines(results).items():
         for cell in part["cells"]:
             for split in ("val", "test"):
                 for name, numbers in cell[split]["metrics"].items():
@@ -201,8 +201,8 @@ def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def models(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the probe and its baselines by name, each with `cells` and `summary`.
+def probe_and_baselines(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the results of the probe and of its baselines by name, each with `cells` and `summary`.
 
     Args:
         results: content of results.json.

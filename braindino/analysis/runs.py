@@ -19,7 +19,8 @@ from braindino.documents import check, read_json, read_yaml
 PREDICTIONS = "predictions.csv"
 LEAKAGE = "leakage.json"
 REQUIRED = ("task", "classes", "cases", "audit", "cells", "summary", "baselines", "folds", "asked", "dropped")
-SUBFOLDERS = ("cells", "baselines")  # of a run; they hold predictions.csv files that are not runs
+# Folders in a run folder that contain files predictions.csv, but no runs.
+SUBFOLDERS = ("cells", "baselines")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class SwinModule(LightningModule):
             file. Channels are matched by the names of the sequences.
         optimiser: AdamW and its schedule.
         activation_checkpointing: compute blocks again in the backward pass instead of storing them.
-        seed: of the random changes to crops (the weights follow `seed_everything`).
+        seed: seed of the random changes to crops (the weights follow `seed_everything`).
 
     Attributes:
         batches: trained on by this process since the start of the run, in earlier starts as well.
@@ -80,7 +80,7 @@ class SwinModule(LightningModule):
         """Return the sizes of the encoder.
 
         Args:
-            modalities: of the data, a channel each.
+            modalities: modalities of the data, a channel each.
             source: weights to start from; theirs decide how patches are merged.
 
         Raises:

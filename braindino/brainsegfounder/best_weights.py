@@ -17,7 +17,7 @@ class BestWeights(ModelCheckpoint):
     A subclass, because Lightning lets a module's callback replace the trainer's of the same class.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
     """
 
     def __init__(self, folder: str) -> None:

@@ -66,9 +66,9 @@ class CropGenerators:
         """Return generators that depend on the arguments alone: a resumed run repeats its draws.
 
         Args:
-            seed: of the run.
+            seed: seed of the run.
             batch: number of the batch in the run.
-            rank: of the process.
+            rank: rank of the process.
             device: where noise is drawn.
         """
         host = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, batch, rank])))
@@ -81,7 +81,7 @@ def turn(crops: Tensor, randomness: CropGenerators) -> tuple[Tensor, Tensor]:
 
     Args:
         crops: (B, M, D, H, H).
-        randomness: of the batch.
+        randomness: generators of the batch.
 
     Returns:
         The turned crops, and their numbers of quarter turns (B,) int64: the labels of the rotation task.
@@ -99,7 +99,7 @@ def corrupt(crops: Tensor, config: CorruptionConfig, randomness: CropGenerators)
     Args:
         crops: (B, M, D, H, W).
         config: amount and size of the blocks.
-        randomness: of the batch.
+        randomness: generators of the batch.
 
     Returns:
         The corrupted crops (B, M, D, H, W).

@@ -74,7 +74,11 @@ class SwinOptimiserConfig:
 
 
 class GradientClipping:
-    """Clip gradients, skip steps that are not finite, and end the run after three in a row."""
+    """Clip gradients, skip steps that are not finite, and end the run after `PATIENCE` in a row.
+
+    Attributes:
+        in_a_row: number of steps that were not finite since the last finite one.
+    """
 
     PATIENCE = 3
 

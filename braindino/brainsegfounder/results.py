@@ -26,7 +26,7 @@ class CaseRows:
 
     Args:
         data: the cases.
-        seed: of the run, for the column of that name.
+        seed: seed of the run, for the column of that name.
 
     Attributes:
         rows: one per case and region.
@@ -73,7 +73,7 @@ def write_test_results(
     A probe's metrics.csv is not written: here the file of that name holds the curve of the training.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         rows: the cases' rows of predictions.csv.
         encoder: `name`, which it started from, and `digest` of the weights.
         seen: people and scans seen in pretraining, or None if that is not recorded.

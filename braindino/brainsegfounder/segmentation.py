@@ -23,7 +23,7 @@ from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
 
 OVERLAP = 0.5  # of sliding windows (the authors' code)
-CHANGE = 0.1  # largest relative change of scale and shift of intensities in training (the authors' code)
+MAX_CHANGE = 0.1  # largest relative change of scale and shift of intensities in training (the authors' code)
 
 
 class SwinUNETRModule(SwinModule):
@@ -36,7 +36,8 @@ class SwinUNETRModule(SwinModule):
     writes predictions.csv and results.json as a probe does.
 
     Args:
-        norm: of the convolutions; `instance` as published, `group` where the deepest map is a single voxel.
+        norm: kind of norm of the convolutions; `instance` as published, `group` where the deepest map is a
+            single voxel.
         optimiser: AdamW and its schedule.
         resamples: draws of people for the intervals of a test.
         options: sizes and start; see `SwinModule`.
@@ -68,7 +69,7 @@ class SwinUNETRModule(SwinModule):
 
     @property
     def data(self) -> VolumeCases:
-        """Data module of the run; BraindinoError if it has no cases with masks."""
+        """Return the data module of the run, or raise BraindinoError if it has no cases with masks."""
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, VolumeCases):
             raise BraindinoError("SwinUNETRModule needs cases with masks: data of VolumeCases.")
@@ -147,7 +148,7 @@ class SwinUNETRModule(SwinModule):
             flipped_labels.append(label.flip(axes))
         volumes, labels = torch.stack(flipped_volumes), torch.stack(flipped_labels)
         shape = (2, *volumes.shape[:2], 1, 1, 1)
-        scale, shift = volumes.new_tensor(random.uniform(-CHANGE, CHANGE, shape))
+        scale, shift = volumes.new_tensor(random.uniform(-MAX_CHANGE, MAX_CHANGE, shape))
         return torch.where(volumes == 0, volumes, volumes * (1 + scale) + shift), labels
 
     def _region_masks(self, labels: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class SSLHeads(nn.Module):
 
     Args:
         width: channels of the deepest map.
-        channels: of the crops.
+        channels: channels of the crops.
     """
 
     def __init__(self, width: int, channels: int) -> None:

@@ -77,7 +77,7 @@ class SwinSSLModule(SwinModule):
 
         Args:
             batch: see `VolumeDataModule`.
-            number: of the batch; it decides the random draws.
+            number: number of the batch; it decides the random draws.
         """
         crops = decode(batch["volumes"], batch["scale"], batch["zero_point"])
         randomness = CropGenerators.of(self.seed, number, self.global_rank, crops.device)

@@ -15,7 +15,7 @@ from braindino.errors import BraindinoError
 from braindino.scans.seen import Seen
 
 PATCH_KERNELS = "patch_embed.proj.weight"
-# Of a pretraining run of this project, a published file, a segmentation run of this project.
+# Prefixes of the encoder in a pretraining run of this project, a published file and a segmentation run.
 PREFIXES = ("encoder.", "swinViT.", "network.swinViT.")
 
 
@@ -24,8 +24,8 @@ class Source:
     """A Swin encoder in a file.
 
     Attributes:
-        path: of the file.
-        weights: of the encoder, by the names of `swin`.
+        path: path of the file.
+        weights: weights of the encoder, by the names of `swin`.
         shape: its sizes. Its channels are `t1`, `t1ce`, `t2`, `flair`, or a modality's name as it is.
         seen: people and scans seen in training, or None if the file does not record them.
     """
@@ -43,8 +43,8 @@ class TransferReport:
     Attributes:
         loaded: taken from the source.
         inflated: taken, and spread over other channels.
-        missing: of the encoder, not in the source.
-        unexpected: of the source, without a place in the encoder.
+        missing: in the encoder, not in the source.
+        unexpected: in the source, without a place in the encoder.
     """
 
     loaded: tuple[str, ...]

@@ -89,7 +89,8 @@ def _lines(manifest: Path, report: "CheckReport", everything: bool) -> list[str]
     for name, findings in by_check.items():
         lines += ["", f"{name}: {REMEDIES[name]}"]
         for finding in findings if everything else findings[:SHOWN]:
-            place = f"{finding.file + ', ' if finding.file else ''}line {finding.row}, {finding.column}"
+            line = f"line {finding.row}, {finding.column}"
+            place = f"{finding.file}, {line}" if finding.file else line
             error = f" - {finding.finding}" if finding.value else ""
             lines.append(f"  {place}: {finding.value or finding.finding}{error}")
         if len(findings) > SHOWN and not everything:

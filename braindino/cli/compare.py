@@ -32,7 +32,7 @@ def compare(
         out: folder for compare.csv and compare.json.
         pairs: every model against the first one, or all pairs.
         resamples: draws of people for the intervals.
-        seed: of these draws and of the permutations.
+        seed: seed of these draws and of the permutations.
         jobs: processes side by side; the numbers do not depend on it.
 
     Returns:
@@ -74,7 +74,7 @@ def _cells(row: Mapping[Any, Any], results: Mapping[str, Any]) -> list[str]:
     """Return the cells of one metric and test.
 
     Args:
-        row: of the table of differences.
+        row: row of the table of differences.
         results: results.json of a run of the task, for the unit of the metric; may be empty.
     """
     from braindino.analysis.formatting import format_interval, format_number, format_p_value

@@ -1,4 +1,4 @@
-"""Run the verb `demo`: the whole path on a synthetic cohort, by the usual commands."""
+"""The verb `demo`: the whole path on a synthetic cohort, by the usual commands."""
 
 import shlex
 import time

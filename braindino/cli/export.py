@@ -25,7 +25,7 @@ def export(
         out: the folder to write.
         onnx: also as `model.onnx`, of any number and size of slices (needs `pip install 'braindino[onnx]'`).
         torch_export: also as `model.pt2`, which `torch.export.load` reads.
-        license: of the weights, as a model hub names it, such as `cc-by-nc-4.0`.
+        license: license of the weights, as a model hub names it, such as `cc-by-nc-4.0`.
         identify: list the people seen in pretraining by their ids, for your own use; by default by digests,
             which serve the leakage audit as well.
     """

@@ -97,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         if arguments[:1] == ["index"] or arguments[:2] == ["--offline", "index"]:
-            import_module("braindino.datasets.listing").list_only()  # no other verb runs in this process
+            # No other verb runs in this process.
+            import_module("braindino.datasets.listing").list_only()
     arguments = list(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -116,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, rest: Sequence[str]) -> int:
     try:
-        if verb == "doctor":  # parses its arguments itself, because it must work with broken packages
+        # `doctor` parses its arguments itself, because it must work with broken packages.
+        if verb == "doctor":
             return int(import_module("braindino.cli.doctor.command").run(rest))
         if verb in PLAIN_VERBS:
             return int(import_module("braindino.cli.typed_verb").run(verb, rest))

@@ -1,4 +1,4 @@
-"""`braindino prepare`: put the scans of a manifest into a store."""
+"""The verb `prepare`: put the scans of a manifest into a store."""
 
 import re
 import sys

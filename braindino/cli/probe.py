@@ -128,7 +128,7 @@ class ProbeCLI(LightningCLI):
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The encoder; weights without a contract take that of the store, if there is one."""
+        """Return the encoder; weights without a contract take that of the store, if there is one."""
         return load_encoder(self.model.encoder, Store.contract_at(self.datamodule.store_path))
 
     def check(self) -> None:

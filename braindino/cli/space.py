@@ -27,7 +27,7 @@ def space(
         cka: linear centred kernel alignment between the files, over the rows that all of them have.
         neighbours: t-SNE's perplexity, or UMAP's neighbours.
         sample: at most so many rows are drawn, or compared; chosen by the seed.
-        seed: of the choice of rows and of the method.
+        seed: seed of the choice of rows and of the method.
 
     Returns:
         0.

@@ -7,7 +7,7 @@ def status(*folders: Path) -> int:
     """Show how many cells are done, and what is running, failed or interrupted.
 
     Args:
-        folders: of a bench, of runs, or any folder above some runs.
+        folders: folders of a bench, of runs, or any folder above some runs.
 
     Returns:
         0; 1 when something failed.

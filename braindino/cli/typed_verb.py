@@ -80,7 +80,7 @@ def to_parser_form(arguments: Sequence[str], function: Callable[..., int]) -> li
 
     Args:
         arguments: words after the verb.
-        function: of the verb.
+        function: function of the verb.
     """
     parameters = inspect.signature(function).parameters
     options: list[str] = []
@@ -103,9 +103,9 @@ def to_parser_form(arguments: Sequence[str], function: Callable[..., int]) -> li
             del words[:length]
         elif value is None and words and not words[0].startswith("--"):
             value = words.pop(0)
-        of = _list_of(kind)
-        if of is not None and value is not None and not value.startswith("["):
-            lists.setdefault(name, []).append(json.dumps(value) if of is str else value)
+        item = _list_of(kind)
+        if item is not None and value is not None and not value.startswith("["):
+            lists.setdefault(name, []).append(json.dumps(value) if item is str else value)
         else:
             options.append(f"--{name}" if value is None else f"--{name}={value}")
     # argparse requires positional words to be contiguous.
@@ -147,9 +147,9 @@ def explain(message: str, verb: str, function: Callable[..., Any]) -> str:
     """Return one to three lines for an error of the parser, with the most similar argument.
 
     Args:
-        message: of the parser.
+        message: message of the parser.
         verb: name of the verb.
-        function: of the verb.
+        function: function of the verb.
     """
     unknown = re.match(r"unrecognized arguments: (.*)", message, flags=re.IGNORECASE | re.DOTALL)
     hint = f"`braindino {verb} --help` lists the arguments."

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from braindino.errors import BraindinoError
-from braindino.training.checkpoint_names import FOLDER, METADATA, is_sharded, run_checkpoints
+from braindino.training.checkpoint_names import FOLDER, METADATA, is_sharded_checkpoint, run_checkpoints
 
 _log = logging.getLogger(__name__)
 
@@ -164,7 +164,8 @@ def newest_state(run: Path) -> tuple[Path, int]:
     damaged: list[tuple[str, BraindinoError]] = []
     for path in named:
         try:
-            step = int(read_file(path / METADATA if is_sharded(path) else path).get("global_step", 0))
+            file = path / METADATA if is_sharded_checkpoint(path) else path
+            step = int(read_file(file).get("global_step", 0))
         except BraindinoError as error:
             damaged.append((path.name, error))
             continue

@@ -13,7 +13,7 @@ def check_trainer(trainer: pl.Trainer) -> None:
     """Refuse trainer settings under which the method is not the published one.
 
     Args:
-        trainer: of the run.
+        trainer: trainer of the run.
 
     Raises:
         BraindinoError: clipping by the trainer, a precision without float32 weights for the moving average,

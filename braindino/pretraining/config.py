@@ -15,10 +15,10 @@ class TeacherConfig:
     Args:
         momentum: teacher = momentum * teacher + (1 - momentum) * student after every optimiser step.
         momentum_final: None keeps it constant; a number is reached by a half cosine (1.0 in DINOv2).
-        temperature: of the targets, after the warm-up.
-        temperature_start: of the targets at step 0.
+        temperature: temperature of the targets, after the warm-up.
+        temperature_start: temperature of the targets at step 0.
         temperature_warmup_steps: length of the linear warm-up from `temperature_start` to `temperature`.
-        sinkhorn_iterations: of the centring.
+        sinkhorn_iterations: iterations of the centring.
 
     Raises:
         BraindinoError: a number out of range.
@@ -57,7 +57,7 @@ class LossConfig:
         koleo_over_processes: search KoLeo's nearest neighbour over all processes (stage 2) instead of within
             each.
         local_weight: factor of the local crops' part of DINO; 0.5 in stage 2.
-        student_temperature: of the student's softmax.
+        student_temperature: temperature of the student's softmax.
 
     Raises:
         BraindinoError: a number out of range.

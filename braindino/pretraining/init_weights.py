@@ -21,12 +21,12 @@ _SAVED = ("source", "digest", "report")
 
 
 @dataclass(frozen=True)
-class Start:
-    """Weights that a run was started from; saved in its checkpoints.
+class LoadedWeights:
+    """Weights that a run started from; recorded in its checkpoints.
 
     Attributes:
         source: the file, with a run folder resolved to its newest checkpoint.
-        digest: of the encoder that was loaded (see `Encoder.digest`).
+        digest: digest of the encoder that was loaded (see `Encoder.digest`).
         report: description of what was loaded, in lines to read.
         seen: people and scans that the loaded weights were trained on; None if they do not record them, and
             in a start that was read from a checkpoint, whose own list contains them.
@@ -47,8 +47,8 @@ class Start:
         return {"source": source, "digest": self.digest, "report": report}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Start":
-        """Return the start that `to_dict` saved."""
+    def from_dict(cls, values: dict[str, Any]) -> "LoadedWeights":
+        """Return the record that `to_dict` made."""
         return cls(**{name: values[name] for name in _SAVED})
 
 
@@ -61,21 +61,22 @@ def resolve(source: str) -> str:
     return str(last_checkpoint(path)) if (path / "checkpoints").is_dir() else source
 
 
-def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str) -> Start:
+def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str) -> LoadedWeights:
     """Load the encoder that `source` names into `backbone`, strictly.
 
-    Every parameter is loaded, and none remains. A backbone with one input channel takes weights for three,
-    whose kernels are summed: that is exact, as the grey slice would have been repeated.
+    Every parameter of the backbone is loaded, and every weight of the source is used. A backbone with one
+    input channel takes weights for three, whose kernels are summed: that is exact, as the grey slice would
+    have been repeated.
 
     Args:
         source: a pretraining run folder or `.ckpt` (its teacher), a folder made by `braindino export`, or a
             file of DINOv3 weights; see `load_encoder`.
         backbone: whose weights are replaced.
-        contract: of the slices trained on; the report lists in what the source's differs.
+        contract: contract of the slices trained on; the report lists in what the source's differs.
         key: the config key that named `source`, for messages.
 
     Returns:
-        What was loaded.
+        The loaded weights: their source and digest, and a report.
 
     Raises:
         BraindinoError: no such source, another architecture, or one channel for a backbone with three.
@@ -109,14 +110,14 @@ def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str)
     report = (
         f"{key}: backbone of {path} ({len(weights)} tensors, {_describe(source_model)}; {'; '.join(notes)})"
     )
-    return Start(str(path), encoder.digest, report, seen)
+    return LoadedWeights(str(path), encoder.digest, report, seen)
 
 
 def load_heads(source: str, student: Student) -> str:
     """Load the teacher's heads and the mask token of a pretraining checkpoint.
 
     Args:
-        source: a `.ckpt`, as `Start.source` names it.
+        source: a `.ckpt`, as `LoadedWeights.source` names it.
         student: whose heads and mask token are replaced.
 
     Returns:

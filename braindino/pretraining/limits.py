@@ -12,7 +12,7 @@ def positive(config: Any, section: str, *names: str) -> None:
     Args:
         config: object whose attributes are checked.
         section: key of the object within `model`; empty for `model` itself.
-        names: of the attributes.
+        names: names of the attributes.
     """
     for name in names:
         value = getattr(config, name)
@@ -25,7 +25,7 @@ def not_negative(config: Any, section: str, *names: str) -> None:
     Args:
         config: object whose attributes are checked.
         section: key of the object within `model`; empty for `model` itself.
-        names: of the attributes.
+        names: names of the attributes.
     """
     for name in names:
         value = getattr(config, name)
@@ -39,7 +39,7 @@ def fraction(config: Any, section: str, *names: str) -> None:
     Args:
         config: object whose attributes are checked.
         section: key of the object within `model`; empty for `model` itself.
-        names: of the attributes.
+        names: names of the attributes.
     """
     for name in names:
         value = getattr(config, name)
@@ -52,7 +52,7 @@ def rising(config: Any, section: str, *names: str, low: float = 0.0, high: float
     Args:
         config: object whose attributes are checked.
         section: key of the object within `model`; empty for `model` itself.
-        names: of the attributes.
+        names: names of the attributes.
         low: below the first number.
         high: largest second number.
     """

@@ -19,7 +19,7 @@ from braindino.pretraining.callbacks.throughput import ThroughputMonitor
 from braindino.pretraining.conditions import check_trainer, contract_of
 from braindino.pretraining.config import GramConfig, LossConfig, TeacherConfig
 from braindino.pretraining.distributed import print_on_rank_zero, rank, world_size
-from braindino.pretraining.init_weights import Start, load_backbone, load_heads, resolve
+from braindino.pretraining.init_weights import LoadedWeights, load_backbone, load_heads, resolve
 from braindino.pretraining.losses.objective import distil
 from braindino.pretraining.model.backbone import Initialisation, create_backbone
 from braindino.pretraining.model.gram import GramTeacher, check_gram
@@ -43,17 +43,17 @@ class DINOModule(pl.LightningModule):
 
     The method is that of arXiv 2604.27277. Batches are those of `SliceDataModule`: "slices" (B, H, W) raw,
     "scale" (B,), "zero_point" (B,). The data module's `contract` is stored with the checkpoint, as the
-    encoder's input contract. All lengths are optimiser steps. What is random in a batch is a function of
-    (seed, batch number, process), so a resumed run repeats what an uninterrupted one would have done.
-    Checkpoints list the people and scans that the weights were trained on.
+    encoder's input contract. All lengths are optimiser steps. Random draws of a batch are a function of
+    (seed, batch number, process), so a resumed run repeats those of an uninterrupted one. Checkpoints list
+    the people and scans that the weights were trained on.
 
     Args:
         architecture: a timm `vit_*_dinov3` name.
         in_chans: 1 takes the grey slice, 3 repeats it (needed to start from natural-image weights).
         model_args: see `create_vit`: `patch_size`, `embed_dim`, `depth`, `num_heads`, `init_values`,
             `norm_eps`, ...
-        initialisation: of random weights: "dinov3", or "timm", which scales the last layers of deep blocks
-            down.
+        initialisation: scale of the random weights: "dinov3", or "timm", which scales the last layers of deep
+            blocks down.
         init_from: start the backbone from an earlier run (folder or `.ckpt`: its teacher), an export, a file
             of DINOv3 weights, a timm name whose published weights are on this machine, or `hub:<timm name>`,
             which fetches them; None from scratch. Not loaded again when a run continues.
@@ -73,7 +73,7 @@ class DINOModule(pl.LightningModule):
         compile: compile the transformer blocks (`torch.compile`). The first steps take minutes; it is meant
             for GPUs.
         monitor_every: optimiser steps between the costlier measurements (entropy, effective rank).
-        seed: of views, masks and stochastic depth (the weights follow `seed_everything`).
+        seed: seed of views, masks and stochastic depth (the weights follow `seed_everything`).
 
     Raises:
         BraindinoError: unknown architecture, crop sizes that the patch size does not divide, or settings that
@@ -114,7 +114,7 @@ class DINOModule(pl.LightningModule):
         check_gram(gram, views, init_from)
         self.init_from, self.init_heads, self.gram = init_from, init_heads, gram
         # Weights that were loaded for the backbone and for the Gram teacher.
-        self.starts: list[Start] = []
+        self.starts: list[LoadedWeights] = []
         # People and scans of these weights, or of this run before it was continued.
         self._seen_before: list[Seen] = []
         self._configured = self._started = False
@@ -148,7 +148,7 @@ class DINOModule(pl.LightningModule):
         """Read the data module's contract and check the trainer's settings.
 
         Args:
-            stage: of Lightning.
+            stage: stage that Lightning runs.
 
         Raises:
             BraindinoError: no contract, or one that patches do not divide, clipping by the trainer, or a
@@ -201,7 +201,7 @@ class DINOModule(pl.LightningModule):
                 anchor = self.gram_teacher.backbone
                 self._take(load_backbone(source, anchor, contract, "model.gram.teacher"))
 
-    def _take(self, start: Start) -> None:
+    def _take(self, start: LoadedWeights) -> None:
         print_on_rank_zero(start.report)
         self.starts.append(start)
         self._seen_before.append(start.seen or unknown_start(start.source))
@@ -360,4 +360,4 @@ class DINOModule(pl.LightningModule):
         self._earlier_peak = checkpoint["pretraining"].get("peak_lr")
         self._started = True
         self._seen_before = [seen_until(checkpoint)]
-        self.starts = [Start.from_dict(start) for start in checkpoint["pretraining"]["starts"]]
+        self.starts = [LoadedWeights.from_dict(start) for start in checkpoint["pretraining"]["starts"]]

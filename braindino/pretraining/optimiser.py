@@ -35,7 +35,7 @@ class OptimiserConfig:
         patch_embed_lr: further factor for the patch embedding.
         weight_decay: on matrices; biases, norms, LayerScale and tokens are not decayed.
         weight_decay_final: None keeps it constant; a number is reached by a half cosine.
-        betas: of AdamW.
+        betas: betas of AdamW.
         clip: largest gradient norm of each of backbone, DINO head and iBOT head.
         freeze_prototypes_steps: the heads' last layer does not move in these first steps. Its gradient
             counts in the clipping and in AdamW's averages all the same, as in DINOv3.
@@ -132,7 +132,7 @@ def multipliers(
     have factor 1 (BEiT's rule as DINOv2 and DINOv3 apply it).
 
     Args:
-        name: of the parameter in the student.
+        name: name of the parameter in the student.
         parameter: the parameter itself.
         depth: number of blocks.
         config: layer decay and factor of the patch embedding.

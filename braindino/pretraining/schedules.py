@@ -32,7 +32,7 @@ class Schedule:
 
         Args:
             step: from 0.
-            total_steps: of the run; may be infinite when `final` is None.
+            total_steps: number of steps of the run; may be infinite when `final` is None.
         """
         if step < self.warmup_steps:
             if self.warmup == "linear":

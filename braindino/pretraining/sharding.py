@@ -86,19 +86,19 @@ def shard(network: Any, mesh: DeviceMesh) -> None:
 
     Args:
         network: see `Trunk`.
-        mesh: of the processes.
+        mesh: mesh of the processes.
     """
     # torch warns of in-place changes of the output of a forward pass; there are none here.
     warnings.filterwarnings("ignore", ".*returned a view tensor.*")
     for block in network.backbone.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh, reshard_after_forward=False)
-    # The monitors call this method, past the heads.
+    # The monitors call this method instead of `forward`, as they need no heads.
     register_fsdp_forward_method(network, "tokens")
 
 
 def local(tensors: list[Tensor]) -> list[Tensor]:
-    """Return of sharded tensors the part that this process holds; others unchanged."""
+    """Return the part of each sharded tensor on this process, and other tensors unchanged."""
     return [t.to_local() if isinstance(t, DTensor) else t for t in tensors]
 
 

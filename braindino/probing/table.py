@@ -5,7 +5,7 @@ from typing import Any
 from braindino.analysis.formatting import align_columns, format_interval, format_number
 from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.report.notes import detail_notes, result_notes
-from braindino.analysis.results import models
+from braindino.analysis.results import probe_and_baselines
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -23,7 +23,7 @@ def results_table(results: dict[str, Any]) -> str:
     if repeated:
         lines[0].append(f"sd of {names[0]} over {over}")
     for place, summary in enumerate(results["summary"]):
-        for model, part in models(results).items():
+        for model, part in probe_and_baselines(results).items():
             shown = part["summary"][place]
             metrics = shown["test"]["metrics"]
             line = [f"{summary['fraction']:.0%}", model, *(format_interval(metrics[name]) for name in names)]

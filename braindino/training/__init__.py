@@ -1,1 +1,1 @@
-"""Everything of a run beside its model: folder, checkpoints, signals, SLURM, logs, progress."""
+"""Support of training runs: folders, checkpoints, signals, SLURM, logs, progress."""

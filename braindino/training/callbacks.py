@@ -34,7 +34,7 @@ class SaveConfig(SaveConfigCallback):
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Do nothing yet."""
+        """Do nothing: the config is written when training starts."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `config.yaml` into the run folder."""
@@ -45,7 +45,7 @@ class SaveConfig(SaveConfigCallback):
                 file.write(self.parser.dump(self.config, skip_none=False))
 
 
-class Environment(Callback):
+class RecordEnvironment(Callback):
     """Write `environment.json` when training starts.
 
     Args:
@@ -64,8 +64,8 @@ class Environment(Callback):
 class RecordPeople(Callback):
     """Record the people and scans trained on, for modules that do not record them themselves.
 
-    The modules of this package do, also without the command. A module of the user's that `fit` trains on
-    one of its data modules gets the list by this callback, so that its checkpoints can be audited for
+    The modules of this package record them, also without the command. This callback does it for a user's
+    module that `fit` trains on a data module of this package, so that its checkpoints can be audited for
     leakage.
     """
 
@@ -123,7 +123,7 @@ class Checkpoints(ModelCheckpoint):
     continues, so that a run killed in between would lose a row.
 
     Args:
-        options: of the run.
+        options: options of the run.
     """
 
     def __init__(self, options: FitOptions) -> None:
@@ -159,9 +159,9 @@ class Checkpoints(ModelCheckpoint):
         """Write checkpoints in place, and refuse processes that disagree about the run folder.
 
         Args:
-            trainer: of the run.
+            trainer: trainer of the run.
             pl_module: its module.
-            stage: of Lightning.
+            stage: stage that Lightning runs.
 
         Raises:
             BraindinoError: the processes have different run folders.

@@ -6,7 +6,8 @@ from pathlib import Path
 
 FOLDER = "checkpoints"
 PARTIAL = ".partial"  # ends the hidden name of a checkpoint that is not published yet
-METADATA = "meta.pt"  # in a sharded checkpoint, Lightning's file of all that is no tensor of the model
+# In a sharded checkpoint, Lightning's file of everything except the model's tensors.
+METADATA = "meta.pt"
 _NAME = re.compile(r"step(\d+)(?:-v(\d+))?\.ckpt")  # Lightning adds -v1 where a name was taken
 
 
@@ -27,9 +28,8 @@ def run_checkpoints(run: Path) -> tuple[list[Path], list[Path]]:
     files = sorted((run / FOLDER).glob("*.ckpt"))
     order = {path: _order(path) for path in files}
     named = [path for path in files if order[path] is not None]
-    return sorted(named, key=lambda path: order[path] or (0, 0), reverse=True), [
-        path for path in files if order[path] is None
-    ]
+    unnamed = [path for path in files if order[path] is None]
+    return sorted(named, key=lambda path: order[path] or (0, 0), reverse=True), unnamed
 
 
 def _order(path: Path) -> tuple[int, int] | None:
@@ -37,11 +37,11 @@ def _order(path: Path) -> tuple[int, int] | None:
     return None if match is None else (int(match[1]), int(match[2] or 0))
 
 
-def is_sharded(path: Path) -> bool:
+def is_sharded_checkpoint(path: Path) -> bool:
     """Return whether `path` is a folder that FSDP or model parallelism saved in parts."""
     return path.is_dir() and (path / METADATA).is_file() and (path / ".metadata").is_file()
 
 
 def seems_whole(path: Path) -> bool:
     """Return whether a checkpoint is complete: a zip file, whose directory comes last."""
-    return is_sharded(path) or zipfile.is_zipfile(path)
+    return is_sharded_checkpoint(path) or zipfile.is_zipfile(path)

@@ -27,7 +27,7 @@ def record_seen(checkpoint: dict[str, Any], trainer: Any, *earlier: Seen | None)
 
     Args:
         checkpoint: entries that a callback has recorded in it stay.
-        trainer: of the run.
+        trainer: trainer of the run.
         earlier: people and scans of the weights that the run began with, or of the run before it was
             continued.
     """

@@ -49,7 +49,7 @@ class _Steps(Callback):
         self.show(trainer, None if loss is None else float(loss))
 
     def start(self) -> None:
-        """Begin to show progress."""
+        """Show that training starts."""
 
     def show(self, trainer: Trainer, loss: float | None) -> None:
         """Show that `step` is done."""
@@ -102,7 +102,8 @@ class LineProgress(_Steps):
 
     def show(self, trainer: Trainer, loss: float | None) -> None:
         """Print a line when one is due."""
-        every = max(trainer.log_every_n_steps, 1)  # type: ignore[attr-defined]  # lightning sets it late
+        # Lightning sets the attribute late.
+        every = max(trainer.log_every_n_steps, 1)  # type: ignore[attr-defined]
         if self.step % every and self.step != self.total:
             return
         pace = (time.monotonic() - self._started) / (self.step - self.first)

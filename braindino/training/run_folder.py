@@ -132,7 +132,7 @@ def is_automatic(id: str | None) -> bool:
 
 @contextmanager
 def temporary_id() -> Iterator[None]:
-    """Remove, when the block ends, the id in the environment: the next run is another one."""
+    """Remove the id from the environment when the block ends: the next run is another one."""
     given = os.environ.get(ID_VARIABLE)
     try:
         yield

@@ -41,7 +41,7 @@ _ABSENT = object()
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a resolved config that make it the run it is, by dotted key.
 
-    A class that is named by the former name of its module has its present one.
+    A `class_path` with a former name of its module is returned with the present one.
     """
     return {key: _renamed(key, value) for key, value in _flat(config) if not _has_no_effect(key)}
 
@@ -113,7 +113,7 @@ def free_id(root: Path, base: str, settings: Mapping[str, Any]) -> str:
     Args:
         root: the folder of the runs.
         base: id by the scheduler or the time.
-        settings: of this run; see `settings_of`.
+        settings: settings of this run; see `settings_of`.
     """
     for number in count(1):
         candidate = base if number == 1 else f"{base}-{number}"
@@ -138,7 +138,7 @@ def check_finished(folder: Path, settings: Mapping[str, Any], step: int, max_ste
 
     Args:
         folder: the run folder.
-        settings: of this start; see `settings_of`.
+        settings: settings of this start; see `settings_of`.
         step: optimiser steps done.
         max_steps: steps of the run by this start's settings; negative for no limit.
 

@@ -55,7 +55,7 @@ class SignalListener:
         """Install the handlers; called by all processes.
 
         Args:
-            processes: of the run.
+            processes: number of processes of the run.
         """
         if self._before or threading.current_thread() is not threading.main_thread():
             return

@@ -10,9 +10,12 @@ import time
 from braindino.errors import BraindinoError
 
 log = logging.getLogger(__name__)
-NEAR_LIMIT = 900  # seconds before a job's limit; a SIGTERM earlier than this is not that of the limit
-SCONTROL_TIMEOUT = 120  # seconds; without one scontrol waits for a controller that is down or overloaded
-_SHELLS = ("bash", "interactive")  # names of the jobs of `srun --pty bash` and `salloc`
+# Seconds before a job's limit; a SIGTERM earlier than this is not that of the limit.
+NEAR_LIMIT = 900
+# Seconds; without a timeout scontrol waits for a controller that is down or overloaded.
+SCONTROL_TIMEOUT = 120
+# Names of the jobs of `srun --pty bash` and `salloc`.
+_SHELLS = ("bash", "interactive")
 
 
 def in_slurm_job() -> bool:
@@ -53,7 +56,7 @@ def check_tasks(processes: int) -> None:
     """Refuse tasks of `srun` that form no group: each would run the whole training.
 
     Args:
-        processes: of the trainer, on all nodes.
+        processes: number of processes of the trainer, on all nodes.
 
     Raises:
         BraindinoError: there are several tasks, and not as many as the trainer has processes.

@@ -20,9 +20,9 @@ class _State(TypedDict):
     """Content of state.json.
 
     Attributes:
-        state: of the run.
+        state: state of the run.
         host: name of the machine that it runs, or ran, on.
-        pid: of its first process.
+        pid: process id of its first process.
         reason: message of the error that ended it.
     """
 

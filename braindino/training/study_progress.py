@@ -51,7 +51,7 @@ class StudyProgress:
         cells: number of cells of the study.
         state: "running", "done", "failed", "interrupted" or "not started"; also "incomplete", for a study
             that was finished before its config had more cells.
-        reason: why it failed; "" otherwise.
+        reason: message of the error if it failed; "" in any other state.
     """
 
     name: str
@@ -86,8 +86,8 @@ def finished_cells(folder: Path) -> list[Path]:
     return sorted((folder / "cells").glob("*/cell.json"))
 
 
-def asked_cells(folder: Path) -> int:
-    """Return the number of cells that the config in a run folder asks for.
+def requested_cells(folder: Path) -> int:
+    """Return the number of cells that the config in a run folder requests.
 
     Raises:
         BraindinoError: there is no config, or it is not that of a probe.

@@ -33,10 +33,11 @@ class Study:
 
     @property
     def name(self) -> str:
-        """Task and encoder, as text."""
+        """Return task and encoder as text."""
         return f"{self.task}, {self.encoder}"
 
 
+# Trains studies, and returns those that failed with the reasons.
 TrainStudies = Callable[[Sequence[Study]], Mapping[Study, str]]
 
 
@@ -71,8 +72,8 @@ def bench(
 ) -> BenchResult:
     """Train the unfinished studies of a bench, and write the table of all.
 
-    The command `braindino bench` makes the studies from a YAML file. A call again trains only what is not
-    finished.
+    The command `braindino bench` makes the studies from a YAML file. Calling it again trains only the studies
+    that are not finished.
 
     Args:
         studies: every encoder on every task; the encoder of the first is the reference of the comparisons.

@@ -33,8 +33,7 @@ def check(
     Args:
         manifest: table from `index`.
         store: folder of a store; it contains digests of prepared scans, and rejects.
-        split: table with the columns `case` or `group`, and `split`; by default that of the
-            manifest.
+        split: table with the columns `case` or `group`, and `split`; by default that of the manifest.
         pretraining: an encoder (export, run folder, checkpoint), its pretraining_people.txt, the cases.csv of
             a probe, or a table with a column `group` or `path`.
         label: column(s) of the label; by default the targets of registered datasets, or `label`.
@@ -51,7 +50,7 @@ def check(
     if (classes is not None or between is not None) and label is None:
         raise BraindinoError("check: --classes and --between are about a label; name it with --label.")
     if between is not None and between[0] > between[1]:
-        raise BraindinoError(f"check: --between {list(between)}: expected the lowest number first.")
+        raise BraindinoError(f"check: --between {list(between)}: expected the lower number first.")
     columns = [label] if isinstance(label, str) else label
     return check_manifest(
         Path(manifest),

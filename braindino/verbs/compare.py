@@ -63,7 +63,7 @@ def compare(
         out: folder to write compare.csv and compare.json to. If omitted, nothing is written.
         pairs: compare every model with the first one, or all pairs.
         resamples: draws of people for the intervals.
-        seed: of the draws and of the permutations.
+        seed: seed of the draws and of the permutations.
         jobs: number of processes; the numbers do not depend on it.
         progress: False shows no progress bar.
 

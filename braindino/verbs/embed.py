@@ -1,4 +1,4 @@
-"""Write the features of every scan of a manifest as a table for other tools."""
+"""Write the features of every scan of a manifest as a table for other programs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from braindino.files import write_json
 from braindino.progress import track
 from braindino.scans.store.fill import fill
 from braindino.scans.store.store import Store
-from braindino.verbs.opening import Device, open_device, open_encoder
+from braindino.verbs.opening import Device, check_at_least_one, open_device, open_encoder
 from braindino.version import __version__
 
 
@@ -27,7 +27,7 @@ class Embedding:
     """A file of features.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         rows: number of rows.
         features: number of features of a row.
         scans: number of scans in the file.
@@ -147,9 +147,7 @@ def _scan_table(manifest: Manifest | Path | str) -> pd.DataFrame:
 def _check_arguments(out: Path, level: RowLevel, every: int, batch_size: int) -> None:
     """Raise BraindinoError for arguments that do not fit together."""
     check_suffix(out)
-    for name, value in (("every", every), ("batch-size", batch_size)):
-        if value < 1:
-            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
+    check_at_least_one(every=every, batch_size=batch_size)
     if every > 1 and level == "scan":
         raise BraindinoError("--every chooses slices or patches; with --level scan all slices count.")
 
@@ -172,9 +170,9 @@ def _write_rows(
         network: its contract gives the grid of patches.
         store: has the depth of each scan.
         ids: a row per scan.
-        keys: of these scans; copies of a scan have the same key.
+        keys: keys of these scans; copies of a scan have the same key.
         features: by key.
-        level: of the rows.
+        level: level of the rows.
         every: take every so many slices.
         progress: show on stderr how many scans are written.
     """

@@ -27,7 +27,7 @@ def export(
         out: the folder to write; an earlier export in it is replaced.
         onnx: also write `model.onnx`, for any number and size of slices (needs the extra `onnx`).
         torch_export: also write `model.pt2`, which `torch.export.load` reads.
-        license: of the weights, as a model hub names it, such as `cc-by-nc-4.0`.
+        license: license of the weights, as a model hub names it, such as `cc-by-nc-4.0`.
         identify: list the people seen in pretraining by their ids, for your own use; by default by digests,
             which serve the leakage audit as well.
         progress: False shows no elapsed time.

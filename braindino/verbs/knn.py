@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braindino.errors import BraindinoError
-from braindino.verbs.opening import Device, as_paths, check_store, open_device, open_encoder
+from braindino.verbs.opening import (
+    Device,
+    as_paths,
+    check_at_least_one,
+    check_store,
+    open_device,
+    open_encoder,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,8 +96,7 @@ def knn(
     from braindino.probing.knn import neighbour_predictions, neighbour_results, neighbour_tests
 
     ks = sorted(set(k or NEIGHBOURS))
-    if ks[0] < 1 or resamples < 0 or not 0 < test < 1:
-        raise BraindinoError("--k: 1 or more; --resamples: 0 or more; --test: between 0 and 1.")
+    _check_options(ks, resamples, test)
     encoders = [encoder] if isinstance(encoder, str) else list(encoder)
     stores = _stores(store, len(encoders))
     for folder in dict.fromkeys(stores):
@@ -118,6 +124,15 @@ def knn(
     )
     _write(result)
     return result
+
+
+def _check_options(ks: Sequence[int], resamples: int, test: float) -> None:
+    """Raise BraindinoError for a number out of range."""
+    check_at_least_one(k=min(ks))
+    if resamples < 0:
+        raise BraindinoError(f"--resamples {resamples}: expected 0 or more.")
+    if not 0 < test < 1:
+        raise BraindinoError(f"--test {test}: expected a share between 0 and 1.")
 
 
 def _labelled_scans(

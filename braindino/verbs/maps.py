@@ -16,7 +16,7 @@ from braindino.encoders.maps import scan_maps, slice_view
 from braindino.errors import BraindinoError, LayoutError
 from braindino.progress import track
 from braindino.scans.store.fill import fill
-from braindino.verbs.opening import Device, open_device, open_encoder
+from braindino.verbs.opening import Device, as_paths, check_at_least_one, open_device, open_encoder
 
 MAX_REASONS = 3  # in the message of an error
 
@@ -83,11 +83,10 @@ def maps(
     """
     if voxel is not None and mm is not None:
         raise BraindinoError("--voxel and --mm both name the reference; give one.")
-    if slices < 1:
-        raise BraindinoError(f"--slices {slices}: expected 1 or more.")
+    check_at_least_one(slices=slices)
     out = Path(out)
     target = open_device(device)
-    files, rejected = _scan_files(_paths(scans), out / "dicom")
+    files, rejected = _scan_files(as_paths(scans), out / "dicom")
     folder = out / "store" if store is None else Path(store)
     network, opened = open_encoder(encoder, folder, prepare or store is None, strip_cmd, progress)
     table = pd.DataFrame({"path": [str(path) for path in files.values()]})
@@ -112,10 +111,6 @@ def maps(
     if not drawn:
         raise BraindinoError("\n".join(rejected[:MAX_REASONS]))
     return DrawnMaps(drawn, rejected)
-
-
-def _paths(scans: Path | str | Sequence[Path | str]) -> list[Path]:
-    return [Path(scans)] if isinstance(scans, Path | str) else [Path(scan) for scan in scans]
 
 
 def _scan_files(paths: Sequence[Path], converted: Path) -> tuple[dict[str, Path], list[str]]:

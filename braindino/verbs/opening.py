@@ -1,4 +1,4 @@
-"""Open what several verbs need: an encoder, the store of its contract, a device."""
+"""Open the objects that several verbs use: an encoder, the store of its contract, a device."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,14 +29,14 @@ def check_at_least_one(**values: int) -> None:
     """Raise BraindinoError for a number below 1.
 
     Args:
-        values: name of an option -> its value.
+        values: name of an argument -> its value.
 
     Raises:
         BraindinoError: names the option.
     """
     for name, value in values.items():
         if value < 1:
-            raise BraindinoError(f"--{name} {value}: expected 1 or more.")
+            raise BraindinoError(f"--{name.replace('_', '-')} {value}: expected 1 or more.")
 
 
 def open_encoder(
@@ -65,7 +65,7 @@ def open_encoder(
 
 
 def check_store(store: Path, prepare: bool, progress: bool = True) -> None:
-    """Raise if a store does not exist and other stores lie near by, as its name may be misspelt.
+    """Raise BraindinoError for a missing store with others near by: its name may be misspelt.
 
     If no other store lies near by, the caller makes the store, and a line is printed about it.
 
@@ -90,7 +90,7 @@ def open_device(name: Device) -> "torch.device":
     """Return a torch device; `auto` is the accelerator if the machine has one.
 
     Args:
-        name: of the device.
+        name: name of the device.
 
     Raises:
         BraindinoError: torch finds no such device.
@@ -99,7 +99,8 @@ def open_device(name: Device) -> "torch.device":
 
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = "cuda" if present["cuda"] else "mps" if present["mps"] else "cpu"
+        accelerators: tuple[Device, ...] = ("cuda", "mps")
+        name = next((device for device in accelerators if present[device]), "cpu")
     if not present[name]:
         raise BraindinoError(f"--device {name}: torch finds none here; use cpu, or auto.")
     return torch.device(name)

@@ -16,6 +16,7 @@ from braindino.scans.reading import MAX_VOXELS
 from braindino.scans.store.fill import fill
 from braindino.scans.store.opening import open_or_create
 from braindino.scans.store.store import Store
+from braindino.verbs.opening import check_at_least_one
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def prepare(
         size: side of a slice in pixels, or (rows, columns).
         spacing: voxel size [mm] in every direction, with cropping or padding to depth and size; "none"
             resamples the field of view to depth and size.
-        dtype: of stored slices.
+        dtype: data type of stored slices.
         shard: (i, n) to prepare the i-th of n parts, counted from 0.
         strip_cmd: skull-stripping command for each scan, such as `hd-bet -i {in} -o {out}`; must be repeated
             for a store that has one.
@@ -138,10 +139,7 @@ def _check_options(
         raise BraindinoError("--cluster has options of SLURM jobs; give --submit JOBS as well.")
     if submit is not None and shard != (0, 1):
         raise BraindinoError("--submit divides the work itself; remove --shard.")
-    if jobs < 1:
-        raise BraindinoError(f"jobs is {jobs}, expected 1 or more")
-    if max_voxels < 1:
-        raise BraindinoError(f"--max-voxels is {max_voxels}, expected 1 or more")
+    check_at_least_one(jobs=jobs, max_voxels=max_voxels)
 
 
 def _submit(

@@ -35,7 +35,7 @@ def probe(
 ) -> "Run":
     """Train and test a head on a frozen encoder, over seeds and label fractions.
 
-    A call again with the same study goes on where it stopped, and trains nothing that is finished.
+    Calling it again with the same study continues where it stopped; finished cells are not trained again.
 
     Args:
         data: the labelled cases.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal component"}
-ROW_COLUMNS = ("dataset", "path", "slice", "row", "column")  # rows of two files with equal ones are the same
+# Rows of two files that are equal in these columns belong together.
+ROW_COLUMNS = ("dataset", "path", "slice", "row", "column")
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -61,7 +62,7 @@ def space(
         cka: compute linear centred kernel alignment between files, over the rows that all of them have.
         neighbours: t-SNE's perplexity, or UMAP's neighbours.
         sample: maximum number of rows to draw or compare; a larger file is sampled at random.
-        seed: of the sample and of the method.
+        seed: seed of the sample and of the method.
         progress: False shows no progress.
 
     Returns:
@@ -130,7 +131,7 @@ def coordinate_columns(columns: "pd.Index[str]") -> tuple[str, str]:
     """Return the names of the coordinates: `x` and `y`, or `map_x` and `map_y`.
 
     Args:
-        columns: of the table.
+        columns: columns of the table.
 
     Raises:
         BraindinoError: both pairs are in use.

@@ -1,4 +1,4 @@
-"""Return how far benches and probes are."""
+"""Return the progress of benches and probes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from braindino.analysis.schemas.bench import BENCH
 from braindino.errors import BraindinoError
 from braindino.training.state import STATE
-from braindino.training.study_progress import StudyProgress, asked_cells, study_progress
+from braindino.training.study_progress import StudyProgress, requested_cells, study_progress
 from braindino.verbs.opening import as_paths
 
 
@@ -37,4 +37,4 @@ def _status(folder: Path) -> list[StudyProgress]:
             f"{folder}: no bench and no run of `braindino probe` in it (none has a {STATE})."
         )
     # Task and encoder are the two folders above a run.
-    return [study_progress(", ".join(run.resolve().parts[-3:-1]), run, asked_cells(run)) for run in runs]
+    return [study_progress(", ".join(run.resolve().parts[-3:-1]), run, requested_cells(run)) for run in runs]

@@ -92,7 +92,7 @@ def test_knn_uses_the_split_of_the_manifest(cohort: Path, encoder: Path, tmp_pat
         (["--target", "colour"], "no column 'colour'"),
         (["--target", "dataset"], "has 1 classes"),
         (["--target", "path"], "different values; kNN takes classes"),
-        (["--k", "0"], "--k: 1 or more"),
+        (["--k", "0"], "--k 0: expected 1 or more"),
         (["--k", "500"], "fewer than every k of [500]"),
         (["--encoder", "nowhere"], "encoder 'nowhere'"),
         (["--store", "a", "--store", "b"], "3 folders for 1 encoders"),

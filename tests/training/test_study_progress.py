@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from braindino.errors import BraindinoError
-from braindino.training.study_progress import asked_cells, seconds_per_cell, show_cells, study_progress
+from braindino.training.study_progress import requested_cells, seconds_per_cell, show_cells, study_progress
 
 CONFIG = (
     "probe: {{seeds: [0, 1], fractions: [0.5, 1.0]}}\ndata: {{init_args: {{folds: {folds}, fold: {fold}}}}}\n"
@@ -32,17 +32,17 @@ def test_seconds_per_cell_ignores_pauses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("folds", "fold", "cells"), [("null", "null", 4), ("5", "null", 20), ("5", "2", 4)])
-def test_asked_cells_counts_those_of_a_config(tmp_path: Path, folds: str, fold: str, cells: int) -> None:
+def test_requested_cells_counts_those_of_a_config(tmp_path: Path, folds: str, fold: str, cells: int) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG.format(folds=folds, fold=fold))
-    assert asked_cells(tmp_path) == cells
+    assert requested_cells(tmp_path) == cells
 
 
-def test_asked_cells_refuses_a_folder_without_a_probe(tmp_path: Path) -> None:
+def test_requested_cells_refuses_a_folder_without_a_probe(tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match=r"no config\.yaml"):
-        asked_cells(tmp_path)
+        requested_cells(tmp_path)
     (tmp_path / "config.yaml").write_text("model: {}\n")
     with pytest.raises(BraindinoError, match="not the config of a probe"):
-        asked_cells(tmp_path)
+        requested_cells(tmp_path)
 
 
 def test_show_cells_draws_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

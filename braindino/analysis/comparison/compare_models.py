@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.comparison.differences import EVERYBODY, MAIN_TESTS, Row, compare_pairings
+from braindino.analysis.comparison.differences import ALL_CASES, MAIN_TESTS, Row, compare_pairings
 from braindino.analysis.comparison.paired_tests import holm
 from braindino.analysis.comparison.pairing import Pairing, list_values, pair_predictions
 from braindino.analysis.mapping import Mapper, serial_map
@@ -20,7 +20,8 @@ COLUMNS = (
     *("test", "statistic", "p", "p_holm", "family"),
 )
 
-ModelPredictions = Mapping[str, Mapping[str, pd.DataFrame]]  # name of a model -> task -> its predictions
+# Name of a model -> task -> its predictions.
+ModelPredictions = Mapping[str, Mapping[str, pd.DataFrame]]
 
 
 class _Comparison(NamedTuple):
@@ -30,7 +31,7 @@ class _Comparison(NamedTuple):
         names: the columns `task`, `first`, `second` and `kind` of the result.
         pairing: the predictions of both.
         resamples: draws of people for the intervals.
-        seed: of the draws and of the permutations.
+        seed: seed of the draws and of the permutations.
     """
 
     names: Row
@@ -53,7 +54,7 @@ def compare_models(
         predictions: name of the model -> task -> rows of predictions.csv.
         all_pairs: compare all pairs instead of every model with the first one.
         resamples: draws of people for the intervals.
-        seed: of the draws and of the permutations.
+        seed: seed of the draws and of the permutations.
         mapper: applies the comparison to each pair, task and label fraction, as `parallel_map` does in
             several processes. The table does not depend on it.
         stand_ins: a model that shares no label fraction, seed or test case of a task with the first one is
@@ -166,8 +167,8 @@ def adjust_p_values(table: pd.DataFrame) -> pd.DataFrame:
         MAIN_TESTS[kind] == (metric, test)
         for kind, metric, test in table[["kind", "metric", "test"]].to_numpy()
     ]
-    everybody = table["stratum"] == EVERYBODY
+    is_all = table["stratum"] == ALL_CASES
     further = table["metric"] + " " + table["test"]
-    family = further.where(~np.array(main), np.where(everybody, "main test", "main test by age"))
+    family = further.where(~np.array(main), np.where(is_all, "main test", "main test by age"))
     adjusted = table["p"].astype(float).groupby(family).transform(holm)
     return table.assign(family=family, p_holm=adjusted)[list(COLUMNS)]

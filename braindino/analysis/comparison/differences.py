@@ -17,7 +17,7 @@ from braindino.analysis.metrics.subgroups import MIN_PEOPLE, UNKNOWN, group_labe
 from braindino.analysis.metrics.weighting import Floats
 from braindino.analysis.predictions import class_names, probability_columns, task_of
 
-EVERYBODY = "all"  # the stratum of all cases
+ALL_CASES = "all"  # the stratum of all cases
 MAIN_TESTS = {
     "classification": ("auroc", "DeLong"),
     "regression": ("mae", "Wilcoxon"),
@@ -39,7 +39,7 @@ def compare_pairings(pairings: Sequence[Pairing], resamples: int, seed: int = 0)
     Args:
         pairings: the predictions of both models, one per label fraction.
         resamples: draws of people for the intervals.
-        seed: of the draws and of the permutations.
+        seed: seed of the draws and of the permutations.
 
     Returns:
         A row per metric and test: `fraction`, `stratum` ("all" or "age 60-69"), `metric`, `cases`, `people`,
@@ -48,7 +48,7 @@ def compare_pairings(pairings: Sequence[Pairing], resamples: int, seed: int = 0)
     """
     rows: list[Row] = []
     for pairing in pairings:
-        rows += _rows(pairing, EVERYBODY, resamples, seed)
+        rows += _rows(pairing, ALL_CASES, resamples, seed)
         table = pairing.first[0]
         if "age" not in table:
             continue
@@ -67,8 +67,9 @@ def _rows(pairing: Pairing, stratum: str, resamples: int, seed: int) -> Iterator
     compared = compare_estimates(pairing.first, pairing.second, resamples, seed)
     first, second = (estimate(tables, resamples=0)["metrics"] for tables in (pairing.first, pairing.second))
     for metric in _metrics(table, kind, stratum):
+        # Survival metrics that need the training cases, and lesions that were not counted, are absent.
         if metric not in compared:
-            continue  # survival metrics that need the training cases, or lesions that were not counted
+            continue
         numbers = compared[metric]
         row = {
             "fraction": pairing.fraction,
@@ -84,13 +85,13 @@ def _rows(pairing: Pairing, stratum: str, resamples: int, seed: int) -> Iterator
         }
         tests = _tests(pairing, metric, seed) or [("bootstrap", None, numbers["p"])]
         for test, statistic, p in tests:
-            if stratum == EVERYBODY or (metric, test) == MAIN_TESTS[kind]:
+            if stratum == ALL_CASES or (metric, test) == MAIN_TESTS[kind]:
                 yield {**row, "test": test, "statistic": statistic, "p": p}
 
 
 def _metrics(table: pd.DataFrame, kind: str, stratum: str) -> tuple[str, ...]:
     """Return the metrics to compare: all headlines, or the main metric of an age band."""
-    if stratum != EVERYBODY:
+    if stratum != ALL_CASES:
         return (MAIN_TESTS[kind][0],)
     names = headlines(kind, regions_of(table) if kind == "segmentation" else ())
     return names + COMPARED_TOO.get(kind, ())
@@ -102,7 +103,7 @@ def _tests(pairing: Pairing, metric: str, seed: int) -> list[Test]:
         return [_delong_test(pairing)]
     people = pairing.first[0]["group"].to_numpy()
     if metric == "accuracy":
-        only_first, only_second, p = mcnemar(_mode_right(pairing.first), _mode_right(pairing.second))
+        only_first, only_second, p = mcnemar(_ensemble_right(pairing.first), _ensemble_right(pairing.second))
         difference = _share_right(pairing.first) - _share_right(pairing.second)
         return [
             ("McNemar", float(only_first - only_second), p),
@@ -174,7 +175,7 @@ def _probabilities(tables: Sequence[pd.DataFrame]) -> Floats:
     return np.stack([table[probability_columns(table)].to_numpy(dtype=np.float64) for table in tables])
 
 
-def _mode_right(tables: Sequence[pd.DataFrame]) -> NDArray[np.bool_]:
+def _ensemble_right(tables: Sequence[pd.DataFrame]) -> NDArray[np.bool_]:
     """Return whether each case's class with the highest mean probability is right."""
     if len(tables) == 1:
         return (tables[0]["prediction"] == tables[0]["target"]).to_numpy()

@@ -54,7 +54,7 @@ def permutation(difference: ArrayLike, people: ArrayLike, seed: int = 0) -> tupl
     Args:
         difference: (N,) of the cases.
         people: (N,) the person of each case; all cases of a person are swapped together.
-        seed: of the random swaps.
+        seed: seed of the random swaps.
 
     Returns:
         The mean difference over cases, and the two-sided p value over all swaps, or over `PERMUTATIONS`

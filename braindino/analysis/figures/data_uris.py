@@ -25,7 +25,7 @@ def is_png(content: bytes) -> bool:
     """Return whether these bytes are a PNG: its signature, and chunks that Pillow verifies.
 
     Args:
-        content: of a file.
+        content: content of a file.
     """
     from PIL import Image
 
@@ -43,6 +43,6 @@ def png(content: bytes) -> str:
     """Return a PNG as a data URI for an <img>.
 
     Args:
-        content: of a PNG file.
+        content: content of a PNG file.
     """
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from braindino.analysis.figures.style import GREY, colour, legend, literal, panels
+from braindino.analysis.figures.style import COLOURS, GREY, colour, legend, literal, panels
 
 MAX_CLASSES = 20  # more than this cannot be distinguished in a legend
 MIN_SCALE_VALUES = 10  # a column with more different numbers than this is shown by a colour scale
 BLANK = ("", "nan", "None", "<NA>")
-MARKERS = "o^sDvP*"
+# One per round of the colours.
+CLASS_MARKERS = "o^sDvP*"
 
 
 def space_figure(points: NDArray[Any], column: "pd.Series[Any] | None", title: str, axis: str) -> Figure:
@@ -68,7 +69,8 @@ def _draw_column(
         chosen = (text == name).to_numpy() & ~blank
         x, y = points[chosen].T
         label = f"{literal(name)} ({int(chosen.sum())})"
-        axes.scatter(x, y, size, colour(index), marker=MARKERS[index // 7], linewidths=0, label=label)
+        marker = CLASS_MARKERS[index // len(COLOURS)]
+        axes.scatter(x, y, size, colour(index), marker=marker, linewidths=0, label=label)
     legend(axes, title=literal(column.name), loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.5)
 
 

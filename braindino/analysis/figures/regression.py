@@ -27,7 +27,7 @@ def scatter_figure(
     Args:
         models: name -> test rows of predictions.csv, one table per seed.
         lines: name -> slope and intercept of prediction by truth, fitted on validation; None for no line.
-        unit: of the target, for the axes.
+        unit: unit of the target, for the axes.
 
     Returns:
         An SVG as a data URI.

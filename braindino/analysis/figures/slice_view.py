@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 
 SIDES = (("L", "R"), ("P", "A"), ("I", "S"))  # of x, y and z: at the smaller and at the larger end
-UNKNOWN = "????"
+UNKNOWN_SIDES = "????"
 SIDE_COLOUR = "#ffd166"
 
 
@@ -26,7 +26,7 @@ class SliceView:
     """
 
     aspect: float = 1.0
-    sides: str = UNKNOWN
+    sides: str = UNKNOWN_SIDES
     upright: bool = True
 
     @classmethod
@@ -75,7 +75,7 @@ def views_to_arrays(views: Sequence[SliceView]) -> dict[str, Any]:
     """Return views as arrays of an .npz: `aspect`, `sides` and `upright`, a row per slice.
 
     Args:
-        views: of the slices.
+        views: views of the slices.
     """
     return {
         "aspect": np.array([view.aspect for view in views]),
@@ -88,7 +88,7 @@ def views_from_arrays(arrays: Mapping[str, Any], count: int) -> list[SliceView]:
     """Return the views of the slices in an .npz; files of earlier versions have no sides.
 
     Args:
-        arrays: of the .npz.
+        arrays: arrays of the .npz.
         count: number of slices.
     """
     if "sides" in arrays and "aspect" in arrays:
@@ -103,8 +103,8 @@ def mark_sides(axis: Axes, view: SliceView, size: float = 7) -> None:
 
     Args:
         axis: axes with the slice.
-        view: of the slice.
-        size: of the letters [points].
+        view: view of the slice.
+        size: size of the letters [points].
     """
     places = (
         *((0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center")),

@@ -70,7 +70,7 @@ def colour(index: int) -> str:
     """Return the colour of a series; colours repeat after seven, with different dashes.
 
     Args:
-        index: of the series.
+        index: index of the series.
     """
     return COLOURS[index % len(COLOURS)]
 
@@ -79,7 +79,7 @@ def dashes(index: int) -> str:
     """Return the line style of a series, solid for the first seven.
 
     Args:
-        index: of the series.
+        index: index of the series.
     """
     return DASHES[index // len(COLOURS) % len(DASHES)]
 
@@ -88,7 +88,7 @@ def baseline_style(index: int) -> dict[str, Any]:
     """Return colour, line style and marker of a baseline; neighbours differ in each of them.
 
     Args:
-        index: of the baseline.
+        index: index of the baseline.
     """
     return {
         "color": BASELINE_GREYS[index % len(BASELINE_GREYS)],
@@ -128,7 +128,7 @@ def offsets(count: int, width: float = 0.8) -> Sequence[float]:
 
     Args:
         count: number of series.
-        width: of all together, in units of the axis.
+        width: width of all together, in units of the axis.
     """
     step = width / max(count, 1)
     return [(index - (count - 1) / 2) * step for index in range(count)]

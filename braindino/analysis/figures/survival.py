@@ -15,7 +15,7 @@ def kaplan_meier_figure(models: Mapping[str, Mapping[str, Any]], unit: str) -> s
 
     Args:
         models: name -> the result of `kaplan_meier_by_risk`.
-        unit: of time, for the axis.
+        unit: unit of time, for the axis.
 
     Returns:
         An SVG as a data URI.

@@ -10,7 +10,8 @@ from scipy.special import stdtrit
 from braindino.analysis.metrics.estimates import estimate
 from braindino.analysis.predictions import FOLD
 
-MIN_SLOPE = 0.2  # of brain age by age; below it, removing the bias multiplies errors by more than five
+# Slope of brain age by age; below it, removing the bias multiplies errors by more than five.
+MIN_SLOPE = 0.2
 
 
 def without_age_bias(

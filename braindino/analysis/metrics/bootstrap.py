@@ -31,7 +31,7 @@ def resample_people(
     Args:
         people: number of people, and of draws in each resample.
         resamples: number of resamples.
-        seed: of the draws.
+        seed: seed of the draws.
         carries: (people, classes), whether a person has a case of a class; empty classes are ignored.
 
     Returns:

@@ -19,7 +19,8 @@ CONFIDENCE = 0.95
 # Share of all draws. More than this are drawn again only if one or two people have all cases of a class; the
 # other draws are then too few kinds to estimate an interval.
 MAX_REDRAWN = 0.1
-MAX_JACKKNIFE_GROUPS = 200  # of people that are left out together; one person each if there are fewer
+# Groups of people that are excluded together; one person each if there are fewer.
+MAX_JACKKNIFE_GROUPS = 200
 BLOCK = 4_000_000  # entries of the weights that are used at a time: 32 MB
 
 
@@ -37,7 +38,7 @@ def estimate(
     Args:
         tables: rows of predictions.csv of the same task, one table per seed.
         resamples: number of draws; 0 for no intervals.
-        seed: of the draws; the same seed gives the same interval.
+        seed: seed of the draws; the same seed gives the same interval.
         train: rows of each table's training cases, which are not resampled; see `task_metrics`.
 
     Returns:
@@ -79,7 +80,7 @@ def compare_estimates(
         first: rows of predictions.csv of the first model, one table per seed.
         second: the same of the second model, in the same order of seeds.
         resamples: number of draws; 0 for no intervals.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         name of the metric (those of `estimate` that both have; of survival `c_index` only) -> `value`, `low`,
@@ -96,7 +97,8 @@ def compare_estimates(
     differences = {}
     for name in one.point:
         if name not in two.point:
-            continue  # lesions were counted for one model only
+            # Lesions were counted for one model only.
+            continue
         point = one.point[name] - two.point[name]
         draws = one.draws[name] - two.draws[name]
         left_out = one.left_out[name] - two.left_out[name]

@@ -9,7 +9,8 @@ HEADLINES = {
     "survival": ("c_index", "c_index_ipcw", "integrated_brier", "td_auc"),
     "segmentation": ("dice", "hd95", "volume_error_ml"),
 }
-COMPARED_TOO = {"segmentation": ("lesion_f1", "lesion_count_error")}  # in comparisons, where measured
+# Metrics that are compared besides the headlines, where they were measured.
+COMPARED_TOO = {"segmentation": ("lesion_f1", "lesion_count_error")}
 LOWER_IS_BETTER = (
     *("mae", "rmse", "integrated_brier", "brier", "ece"),
     *("hd95", "volume_error_ml", "lesion_count_error"),

@@ -11,7 +11,8 @@ from braindino.analysis.metrics.weighting import Floats, check_weights, nanmean,
 
 REGION = "region"
 MEASURED = ("dice", "hd95", "true_ml", "predicted_ml")
-LESIONS = ("true_lesions", "predicted_lesions", "lesion_f1")  # columns of tables in which lesions are counted
+# Columns of tables in which lesions are counted.
+LESIONS = ("true_lesions", "predicted_lesions", "lesion_f1")
 
 
 def regions_of(table: pd.DataFrame) -> tuple[str, ...]:
@@ -92,7 +93,7 @@ def count_empty(table: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def invalid_rows(table: pd.DataFrame, cell: Sequence[str]) -> tuple[NDArray[Any], str] | None:
-    """Return which rows (N,) are no measures of a segmentation, and why; None if all are.
+    """Return the rows (N,) that are no measures of a segmentation, with the reason, or None.
 
     Args:
         table: N rows of predictions.csv.

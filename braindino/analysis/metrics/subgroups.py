@@ -24,7 +24,7 @@ def subgroups(
 
     Args:
         tables: rows of predictions.csv, one table per seed, of the same cases.
-        names: of the metrics to return.
+        names: names of the metrics to return.
         resamples: draws of people for the intervals.
         train: rows of each table's training cases; see `estimate`.
 

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from braindino.analysis.metrics.classification import auroc
 from braindino.analysis.metrics.weighting import Floats, check_weights, ratio
 
-HORIZONS = 9  # deciles of the training part's event times, at which Brier score and AUC are computed
+# Deciles of the training part's event times, at which Brier score and AUC are computed.
+HORIZONS = 9
 TICKS = 6  # times at which numbers at risk are given
 
 
@@ -84,9 +85,9 @@ def kaplan_meier_by_risk(table: pd.DataFrame, train: pd.DataFrame) -> dict[str, 
     ticks = np.linspace(0, time.max(), TICKS)
     groups: dict[str, Any] = {}
     for name, chosen in (("low", ~high), ("high", high)):
-        at, survival = (
-            kaplan_meier_estimator(event[chosen], time[chosen]) if chosen.any() else (np.empty(0),) * 2
-        )
+        at = survival = np.empty(0)
+        if chosen.any():
+            at, survival = kaplan_meier_estimator(event[chosen], time[chosen])
         groups[name] = {
             "cases": int(chosen.sum()),
             "events": int(event[chosen].sum()),

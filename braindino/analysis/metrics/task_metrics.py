@@ -54,6 +54,6 @@ def class_indices(column: "pd.Series[Any]", names: Sequence[str]) -> NDArray[np.
 
     Args:
         column: (N,) names of classes.
-        names: of the classes, in order.
+        names: names of the classes, in order.
     """
     return np.asarray(pd.Index(names).get_indexer(pd.Index(column.astype(str))), dtype=np.int64)

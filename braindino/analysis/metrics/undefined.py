@@ -14,10 +14,10 @@ NO_PAIR = "no two cases can be compared: the earlier of two times must be an eve
 def undefined_reasons(
     names: Iterable[str], tables: Sequence[pd.DataFrame], train: Sequence[pd.DataFrame | None]
 ) -> dict[str, str]:
-    """Return why metrics are undefined: name -> reason.
+    """Return the reasons why metrics are undefined: name -> reason.
 
     Args:
-        names: of the undefined metrics.
+        names: names of the undefined metrics.
         tables: rows of predictions.csv, one table per seed.
         train: rows of each table's training cases, which some survival metrics need, or None.
     """

@@ -29,7 +29,7 @@ MAX_PANELS = 4  # models beside each other
 FRACTION_KEYS = ("fraction", "batch_size", "steps_per_epoch", "num_workers", "jobs")
 
 
-class Figure(NamedTuple):
+class ReportFigure(NamedTuple):
     """A figure of a page.
 
     Attributes:
@@ -43,7 +43,7 @@ class Figure(NamedTuple):
     caption: str
 
 
-def task_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[Figure]:
+def task_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[ReportFigure]:
     """Return the figures of one task, in the order of the page.
 
     Args:
@@ -66,22 +66,22 @@ def task_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[Figure]:
     return figures + _patch_figures(runs)
 
 
-def _classification_figures(runs: TaskRuns) -> list[Figure]:
+def _classification_figures(runs: TaskRuns) -> list[ReportFigure]:
     tests = {name: seed_tables(run) for name, run in runs.items()}
     classes = next(iter(runs.values())).results["classes"]
     counts = {name: np.mean(_confusions(run), axis=0) for name, run in _first_panels(runs).items()}
     return [
-        Figure(
+        ReportFigure(
             "Calibration",
             calibration_figure(tests),
             "Predictions of all seeds in ten bins of probability; the area of a point is their number.",
         ),
-        Figure(
+        ReportFigure(
             "ROC curves",
             roc_figure(tests),
             "Mean over seeds (thin lines: each seed), and the mean AUROC over seeds, as in the table.",
         ),
-        Figure(
+        ReportFigure(
             "Confusion matrix",
             confusion_figure(counts, classes),
             "Percentage of the cases of each true class, and number of cases (mean over seeds).",
@@ -89,12 +89,12 @@ def _classification_figures(runs: TaskRuns) -> list[Figure]:
     ]
 
 
-def _regression_figures(runs: TaskRuns) -> list[Figure]:
+def _regression_figures(runs: TaskRuns) -> list[ReportFigure]:
     shown = _first_panels(runs)
     lines = {name: bias_line(run) for name, run in shown.items()}
     tests = {name: seed_tables(run) for name, run in shown.items()}
     return [
-        Figure(
+        ReportFigure(
             "Prediction by truth",
             scatter_figure(tests, lines, _unit(runs)),
             "Test cases, mean over seeds. The bias line is fitted to predictions by truth on validation.",
@@ -102,10 +102,10 @@ def _regression_figures(runs: TaskRuns) -> list[Figure]:
     ]
 
 
-def _survival_figures(runs: TaskRuns) -> list[Figure]:
+def _survival_figures(runs: TaskRuns) -> list[ReportFigure]:
     curves = {name: first_test_results(run)["kaplan_meier"] for name, run in _first_panels(runs).items()}
     return [
-        Figure(
+        ReportFigure(
             "Kaplan-Meier curves",
             kaplan_meier_figure(curves, _unit(runs)),
             "Test cases of the first seed, split at the median risk of the training cases.",
@@ -113,9 +113,9 @@ def _survival_figures(runs: TaskRuns) -> list[Figure]:
     ]
 
 
-def _segmentation_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[Figure]:
+def _segmentation_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[ReportFigure]:
     tests = {name: seed_tables(run) for name, run in runs.items()}
-    dice = Figure(
+    dice = ReportFigure(
         "Dice of every case",
         dice_figure(tests),
         "Test cases, mean over seeds; median, quartiles, and whiskers to 1.5 interquartile ranges.",
@@ -156,7 +156,7 @@ def load_arrays(run: Run, path: Path) -> Iterator[dict[str, NDArray[Any]]]:
         ) from error
 
 
-def _patch_figures(runs: TaskRuns) -> list[Figure]:
+def _patch_figures(runs: TaskRuns) -> list[ReportFigure]:
     """Return a figure of patch tokens as colours for each encoder whose run has saved them."""
     figures = []
     caption = (
@@ -175,11 +175,11 @@ def _patch_figures(runs: TaskRuns) -> list[Figure]:
                 "",
                 views=views_from_arrays(arrays, len(arrays["image"])),
             )
-        figures.append(Figure(f"PCA maps, {name}", svg(montage), caption))
+        figures.append(ReportFigure(f"PCA maps, {name}", svg(montage), caption))
     return figures
 
 
-def _example_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[Figure]:
+def _example_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[ReportFigure]:
     """Return the best, median and worst case of each model, or a note if none are saved."""
     figures = []
     caption = (
@@ -190,12 +190,13 @@ def _example_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[Figur
         pattern = f"cells/seed{line['seeds'][0]}_fraction{line['fraction']}*/examples.npz"
         files = sorted(run.path.glob(pattern))
         if not files:
-            figures.append(Figure(f"Examples, {name}", "", "The run has no saved slices of test cases."))
+            note = "The run has no saved slices of test cases."
+            figures.append(ReportFigure(f"Examples, {name}", "", note))
             continue
         with load_arrays(run, files[0]) as examples:
             cases = [pseudonymiser.person(str(case)) for case in examples["case"]]
             source = examples_figure({**examples, "case": cases})
-        figures.append(Figure(f"Best, median and worst case, {name}", source, caption))
+        figures.append(ReportFigure(f"Best, median and worst case, {name}", source, caption))
     return figures
 
 
@@ -232,7 +233,7 @@ def _confusions(run: Run) -> list[NDArray[np.float64]]:
     return [np.array(cell["confusion"], dtype=np.float64) for cell in cells]
 
 
-def _label_fraction_figures(runs: TaskRuns) -> list[Figure]:
+def _label_fraction_figures(runs: TaskRuns) -> list[ReportFigure]:
     """Return the curve over label fractions, if there are several fractions."""
     results = next(iter(runs.values())).results
     if len({line["fraction"] for run in runs.values() for line in run.results["summary"]}) < 2:
@@ -248,7 +249,7 @@ def _label_fraction_figures(runs: TaskRuns) -> list[Figure]:
         "Mean over seeds, with the 95 % interval from resampling people. Runs that differ in more than the "
         "label fraction are not joined."
     )
-    return [Figure("Metric by number of labels", fractions_figure(curves, f"test/{metric}"), caption)]
+    return [ReportFigure("Metric by number of labels", fractions_figure(curves, f"test/{metric}"), caption)]
 
 
 def joined_runs(runs: TaskRuns) -> list[list[str]]:

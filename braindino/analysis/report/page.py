@@ -12,7 +12,7 @@ from braindino.analysis.formatting import format_interval
 from braindino.analysis.mapping import Mapper, serial_map
 from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.report import tables
-from braindino.analysis.report.figures import Figure, task_figures
+from braindino.analysis.report.figures import ReportFigure, task_figures
 from braindino.analysis.report.pseudonyms import Pseudonymiser
 from braindino.analysis.report.run_details import MAX_DROPPED_ROWS, RunDetails, run_details, run_ids
 from braindino.analysis.report.tables import Table
@@ -26,7 +26,7 @@ class Section:
     """A task on the page.
 
     Attributes:
-        name: of the task.
+        name: name of the task.
         description: the kind of task and its target.
         tables: with results of all models.
         figures: with results of all models.
@@ -36,7 +36,7 @@ class Section:
     name: str
     description: str
     tables: list[Table] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[ReportFigure] = field(default_factory=list)
     runs: list[RunDetails] = field(default_factory=list)
 
 
@@ -61,10 +61,10 @@ class _Task(NamedTuple):
     """A task, as one unit of work for a `Mapper`.
 
     Attributes:
-        name: of the task.
+        name: name of the task.
         runs: name of the model -> its run.
         compared: the differences between models on this task.
-        pseudonymiser: of the page.
+        pseudonymiser: pseudonymiser of the page.
     """
 
     name: str
@@ -131,7 +131,7 @@ def render(page: Page) -> str:
     """Return the page as HTML. Text from data is escaped; no script runs and nothing is loaded.
 
     Args:
-        page: of `build_page`.
+        page: result of `build_page`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -151,7 +151,7 @@ def table_files(page: Page) -> dict[str, str]:
     """Return file name -> text: a CSV and a LaTeX file for every table of the page.
 
     Args:
-        page: of `build_page`.
+        page: result of `build_page`.
     """
     named = {"overview": page.overview}
     for section in page.sections:

@@ -19,7 +19,7 @@ class Pseudonymiser:
     everywhere on a page and different ones on different pages, and guessed ids cannot be checked against it.
 
     Args:
-        ids: of people and cases, which are replaced inside of sentences as well.
+        ids: ids of people and cases, which are replaced inside of sentences as well.
         identify: return everything unchanged, for a page that is not shared.
 
     Attributes:

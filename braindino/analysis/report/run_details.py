@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from braindino.analysis.figures.data_uris import is_png, png
-from braindino.analysis.report.figures import Figure
+from braindino.analysis.report.figures import ReportFigure
 from braindino.analysis.report.notes import result_notes
 from braindino.analysis.report.pseudonyms import Pseudonymiser
 from braindino.analysis.runs import ModelRuns, Run
@@ -38,7 +38,7 @@ class RunDetails:
         reasons: reason -> number of dropped rows.
         dropped: rows of dropped.csv.
         starts: entries of environment.json.
-        command: of the last start; empty if unknown.
+        command: command of the last start; empty if unknown.
         config: text of config.yaml; empty without one.
         pictures: PNGs of the run folder.
     """
@@ -56,7 +56,7 @@ class RunDetails:
     starts: list[dict[str, Any]]
     command: str
     config: str
-    pictures: list[Figure]
+    pictures: list[ReportFigure]
 
 
 def run_details(model: str, run: Run, pseudonymiser: Pseudonymiser) -> RunDetails:
@@ -166,7 +166,7 @@ def _command(run: Run, pseudonymiser: Pseudonymiser) -> str:
     return f"cd {shlex.quote(start['folder'])}\n{command}" if pseudonymiser.identify else command
 
 
-def _pictures(run: Run, pseudonymiser: Pseudonymiser) -> list[Figure]:
+def _pictures(run: Run, pseudonymiser: Pseudonymiser) -> list[ReportFigure]:
     """Return the PNGs in the run folder and one folder below, such as maps and overlays.
 
     Links are not followed and only PNGs are shown: a run folder from another person could contain links to
@@ -178,7 +178,7 @@ def _pictures(run: Run, pseudonymiser: Pseudonymiser) -> list[Figure]:
         title = str(path.relative_to(run.path)) if pseudonymiser.identify else f"picture {number}"
         content, problem = _read_png(run, path)
         source, caption = (png(content), "") if content else ("", f"Not shown: {problem}.")
-        figures.append(Figure(title, source, caption))
+        figures.append(ReportFigure(title, source, caption))
     return figures
 
 

@@ -26,7 +26,7 @@ class Table:
         numbers: the numbers behind them, for the CSV.
         words: number of first columns that contain text, not numbers.
         note: below the table.
-        folded: whether the page shows only the title until it is opened.
+        folded: whether the page shows only the title until the table is opened.
     """
 
     title: str

@@ -41,7 +41,7 @@ class BenchRecord(TypedDict):
     """The content of bench.json.
 
     Attributes:
-        cells: number of cells of all studies.
+        cells: number of cells of each study.
         studies: in the order of the plan.
     """
 

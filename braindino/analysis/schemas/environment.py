@@ -11,7 +11,7 @@ class Start(TypedDict):
         command: the words of the command line.
         folder: working directory of the command.
         braindino: version of the package.
-        commit: of a checkout of the package; None if installed.
+        commit: commit of a checkout of the package; None if installed.
         python: version of Python.
         platform: operating system and machine.
         versions: package -> its version; None if it is not installed.

@@ -59,7 +59,7 @@ class RiskGroup(TypedDict):
     Attributes:
         cases: number of cases.
         events: number of observed events.
-        time: of the steps.
+        time: times of the steps.
         survival: after each step.
         at_risk: number of cases at risk at each tick.
     """
@@ -119,9 +119,9 @@ class CellResult(PartResult):
     """A cell of a study.
 
     Attributes:
-        seed: of the cell.
+        seed: seed of the cell.
         fraction: label fraction of the cell.
-        fold: of cross-validation; None without.
+        fold: fold of cross-validation; None without.
         val: estimates on validation.
         chosen: options of a closed-form head, with their validation metrics.
     """
@@ -139,7 +139,7 @@ class Spread(TypedDict):
     Attributes:
         mean: over folds.
         sd: standard deviation over folds.
-        values: of the folds, means over seeds.
+        values: values of the folds, means over seeds.
     """
 
     mean: float | None
@@ -171,7 +171,7 @@ class CorrectedAge(TypedDict):
     """Brain age without its bias towards the mean.
 
     Attributes:
-        slope: of prediction by age on validation, per seed or per seed and fold.
+        slope: slope of prediction by age on validation, per seed or per seed and fold.
         intercept: likewise.
         metrics: name -> numbers; None if the bias cannot be removed.
         undefined: the reason for that.
@@ -209,7 +209,7 @@ class DetailedLine(SummaryLine):
     Attributes:
         subgroups: trait -> its subgroups.
         nothing_to_find: region -> number of test cases whose true mask is empty.
-        without_age_bias: of brain age.
+        without_age_bias: metrics of brain age without its bias towards the mean.
     """
 
     subgroups: dict[str, list[Subgroup]]
@@ -238,7 +238,7 @@ class Baseline(TypedDict):
 
     Attributes:
         summary: a line per label fraction.
-        advantage: of the probe, per label fraction.
+        advantage: difference of the probe minus the baseline, per label fraction.
     """
 
     summary: list[SummaryLine]
@@ -262,7 +262,7 @@ class EncoderIdentity(TypedDict):
 
     Attributes:
         name: as the study names it.
-        digest: of its weights and contract.
+        digest: digest of its weights and contract.
     """
 
     name: str
@@ -273,7 +273,7 @@ class RequestedCells(TypedDict):
     """The cells that the last call requested.
 
     Attributes:
-        seeds: of the cells.
+        seeds: seeds of the cells.
         fractions: label fractions of the cells.
     """
 
@@ -301,7 +301,7 @@ class Results(TypedDict):
     Attributes:
         task: kind of task.
         target: columns of the label.
-        unit: of the target or of time.
+        unit: unit of the target or of time.
         failed: errors of cells that were not trained.
         baselines_failed: baseline -> the reason why it was not computed.
         classes: names of the classes, or regions of a segmentation.

@@ -28,14 +28,14 @@ from braindino.errors import BraindinoError
 from braindino.training.callbacks import (
     Checkpoints,
     DropStaleMetrics,
-    Environment,
+    RecordEnvironment,
     RecordPeople,
     SaveConfig,
     create_loggers,
     finish_wandb,
 )
 from braindino.training.checkpoint_names import FOLDER as CHECKPOINTS
-from braindino.training.checkpoint_names import METADATA, is_sharded, run_checkpoints
+from braindino.training.checkpoint_names import METADATA, is_sharded_checkpoint, run_checkpoints
 from braindino.training.csv_logger import MetricsCSV
 from braindino.training.progress import progress_callback
 from braindino.training.run_folder import (
@@ -202,7 +202,7 @@ class FitCLI(LightningCLI):
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        """Settings that identify the run; see `settings_of`."""
+        """Return the settings that identify the run; see `settings_of`."""
         assert self.subcommand is not None
         config = self._parser(self.subcommand).dump(self._get_config(), skip_none=False)
         settings = settings_of(yaml.safe_load(config))
@@ -256,7 +256,7 @@ class FitCLI(LightningCLI):
         if config["enable_checkpointing"] is not False:
             callbacks.append(Checkpoints(options))
         if not evaluating:
-            callbacks += [DropStaleMetrics(), RecordPeople(), Environment(options.folder)]
+            callbacks += [DropStaleMetrics(), RecordPeople(), RecordEnvironment(options.folder)]
         kwargs["callbacks"] = callbacks
         try:
             if in_interactive_step() and not config["plugins"]:
@@ -272,10 +272,11 @@ class FitCLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if kwargs.get("ckpt_path") is not None:
             path = Path(kwargs["ckpt_path"])
-            if not path.is_file() and not is_sharded(path):
+            if not path.is_file() and not is_sharded_checkpoint(path):
                 raise BraindinoError(f"--ckpt_path {path}: no such file.")
             # Reading it raises BraindinoError if it is damaged or needs unpickling.
-            step = int(read_file(path / METADATA if is_sharded(path) else path).get("global_step", 0))
+            file = path / METADATA if is_sharded_checkpoint(path) else path
+            step = int(read_file(file).get("global_step", 0))
         elif subcommand == "fit":
             step = self._continue(kwargs)
         else:

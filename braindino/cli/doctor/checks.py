@@ -9,10 +9,10 @@ Status = Literal["PASS", "WARN", "FAIL"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold the outcome of one check.
+    """Outcome of one check.
 
     Attributes:
-        name: of the package, folder or limit.
+        name: name of the package, folder or limit.
         status: PASS, WARN (works, but not everything or not well) or FAIL (something will not work).
         detail: the state, in a few words.
         remedy: what to do, in one line; empty if nothing is to be done.
@@ -31,7 +31,7 @@ def outcomes(name: str, check: Check) -> Iterator[Outcome]:
     """Yield the outcomes of a check, or a FAIL if the check raises.
 
     Args:
-        name: of the outcome if the check raises.
+        name: name of the outcome if the check raises.
         check: yields outcomes.
     """
     try:

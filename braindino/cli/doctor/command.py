@@ -1,4 +1,4 @@
-"""Run the verb `doctor`: show what is installed, what is missing, what the machine can do."""
+"""The verb `doctor`: show what is installed, what is missing, what the machine can do."""
 
 import argparse
 import json

@@ -18,7 +18,7 @@ def folder(name: str, path: Path) -> Iterator[Outcome]:
     """Check a folder, or its nearest existing parent, by writing a temporary file.
 
     Args:
-        name: of the outcome.
+        name: name of the outcome.
         path: the folder.
     """
     place = path.absolute()

@@ -54,13 +54,13 @@ def packages(requirements: Iterable[str] | None = None) -> Iterator[Outcome]:
     wanted = [Requirement(line) for line in (_requirements() if requirements is None else requirements)]
     for requirement in wanted:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield _judge(requirement.name, str(requirement.specifier), "")
+            yield _package_outcome(requirement.name, str(requirement.specifier), "")
     for extra in EXTRAS:
         for requirement in wanted:
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 continue
             if requirement.marker.evaluate({"extra": extra}):
-                yield _judge(requirement.name, str(requirement.specifier), extra)
+                yield _package_outcome(requirement.name, str(requirement.specifier), extra)
 
 
 def _requirements() -> list[str]:
@@ -76,11 +76,11 @@ def _requirements() -> list[str]:
     ]
 
 
-def _judge(name: str, specifier: str, extra: str) -> Outcome:
+def _package_outcome(name: str, specifier: str, extra: str) -> Outcome:
     """Return the outcome of one package.
 
     Args:
-        name: of the package.
+        name: name of the package.
         specifier: allowed versions.
         extra: its optional group, or "" if it is required.
     """

@@ -13,7 +13,7 @@ from braindino.cli.doctor.checks import Outcome, gigabytes
 
 TIMEOUT_S = 180  # a first import from a cold network disk takes a minute
 # Run in another process, because a mismatched build may end it without an exception.
-_QUESTIONS = """
+_PROGRAM = """
 import json
 facts = {}
 try:
@@ -41,7 +41,7 @@ PAIR = "install both again from one index: pip install --force-reinstall torch t
 
 def torch_facts() -> dict[str, Any]:
     """Return version, CUDA and GPUs (memory in bytes) of PyTorch, or the error of its import."""
-    command = [sys.executable, "-W", "ignore", "-c", _QUESTIONS]
+    command = [sys.executable, "-W", "ignore", "-c", _PROGRAM]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:

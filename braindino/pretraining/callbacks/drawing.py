@@ -19,7 +19,7 @@ def draw_patches(
     """Draw slices above the colours of their patches, as a PNG.
 
     Args:
-        path: of the file.
+        path: path of the file.
         slices: (N, H, W), background 0.
         colours: (N, h, w, 3) in 0-1.
         title: above all panels.
@@ -51,7 +51,7 @@ def draw_views(
     Sides are marked on the whole slice only: a view may be mirrored.
 
     Args:
-        path: of the file.
+        path: path of the file.
         rows: per slice, names and images, (H, W) grey or (H, W, 3), in 0-1.
         title: above all panels.
         views: per slice, its orientation; None draws the arrays as they are.

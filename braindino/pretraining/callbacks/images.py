@@ -17,7 +17,7 @@ from braindino.scans.preprocessing import decode
 from braindino.scans.store.store import Store
 from braindino.scans.subset import evenly_spaced
 
-LOCALS_SHOWN = 4
+MAX_LOCAL_CROPS = 4
 
 
 class PatchPictures(pl.Callback):
@@ -44,7 +44,7 @@ class PatchPictures(pl.Callback):
         store_of(trainer, type(self).__name__)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Draw, on the first process, when a picture is due."""
+        """Draw a picture on the first process if one is due."""
         step = trainer.global_step
         if step % self.every or step == self._drawn or not takes_part(trainer):
             return
@@ -94,7 +94,7 @@ class ViewPictures(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Draw, on the first process, the views that this batch is about to have.
+        """Draw the views of this batch on the first process, if a picture is due.
 
         Views are a function of seed, batch number and process, so that drawing them changes nothing.
         """
@@ -108,29 +108,30 @@ class ViewPictures(pl.Callback):
         grid = pl_module.student.grid(views.global_crops)
         mask = masks.mask.cpu().reshape(*views.global_crops.shape[:2], *grid).numpy()
         rows = []
-        for b in range(min(self.slices, len(plain))):
-
-            def shown(crops: torch.Tensor, v: int, b: int = b) -> Any:
-                return grey(crops[v, b, 0].cpu().numpy(), plain[b])
-
-            row = [("slice", window(plain[b]))]
-            for v in range(len(views.global_crops)):
-                row.append((f"global {v + 1}", with_mask(shown(views.global_crops, v), mask[v, b])))
+        for b, image in enumerate(plain[: self.slices]):
+            row = [("slice", window(image))]
+            for v, crops in enumerate(views.global_crops):
+                row.append((f"global {v + 1}", with_mask(_crop_in_grey(crops[b], image), mask[v, b])))
             if views.gram_crops is not None:
-                row.append(("Gram 1", shown(views.gram_crops, 0)))
-            for v in range(min(LOCALS_SHOWN, len(views.local_crops))):
-                row.append((f"local {v + 1}", shown(views.local_crops, v)))
+                row.append(("Gram 1", _crop_in_grey(views.gram_crops[0, b], image)))
+            for v, crops in enumerate(views.local_crops[:MAX_LOCAL_CROPS]):
+                row.append((f"local {v + 1}", _crop_in_grey(crops[b], image)))
             rows.append(row)
         title = f"views of step {step}, masked patches in red"
         views_of = _views(trainer, batch, len(rows))
         draw_views(_folder(trainer) / f"views_step{step:07d}.png", rows, title, views_of)
 
 
+def _crop_in_grey(crop: torch.Tensor, image: Any) -> Any:
+    """Return a crop (1, h, w) as (h, w) in 0-1, by the intensity window of its slice (H, W)."""
+    return grey(crop[0].cpu().numpy(), image)
+
+
 def _views(trainer: pl.Trainer, batch: Any, count: int) -> list[SliceView] | None:
     """Return the orientation of the first slices of a batch.
 
     Args:
-        trainer: of the run.
+        trainer: trainer of the run.
         batch: see `SliceDataModule`.
         count: number of slices.
 

@@ -37,7 +37,7 @@ class KNNMonitor(pl.Callback):
         scans: at most so many scans are used.
         slices: per scan, evenly spaced over those that hold foreground.
         neighbours: k; at most a third of the scans that are searched.
-        seed: which scans and people.
+        seed: seed of the choice of scans, and of the people set apart.
 
     Raises:
         BraindinoError: a number below 1; when the training starts, no store, no such column, or too few
@@ -86,7 +86,8 @@ class KNNMonitor(pl.Callback):
             return
         name, value = self.score(features)
         for logger in trainer.loggers:
-            logger.log_metrics({f"knn/{name}": value}, step - 1)  # rows count from 0, as Lightning's do
+            # Rows count from 0, as Lightning's do.
+            logger.log_metrics({f"knn/{name}": value}, step - 1)
 
     def score(self, features: npt.NDArray[np.float32]) -> tuple[str, float]:
         """Return name and value of the score.

@@ -24,8 +24,19 @@ class OnlineCallback(pl.Callback):
     evaluates its share of the validation rows, and torchmetrics synchronises. The training is not changed: no
     gradient reaches the networks, and the state of the random generators is restored.
 
+    Args:
+        every_n_steps: optimiser steps between two measurements.
+        scans: maximum number of scans.
+        slices: number of slices per scan.
+        weight_decay: L2 penalty of the head.
+        seed: seed of the choice of scans, and of the people set apart.
+
     Attributes:
         metric: name under which the value is logged.
+        undefined: whether the labels give no value, whatever the features are.
+
+    Raises:
+        BraindinoError: a number out of range.
     """
 
     metric = ""
@@ -38,7 +49,7 @@ class OnlineCallback(pl.Callback):
             raise BraindinoError(f"{name}: weight_decay {weight_decay} is not possible; expected above 0.")
         self.every_n_steps, self.scans, self.slices = every_n_steps, scans, slices
         self.weight_decay, self.seed = weight_decay, seed
-        self.undefined = False  # the labels give no value, whatever the features are
+        self.undefined = False
         self._warned = False
         self._measured_step = 0
 
@@ -61,7 +72,8 @@ class OnlineCallback(pl.Callback):
         trainer.callback_metrics[self.metric] = value
         if trainer.is_global_zero:
             for logger in trainer.loggers:
-                logger.log_metrics({self.metric: value.item()}, step - 1)  # rows count from 0, as Lightning's
+                # Rows count from 0, as Lightning's do.
+                logger.log_metrics({self.metric: value.item()}, step - 1)
 
     def measure(self, trainer: pl.Trainer, module: DINOModule) -> Tensor | None:
         """Return the value of this moment, a scalar equal on all processes.
@@ -72,7 +84,7 @@ class OnlineCallback(pl.Callback):
         raise NotImplementedError
 
     def skip(self, reason: str) -> None:
-        """Warn, once in a run and on the first process, that no value is logged, and why."""
+        """Warn on the first process, once in a run, that no value is logged, with the reason."""
         if not self._warned and rank() == 0:
             log.warning("%s: %s is not logged: %s.", type(self).__name__, self.metric, reason)
         self._warned = True
@@ -88,7 +100,7 @@ def gather_features(
     """Return features of all scans on every process; each computes its share.
 
     Args:
-        trainer: of the run.
+        trainer: trainer of the run.
         module: whose teacher is used, frozen.
         count: N, the number of scans.
         images_of: slices (S, H, W) of scan i, with S the same for all.

@@ -46,7 +46,7 @@ class OnlineProbe(OnlineCallback):
         scans: at most so many scans are used.
         slices: per scan, evenly spaced over those that hold foreground.
         weight_decay: L2 penalty of the head, on features whose rows have length 1 on average.
-        seed: which scans and people.
+        seed: seed of the choice of scans, and of the people set apart.
 
     Raises:
         BraindinoError: a number out of range; when the training starts, no store, no such column, or too few

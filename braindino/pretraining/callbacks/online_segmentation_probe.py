@@ -46,14 +46,15 @@ class OnlineSegmentationProbe(OnlineCallback):
             in the training's store count.
         regions: what the masks show, such as `{lesion: [1]}`: name -> the labels that make it up. None takes
             those of the manifest's dataset, where that is one of `braindino index --dataset`.
-        modality: of the scan that the teacher sees, such as `FLAIR`; may be omitted where there is one only.
+        modality: modality of the scan that the teacher sees, such as `FLAIR`; may be omitted if there is only
+            one.
         ignore_labels: numbers in the masks that count as background.
         every_n_steps: optimiser steps between two measurements.
         scans: at most so many cases are used.
         slices: per case, evenly spaced over those that show a region, or over those that hold foreground
             where none does.
         weight_decay: L2 penalty of the head, on tokens of length 1 on average.
-        seed: which cases and people.
+        seed: seed of the choice of cases, and of the people set apart.
 
     Raises:
         BraindinoError: a number out of range; when the training starts, no store, a manifest without usable

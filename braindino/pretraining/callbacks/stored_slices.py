@@ -15,7 +15,7 @@ def store_of(trainer: pl.Trainer, callback: str) -> Store:
     """Return the store that is trained on.
 
     Args:
-        trainer: of the run.
+        trainer: trainer of the run.
         callback: name of the class that needs the store, and the teacher, for the message.
 
     Raises:
@@ -38,10 +38,10 @@ def store_of(trainer: pl.Trainer, callback: str) -> Store:
 def teacher_tokens(trainer: pl.Trainer, module: DINOModule, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return CLS and patch tokens of the teacher, computed in the trainer's precision.
 
-    Where the teacher's weights are sharded, all processes must call this equally often.
+    If the teacher's weights are sharded, all processes must call this equally often.
 
     Args:
-        trainer: of the run.
+        trainer: trainer of the run.
         module: whose teacher is used.
         images: (N, 1, H, W).
 
@@ -63,8 +63,8 @@ def stored_slice(store: Store, key: str, i: int, scale: float, zero_point: float
     """Return a slice of a scan in the store, z-scored.
 
     Args:
-        store: of the training.
-        key: of the scan.
+        store: store of the training.
+        key: key of the scan.
         i: number of the slice.
         scale: value of one grey level; a column of `Store.index`.
         zero_point: grey level of the value 0; likewise.

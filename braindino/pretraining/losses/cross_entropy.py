@@ -29,7 +29,7 @@ def prototype_cross_entropy(
         prototypes: (K, D).
         targets: returns (rows, K) float32 for each of the C crops, of the samples in a slice of S.
         weights: (C, S).
-        temperature: of the softmax.
+        temperature: temperature of the softmax.
 
     Returns:
         A float32 scalar. Its backward pass can be run once.

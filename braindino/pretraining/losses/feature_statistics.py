@@ -29,11 +29,9 @@ def feature_statistics(cls: Tensor, targets: Tensor) -> dict[str, Tensor]:
         targets: (N, K) probabilities.
 
     Returns:
-        teacher_entropy: mean entropy of a target in nats (ln K when it is uniform);
-        feature_std: mean over dimensions of the standard deviation over samples, features scaled to unit
-            length
-        times sqrt(D), so that isotropic features give 1 and a collapse 0;
-        rankme: effective rank of the centred features.
+        `teacher_entropy`: mean entropy of a target in nats (ln K when it is uniform). `feature_std`: mean
+        over dimensions of the standard deviation over samples, of features scaled to length sqrt(D), so that
+        isotropic features give 1 and a collapse 0. `rankme`: effective rank of the centred features.
     """
     with torch.autocast(cls.device.type, enabled=False):
         cls = cls.float()

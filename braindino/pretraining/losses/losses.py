@@ -23,8 +23,8 @@ def dino_loss(
         points: (2 + L, B, D) unit vectors of the student: those of the two global crops, then of L >= 0 local
             ones.
         prototypes: (K, D).
-        targets: of the 2 B global crops, crop by crop.
-        temperature: of the student, 0.1.
+        targets: targets of the 2 B global crops, crop by crop.
+        temperature: temperature of the student, 0.1.
         local_weight: factor of the local part; 1 in stage 1, 0.5 in stage 2 (DINOv3's reweighting).
     """
     crops, slices = points.shape[:2]
@@ -55,10 +55,10 @@ def ibot_loss(
         points: (n, D) unit vectors of the student at the masked patches of all global crops, and nothing
             else.
         prototypes: (K, D).
-        targets: of the same patches.
+        targets: targets of the same patches.
         weights: (n,) 1 / (number of masked patches in that crop).
         images: number of global crops, unmasked ones included (2 B).
-        temperature: of the student, 0.1.
+        temperature: temperature of the student, 0.1.
     """
 
     def of_patches(rows: slice) -> list[Tensor]:

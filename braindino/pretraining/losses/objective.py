@@ -34,11 +34,11 @@ def distil(
     Args:
         student: the network that is trained.
         teacher: its moving average.
-        views: of the B slices.
-        masks: of the 2 B global crops, crop by crop.
+        views: views of the B slices.
+        masks: masks of the 2 B global crops, crop by crop.
         config: weights of the losses.
-        temperature: of the teacher's targets.
-        sinkhorn_iterations: of the centring.
+        temperature: temperature of the teacher's targets.
+        sinkhorn_iterations: iterations of the centring.
         generator: stochastic depth and RoPE changes of the student.
         measure: add the teacher's entropy, the features' spread and rank, and the KL divergence of DINO.
         gram: the Gram teacher and the weight of its loss; `views` must have Gram crops then.

@@ -28,8 +28,9 @@ def create_backbone(
     Args:
         architecture: a timm `vit_*_dinov3` name.
         in_chans: 1 or 3.
-        initialisation: of the random weights. "timm" divides those of `attn.proj` and `mlp.fc2` of block i
-            (from 0) by sqrt(2 (i + 1)); "dinov3" leaves their deviation at 0.02, as DINOv3's code does.
+        initialisation: scale of the random weights. "timm" divides those of `attn.proj` and `mlp.fc2` of
+            block i (from 0) by sqrt(2 (i + 1)); "dinov3" leaves their deviation at 0.02, as DINOv3's code
+            does.
         model_args: see `create_vit`.
 
     Raises:

@@ -14,7 +14,10 @@ from braindino.pretraining.model.rope import queries_keys_values
 class Block(nn.Module):
     """Replacement of an `EvaBlock` with its parameters, of the same names and order.
 
-    A module by itself, so that sharding and compilation recognise the borders of the blocks.
+    It is a separate module so that sharding and compilation recognise the borders of the blocks.
+
+    Args:
+        block: timm's block, whose parameters are used.
     """
 
     def __init__(self, block: EvaBlock) -> None:
@@ -52,9 +55,9 @@ class Block(nn.Module):
         def attend(y: Tensor) -> Tensor:
             return _scaled(self.attn.proj, self.gamma_1, _attention(self.attn, self.norm1(y), sin, cos))
 
-        return _residual(_residual(x, attend, first), self._think, second)
+        return _residual(_residual(x, attend, first), self._mlp_branch, second)
 
-    def _think(self, x: Tensor) -> Tensor:
+    def _mlp_branch(self, x: Tensor) -> Tensor:
         inner = linear(self.norm2(x), self.mlp.fc1.weight, self.mlp.fc1.bias)
         return _scaled(self.mlp.fc2, self.gamma_2, self.mlp.act(inner))
 
@@ -70,7 +73,7 @@ class Block(nn.Module):
         y = x.flatten(0, 1)[rows]
         branch = _scaled(self.attn.proj, self.gamma_1, attended)
         y = y + (branch * factors[0] if factors else branch)
-        branch = self._think(y)
+        branch = self._mlp_branch(y)
         return y + (branch * factors[1] if factors else branch)
 
 

@@ -14,8 +14,11 @@ from braindino.pretraining.views.views import ViewsConfig
 class GramTeacher(Trunk):
     """Backbone of an earlier teacher; neither the optimiser nor the moving average changes it.
 
-    It is part of the module's state, so that a run continues without the file it came from. That makes a
-    checkpoint of a ViT-B with 65,536 prototypes larger by a sixth.
+    It is part of the module's state, so that a run continues without the file it came from. A
+    checkpoint of a ViT-B with 65,536 prototypes is a sixth larger with it.
+
+    Args:
+        backbone: see `create_backbone`.
     """
 
     def __init__(self, backbone: Eva) -> None:

@@ -136,7 +136,13 @@ class Student(Network):
 
 
 class Teacher(Network):
-    """Moving average of the student: never trained, and in eval mode whatever calls `.train()`."""
+    """Moving average of the student: never trained, and in eval mode whatever calls `.train()`.
+
+    Args:
+        backbone: see `create_backbone`.
+        dino: size of the head on CLS tokens.
+        ibot: size of the head on patch tokens.
+    """
 
     def __init__(self, backbone: Eva, dino: HeadConfig, ibot: HeadConfig) -> None:
         super().__init__(backbone, dino, ibot)
@@ -165,10 +171,10 @@ class Teacher(Network):
     def ema_update(self, student: Student, weight: float | Tensor) -> None:
         """Move all parameters towards the student's: teacher += weight * (student - teacher).
 
-        Of sharded networks each process moves its part.
+        Each process updates its part of sharded networks.
 
         Args:
-            student: of the same sizes.
+            student: student of the same sizes.
             weight: 1 - momentum; 1 copies the student.
         """
         reshard(self)

@@ -79,11 +79,9 @@ class Rope:
         if config.keeps_coordinates:
             return self.table(model, rows, columns, device)
         uniform = torch.rand(5, generator=generator, device=device) * 2 - 1
-        shift, jitter, rescale = (
-            config.shift or 0.0,
-            math.log(config.jitter or 1.0),
-            math.log(config.rescale or 1.0),
-        )
+        shift = config.shift or 0.0
+        jitter = math.log(config.jitter or 1.0)
+        rescale = math.log(config.rescale or 1.0)
         factor = (uniform[2:4] * jitter + uniform[4] * rescale).exp()
         return self._from_coordinates(
             model, (self._grid(rows, columns, device) + uniform[:2] * shift) * factor
@@ -121,12 +119,12 @@ def queries_keys_values(qkv: Tensor, sin: Tensor, cos: Tensor) -> tuple[Tensor, 
         x = qkv[:, :, :2]
         first, second = x.chunk(2, dim=-1)
         turned = x * cos + torch.cat([-second, first], dim=-1) * sin
-        return _apart(torch.cat([turned.to(qkv.dtype), qkv[:, :, 2:]], dim=2))
+        return _unbind_qkv(torch.cat([turned.to(qkv.dtype), qkv[:, :, 2:]], dim=2))
     parts: tuple[Tensor, Tensor, Tensor] = _Rotate.apply(qkv, sin, cos)
     return parts
 
 
-def _apart(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _unbind_qkv(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     query, key, value = qkv.transpose(1, 3).unbind(2)
     return query, key, value
 
@@ -148,7 +146,7 @@ class _Rotate(torch.autograd.Function):
         second += of_second
         if turned is not x:
             x.copy_(turned)
-        return _apart(qkv)
+        return _unbind_qkv(qkv)
 
     @staticmethod
     @once_differentiable

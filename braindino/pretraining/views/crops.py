@@ -112,17 +112,15 @@ def crop(slices: Tensor, boxes: Boxes, out: int) -> Tensor:
 
     Args:
         slices: (B, H, W) float32.
-        boxes: of V views.
+        boxes: boxes of V views.
         out: side of the views in pixels.
 
     Returns:
         (V, B, 1, out, out).
     """
-    return (
-        _one_by_one(slices, boxes, out)
-        if slices.device.type == "cpu"
-        else crop_by_products(slices, boxes, out)
-    )
+    if slices.device.type == "cpu":
+        return _one_by_one(slices, boxes, out)
+    return crop_by_products(slices, boxes, out)
 
 
 def _one_by_one(slices: Tensor, boxes: Boxes, out: int) -> Tensor:
@@ -140,7 +138,7 @@ def crop_by_products(slices: Tensor, boxes: Boxes, out: int) -> Tensor:
 
     Args:
         slices: (B, H, W) float32.
-        boxes: of V views.
+        boxes: boxes of V views.
         out: side of the views in pixels.
 
     Returns:

@@ -128,7 +128,7 @@ def smoothing_matrix(sigma: Tensor, size: int) -> Tensor:
 
     Args:
         sigma: (N,) in pixels.
-        size: of the axis in pixels.
+        size: size of the axis in pixels.
 
     Returns:
         (N, size, size).
@@ -148,7 +148,7 @@ def low_resolution_matrix(zoom: Tensor, size: int) -> Tensor:
 
     Args:
         zoom: (N,) factors.
-        size: of the axis in pixels.
+        size: size of the axis in pixels.
 
     Returns:
         (N, size, size).

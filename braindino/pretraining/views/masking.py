@@ -103,11 +103,11 @@ def _blocks(
     """
     rows, columns = grid
     mask = np.zeros((len(counts), rows, columns), dtype=bool)
-    open_ = np.flatnonzero(counts > 0)
+    unfinished = np.flatnonzero(counts > 0)
     remaining = counts.copy()
-    while len(open_):
-        shape = (len(open_), ATTEMPTS)
-        limit = remaining[open_, None]
+    while len(unfinished):
+        shape = (len(unfinished), ATTEMPTS)
+        limit = remaining[unfinished, None]
         area = generator.uniform(MIN_BLOCK, np.maximum(limit, MIN_BLOCK), shape)
         aspect = np.exp(generator.uniform(*LOG_ASPECT, shape))
         height = np.rint(np.sqrt(area * aspect)).astype(int)
@@ -116,9 +116,9 @@ def _blocks(
         height, width = np.where(inside, height, 1), np.where(inside, width, 1)
         top = generator.integers(0, rows - height, endpoint=True)
         left = generator.integers(0, columns - width, endpoint=True)
-        sums = np.zeros((len(open_), rows + 1, columns + 1), dtype=np.int32)
-        np.cumsum(np.cumsum(mask[open_], axis=1, dtype=np.int32), axis=2, out=sums[:, 1:, 1:])
-        i = np.arange(len(open_))[:, None]
+        sums = np.zeros((len(unfinished), rows + 1, columns + 1), dtype=np.int32)
+        np.cumsum(np.cumsum(mask[unfinished], axis=1, dtype=np.int32), axis=2, out=sums[:, 1:, 1:])
+        i = np.arange(len(unfinished))[:, None]
         already = (
             sums[i, top + height, left + width]
             - sums[i, top, left + width]
@@ -129,14 +129,14 @@ def _blocks(
         fits = inside & (new > 0) & (new <= limit)
         first = fits.argmax(axis=1)
         has_fit = fits[i[:, 0], first]
-        open_, first = open_[has_fit], first[has_fit]
+        unfinished, first = unfinished[has_fit], first[has_fit]
         top, left, height, width, new = (a[has_fit, first] for a in (top, left, height, width, new))
         y, x = np.arange(rows)[None, :, None], np.arange(columns)[None, None, :]
         in_rows = (y >= top[:, None, None]) & (y < (top + height)[:, None, None])
         in_columns = (x >= left[:, None, None]) & (x < (left + width)[:, None, None])
-        mask[open_] |= in_rows & in_columns
-        remaining[open_] -= new
-        open_ = open_[remaining[open_] > 0]
+        mask[unfinished] |= in_rows & in_columns
+        remaining[unfinished] -= new
+        unfinished = unfinished[remaining[unfinished] > 0]
     return mask
 
 

@@ -25,10 +25,10 @@ class Randomness:
         """Return the generators of a batch; streams of neighbouring numbers are unrelated.
 
         Args:
-            seed: of the run.
+            seed: seed of the run.
             batch: number of the batch.
             process: number of the process.
-            device: of the generator for bulk numbers.
+            device: device of the generator for bulk numbers.
         """
         host, bulk = np.random.SeedSequence((seed, batch, process)).spawn(2)
         # A third child of process 0's sequence, which every process can create.

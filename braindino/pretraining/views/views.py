@@ -23,9 +23,9 @@ class Resolution:
     """Sides in pixels of the crops of one batch.
 
     Attributes:
-        global_size: of the global crops.
-        local_size: of the local crops.
-        gram_size: of the crops that the Gram teacher sees; None without one.
+        global_size: size of the global crops.
+        local_size: size of the local crops.
+        gram_size: size of the crops that the Gram teacher sees; None without one.
     """
 
     global_size: int
