@@ -6,7 +6,6 @@ apostrophe in front makes it text; `restore` removes it. Numbers, also in column
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,11 +49,6 @@ def neutralise_table(table: pd.DataFrame) -> pd.DataFrame:
 def restore_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table that `csv_text` wrote, given the table that was read from its CSV."""
     return _mapped(table, restore)
-
-
-def neutralise_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row, for a `csv.DictWriter`."""
-    return {neutralise(name): neutralise(value) for name, value in row.items()}
 
 
 def _objects(values: list[Any]) -> np.ndarray:

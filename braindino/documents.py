@@ -8,11 +8,12 @@ import json
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NotRequired, Required, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -23,8 +24,6 @@ MAX_JSON = 512 << 20  # bytes: results.json of a large segmentation has some 10 
 MAX_YAML = 4 << 20  # bytes of a config or a plan
 MAX_DEPTH = 60  # lists and mappings inside each other
 MAX_NODES = 200_000  # of YAML, with aliases expanded
-
-Shape = TypeVar("Shape")
 
 
 def read_text(path: Path | str, limit: int = MAX_TEXT) -> str:
@@ -326,8 +325,8 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON; a repeated key, which would hide a value, raises ValueError."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"key {twice!r} occurs twice")
     return content
 

@@ -16,9 +16,9 @@ from braindino import documents
 from braindino.errors import BraindinoError, DocumentError
 from braindino.locks import lock_file, machine
 
-LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255, and temporary names are longer
-JUST_MADE = 1.0  # seconds in which a new temporary file may not be locked yet
-ABANDONED = 86400.0  # seconds after which a temporary file of another machine counts as left over
+MAX_NAME_BYTES = 200  # of a folder's name; file systems take 255, and temporary names are longer
+MIN_AGE = 1.0  # seconds in which a new temporary file may not be locked yet
+MAX_AGE = 86400.0  # seconds after which a temporary file of another machine counts as left over
 
 
 def folder_name(name: str, key: str) -> str:
@@ -32,7 +32,7 @@ def folder_name(name: str, key: str) -> str:
         BraindinoError: it is empty, has a path in it, starts with a dot, or has unprintable characters.
     """
     usable = name.strip() == name and not name.startswith((".", "-", "~")) and name.isprintable()
-    if not name or not usable or set(name) & set("/\\") or len(name.encode()) > LONGEST_NAME:
+    if not name or not usable or set(name) & set("/\\") or len(name.encode()) > MAX_NAME_BYTES:
         raise BraindinoError(
             f"{key} {name!r}: expected the name of one folder (letters, digits, - _ . +, no path)."
         )
@@ -59,10 +59,8 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.filename in (
-            None,
-            str(temporary),
-        ):  # a full disk names no file, and the temporary name means nothing to a user
+        # The error of a full disk has no file name, and a temporary name means nothing to a user.
+        if error.filename in (None, str(temporary)):
             error.filename, error.filename2 = str(path), None
         raise
     finally:
@@ -111,7 +109,7 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*.tmp") -> None:
     now = time.time()
     for path in sorted(folder.glob(pattern)):
         with suppress(OSError):  # gone, or of another user
-            patience = JUST_MADE if f".{_of_this_machine()}" in path.name else ABANDONED
+            patience = MIN_AGE if f".{_of_this_machine()}" in path.name else MAX_AGE
             if path.is_symlink() or not path.is_file() or now - path.stat().st_mtime < patience:
                 continue
             with path.open("rb") as file:

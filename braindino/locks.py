@@ -21,7 +21,7 @@ from braindino.errors import BraindinoError
 
 LOCK = ".lock"
 BEAT = 20.0  # seconds between two touches of a lock file
-SILENT = 180.0  # after so many seconds without one, a process on another machine counts as dead
+SILENT = 180.0  # seconds without a touch after which a process on another machine counts as dead
 RETRIES = 10  # a process that only checks a lock takes it for an instant
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 _open_locks: set[int] = set()
@@ -142,7 +142,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _is_alive(path: Path, locked: bool | None) -> bool:
-    """Return whether the process that a lock file names is alive, judged by the file now.
+    """Return whether the process that a lock file names is alive.
 
     For a process of this machine the kernel's lock decides. For one of another machine it does not: the lock
     may be invisible here, or be left over from a node that lost its power. There, and in another container on

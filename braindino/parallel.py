@@ -1,4 +1,4 @@
-"""Apply a function to many items, in several processes where asked for."""
+"""Apply a function to many items, optionally in several processes."""
 
 import signal
 import sys

@@ -16,9 +16,8 @@ SILENCE = 60.0  # seconds after which a line is printed even if no further tenth
 PLAIN_WIDTH = 80  # columns of a terminal that does not report its width
 SHORT = 5.0  # remaining seconds below which a line omits the time left
 _hidden = ContextVar("_hidden", default=False)
-_BAR = (
-    "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # for items that advance in fractions
-)
+# Format of a bar whose items advance in fractions.
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
 class ProgressReport:

@@ -99,7 +99,7 @@ class ScanDataModule(DataModule):
         """
         super().__init__()
         if folds is None and fold is not None:
-            raise DatasetError("data.fold: the fold of `folds` to test; give data.folds as well.")
+            raise DatasetError("data.fold: chooses one of `folds` to test; give data.folds as well.")
         if folds is not None and split_file is not None:
             raise DatasetError("data: `folds` and `split_file` both define the split; give one.")
         self.root, self.store_path = Path(root), Path(store)

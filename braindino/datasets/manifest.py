@@ -177,7 +177,7 @@ class Manifest:
 
 
 class ManifestBuilder:
-    """Collects the rows of a manifest: scans to use, and scans dropped with a reason."""
+    """Collect the rows of a manifest: scans to use, and scans dropped with a reason."""
 
     def __init__(self, dataset: str, origin: Path | None = None) -> None:
         """Start without scans.

@@ -266,7 +266,8 @@ def _decide(candidates: set[str], words: Sequence[str]) -> str:
         return "SWI"
     if candidates <= {"T2w", "T2star"} and "T2w" in candidates:
         star = {"star", "hemo", "fl2d", "medic", "gre"} & set(words)
-        return "T2star" if star or "T2star" in candidates else "T2w" if len(candidates) == 1 else ""
+        # `T2w` is among the candidates; it is the only one if `T2star` is not.
+        return "T2star" if star or "T2star" in candidates else "T2w"
     return next(iter(candidates)) if len(candidates) == 1 else ""
 
 

@@ -12,13 +12,13 @@ from braindino.errors import SplitError
 
 PARTS = ("train", "val", "test")
 SEPARATOR = "\x1f"  # not NUL: pandas 2 sorts and groups text up to the first NUL only
-Columns = str | Sequence[str] | None
+ColumnNames = str | Sequence[str] | None
 
 
 def split_people(
     cases: pd.DataFrame,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
-    stratify: Columns = None,
+    stratify: ColumnNames = None,
     seed: int = 0,
     complete: bool = True,
 ) -> pd.Series:
@@ -66,7 +66,7 @@ def split_people(
 
 
 def kfold_people(
-    cases: pd.DataFrame, folds: int = 5, stratify: Columns = None, seed: int = 0, complete: bool = True
+    cases: pd.DataFrame, folds: int = 5, stratify: ColumnNames = None, seed: int = 0, complete: bool = True
 ) -> pd.Series:
     """Return the fold of every case, by person (scikit-learn's StratifiedGroupKFold).
 
@@ -87,7 +87,7 @@ def kfold_people(
 
     people = _people(cases, stratify, "").sort_index()
     strict = stratify is not None and complete
-    counts = pd.Series({"everybody": len(people)})
+    counts = pd.Series({"the dataset": len(people)})
     if strict:
         assert stratify is not None
         counts = cases.groupby(stratify if isinstance(stratify, str) else stratify[0])["group"].nunique()
@@ -128,7 +128,7 @@ def parts_of_fold(fold: pd.Series, number: int, folds: int) -> pd.Series:
 
 
 def nested_fraction(
-    train_cases: pd.DataFrame, fraction: float, seed: int = 0, stratify: Columns = None
+    train_cases: pd.DataFrame, fraction: float, seed: int = 0, stratify: ColumnNames = None
 ) -> pd.DataFrame:
     """Return the cases of a fraction of the people, stratified and nested.
 
@@ -219,9 +219,9 @@ def bins(values: pd.Series, count: int = 5) -> pd.Series:
     return pd.qcut(values, min(count, values.nunique()), labels=False, duplicates="drop")
 
 
-def _people(cases: pd.DataFrame, stratify: Columns, salt: str) -> pd.DataFrame:
+def _people(cases: pd.DataFrame, stratify: ColumnNames, salt: str) -> pd.DataFrame:
     """Return a row per person with `stratum` and `class`, sorted by stratum and salted hash."""
-    columns = [] if stratify is None else [stratify] if isinstance(stratify, str) else list(stratify)
+    columns = [stratify] if isinstance(stratify, str) else list(stratify or ())
     values = pd.DataFrame({"group": cases["group"]})
     for column in columns:
         values[column] = cases[column].astype(str)

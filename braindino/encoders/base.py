@@ -38,7 +38,7 @@ class Encoder(nn.Module, ABC):
 
     @property
     def pretraining_people(self) -> frozenset[str] | None:
-        """Keys of the people in `seen`, or their digests; None if that is not recorded."""
+        """Return the keys of the people in `seen`, or their digests; None if not recorded."""
         return None if self.seen is None else self.seen.people
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Encoder(nn.Module, ABC):
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of weights, architecture and contract, by which features are cached."""
+        """Return the hex SHA-256 of weights, architecture and contract: the key of cached features."""
         made_of = {"preprocessing": self.preprocessing.to_dict(), "architecture": self.description()}
         return digest_of_weights(self.state_dict(), f"{id_of(type(self))}:{digest_of_json(made_of)}")
 

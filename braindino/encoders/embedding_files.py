@@ -100,7 +100,7 @@ def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
             if path.suffix == ".parquet"
             else restore_table(pd.read_csv(path, keep_default_na=False))
         )
-    except (ValueError, OSError, pd.errors.ParserError) as error:  # what is wrong inside, whatever the reader
+    except (ValueError, OSError, pd.errors.ParserError) as error:
         raise BraindinoError(f"{path}: cannot be read ({str(error).splitlines()[0]}).") from error
     names = [name for name in table.columns if _NUMBERED.match(str(name))]
     if not names:

@@ -41,7 +41,7 @@ def scan_rows(
 def join_rows(
     parts: Iterable[tuple[pd.DataFrame, np.ndarray]],
 ) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
-    """Yield the same rows, some thousand at a time: few row groups of Parquet are read faster.
+    """Yield the same rows in larger parts, as Parquet files of few row groups are read faster.
 
     Args:
         parts: ids, and features (n, embed_dim).

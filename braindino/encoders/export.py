@@ -35,7 +35,8 @@ def export_encoder(
     """Write the EMA teacher of a pretraining run as weights, `config.json` and a model card.
 
     `timm.create_model("local-dir:<out>", pretrained=True)` and `load_encoder(out)` give the same features bit
-    for bit, unless the run set `model_args: {norm_eps: ...}`, which the model card then has timm's user do.
+    for bit, unless the run set `model_args: {norm_eps: ...}`, which timm cannot load; the model card then
+    lists the lines of code that set it.
 
     Args:
         run: a run folder of `braindino fit` (its newest checkpoint is taken) or one `.ckpt` file.

@@ -9,7 +9,7 @@ from braindino.files import check_shape, digest_of_json
 
 NORMALISATIONS = ("zscore-nonzero", "zscore-clipped", "zscore-background", "minmax")
 DTYPES = ("uint8", "float16")
-SMALLEST_PLANE = 4  # voxels; a thinner plane shows no anatomy at any size
+MIN_PLANE = 4  # voxels; a thinner plane shows no anatomy at any size
 
 
 class _Written(TypedDict, total=False):
@@ -89,8 +89,8 @@ class Preprocessing:
         self._require(oriented, "orientation", "three axis codes such as RAS, or native")
         self._require(sorted(self.slice_axes) == [0, 1, 2], "slice_axes", "an order of 0, 1, 2")
         self._require(self.depth is None or self.depth > 0, "depth", "a positive number, or none")
-        large_enough = len(self.size) == 2 and min(self.size) >= SMALLEST_PLANE
-        self._require(large_enough, "size", f"rows and columns, each at least {SMALLEST_PLANE}")
+        large_enough = len(self.size) == 2 and min(self.size) >= MIN_PLANE
+        self._require(large_enough, "size", f"rows and columns, each at least {MIN_PLANE}")
         spaced = self.spacing is None or 0.05 <= self.spacing <= 20
         self._require(spaced, "spacing", "millimetres from 0.05 to 20, or none")
         centred = self.centre == "head" or (self.centre == "scan" and self.spacing is not None)
@@ -134,12 +134,12 @@ class Preprocessing:
 
     @property
     def zero_background(self) -> bool:
-        """Whether voxels that are 0 in the scan are exactly 0 after preparation."""
+        """Return whether voxels that are 0 in the scan are exactly 0 after preparation."""
         return self.normalise in ("zscore-nonzero", "minmax")
 
     @property
     def digest(self) -> str:
-        """The hex SHA-256 of the contract, equal for equal contracts on every machine."""
+        """Return the hex SHA-256 of the contract, equal for equal contracts on every machine."""
         return digest_of_json(self.to_dict())
 
     def replace(self, **changes: Any) -> Self:

@@ -94,7 +94,7 @@ class Geometry:
 
     @property
     def grid_affine(self) -> np.ndarray:
-        """Affine (4, 4) float64: prepared voxel (slice, row, column) -> mm in scan space."""
+        """Return the affine (4, 4) float64: prepared voxel (slice, row, column) -> mm in scan space."""
         to_stored = np.zeros((4, 4))
         to_stored[3, 3] = 1
         for k, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
@@ -106,13 +106,13 @@ class Geometry:
 
     @property
     def stored_grid(self) -> tuple[int, int, int]:
-        """The grid's lengths in the order of the stored axes."""
+        """Return the grid's lengths in the order of the stored axes."""
         lengths = dict(zip(self.axes, self.grid, strict=True))
         return lengths[0], lengths[1], lengths[2]
 
     @property
     def stored_windows(self) -> Windows:
-        """The part of the stored voxels that the grid covers, in the order of the stored axes."""
+        """Return the part of the stored voxels that the grid covers, in the order of the axes."""
         windows: dict[int, Window] = {}
         for axis, flip, (start, length) in zip(self.axes, self.flips, self.windows, strict=True):
             windows[axis] = (self.shape[axis] - start - length if flip else start, length)

@@ -58,7 +58,7 @@ class Layout:
 
     @property
     def image_bytes(self) -> int:
-        """Length of the image [bytes]."""
+        """Return the length of the image [bytes]."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -101,7 +101,9 @@ def _nifti(head: bytes, order: str, two: bool, detached: bool) -> Layout:
     affine[:3] *= MM_PER_UNIT.get(unit, 1.0)
     check_affine(affine, unit)
     slope, intercept = _scaling(header)
-    lowest = 0 if detached else (544 if two else 352)
+    lowest = 544 if two else 352
+    if detached:
+        lowest = 0
     return Layout(
         shape=shape,
         dtype=_nifti_dtype(header, order),

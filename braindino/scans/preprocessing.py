@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from braindino.errors import ScanError
-from braindino.scans.contract import SMALLEST_PLANE, Preprocessing
+from braindino.scans.contract import MIN_PLANE, Preprocessing
 from braindino.scans.geometry import Geometry
 from braindino.scans.normalisation import normalise
 from braindino.scans.reading import Scan
@@ -58,7 +58,7 @@ def preprocess(scan: Scan, contract: Preprocessing) -> Prepared:
     """
     geometry = Geometry.of(scan, contract)
     slices, rows, columns = (scan.data.shape[axis] for axis in geometry.axes)
-    if min(rows, columns) < SMALLEST_PLANE:
+    if min(rows, columns) < MIN_PLANE:
         raise ScanError(
             scan.path, f"slices of {rows} x {columns} voxels: too thin in the plane of the contract"
         )

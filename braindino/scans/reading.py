@@ -44,7 +44,7 @@ class Scan:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance between voxel centres [mm] along each stored axis."""
+        """Return the distance between voxel centres [mm] along each stored axis."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
 

@@ -28,11 +28,11 @@ def write_abide(dataset: SyntheticDataset) -> None:
         dx, sex = 1 + i % 2, int(dataset.rng.integers(1, 3))
         age = round(float(dataset.rng.uniform(7, 40)), 2)
         atrophy = 0.5 * (dx == 1) + float(dataset.rng.normal(0, 0.05))
-        someone = _Participant(i, dx, sex, age, dataset.person(i, age, "MF"[sex - 1], atrophy))
+        participant = _Participant(i, dx, sex, age, dataset.person(i, age, "MF"[sex - 1], atrophy))
         if i % 3 == 2:
-            _write_second_release(dataset, tables, someone)
+            _write_second_release(dataset, tables, participant)
         else:
-            _write_first_release(dataset, tables, someone)
+            _write_first_release(dataset, tables, participant)
     for name, header, rows, encoding in (
         ("ABIDE/Phenotypic_V1_0b.csv", _ONE, tables.one, "utf-8"),
         ("ABIDEII/ABIDEII_Composite_Phenotypic.csv", _TWO, tables.two, "cp1252"),
@@ -72,27 +72,27 @@ class _Tables:
     two: list[list[object]] = field(default_factory=list)
 
 
-def _write_second_release(dataset: SyntheticDataset, tables: _Tables, someone: _Participant) -> None:
-    number = 29_000 + someone.index
-    site = f"ABIDEII-{'NYU_1' if someone.index % 2 else 'KKI_1'}"
+def _write_second_release(dataset: SyntheticDataset, tables: _Tables, participant: _Participant) -> None:
+    number = 29_000 + participant.index
+    site = f"ABIDEII-{'NYU_1' if participant.index % 2 else 'KKI_1'}"
     anat = dataset.root / "ABIDEII" / site / f"sub-{number}" / "ses-1" / "anat"
-    _write_scan(dataset, anat / f"sub-{number}_ses-1_run-1_T1w.nii.gz", someone.head)
-    tables.two.append([site, number, someone.dx, 1, someone.age, someone.sex, 100, ""])
-    _list_scan(dataset, number, number, site, someone.dx)
+    _write_scan(dataset, anat / f"sub-{number}_ses-1_run-1_T1w.nii.gz", participant.head)
+    tables.two.append([site, number, participant.dx, 1, participant.age, participant.sex, 100, ""])
+    _list_scan(dataset, number, number, site, participant.dx)
 
 
-def _write_first_release(dataset: SyntheticDataset, tables: _Tables, someone: _Participant) -> None:
-    i, dx, sex, age = someone.index, someone.dx, someone.sex, someone.age
+def _write_first_release(dataset: SyntheticDataset, tables: _Tables, participant: _Participant) -> None:
+    i, dx, sex, age = participant.index, participant.dx, participant.sex, participant.age
     number = 50_810 if i == 0 else 50_002 + i
     site = _SITES[int(dataset.rng.integers(3))]
     if site == "NYU":
         folder = dataset.root / "ABIDE" / site / f"sub-{number:07d}" / "anat"
-        _write_scan(dataset, folder / f"sub-{number:07d}_T1w.nii.gz", someone.head)
+        _write_scan(dataset, folder / f"sub-{number:07d}_T1w.nii.gz", participant.head)
     else:
         folder = dataset.root / "ABIDE" / site / f"{number:07d}" / "session_1" / "anat_1"
-        _write_scan(dataset, folder / "mprage.nii.gz", someone.head)
+        _write_scan(dataset, folder / "mprage.nii.gz", participant.head)
         if i % 5 == 0:
-            _write_scan(dataset, folder / "hires.nii.gz", someone.head)
+            _write_scan(dataset, folder / "hires.nii.gz", participant.head)
             dataset.planted.drop("not a T1w scan of a person")
     if i == 4:
         dataset.planted.drop("not in a phenotypic table")
@@ -105,7 +105,7 @@ def _write_first_release(dataset: SyntheticDataset, tables: _Tables, someone: _P
     if i in (0, 1):  # also in the second release: under another number, under the same
         again = 29_355 if i == 0 else number
         folder = dataset.root / "ABIDEII" / _LONG / f"{again}" / "session_1" / "anat_1"
-        _write_scan(dataset, folder / "anat.nii.gz", someone.head, 1)
+        _write_scan(dataset, folder / "anat.nii.gz", participant.head, 1)
         tables.two.append([_LONG, again, dx, 1, age + 2, sex, 100, ""])
         _list_scan(dataset, again, number, _LONG, dx)
 

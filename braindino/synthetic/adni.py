@@ -68,7 +68,12 @@ def write_adni(dataset: SyntheticDataset) -> None:
         }
         start = date(2006, 1, 10) + timedelta(days=int(dataset.rng.integers(3000)))
         spread = float(dataset.rng.normal(0, 0.1))
-        visits = 2 if i < 4 else 1 if i == 5 else 1 + int(dataset.rng.integers(max(1, dataset.sessions)))
+        if i < 4:
+            visits = 2
+        elif i == 5:
+            visits = 1
+        else:
+            visits = 1 + int(dataset.rng.integers(max(1, dataset.sessions)))
         for visit in range(min(visits, dataset.sessions)):
             now = "MCI" if i == 0 and visit == 0 and dataset.sessions > 1 else final
             day = start + timedelta(days=365 * visit + int(dataset.rng.integers(-20, 20)))

@@ -27,13 +27,18 @@ def write_atlas(dataset: SyntheticDataset) -> None:
     table: list[list[object]] = []
     for i in range(dataset.people):
         stroke = _draw_stroke(dataset, i)
-        for release in ("2.0", "3.0") if i == 3 else ("3.0",) if i % 3 else ("2.0",):
+        releases = ["3.0"] if i % 3 else ["2.0"]
+        if i == 3:
+            releases = ["2.0", "3.0"]
+        for release in releases:
             _write_scan(dataset, stroke, release, table)
         if i == 3:  # the files of release 2.0
             dataset.planted.drop("a later release of the session is preferred")
             dataset.planted.drop("the mask of another release")
         days = stroke.known_days
-        reason = "no days post stroke" if np.isnan(days) else "days post stroke below 0" if days < 0 else ""
+        reason = "days post stroke below 0" if days < 0 else ""
+        if np.isnan(days):
+            reason = "no days post stroke"
         if reason or days == 0:
             dataset.planted.drop(reason or "0 days post stroke", 1 if i == 5 else 2)
             continue
@@ -68,7 +73,7 @@ class _Stroke:
 
     @property
     def known_days(self) -> float:
-        """Days since the stroke, NaN if the table does not contain them."""
+        """Return the days since the stroke, NaN if the table does not contain them."""
         return self.days if isinstance(self.days, int | float) else float("nan")
 
 

@@ -82,7 +82,7 @@ class _Cases:
         four = between == "_"
         write_tumour(self.dataset, prefix, written, head, tumour, mask, four, scan)
         if cohort == "PED":
-            self.dataset.planted.drop("cohort PED is not asked for", len(written) + 1)
+            self.dataset.planted.drop("cohort PED is not requested", len(written) + 1)
             return
         if mask is None:
             self.dataset.planted.drop("no mask", len(written))

@@ -54,6 +54,10 @@ def write_ixi(dataset: SyntheticDataset) -> None:
         row = [number, sex, 170, 70, 1, 2, 1, 5, "1950-01-01", 1, "2005-06-01", "" if i == 5 else age]
         zeroed = [number, 0, 0, 0, 0, 0, 0, 0, "", 0, "", ""]
         other = [number, 3 - sex, 160, 60, 1, 1, 1, 1, "1970-01-01", 1, "2005-06-01", age - 20]
+        if i == 1:
+            table.append(zeroed)
         if i != 7:
-            table += [zeroed, row] if i == 1 else [row, other] if i == 3 else [row]
+            table.append(row)
+        if i == 3:
+            table.append(other)
     write_xls(dataset.root / "IXI.xls", [_HEADER, *table])

@@ -90,7 +90,7 @@ class SyntheticHead:
     Attributes:
         seed: determines size, folds, asymmetry, ventricles and cortex within the normal range.
         age: years; until 20 the head grows and the cortex thins; then the ventricles widen, the cortex thins
-            on, white-matter lesions gather.
+            further, and white-matter lesions appear.
         sex: "F" or "M"; men's heads are 5 % larger on average.
         atrophy: 0 none, 1 as in Alzheimer's disease: ventricles, sulci wide; cortex thin; hippocampi small.
     """

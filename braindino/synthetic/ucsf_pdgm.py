@@ -93,7 +93,9 @@ def _draw_patient(dataset: SyntheticDataset, i: int) -> _Patient:
     )
     age, sex = int(rng.normal(40 if mutant else 60, 8)), "FM"[int(rng.integers(2))]
     mgmt = {4: "indeterminate", 7: "unknown", 9: ""}.get(i, "positive" if methylated else "negative")
-    deletion = "relative co-deletion" if i == 8 else "co-deletion" if deleted else "intact"
+    deletion = "co-deletion" if deleted else "intact"
+    if i == 8:
+        deletion = "relative co-deletion"
     idh = _MUTATIONS[i // 3 % 3] if mutant else "wildtype"
     labels: dict[str, object] = {
         "subject": f"UCSF-PDGM-{number:04d}",

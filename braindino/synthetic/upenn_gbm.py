@@ -80,12 +80,13 @@ def _outcome(dataset: SyntheticDataset, i: int, patient: str, days: int) -> list
         return ["Not Available", "Alive", "Not Available"]
     status = {1: "Alive", 3: "Lost to Follow-up", 4: "Alive", 7: _UNCERTAIN}.get(i, "Deceased")
     is_dead = status == "Deceased"
+    in_a_year = "died" if is_dead else ""
     dataset.planted.scans.append(
         {
             "subject": patient,
             "time": float(days),
             "event": int(is_dead),
-            "one_year": "survived" if days > 365 else "died" if is_dead else "",
+            "one_year": "survived" if days > 365 else in_a_year,
             "uncertain": status == _UNCERTAIN,
         }
     )

@@ -150,11 +150,11 @@ def check_finished(folder: Path, settings: Mapping[str, Any], step: int, max_ste
     changed = [line for line in differences(folder, settings) or [] if not is_length(line)]
     if changed:
         raise BraindinoError(
-            f"{folder} is finished ({step} steps done, {max_steps} asked for), and was trained with other "
+            f"{folder} is finished ({step} steps done, {max_steps} requested), and was trained with other "
             f"settings: {listed(changed)}.\nGive this run another name with --run.id."
         )
     return (
-        f"nothing to train: {folder} is finished ({step} steps done, {max_steps} asked for).\n"
+        f"nothing to train: {folder} is finished ({step} steps done, {max_steps} requested).\n"
         "For more steps raise --trainer.max_steps; another run needs another --run.id."
     )
 

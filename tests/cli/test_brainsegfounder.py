@@ -103,7 +103,7 @@ def test_fit_continues_a_run_of_the_former_module_name(
     under_former_name(run / "config.yaml", run / "config.yaml")
     capsys.readouterr()
     fit("brainsegfounder_stage1_tiny", *options)
-    assert f"nothing to train: {run} is finished (2 steps done, 2 asked for)" in capsys.readouterr().out
+    assert f"nothing to train: {run} is finished (2 steps done, 2 requested)" in capsys.readouterr().out
     fit("brainsegfounder_stage1_tiny", *options, "--trainer.max_steps", "3")
     shown = capsys.readouterr().out
     assert "class_path" not in shown

@@ -180,4 +180,4 @@ def test_index_passes_options_of_a_base_class(
     assert main([*command, "--options", "{target: sequence, cohorts: [MEN]}"]) == 0
     printed = capsys.readouterr().out
     assert "sequence    T1c " in printed
-    assert "cohort GLI is not asked for" in printed
+    assert "cohort GLI is not requested" in printed

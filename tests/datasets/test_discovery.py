@@ -8,8 +8,9 @@ import pytest
 
 from braindino.datasets.discovery import FoundVolume, find_scans, no_scan_error
 from braindino.datasets.generic.bids import BIDS
-from braindino.datasets.generic.folder import Folder, modality_of
+from braindino.datasets.generic.folder import Folder
 from braindino.datasets.manifest import ManifestBuilder
+from braindino.datasets.sequences import sequence_in_name
 from braindino.errors import LayoutError
 from braindino.scans.dicom.series import Series
 
@@ -120,7 +121,7 @@ def test_folder_separates_equal_names_at_two_sites(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_folder_recognises_sequences_by_name(name: str, modality: str) -> None:
-    assert modality_of(name) == modality
+    assert sequence_in_name(name) == modality
 
 
 def test_folder_drops_localizers_and_phase_images(tmp_path: Path) -> None:

@@ -70,17 +70,17 @@ def test_fit_of_a_finished_run_says_what_is_done_or_refuses_other_settings(
     capsys.readouterr()
     assert main(fit) == 0
     assert "nothing to train: " in (printed := capsys.readouterr().out)
-    assert "is finished (2 steps done, 2 asked for)" in printed
+    assert "is finished (2 steps done, 2 requested)" in printed
     assert main([*fit, "--model.optimiser.lr", "0.0005"]) == 2
     refused = capsys.readouterr().err
     assert "trained with other settings: model.optimiser.lr 0.0005 (was " in refused
     assert "--run.id" in refused
     assert main([*fit, "--trainer.max_steps", "1"]) == 0
-    assert "(2 steps done, 1 asked for)" in capsys.readouterr().out
+    assert "(2 steps done, 1 requested)" in capsys.readouterr().out
     assert metrics.read_bytes() == before
     assert main([*fit, "--trainer.max_steps", "3", "--model.monitor_every", "3"]) == 0
     printed = capsys.readouterr().out
-    assert "(2 steps done, 3 asked for)" in printed
+    assert "(2 steps done, 3 requested)" in printed
     assert (
         "settings that differ from this run's before: trainer.max_steps 3 (was 2), model.monitor_every 3"
         in printed

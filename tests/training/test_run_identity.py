@@ -117,7 +117,7 @@ def test_check_finished_names_steps_done_and_asked_for(tmp_path: Path) -> None:
     assert check_finished(tmp_path / "a", changed(), 4, -1) is None
     line = check_finished(tmp_path / "a", changed(max_steps=2), 4, 2)
     assert line is not None
-    assert "is finished (4 steps done, 2 asked for)" in line
+    assert "is finished (4 steps done, 2 requested)" in line
     assert "--trainer.max_steps" in line
     with pytest.raises(
         BraindinoError, match=r"other settings: model.optimiser.lr 0.2 \(was 0.1\)(.|\n)*--run.id"

@@ -302,10 +302,10 @@ class FitCLI(LightningCLI):
             return 0
         path, step = newest_state(folder)
         kwargs["ckpt_path"] = str(path)
-        asked = self.trainer.max_steps
-        self._finished = check_finished(folder, self._settings, step, asked)
+        requested = self.trainer.max_steps
+        self._finished = check_finished(folder, self._settings, step, requested)
         if self._finished is None:
-            target = f", {asked} asked for" if asked > 0 else ""
+            target = f", {requested} requested" if requested > 0 else ""
             _announce(f"continuing from {path} ({step} steps done{target})")
             changed = differences(folder, self._settings)
             if changed:
@@ -345,7 +345,7 @@ class FitCLI(LightningCLI):
             self.trainer.fit(**kwargs)
             if kwargs.get("ckpt_path") is None or self.trainer.global_step > self._done:
                 return
-            self._finished = f"nothing to train: after {self._done} steps the run has all that was asked for."
+            self._finished = f"nothing to train: the run has {self._done} steps, all that were requested."
         _announce(self._finished)
 
     def after_fit(self) -> None:
@@ -376,7 +376,7 @@ def _quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*`isinstance.*",
         ".*smaller than the logging interval.*",
-        "Total length of .* across ranks is zero.*",  # no validation part was asked for
+        "Total length of .* across ranks is zero.*",  # no validation part was requested
         "LightningCLI's args parameter.*",  # they are the command line
     ):
         warnings.filterwarnings("ignore", message=pattern)

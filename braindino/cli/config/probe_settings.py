@@ -9,5 +9,5 @@ def decided_by_protocol(key: str) -> str:
     instead = " Set probe.max_epochs." if key == "max_epochs" else ""
     return (
         f"trainer.{key}: the protocol of a probe decides it, so it cannot be set.{instead}\n"
-        f"Of the trainer's settings a probe takes {', '.join(MACHINE)}."
+        f"A probe takes these settings of the trainer: {', '.join(MACHINE)}."
     )

@@ -17,7 +17,6 @@ from braindino.datasets.sequences import (
     parse_entities,
 )
 
-SUFFIXES = BIDS_SUFFIXES
 # Every manifest has a column for each of the first entities; for the others only if a scan has them.
 _COLUMN_ENTITIES = ("acq", "run")
 _OPTIONAL_ENTITIES = ("ce", "rec", "echo", "chunk", "space", "desc")
@@ -56,7 +55,7 @@ class BIDS(ScanDataModule):
         root: Path | str,
         store: Path | str = "store",
         *,
-        suffixes: tuple[str, ...] = tuple(SUFFIXES),
+        suffixes: tuple[str, ...] = tuple(BIDS_SUFFIXES),
         derivatives: bool = False,
         same_age: bool = False,
         dataset: str | None = None,
@@ -96,7 +95,7 @@ class BIDS(ScanDataModule):
             columns = tables[top].columns(subject, session, sorted(sessions[top, subject]))
             below = naming_folders(top.relative_to(root.absolute()).parts, root.absolute())
             dataset = "/".join([*([self.dataset] if self.dataset else []), *below]) or whole
-            sequence, reason = bids_sequence(named, suffix) if suffix in SUFFIXES else (suffix, "")
+            sequence, reason = bids_sequence(named, suffix) if suffix in BIDS_SUFFIXES else (suffix, "")
             if reason:
                 columns[NOTE] = "; ".join(filter(None, [columns.get(NOTE, ""), f"modality: {reason}"]))
             rows.keep(
@@ -124,7 +123,7 @@ class BIDS(ScanDataModule):
             return f"suffix {suffix} is not wanted"
         if part := complex_part(stem(inside)):
             return f"the {part} of the signal, not its magnitude"
-        if "inv" in named and suffix in SUFFIXES:
+        if "inv" in named and suffix in BIDS_SUFFIXES:
             return f"inversion image (inv-{named['inv']}), not a whole {suffix}"
         return "localizer or scout, by its name" if is_localizer(stem(inside)) else ""
 

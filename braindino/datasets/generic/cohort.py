@@ -14,7 +14,7 @@ from braindino.datasets.generic.labels import Task, class_labels, class_names, e
 from braindino.datasets.generic.nnunet import index_nnunet, is_nnunet, nnunet_regions
 from braindino.datasets.generic.persons import refuse_contradictions
 from braindino.datasets.generic.rows import Columns, scans_of_rows
-from braindino.datasets.generic.table import SUFFIXES, find_column, read_user_table
+from braindino.datasets.generic.table import TABLE_SUFFIXES, find_column, read_user_table
 from braindino.datasets.manifest import (
     COLUMNS,
     DROPPED_COLUMNS,
@@ -130,7 +130,7 @@ class Cohort(ScanDataModule):
 
     @property
     def manifest(self) -> Manifest:
-        """The rows of `root` that the task uses; indexed once, also if `root` is a manifest."""
+        """Return the rows of `root` that the task uses; indexed once, also if `root` is a manifest."""
         if self._manifest is None:
             self._manifest = self.choose(self.index(self.root))
         return self._manifest
@@ -162,11 +162,12 @@ class Cohort(ScanDataModule):
         tables = []
         for file in files:
             table = apply_sidecar(read_user_table(file, self.sheet), file)
-            part = "train" if file.stem.startswith("train") else "test" if file.stem == "test" else "val"
-            tables.append(table.assign(split=part) if len(files) > 1 else table)
+            tables.append(table.assign(split=_part_of_list(file)) if len(files) > 1 else table)
         # train_1.csv, train_5.csv, ... contain the same rows and further ones.
         rows = pd.concat(tables).drop_duplicates() if len(files) > 1 else tables[0]
-        origin = None if self.dataset else files[0] if len(files) == 1 else root
+        origin = None
+        if not self.dataset:
+            origin = files[0] if len(files) == 1 else root
         return self._settle(scans_of_rows(rows, named, files[0].parent, self.columns, origin), files[0])
 
     def _settle(self, manifest: Manifest, file: Path) -> Manifest:
@@ -264,6 +265,13 @@ class Cohort(ScanDataModule):
         return table
 
 
+def _part_of_list(file: Path) -> str:
+    """Return the part of the split that a list of BrainDINO has, by its name."""
+    if file.stem.startswith("train"):
+        return "train"
+    return "test" if file.stem == "test" else "val"
+
+
 def _tables(root: Path) -> list[Path]:
     """Return the table itself, the lists of a BrainDINO folder, or the only table of a folder.
 
@@ -274,8 +282,13 @@ def _tables(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise TableError(f"{root}: no such table or folder.")
-    tables = sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    tables = [path for path in tables if not path.name.endswith(".dropped.csv")]
+    tables = [
+        path
+        for path in sorted(root.iterdir())
+        if path.suffix.lower() in TABLE_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.name.endswith(".dropped.csv")
+    ]
     lists = [path for path in tables if _LISTS.match(path.name)]
     if any(path.name.startswith("train") for path in lists):
         return lists

@@ -27,7 +27,6 @@ from braindino.datasets.sequences import (
     is_localizer,
     names_sequence,
     recognise,
-    sequence_in_name,
 )
 from braindino.errors import ScanError
 from braindino.scans.reading import read_header
@@ -236,8 +235,3 @@ def _without_pipeline(folders: Sequence[str], root: Path) -> Sequence[str]:
 def _personal(names: list[str]) -> list[str]:
     """Return names of folders without dates and sequences, unless there are no other names."""
     return [name for name in names if not (_DATE.fullmatch(name) or names_sequence(name))] or names
-
-
-def modality_of(name: str) -> str:
-    """Return the sequence by the words of a file's name, or `unknown`; see `recognise`."""
-    return sequence_in_name(name)

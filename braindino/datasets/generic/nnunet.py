@@ -7,9 +7,9 @@ from typing import Any
 
 from braindino.datasets.brats_names import person_of_brats
 from braindino.datasets.discovery import unusable
-from braindino.datasets.generic.folder import modality_of
 from braindino.datasets.generic.visits import visits_of_one_person
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
+from braindino.datasets.sequences import sequence_in_name
 from braindino.documents import read_json
 from braindino.errors import LayoutError
 
@@ -164,7 +164,7 @@ def _channels(file: Path, described: dict[str, Any]) -> dict[int, str]:
             f'{file}: lists no channels; expected "channel_names": {{"0": "T1w", ...}} (or "modality").'
         )
     named = {int(key): str(name) for key, name in given.items()}
-    recognised = {key: modality_of(name) for key, name in named.items()}
+    recognised = {key: sequence_in_name(name) for key, name in named.items()}
     if "unknown" not in recognised.values() and len(set(recognised.values())) == len(recognised):
         return recognised
     names = list(named.values())

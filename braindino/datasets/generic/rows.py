@@ -22,7 +22,6 @@ from braindino.datasets.cells import (
     visible,
 )
 from braindino.datasets.discovery import stem, unusable
-from braindino.datasets.generic.folder import modality_of
 from braindino.datasets.generic.persons import (
     IDS,
     file_of,
@@ -38,7 +37,7 @@ from braindino.datasets.generic.persons import (
 )
 from braindino.datasets.generic.table import find_column, refuse_cells
 from braindino.datasets.manifest import MASK, NOTE, Manifest, ManifestBuilder, further_column
-from braindino.datasets.sequences import UNKNOWN
+from braindino.datasets.sequences import UNKNOWN, sequence_in_name
 from braindino.errors import LayoutError, TableError
 from braindino.progress import disable_bar
 from braindino.scans.reading import SUFFIXES
@@ -206,7 +205,10 @@ class _Rows:
         files_of_rows = [self._files(record) for record in records]
         by_name = self._names_have_sequences(files_of_rows)
         for where, record, files in zip(self.rows.index, records, files_of_rows, strict=True):
-            scans = [(m or (modality_of(stem(path)) if by_name else _UNKNOWN), path) for m, path in files]
+            scans = []
+            for modality, path in files:
+                recognised = sequence_in_name(stem(path)) if by_name else _UNKNOWN
+                scans.append((modality or recognised, path))
             yield str(where), record, scans
 
     def _names_have_sequences(self, files_of_rows: list[list[tuple[str, Path]]]) -> bool:
@@ -216,7 +218,7 @@ class _Rows:
             TableError: some names have different sequences, and others none.
         """
         by_name = [
-            (where, path, modality_of(stem(path)))
+            (where, path, sequence_in_name(stem(path)))
             for where, files in zip(self.rows.index, files_of_rows, strict=True)
             for modality, path in files
             if not modality
@@ -394,7 +396,7 @@ class _Rows:
             files = []
             for path in self._listing(folder).get(last, []):
                 kind = stem(path)[len(last) + 1 :].lower()
-                files.append((MASK if kind in ("seg", "mask") else modality_of(f"_{kind}"), path))
+                files.append((MASK if kind in ("seg", "mask") else sequence_in_name(f"_{kind}"), path))
             if files:
                 return files
         return [("", self.base / f"{stems[0]}.nii.gz")]

@@ -14,7 +14,7 @@ from braindino.datasets.cells import same_characters
 from braindino.datasets.tables import decode_table, delimiter_of, excel_sheets, read_excel
 from braindino.errors import TableError
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
 _SCAN = re.compile(r"\.(nii|nii\.gz|mgz|mgh|hdr|img)$", re.IGNORECASE)
 
 

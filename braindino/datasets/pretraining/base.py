@@ -185,7 +185,9 @@ class DrawnDataModule(LightningDataModule):
         return Loader(dataset, sampler=_FixedStarts(dataset, world, rank, starts), **self._options())
 
     def drawn_from(self, scans: pd.DataFrame) -> pd.DataFrame:
-        """Return the table to draw from, with `key`, `dataset` and `group` per row: the scans.
+        """Return the table to draw from, with `key`, `dataset` and `group` per row.
+
+        Here these are the scans themselves; a subclass may combine them to cases.
 
         Args:
             scans: a row per scan of the store's index that is not excluded.

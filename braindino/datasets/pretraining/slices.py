@@ -25,10 +25,10 @@ class SliceDataModule(DrawnDataModule):
         """Store the options; nothing is read.
 
         Args:
-            args: see `DrawnDataModule`.
+            *args: see `DrawnDataModule`.
             slice_sigma: standard deviation of the drawn slice's position, as a fraction of the range of
                 slices with foreground. The paper gives no value.
-            kwargs: see `DrawnDataModule`.
+            **kwargs: see `DrawnDataModule`.
         """
         super().__init__(*args, **kwargs)
         if not 0 < slice_sigma <= 100:
@@ -50,10 +50,8 @@ class SliceBatches(DrawnBatches):
         self.keys = scans["key"].to_numpy("S")
         self.first, self.last = scans["first"].to_numpy(np.int64), scans["last"].to_numpy(np.int64)
         self.sigma = module.slice_sigma
-        self.scale, self.zero_point = (
-            scans["scale"].to_numpy(np.float32),
-            scans["zero_point"].to_numpy(np.float32),
-        )
+        self.scale = scans["scale"].to_numpy(np.float32)
+        self.zero_point = scans["zero_point"].to_numpy(np.float32)
 
     def __getitem__(self, start: int) -> dict[str, torch.Tensor]:
         """Return the batch whose first sample, over all ranks, is number `start`."""

@@ -117,10 +117,8 @@ class ADNI(ScanDataModule):
         images = []
         for volume in find_volumes(root, rows, self.dicom, _folder_exclusion_reason):
             path = volume.path
-            number, person = (
-                _image_number(volume),
-                _PTID.search(path.name) or _PTID.search(str(volume.inside)),
-            )
+            number = _image_number(volume)
+            person = _PTID.search(path.name) or _PTID.search(str(volume.inside))
             if number and person:
                 images.append(ArchiveImage(volume, person.group(1), number))
             else:

@@ -170,7 +170,7 @@ class BraTS2023(BraTS):
 
     def cohort_exclusion_reason(self, cohort: str) -> str:
         """See `BraTS.cohort_exclusion_reason`."""
-        return "" if cohort in self.cohorts else f"cohort {cohort} is not asked for"
+        return "" if cohort in self.cohorts else f"cohort {cohort} is not requested"
 
 
 class BraTS2024GoAT(BraTS):

@@ -57,7 +57,7 @@ class BraTSFolds(ScanDataModule):
 
     @property
     def manifest(self) -> Manifest:
-        """The file's manifest, read once."""
+        """Return the file's manifest, read once."""
         if self._manifest is None:
             self._manifest = self.choose(self.index(self.root))
         return self._manifest

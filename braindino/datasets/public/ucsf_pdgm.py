@@ -130,10 +130,17 @@ class UCSFPDGM(ScanDataModule):
         if deletion == "relative co-deletion" and self.relative_is_codeleted:
             deletion = "co-deletion"
         return {
-            "idh": "" if not idh else "wildtype" if idh == "wildtype" else "mutant",
+            "idh": _idh_class(idh),
             "mgmt": mgmt if mgmt in CLASSES["mgmt"] else "",
             "codeletion": deletion if deletion in CLASSES["codeletion"] else "",
         }
+
+
+def _idh_class(entry: str) -> str:
+    """Return the class of an entry of the column IDH in lower case, or `""` if it is blank."""
+    if not entry:
+        return ""
+    return "wildtype" if entry == "wildtype" else "mutant"
 
 
 def _exam(match: re.Match[str]) -> Exam:

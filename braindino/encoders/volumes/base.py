@@ -120,9 +120,9 @@ def weights_under(
 def complete_cross_attention(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Return `weights` with all parameters of cross-attention that `network` has.
 
-    MONAI's transformer block has one that no ViT here runs, and its keys differ between releases. If
-    `weights` has no fitting parameter it is 0 (of a norm: its start), as random values would give the encoder
-    another digest at each reading.
+    MONAI's transformer block has a cross-attention that no ViT here runs, and whose keys differ between
+    releases. A parameter that `weights` lacks, or has in another shape, becomes 0 (in a norm: its initial
+    value), because random values would change the encoder's digest at every load.
 
     Args:
         weights: of a checkpoint.

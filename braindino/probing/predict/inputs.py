@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braindino.datasets.discovery import MASK_LIKE, FoundVolume, find_volumes, stem, unusable
-from braindino.datasets.generic.bids import SUFFIXES, entities
+from braindino.datasets.generic.bids import entities
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder, is_manifest
-from braindino.datasets.sequences import UNKNOWN, complex_part, is_localizer, sequence_in_name
+from braindino.datasets.sequences import BIDS_SUFFIXES, UNKNOWN, complex_part, is_localizer, sequence_in_name
 from braindino.errors import BraindinoError, LayoutError
 from braindino.probing.predict.checks import Deviation
 
@@ -209,7 +209,7 @@ def _scan_of_file(path: Path, modalities: Sequence[str]) -> NewScan:
     words = re.split(r"[_-](?=[^_-]*$)", name)
     modality = _not_predictable(name).partition(",")[0] or sequence_in_name(name)
     if "sub" in entities(path):
-        case = name.rpartition("_")[0] if words[-1] in SUFFIXES else name
+        case = name.rpartition("_")[0] if words[-1] in BIDS_SUFFIXES else name
     elif len(modalities) > 1 and len(words) > 1 and sequence_in_name(words[-1]) != UNKNOWN:
         case = words[0]
     else:

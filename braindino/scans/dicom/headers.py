@@ -30,11 +30,22 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PROJECTIONS = {"MIP", "MNIP", "MIN IP", "MINIP", "PROJECTION IMAGE", "MIP_SUB"}
 _DIFFERENCES = {"SUB", "SUBTRACT", "SUBTRACTION"}
 _TAGS = (
-    "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "PatientID", "IssuerOfPatientID", "PatientSex",
-    "PatientBirthDate", "EchoTime", "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient",
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientSex",
+    "PatientBirthDate",
+    "EchoTime",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "ImagePositionPatient",
     "ImageOrientationPatient",
-    "Rows", "Columns",
-)  # fmt: skip
+    "Rows",
+    "Columns",
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class Slice:
 
     @property
     def lookalike(self) -> str:
-        """Key shared by ids that differ in leading zeros: number and date of birth, else ""."""
+        """Return number and date of birth, equal for ids that differ in leading zeros, else ""."""
         number = self.patient[0].lstrip("0") if self.patient else ""
         return f"{number}\0{self.patient[1]}\0{self.traits[1]}" if number.isdigit() and self.traits[1] else ""
 
@@ -178,7 +189,7 @@ class PatientDigests:
 
     @property
     def name(self) -> str:
-        """Name of the key; digests of different keys cannot be compared."""
+        """Return the name of the key; digests of different keys cannot be compared."""
         return self.of("", "key")
 
     def of(self, *parts: str) -> str:

@@ -10,10 +10,11 @@ from braindino.files import can_write
 from braindino.progress import track
 from braindino.scans.reading import MAX_VOXELS
 from braindino.scans.skull_stripping import check_consent
+from braindino.scans.store.ledger import SCAN_IDENTITY
 from braindino.scans.store.origins import ORIGIN, refuse_one_name_for_two
 from braindino.scans.store.planning import plan_fill, record_amendments
 from braindino.scans.store.pool import prepare_all
-from braindino.scans.store.store import IDENTITY, Store, absolute
+from braindino.scans.store.store import Store, absolute
 from braindino.scans.store.worker import Task, WorkerOptions
 
 
@@ -101,7 +102,7 @@ def _tasks(rows: pd.DataFrame) -> list[Task]:
     """Return absolute path and identity of each distinct file, in the order of the rows."""
     if "path" not in rows.columns:
         raise BraindinoError(f"rows to prepare need a column `path`; there are {', '.join(rows.columns)}")
-    names = (*IDENTITY, ORIGIN)
+    names = (*SCAN_IDENTITY, ORIGIN)
     given = {name: rows[name] if name in rows.columns else [""] * len(rows) for name in names}
     tasks: dict[str, dict[str, str]] = {}
     for path, *values in zip(rows["path"], *given.values(), strict=True):

@@ -85,12 +85,12 @@ class StoreLayout:
 
     @property
     def ledger(self) -> Path:
-        """Folder of the append-only records."""
+        """Return the folder of the append-only records."""
         return self.root / "ledger"
 
     @property
     def stripped(self) -> Path:
-        """Folder of cached skull-stripped scans."""
+        """Return the folder of cached skull-stripped scans."""
         return self.root / "stripped"
 
     def key(self, sha256: str) -> str:
@@ -99,9 +99,8 @@ class StoreLayout:
         Args:
             sha256: digest of the scan's file.
         """
-        return hashlib.sha256(f"{sha256}:{self.contract.digest}:{self.strip_cmd or ''}".encode()).hexdigest()[
-            :40
-        ]
+        made_of = f"{sha256}:{self.contract.digest}:{self.strip_cmd or ''}"
+        return hashlib.sha256(made_of.encode()).hexdigest()[:40]
 
     def array(self, key: str) -> Path:
         """Return the path of the slices of a key, a plain .npy (D, H, W)."""
@@ -121,7 +120,7 @@ class StoreLayout:
 
     @cached_property
     def plane_bytes(self) -> int:
-        """Bytes of one slice."""
+        """Return the bytes of one slice."""
         return int(np.prod(self.contract.size)) * np.dtype(self.contract.dtype).itemsize
 
     def holds(self, key: str, depth: int) -> bool:
@@ -170,8 +169,12 @@ class StoreLayout:
             *self.stripped.glob(".running-*"),
         ]:
             with suppress(OSError):  # another process removes them too, or the store is read-only
-                if left.stat().st_mtime < long_ago:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                if left.stat().st_mtime >= long_ago:
+                    continue
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
 
     def read_sidecar(self, key: str) -> dict[str, Any]:
         """Return the sidecar of a key.

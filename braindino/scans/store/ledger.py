@@ -12,6 +12,7 @@ from typing import Any
 
 # path, time, the fields of a `Signature`, identity columns, and one of: key ..., reason ..., attempts.
 Record = dict[str, Any]
+SCAN_IDENTITY = ("dataset", "subject", "session", "modality", "group")  # columns that identify a scan
 
 _FORMER_NAMES = {"step": "scale", "zero": "zero_point"}  # spelled so up to version 0.1
 

@@ -5,8 +5,8 @@ import os
 from itertools import islice
 from pathlib import Path
 
-NAMED = 3  # maximum stores in a message
-SEARCHED = 1000  # maximum folders to search
+MAX_STORES = 3  # maximum stores in a message
+MAX_FOLDERS = 1000  # maximum folders to search
 
 
 def no_store(path: Path | str, *remedies: str) -> str:
@@ -30,13 +30,13 @@ def stores_near(path: Path) -> list[Path]:
         parents.append(path.parent.parent)
     folders = {os.path.normpath(folder): folder for parent in parents for folder in _folders(parent)}
     stores = [Path(name) for name in folders if (Path(name) / "contract.json").is_file()]
-    return sorted(stores, key=lambda store: -_likeness(store.name, path.name))[:NAMED]
+    return sorted(stores, key=lambda store: -_likeness(store.name, path.name))[:MAX_STORES]
 
 
 def _folders(parent: Path) -> list[Path]:
     try:
         with os.scandir(parent) as entries:
-            return [parent / entry.name for entry in islice(entries, SEARCHED) if entry.is_dir()]
+            return [parent / entry.name for entry in islice(entries, MAX_FOLDERS) if entry.is_dir()]
     except OSError:  # does not exist, is not a folder, or is not readable
         return []
 

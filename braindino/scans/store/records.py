@@ -6,10 +6,9 @@ from typing import Any
 from braindino.errors import ScanError
 from braindino.scans.reading import Signature, content_digest, signature
 from braindino.scans.store.layout import StoreLayout
-from braindino.scans.store.ledger import Record, clock_lag, read_ledger, with_current_names
+from braindino.scans.store.ledger import SCAN_IDENTITY, Record, clock_lag, read_ledger, with_current_names
 
 _KEY = re.compile(r"[0-9a-f]{40}")
-_IDENTITY = ("dataset", "subject", "session", "modality", "group")
 _MEASURES = {
     **dict.fromkeys(("depth", "height", "width", "first", "last"), int),
     **dict.fromkeys(("scale", "zero_point"), (int, float)),
@@ -32,7 +31,7 @@ class StoreRecords:
 
     @property
     def by_path(self) -> dict[str, Record]:
-        """Latest record of each file: `key` if prepared, `reason` if rejected, none for a mask."""
+        """Return the latest record of each file, with `key` if prepared, `reason` if rejected."""
         if self._by_path is None:
             records = read_ledger(self._layout.ledger)
             records = {path: with_current_names(record) for path, record in records.items()}
@@ -44,12 +43,12 @@ class StoreRecords:
 
     @property
     def attempts(self) -> dict[str, Record]:
-        """Records of scans during which a process ended, by path."""
+        """Return the records of scans during which a process ended, by path."""
         return self._attempts if self.by_path is not None else {}
 
     @property
     def lag(self) -> int:
-        """Offset to add to the clock [ns] for new records (`clock_lag`)."""
+        """Return the offset to add to the clock [ns] for new records (`clock_lag`)."""
         return self._lag if self.by_path is not None else 0
 
     def remember(self, record: Record) -> None:
@@ -87,7 +86,7 @@ def _is_valid(record: Record) -> bool:
     if "attempts" in record:
         kinds |= {"attempts": int}
     else:
-        kinds |= dict.fromkeys(_IDENTITY, str)
+        kinds |= dict.fromkeys(SCAN_IDENTITY, str)
         if "drawn_on" in record and "reason" not in record:  # a mask that fits its scan
             kinds |= {"drawn_on": str}
         else:

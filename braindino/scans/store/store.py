@@ -23,14 +23,13 @@ from braindino.scans.geometry import Geometry
 from braindino.scans.seen import FILE_DIGEST, is_scan
 from braindino.scans.skull_stripping import show_command
 from braindino.scans.store.layout import ARRAY_HEADER, StoreLayout
-from braindino.scans.store.ledger import Record, ledger_stamp
+from braindino.scans.store.ledger import SCAN_IDENTITY, Record, ledger_stamp
 from braindino.scans.store.paths import no_store
 from braindino.scans.store.records import StoreRecords
 from braindino.scans.store.worker import MEASURES
 
-IDENTITY = ("dataset", "subject", "session", "modality", "group")
-INDEX_COLUMNS = ("key", "path", *IDENTITY, *MEASURES)
-REJECT_COLUMNS = ("path", "reason", *IDENTITY)
+INDEX_COLUMNS = ("key", "path", *SCAN_IDENTITY, *MEASURES)
+REJECT_COLUMNS = ("path", "reason", *SCAN_IDENTITY)
 OPEN_MAPS = 64
 _FORMAT = 2  # since 2 the sidecar contains the part of a scan that its grid covers
 
@@ -144,22 +143,22 @@ class Store:
 
     @property
     def path(self) -> Path:
-        """The folder, absolute."""
+        """Return the folder, absolute."""
         return self._layout.root
 
     @property
     def contract(self) -> Preprocessing:
-        """Contract by which every scan was prepared."""
+        """Return the contract by which every scan was prepared."""
         return self._layout.contract
 
     @property
     def strip_cmd(self) -> str | None:
-        """Skull-stripping command that every scan went through before, or None."""
+        """Return the skull-stripping command that every scan went through before, or None."""
         return self._layout.strip_cmd
 
     @property
     def may_strip(self) -> bool:
-        """True if the user gave the skull-stripping command, so that `fill` may run it."""
+        """Return True if the user gave the skull-stripping command, so that `fill` may run it."""
         return self._may_strip
 
     def check_strip_cmd(self, wanted: str | None) -> None:
@@ -172,7 +171,7 @@ class Store:
 
     @property
     def layout(self) -> StoreLayout:
-        """Paths of its files."""
+        """Return the paths of the store's files."""
         return self._layout
 
     def refresh(self) -> None:
@@ -181,7 +180,7 @@ class Store:
 
     @property
     def records(self) -> dict[str, Record]:
-        """The latest record of each path, as read on first use or after `refresh`."""
+        """Return the latest record of each path, as read on first use or after `refresh`."""
         return self.history.by_path
 
     def index(self) -> pd.DataFrame:

@@ -25,7 +25,7 @@ class Task(NamedTuple):
 
     Attributes:
         path: of the scan.
-        identity: columns of the manifest, named by `store.IDENTITY`.
+        identity: columns of the manifest, named by `ledger.SCAN_IDENTITY`.
         attempts: number of times that a process ended while it read this scan.
     """
 
