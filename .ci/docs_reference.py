@@ -24,6 +24,8 @@ PACKAGES = (
     "braindino.probing",
     "braindino.pretraining",
     "braindino.brainsegfounder",
+    "braindino.synthetic",
+    "braindino.analysis",
 )
 # Task -> the modules that define its names. The longest prefix of an object's path decides.
 GROUPS = {

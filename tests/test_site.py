@@ -26,6 +26,8 @@ PUBLIC = (
     "braindino.probing",
     "braindino.pretraining",
     "braindino.brainsegfounder",
+    "braindino.synthetic",
+    "braindino.analysis",
 )
 
 

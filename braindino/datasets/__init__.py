@@ -8,9 +8,13 @@ from braindino.errors import BraindinoError
 
 if TYPE_CHECKING:
     from braindino.datasets.datamodule import ScanDataModule as ScanDataModule
+    from braindino.datasets.discovery import find_scans as find_scans
+    from braindino.datasets.discovery import no_scan_error as no_scan_error
     from braindino.datasets.generic.bids import BIDS as BIDS
     from braindino.datasets.generic.cohort import Cohort as Cohort
     from braindino.datasets.generic.folder import Folder as Folder
+    from braindino.datasets.manifest import Manifest as Manifest
+    from braindino.datasets.manifest import ManifestBuilder as ManifestBuilder
     from braindino.datasets.pretraining.slices import SliceDataModule as SliceDataModule
     from braindino.datasets.pretraining.volumes import VolumeDataModule as VolumeDataModule
     from braindino.datasets.public.abide import ABIDE as ABIDE
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from braindino.datasets.public.pixar import Pixar as Pixar
     from braindino.datasets.public.ucsf_pdgm import UCSFPDGM as UCSFPDGM
     from braindino.datasets.public.upenn_gbm import UPENNGBM as UPENNGBM
+    from braindino.datasets.tables import find_tables as find_tables
     from braindino.datasets.volume_cases import VolumeCases as VolumeCases
 
 __all__ = [
@@ -46,12 +51,17 @@ __all__ = [
     "BrainAge",
     "Cohort",
     "Folder",
+    "Manifest",
+    "ManifestBuilder",
     "Pixar",
     "ScanDataModule",
     "SliceDataModule",
     "VolumeCases",
     "VolumeDataModule",
     "dataset_class",
+    "find_scans",
+    "find_tables",
+    "no_scan_error",
 ]
 
 # Name on the command line -> "module:Class", imported on first use.
@@ -73,12 +83,18 @@ DATASETS = {
     "ucsf_pdgm": "public.ucsf_pdgm:UCSFPDGM",
     "upenn_gbm": "public.upenn_gbm:UPENNGBM",
 }
-_CLASSES = {
+# Other public name -> module.
+_NAMES = {
     "BraTSFolds": "public.brats_folds",
+    "Manifest": "manifest",
+    "ManifestBuilder": "manifest",
     "ScanDataModule": "datamodule",
     "SliceDataModule": "pretraining.slices",
     "VolumeCases": "volume_cases",
     "VolumeDataModule": "pretraining.volumes",
+    "find_scans": "discovery",
+    "find_tables": "tables",
+    "no_scan_error": "discovery",
 } | {place.partition(":")[2]: place.partition(":")[0] for place in DATASETS.values()}
 
 
@@ -119,7 +135,7 @@ def _class_at(path: str) -> "type[ScanDataModule]":
 
 
 def __getattr__(attribute: str) -> Any:
-    """Import a class on first use, so that `import braindino.datasets` does not import torch."""
-    if attribute in _CLASSES:
-        return getattr(import_module(f"{__name__}.{_CLASSES[attribute]}"), attribute)
+    """Import a name on first use, so that `import braindino.datasets` does not import torch."""
+    if attribute in _NAMES:
+        return getattr(import_module(f"{__name__}.{_NAMES[attribute]}"), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

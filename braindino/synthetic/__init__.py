@@ -1,10 +1,18 @@
 """Write synthetic copies of datasets in their native layouts, with known labels."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from braindino.synthetic.dataset import SyntheticDataset as SyntheticDataset
     from braindino.synthetic.dataset import Writer
+    from braindino.synthetic.dataset import writer as writer
+    from braindino.synthetic.files import write_csv as write_csv
+    from braindino.synthetic.rendering import render as render
+
+__all__ = ["SyntheticDataset", "render", "write_csv", "writer"]
+# Public name -> module, imported on first use.
+_NAMES = {"SyntheticDataset": "dataset", "render": "rendering", "write_csv": "files", "writer": "dataset"}
 
 # Name on the command line -> "module:function" of a `Writer`.
 GENERATORS = {
@@ -39,3 +47,10 @@ def generator(name: str) -> "Writer":
     module, _, function = GENERATORS[name].partition(":")
     write: Writer = getattr(import_module(f"{__name__}.{module}"), function)
     return write
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name in _NAMES:
+        return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
