@@ -42,12 +42,22 @@ def plan_fill(store: Store, tasks: Sequence[Task], retry_rejects: bool, max_voxe
             _plan_rejected(plan, task, record, retry_rejects, max_voxels)
         elif store.history.is_unchanged(record) and store.layout.holds(record["key"], record["depth"]):
             plan.present += 1
-            changes: Record = {**task.identity, **signature(task.path)._asdict()}
+            changes: Record = {**_identity(task, record), **signature(task.path)._asdict()}
             if any(record.get(name, "") != value for name, value in changes.items()):
                 plan.amendments.append((record, changes))
         else:
             plan.todo.append(task)
     return plan
+
+
+def _identity(task: Task, record: Record) -> dict[str, str]:
+    """Return the columns to record; a scan given without its person keeps those of its record.
+
+    Scan files that are given without a manifest, as to `predict` and `maps`, may be training scans. If their
+    records lost the person, pretraining could no longer split or exclude by people.
+    """
+    is_blank = bool(record.get("group")) and not task.identity.get("group")
+    return {} if is_blank else task.identity
 
 
 def record_amendments(store: Store, plan: FillPlan, options: WorkerOptions) -> None:

@@ -61,6 +61,18 @@ def test_fill_twice_reads_nothing(store: Store, scans: pd.DataFrame, read: list[
     assert sorted(store.layout.ledger.iterdir()) == files
 
 
+def test_fill_without_people_leaves_the_identity_of_known_scans(store: Store, scans: pd.DataFrame) -> None:
+    """`predict` and `maps` take scan files, which may be training scans, into a store."""
+    fill(store, scans, progress=False)
+    before = store.index()
+    fill(store, pd.DataFrame({"path": scans["path"], "subject": "sub-new"}), progress=False)
+    store.refresh()
+    pd.testing.assert_frame_equal(store.index(), before)
+    fill(store, scans.assign(group="other"), progress=False)
+    store.refresh()
+    assert set(store.index()["group"]) == {"other"}
+
+
 def test_fill_repeats_only_changed_lost_or_truncated(
     store: Store,
     scans: pd.DataFrame,
