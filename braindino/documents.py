@@ -151,7 +151,7 @@ def check(value: Any, shape: Any, source: str, key: str = "") -> None:
     """Raise DocumentError unless `value`, read from a file, has a declared shape.
 
     Args:
-        value: of JSON or YAML.
+        value: a value from JSON or YAML.
         shape: `Any`, `None`, bool, int, float (an int is one too), str, a `Literal`, a union, `list[...]`,
             `tuple[..., ...]` of fixed length (a list in JSON), `dict[str, ...]`, or a `TypedDict`, whose
             further keys may have any value.

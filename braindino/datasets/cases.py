@@ -98,7 +98,7 @@ class CaseDataset(Dataset[dict[str, Any]]):
 
         Args:
             store: the prepared scans.
-            cases: from `case_table`, with the target; `case` in a batch is the row's label in its index.
+            cases: result of `case_table`, with the target; `case` in a batch is the label in its index.
             modalities: scans of a case, in the order of the batch.
             target: columns of the target; one column is called `target`.
             classes: the target is a class number, not a measurement.

@@ -49,7 +49,7 @@ class ScanDataModule(DataModule):
         classes: names as the manifest has them, class 0 first; empty for numbers.
         modalities: scans of a case, in the order of the batch.
         stratify: manifest columns besides the target that a split is balanced over.
-        regions: of a mask: name -> the labels (after `mask_rule`) that it consists of.
+        regions: regions of a mask: name -> the labels (after `mask_rule`) that it consists of.
         option: place in a config, for messages.
     """
 
@@ -82,7 +82,7 @@ class ScanDataModule(DataModule):
         Args:
             root: the dataset's folder as published, or its manifest from `braindino index`.
             store: folder of prepared scans; missing scans are added.
-            fractions: of people for train, val, test.
+            fractions: fractions of people for train, val, test.
             split_seed: another seed gives another split.
             folds: cross-validation instead of fractions: test is one fold, val the one after it. A probe
                 tests every fold in turn, unless one is chosen.
@@ -347,7 +347,7 @@ class ScanDataModule(DataModule):
         tercile of the time as the stratum. If the mask is the label, all cases are one stratum.
 
         Args:
-            cases: of `setup`.
+            cases: the cases that `setup` made.
         """
         if self.classes:
             return cases["target"].astype(int)

@@ -94,7 +94,7 @@ def find_scans(
 
     Args:
         root: the folder.
-        rows: records all other files.
+        rows: builder that records all other files.
         dicom: list that receives the folders with DICOM files.
         skip: folder below `root` to skip.
 
@@ -183,7 +183,7 @@ def find_volumes(
 
     Args:
         root: the folder.
-        rows: records all other files; see `find_scans`.
+        rows: builder that records all other files; see `find_scans`.
         dicom: folder for converted volumes; None converts no series.
         pass_over: returns why a folder of DICOM files is not converted, or `""`.
 
@@ -257,7 +257,7 @@ def no_scan_error(
         root: the folder.
         dataset: name of the dataset.
         looked_for: pattern of its file names.
-        rows: records of the files that were excluded, for their reasons.
+        rows: builder with the excluded files, for their reasons.
     """
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in root.iterdir())
     listed = ", ".join(names[:6]) + (f", ... ({len(names)} entries)" if len(names) > 6 else "")

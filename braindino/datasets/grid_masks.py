@@ -29,7 +29,8 @@ class GridMask:
     """Labels of one case on the grid (D, H, W) of its prepared slices.
 
     Attributes:
-        digest: of the mask's file, of the scan it was drawn on, and of the rule that makes labels of values.
+        digest: digest of the mask's file, of the scan it was drawn on, and of the rule that makes labels of
+            values.
         size: (H, W) in pixels.
         present: (D, 256) bool, which labels a slice has.
         starts: (D + 1,) int64, where each compressed slice begins in `packed`.

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from braindino.csv_text import csv_text, restore_table
-from braindino.datasets.cells import is_age, parse_age, parse_sex
-from braindino.datasets.cells import is_missing as is_missing
+from braindino.datasets.cells import is_age, is_missing, parse_age, parse_sex
 from braindino.errors import ManifestError
 from braindino.files import atomic_write, describe_special_file
 from braindino.scans.store.origins import ORIGIN
@@ -58,8 +57,8 @@ def label_column(table: pd.DataFrame, name: str) -> str:
     `group` of a manifest is the person; for a table's column of that name see `further_column`.
 
     Args:
-        table: of a manifest.
-        name: of the label, in any case.
+        table: the table of a manifest.
+        name: name of the label, in any case.
     """
     columns = {str(column).lower(): str(column) for column in reversed(table.columns)}
     from_table = columns.get(f"{name}{FURTHER}".lower())
@@ -183,7 +182,7 @@ class ManifestBuilder:
         """Start without scans.
 
         Args:
-            dataset: its name.
+            dataset: name of the dataset.
             origin: the table or folder that the dataset is named after, if the user gave no name.
         """
         self.dataset = dataset
@@ -198,7 +197,7 @@ class ManifestBuilder:
         Args:
             path: the file.
             subject: the id in the source dataset.
-            modality: its sequence.
+            modality: sequence of the scan.
             group: the person, `<dataset>:<subject>` by default.
             **columns: further cells by column; `sex` and `age` as the table has them.
 
@@ -225,7 +224,7 @@ class ManifestBuilder:
 
         Args:
             path: the file, or `""`.
-            subject: its id, or `""`.
+            subject: id of the person, or `""`.
             reason: why it is excluded.
         """
         where = describe_path(Path(_absolute(path))) if str(path) else ""

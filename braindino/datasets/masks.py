@@ -54,7 +54,7 @@ def above_half(values: np.ndarray) -> np.ndarray:
 
 
 def region_membership(regions: Mapping[str, tuple[int, ...]]) -> np.ndarray:
-    """Return which label is part of which region, (256, R) bool.
+    """Return (256, R) bool, True where a label is part of a region.
 
     Raises:
         BraindinoError: a region has no labels, or a label that is the background or that no mask can hold.

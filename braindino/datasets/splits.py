@@ -31,7 +31,7 @@ def split_people(
 
     Args:
         cases: one row per case with a column `group`.
-        fractions: of people, for train, val and test; a part with fraction 0 stays empty.
+        fractions: fractions of people, for train, val and test; a part with fraction 0 stays empty.
         stratify: column name(s); the values of the first are the classes. A person with several values counts
             as the rarest of them.
         seed: another seed gives another split.

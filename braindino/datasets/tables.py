@@ -225,7 +225,7 @@ def select_columns(table: pd.DataFrame, columns: Aliases, optional: Aliases, pat
     """Return columns of a table of text under standard names, with missing cells as `""`.
 
     Args:
-        table: of text.
+        table: a table of text cells.
         columns: see `read_table`.
         optional: see `read_table`.
         path: the table's file, for messages.

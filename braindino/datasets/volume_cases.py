@@ -54,12 +54,12 @@ class VolumeCases(DrawnDataModule):
             crop: side of a training crop in voxels.
             crops_per_case: crops of each case that is drawn.
             foreground: share of the crops centred in the mask, if the case has labels.
-            fraction: of the training people, stratified and nested: 10 % are part of 25 %.
+            fraction: fraction of the training people, stratified and nested: 10 % are part of 25 %.
             fraction_seed: another seed gives other people.
             missing: `mask` fills the channel of a missing modality with zeros, `drop` excludes the case.
             batch_size: cases per training batch and process.
             num_workers: processes that load batches.
-            seed: of the draws.
+            seed: seed of the draws.
             steps_per_epoch: training batches per epoch; by default enough to draw each case once.
         """
         cases.option = "data.cases"
@@ -226,7 +226,7 @@ class ProcessShare(DistributedSampler[Any]):
 
         Args:
             count: number of cases.
-            rank: of this process.
+            rank: rank of this process.
             world: number of processes.
         """
         super().__init__(range(count), world, rank, shuffle=False)  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ def digest_of_weights(weights: Mapping[str, Tensor], prefix: str = "") -> str:
     """Return the hex SHA-256 of a prefix and of names, types, shapes and values of tensors.
 
     Args:
-        weights: by name; their order does not matter.
+        weights: tensors by name; their order does not matter.
         prefix: text that is hashed first.
     """
     sha = hashlib.sha256(prefix.encode())

@@ -41,9 +41,9 @@ class FeatureCache:
             vector per scan as level "scan", D = 1, for "slice" and "patch" alike.
 
     Attributes:
-        folder: of the encoder, level and precision.
-        level: of the entries.
-        dtype: of the entries.
+        folder: folder of the encoder, level and precision.
+        level: level of the entries.
+        dtype: type of the entries.
         width: features of a row.
 
     Raises:
@@ -91,7 +91,7 @@ class FeatureCache:
         """Save the entry of a scan, atomically.
 
         Args:
-            key: of the scan.
+            key: key of the scan.
             values: features (D, width).
 
         Raises:
@@ -113,8 +113,8 @@ class Features(Mapping[str, Tensor]):
     """Features by scan key, each (D, width), mapped from the cache on access.
 
     Args:
-        cache: has an entry for every key.
-        keys: of the scans, in the order of iteration.
+        cache: cache with an entry for every key.
+        keys: keys of the scans, in the order of iteration.
     """
 
     def __init__(self, cache: FeatureCache, keys: Sequence[str]) -> None:

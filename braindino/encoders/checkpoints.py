@@ -90,7 +90,7 @@ def load_encoder(spec: str, contract: Preprocessing | None = None, seed: int = 0
             `untrained:` before any of them, for the same network and contract with random weights.
         contract: the preprocessing for weights that carry none of their own (bare files, `scratch`, timm
             names); the paper's if omitted. Ignored for weights that carry one, and for 3-D encoders.
-        seed: of the random initialisation.
+        seed: seed of the random initialisation.
 
     Raises:
         BraindinoError: no encoder of that name, or the file is broken, needs unpickling, or does not fit.
@@ -124,7 +124,7 @@ def read_pretraining_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, T
     """Read a `.ckpt` of DINO pretraining.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         The description of the encoder, the weights of the teacher's backbone, and the whole content.
@@ -187,7 +187,7 @@ def _build(
 
     Args:
         described: see `_Described`.
-        weights: by timm's names.
+        weights: tensors by timm's names.
         source: file of the weights, for messages.
         description: file of the description, for messages.
     """

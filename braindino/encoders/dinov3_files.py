@@ -26,7 +26,7 @@ def identify_dinov3(weights: dict[str, Tensor], source: str) -> tuple[str, dict[
     """Return the timm name, its arguments and the renamed weights of a DINOv3 file.
 
     Args:
-        weights: by DINOv3's names or timm's, without a prefix.
+        weights: tensors by DINOv3's names or timm's, without a prefix.
         source: the file, for messages.
 
     Raises:
@@ -67,7 +67,7 @@ def rename(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     """Return weights by timm's names.
 
     Args:
-        weights: by DINOv3's names or timm's, without a prefix.
+        weights: tensors by DINOv3's names or timm's, without a prefix.
         source: the file, for messages.
 
     Raises:
@@ -90,10 +90,10 @@ def dinov3_model_args(
     encoding from DINOv3's `rope_embed.periods`, where the file has them.
 
     Args:
-        weights: as they are in the file.
-        renamed: by timm's names.
+        weights: tensors by the names in the file.
+        renamed: the same tensors by timm's names.
         source: the file, for messages.
-        heads: of the published model.
+        heads: attention heads of the published model.
 
     Raises:
         BraindinoError: periods that are no powers of one base.

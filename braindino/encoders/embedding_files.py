@@ -41,7 +41,7 @@ def embedding_writer(path: Path, rows: int, width: int) -> Iterator[RowWriter]:
     .npy: the features alone (rows, width) float32, the ids in `<stem>.ids.csv`.
 
     Args:
-        path: of the file; its suffix is the format.
+        path: path of the file; its suffix is the format.
         rows: number of rows that will be written.
         width: features of a row.
 
@@ -73,7 +73,7 @@ def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """Read a file that `embedding_writer` wrote.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         The ids, and the features (rows, width) float32.
@@ -117,8 +117,8 @@ class _CSV:
     """Write rows as text, float32 in as few digits as are read back exactly.
 
     Args:
-        file: to write to.
-        names: of the features.
+        file: binary file to write to.
+        names: names of the features.
     """
 
     def __init__(self, file: IO[bytes], names: list[str]) -> None:

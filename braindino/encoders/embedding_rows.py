@@ -16,8 +16,8 @@ def scan_rows(
     """Return the rows of one scan.
 
     Args:
-        scan: its ids, one row.
-        features: of its slices (D, width).
+        scan: ids of the scan, one row.
+        features: features of its slices (D, width).
         level: "scan" for the mean over slices, "slice" for a row per slice (with a column `slice`), "patch"
             for a row per patch (with columns `slice`, `row`, `column`).
         every: take the first slice, and every so many after it.

@@ -41,7 +41,8 @@ def export_encoder(
     Args:
         run: a run folder of `braindino fit` (its newest checkpoint is taken) or one `.ckpt` file.
         out: the folder to write; files of an earlier export in it are replaced.
-        licence: of the weights, as a model hub names it (`cc-by-nc-4.0`); to be stated later if omitted.
+        licence: licence of the weights, as a model hub names it (`cc-by-nc-4.0`); to be stated later if
+            omitted.
         onnx: also write the network as an ONNX graph, see `write_graphs`.
         torch_export: also write it as `torch.export.load` reads it.
         identify: list the people seen in pretraining by their keys; by default by digests, which a known key

@@ -48,11 +48,11 @@ def extract(
     Args:
         encoder: 2-D for features of every slice, 3-D for features of whole scans.
         store: prepared with the encoder's contract.
-        keys: of scans in `store`; repeated ones are taken once.
+        keys: keys of scans in `store`; repeated ones are taken once.
         cache: folder, may be shared by encoders, stores and processes.
         batch_size: slices per forward; a 3-D encoder takes as many scans as have so many slices, at least
             one.
-        precision: of the computation and of the cache; see `FeatureCache`.
+        precision: precision of the computation and of the cache; see `FeatureCache`.
         device: where the encoder runs.
         progress: show on stderr how many scans are done.
         level: CLS tokens of slices, their patch tokens, or both; see `FeatureCache`.
@@ -89,12 +89,12 @@ class _Piece(NamedTuple):
     """A part of a scan for one batch.
 
     Attributes:
-        key: of the scan.
-        slices: as stored (D, H, W), or a whole volume (1, D, H, W).
-        scale: of the stored values.
-        zero_point: of the stored values.
+        key: key of the scan.
+        slices: slices as stored (D, H, W), or a whole volume (1, D, H, W).
+        scale: value of one grey level.
+        zero_point: grey level of the value 0.
         depth: rows of the whole scan's features.
-        modality: of the scan, for 3-D encoders.
+        modality: sequence of the scan, for 3-D encoders.
     """
 
     key: str
@@ -109,8 +109,8 @@ class _Span(NamedTuple):
     """Consecutive rows of a batch that belong to one scan.
 
     Attributes:
-        key: of the scan.
-        rows: in this batch.
+        key: key of the scan.
+        rows: number of rows in this batch.
         depth: rows of the whole scan's features.
     """
 
@@ -124,9 +124,9 @@ class _Batch:
     """Slices, or whole volumes, of one or more scans.
 
     Attributes:
-        slices: as stored (N, H, W) or (N, D, H, W).
-        scale: of each row (N,).
-        zero_point: of each row (N,).
+        slices: slices as stored (N, H, W), or volumes (N, D, H, W).
+        scale: value of one grey level, per row (N,).
+        zero_point: grey level of the value 0, per row (N,).
         spans: the rows of each scan.
         modalities: one per span.
     """
@@ -281,7 +281,7 @@ class _Sink:
         self.skipped: set[str] = set()
 
     def take(self, output: _Output) -> None:
-        """Take the features of a batch over; wait where too many scans are not written yet."""
+        """Take over the features of a batch; wait if too many scans are not written yet."""
         if output.ready is not None:
             output.ready.synchronize()
         features = output.features.numpy()

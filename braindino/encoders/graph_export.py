@@ -60,7 +60,7 @@ def write_graphs(encoder: ViTEncoder, folder: Path, onnx: bool, torch_export: bo
 
     Args:
         encoder: a 2-D encoder.
-        folder: to write into.
+        folder: folder to write into.
         onnx: write `model.onnx`.
         torch_export: write `model.pt2`.
 
@@ -114,7 +114,7 @@ def _write(
 
     Args:
         path: final name of the file.
-        encoder: its contract gives the sizes of the inputs.
+        encoder: encoder whose contract gives the sizes of the inputs.
         graph: the network to compare with.
         save: writes a file.
         run: runs a file on inputs.

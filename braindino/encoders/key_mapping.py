@@ -31,7 +31,7 @@ def dinov3_to_timm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     `_qkvb` architectures have a parameter for it.
 
     Args:
-        weights: by DINOv3's names, without a prefix.
+        weights: tensors by DINOv3's names, without a prefix.
 
     Raises:
         ValueError: timm's model has no place for a weight: a bias of the keys that is neither masked nor

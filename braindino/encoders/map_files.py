@@ -45,11 +45,11 @@ def write_maps(
 
     Args:
         scan: the scan's file.
-        maps: of the scan, see `scan_maps`.
-        geometry: of the scan in its store.
+        maps: maps of the scan, see `scan_maps`.
+        geometry: geometry of the scan in its store.
         view: how its slices are drawn, see `slice_view`.
         stem: path of the files, without `_maps.png`.
-        title: of the picture; the position of the reference is added.
+        title: title of the picture; the position of the reference is added.
         slices: number of slices in the picture, at least one.
     """
     foreground = maps.foreground
@@ -73,7 +73,7 @@ def reference_position(
     """Return a position in prepared voxels (slice, row, column), or None if none is given.
 
     Args:
-        geometry: of the scan in its store.
+        geometry: geometry of the scan in its store.
         voxel: position in voxels of the scan.
         mm: position in the scan's space, in mm.
     """

@@ -26,7 +26,7 @@ class ScanMaps:
     """Maps of a scan of D slices in h x w patches; 0 where a patch shows mostly background.
 
     Attributes:
-        slices: as the encoder sees them (D, H, W) float32.
+        slices: input of the encoder (D, H, W) float32.
         foreground: patches that show mostly foreground (D, h, w) bool.
         components: principal components, whitened over the foreground (D, h, w, 3) float32.
         cls: cosine of each patch with the CLS token of its slice (D, h, w) float32.
@@ -56,7 +56,7 @@ def scan_maps(
     Args:
         encoder: 2-D, with patch tokens.
         store: prepared with the encoder's contract.
-        key: of the scan.
+        key: key of the scan.
         reference: position of the reference patch in prepared voxels (slice, row, column); by default the
             patch in the middle of the middle slice's foreground.
         batch_size: slices per forward.
@@ -106,11 +106,11 @@ def slice_view(store: Store, key: str) -> SliceView:
 
 
 def foreground_patches(slices: np.ndarray, contract: Preprocessing, grid: tuple[int, int]) -> np.ndarray:
-    """Return which patches show mostly foreground.
+    """Return True for each patch that shows mostly foreground.
 
     Args:
-        slices: of one scan or several (D, H, W).
-        contract: of the slices.
+        slices: slices of one scan or several (D, H, W).
+        contract: contract of the slices.
         grid: rows and columns of patches in a slice.
 
     Returns:

@@ -18,6 +18,6 @@ def brats_sequence(modality: str) -> str | None:
     Only letters and digits count, in either case: `T2-FLAIR` is `t2flair`.
 
     Args:
-        modality: such as `T1w`, `T1GD`, `FLAIR`.
+        modality: name of a modality, such as `T1w`, `T1GD`, `FLAIR`.
     """
     return _NAMES.get(re.sub(r"[^a-z0-9]", "", modality.lower()))

@@ -98,7 +98,7 @@ def licence_notice(licence: str | None) -> str:
     """Return the text of LICENSE.
 
     Args:
-        licence: of the weights, None if not stated.
+        licence: licence of the weights, None if not stated.
     """
     return _UNSTATED if licence is None else _STATED.format(licence=licence)
 
@@ -114,8 +114,8 @@ def model_card(
 
     Args:
         encoder: what the card describes, with `seen` as it is listed beside the card.
-        steps: of the optimiser.
-        licence: of the weights, None if not stated.
+        steps: number of optimiser steps.
+        licence: licence of the weights, None if not stated.
         graphs: names of the files that `write_graphs` made.
         folder: name of the encoder's folder in the examples.
     """

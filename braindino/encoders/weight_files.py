@@ -67,7 +67,7 @@ def state_dict_of(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     names lose what torch.compile, FSDP and data-parallel training add (`_orig_mod.`, `module.`).
 
     Args:
-        content: of a file, as `read_file` returns it.
+        content: content of a file, as `read_file` returns it.
         source: the file, for the log.
     """
     entries: list[str] = []
@@ -195,7 +195,7 @@ def read_file(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code that it may contain.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         Its content; of a safetensors file the tensors by name.
@@ -233,8 +233,8 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) ->
     """Load `weights` strictly.
 
     Args:
-        model: takes the weights.
-        weights: by the model's names.
+        model: network that takes the weights.
+        weights: tensors by the model's names.
         source: the file, for messages.
 
     Raises:

@@ -133,8 +133,8 @@ def mask_to_grid(mask: Scan, geometry: Geometry) -> np.ndarray:
     """Resample a mask drawn on the scan to the prepared grid by nearest neighbour.
 
     Args:
-        mask: in the grid of the scan.
-        geometry: of the scan.
+        mask: mask in the grid of the scan.
+        geometry: geometry of the scan.
 
     Returns:
         (D, H, W) float32, the values of the mask as they were read: labels are picked, never mixed.
@@ -168,7 +168,7 @@ def restore_mask(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
 
     Args:
         mask: (D, H, W) bool or integer labels.
-        geometry: of the scan.
+        geometry: geometry of the scan.
 
     Returns:
         (X, Y, Z) in the dtype of the mask.
@@ -200,7 +200,7 @@ def restore_regions(masks: np.ndarray, geometry: Geometry, exclusive: bool) -> n
 
     Args:
         masks: (R, D, H, W) bool.
-        geometry: of the scan.
+        geometry: geometry of the scan.
         exclusive: True if each voxel belongs to at most one region, so that regions compete for it.
 
     Returns:
@@ -231,7 +231,7 @@ def restore_values(values: np.ndarray, valid: np.ndarray, geometry: Geometry) ->
     Args:
         values: (d, h, w) float32, cells that divide the box of the prepared grid, such as patches.
         valid: (d, h, w) bool, True for the cells to use.
-        geometry: of the scan.
+        geometry: geometry of the scan.
 
     Returns:
         (X, Y, Z) float32.

@@ -36,7 +36,7 @@ class Layout:
 
     Attributes:
         shape: (X, Y, Z).
-        dtype: of the stored voxels, with byte order.
+        dtype: type of the stored voxels, with byte order.
         offset: bytes before the image.
         surplus: bytes that may follow the image.
         slope: value = stored * slope + intercept.

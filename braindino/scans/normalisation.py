@@ -32,7 +32,7 @@ def normalise(path: Path, stored: np.ndarray, foreground: np.ndarray, contract: 
     """Clip and normalise the voxels of a scan.
 
     Args:
-        path: of the scan, for messages.
+        path: path of the scan, for messages.
         stored: voxels, float32, in any shape.
         foreground: True where `stored` is nonzero, in the same shape.
         contract: percentiles and kind of normalisation.

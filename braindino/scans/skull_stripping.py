@@ -73,7 +73,7 @@ def strip_skull(scan: Scan, command: str, cache: Path) -> Scan:
 
     Args:
         scan: the scan to strip.
-        command: with the placeholders {in} and {out}.
+        command: command with the placeholders {in} and {out}.
         cache: folder of the results.
 
     Raises:

@@ -19,7 +19,7 @@ def measure(store: Store, key: str) -> dict[str, Any]:
 
     Args:
         store: the store.
-        key: of the scan.
+        key: key of the scan.
 
     Returns:
         `spacing/<axis>` [mm], `shape/<axis>` [voxels] and `extent/<axis>` of the foreground [mm] along
@@ -62,7 +62,7 @@ def more_than_brain(measures: dict[str, Any]) -> str:
     a stripped brain.
 
     Args:
-        measures: of the scan, from `measure`.
+        measures: measures of the scan, from `measure`.
     """
     if measures["foreground"] > MAX_FILLED:
         return f"{measures['foreground']:.0%} of its voxels are nonzero: there is no background"

@@ -49,7 +49,7 @@ class _Participant:
         dx: DX_GROUP, 1 autism and 2 control.
         sex: 1 male and 2 female.
         age: years.
-        head: of the person.
+        head: head of the person.
     """
 
     index: int
@@ -64,8 +64,8 @@ class _Tables:
     """Collect the rows of the tables.
 
     Attributes:
-        one: of ABIDE I.
-        two: of ABIDE II.
+        one: rows of ABIDE I.
+        two: rows of ABIDE II.
     """
 
     one: list[list[object]] = field(default_factory=list)

@@ -167,7 +167,7 @@ class _Canvas:
         """Cover the painted tissues.
 
         Args:
-            tissue: that covers, or None for air.
+            tissue: tissue that covers, or None for air.
             cover: share that is covered.
             most: maximum share.
         """

@@ -57,10 +57,10 @@ class _Stroke:
 
     Attributes:
         index: number of the person, which selects planted irregularities.
-        site: of the scan.
+        site: site of the scan.
         subject: id of the person.
         days: days since the stroke as the table has them.
-        scan: with the stroke.
+        scan: scan with the stroke.
         gain: stored value of 1.0.
     """
 

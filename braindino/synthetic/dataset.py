@@ -24,7 +24,7 @@ class SyntheticDataset:
         people: number of people.
         sessions: maximum number of sessions of a person; datasets with one session ignore it.
         shape: voxels along right, anterior, superior.
-        seed: of people and scans.
+        seed: seed of people and scans.
         rng: random numbers of this dataset.
         planted: what was written, for tests.
     """

@@ -50,7 +50,7 @@ def save_nifti(
         rendered: the scan.
         codes: axis codes such as "LPS".
         gain: stored value of 1.0, see `draw_gain`.
-        dtype: of the stored values.
+        dtype: type of the stored values.
     """
     values = rendered.volume * np.asarray(gain, "float64" if dtype == "float64" else rendered.volume.dtype)
     if np.dtype(dtype).kind == "i":
@@ -88,8 +88,8 @@ def write_csv(path: Path, rows: Sequence[Sequence[object]], encoding: str = "utf
     Args:
         path: file to write.
         rows: cells, header included.
-        encoding: of the file.
-        options: of `csv.writer` (delimiter, lineterminator, quoting).
+        encoding: encoding of the file.
+        options: options of `csv.writer` (delimiter, lineterminator, quoting).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding=encoding) as file:

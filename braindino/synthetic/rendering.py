@@ -129,10 +129,10 @@ def render(
     """Scan a head with position, coil, noise and gain drawn from (`head.seed`, `scan`).
 
     Args:
-        head: of the person.
+        head: head of the person.
         sequence: a key of `CONTRASTS`. Scans with the same number `scan` are in register.
         shape: voxels along right, anterior, superior.
-        spacing: of the voxels [mm]; by default such that the whole head is in view.
+        spacing: size of the voxels [mm]; by default such that the whole head is in view.
         scan: number of the session; another number gives another position and noise.
         lesion: planted in the brain, if any.
         stripped: True for the brain only, on a background of exactly 0.

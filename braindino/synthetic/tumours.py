@@ -36,10 +36,10 @@ def write_tumour(
     """Write stripped scans of a tumour in register, and its mask, with axes LPS as in BraTS.
 
     Args:
-        dataset: gives shape and random gains.
+        dataset: dataset that gives shape and random gains.
         prefix: beginning of the paths; the files are `<prefix><name>.nii.gz`.
         names: sequence -> name.
-        head: of the patient.
+        head: head of the patient.
         tumour: the lesion.
         mask: file of the mask, None for no mask.
         four: True if enhancing tumour has the label 4, else 3.

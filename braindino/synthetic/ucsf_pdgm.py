@@ -64,11 +64,11 @@ class _Patient:
 
     Attributes:
         index: number of the patient, which selects planted irregularities.
-        number: of the exam.
-        head: of the patient.
-        tumour: in the head.
-        row: of the table, without ids.
-        labels: of the scan that an index should list.
+        number: number of the exam.
+        head: head of the patient.
+        tumour: lesion in the head.
+        row: row of the table, without ids.
+        labels: labels of the scan that an index should list.
     """
 
     index: int

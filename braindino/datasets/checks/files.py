@@ -32,9 +32,9 @@ def inspect_files(
     `cache` or, for the content, from the store's ledger, so that an interrupted run can continue.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         cache: folder of the results.
-        store: contains digests of prepared scans.
+        store: store with the digests of prepared scans.
         progress: show a bar, or lines if output goes to a file.
         all_contents: read every scan whose digest is not known, to compare it with a list of digests.
 

@@ -15,7 +15,7 @@ def contents_of(cases: pd.DataFrame, modalities: Sequence[str], store: Store) ->
     """Return key -> digests of the scans of cases; digests do not depend on the store.
 
     Args:
-        cases: with `key_<modality>`.
+        cases: table with the columns `key_<modality>`.
         modalities: the scans of a case.
         store: the prepared scans.
     """
@@ -32,7 +32,7 @@ def audit(
     """Return the leakage between the parts of a split, and between pretraining and the cases.
 
     Args:
-        cases: with `case`, `group`, `split` and `key_<modality>`; keys identify scans by their content. With
+        cases: table with `case`, `group`, `split`, `key_<modality>`; keys identify scans by content. With
             a column `fold`, every person is tested once, and the folds are the parts.
         modalities: the scans of a case.
         seen: people and scans of the encoder's pretraining, or None if it does not record them.
@@ -83,7 +83,7 @@ def pretraining_overlap(
     A person counts as seen if the key (`<dataset>:<person>`) or a scan of one of the cases is listed.
 
     Args:
-        cases: with `group`, `split` or `fold`, and `key_<modality>`.
+        cases: table with `group`, `split` or `fold`, and `key_<modality>`.
         modalities: the scans of a case.
         seen: people and scans of the encoder's pretraining.
         contents: key -> digests of a scan (`contents_of`).

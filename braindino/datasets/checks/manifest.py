@@ -76,7 +76,7 @@ class LabelRule:
     """Values that a label column may have; any value without `classes` and `between`.
 
     Attributes:
-        column: of the manifest.
+        column: a column of the manifest.
         classes: names of the classes.
         between: lowest and highest number.
         dataset: rows that the rule applies to; all if empty.
@@ -118,7 +118,7 @@ def check_manifest(
 
     Args:
         csv: the manifest.
-        store: contains the digests of prepared scans, and rejects.
+        store: store with the digests of prepared scans, and rejects.
         split_file: table with `case` or `group`, and `split`; by default the manifest's column `split`.
         seen: people and scans that a pretraining has seen.
         label_rules: labels to check; by default the targets of registered datasets, else `label`.

@@ -39,7 +39,7 @@ def check_masks(
 
     Args:
         store: the prepared scans.
-        table: of a manifest.
+        table: the table of a manifest.
         progress: show a bar, or lines if output goes to a file.
         retry_rejects: read masks again that were rejected before.
     """

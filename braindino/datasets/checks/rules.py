@@ -24,7 +24,7 @@ class Finding:
     Attributes:
         check: name of the check, a key of `REMEDIES`.
         row: line of the file; the header is line 1.
-        column: of the cell.
+        column: column of the cell.
         value: content of the cell.
         finding: the error.
         file: the file, or "" for the manifest.
@@ -63,7 +63,7 @@ def file_findings(table: pd.DataFrame, inspected: pd.DataFrame, rejects: dict[st
     """Yield missing files, unusable headers, and rejects of a store.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         inspected: result of `inspect_files`.
         rejects: path -> reason.
     """
@@ -83,7 +83,7 @@ def duplicate_findings(
     """Yield equal files: duplicates of one person, or scans of one person under two ids.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         inspected: result of `inspect_files`.
         split: part of every scan, or None.
     """
@@ -118,7 +118,7 @@ def contradiction_findings(table: pd.DataFrame, targets: Sequence[str]) -> Itera
     """Yield ids with two people, people with two sexes or ages, and cases with two labels.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         targets: label columns.
     """
     frame = table.assign(row=_rows(table))
@@ -151,7 +151,7 @@ def sequence_findings(table: pd.DataFrame, required: Sequence[str] | None) -> It
     Scans of unknown sequence are ignored.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         required: sequences; None requires those that half of the cases of a dataset have.
     """
     scans = table.assign(row=_rows(table))
@@ -188,7 +188,7 @@ def label_findings(
 
     Args:
         table: one row per case.
-        column: of the label.
+        column: column of the label.
         classes: names of the classes; none for numbers.
         between: lowest and highest number.
     """
@@ -245,7 +245,7 @@ def geometry_findings(table: pd.DataFrame, inspected: pd.DataFrame) -> Iterator[
     standard deviations (1.4826 x the median absolute deviation) of the logarithm.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         inspected: result of `inspect_files`.
     """
     known = inspected["shape"].notna().to_numpy()
@@ -272,7 +272,7 @@ def split_findings(table: pd.DataFrame, split: pd.Series, rows: pd.Series, file:
     """Yield people with rows in several parts.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         split: part of every scan.
         rows: line of `file` that gives the part of every scan.
         file: the split file, or "" for the manifest.
@@ -292,7 +292,7 @@ def overlap_findings(table: pd.DataFrame, seen: pd.Series, split: pd.Series | No
     """Yield people whom a pretraining has seen, once each.
 
     Args:
-        table: of a manifest.
+        table: the table of a manifest.
         seen: per scan, True if it was seen.
         split: part of every scan, or None.
     """

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from braindino.datasets.cells import is_missing
 from braindino.datasets.generic.visits import visits_of_one_person
-from braindino.datasets.manifest import is_missing
 from braindino.errors import TableError
 
 # Names, in lower case and without punctuation, of columns that may hold an id, in order of preference.

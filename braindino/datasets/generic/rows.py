@@ -270,9 +270,9 @@ class _Rows:
 
         Args:
             where: place of the row, for messages.
-            row: its cells.
-            dataset: its dataset.
-            subject: its subject.
+            row: cells of the row, by column.
+            dataset: dataset of the row.
+            subject: subject of the row.
             path: file of a scan.
         """
         if self.groups:

@@ -50,7 +50,7 @@ class DrawnDataModule(LightningDataModule):
             store: folder of prepared scans (`braindino prepare`).
             batch_size: samples per batch and process.
             num_workers: processes that load batches.
-            seed: of the draws, and of the choice of people for validation.
+            seed: seed of the draws, and of the choice of people for validation.
             steps_per_epoch: batches per epoch; by default enough to draw each scan once.
             exclude: people to exclude, such as the test people of downstream tasks: the cases.csv of a probe,
                 a manifest or table with paths, or people (`<dataset>:<subject>`) one per line. People match
@@ -199,7 +199,7 @@ class DrawnDataModule(LightningDataModule):
 
         Args:
             split: "train", "val", or "all".
-            rank: of this process.
+            rank: rank of this process.
             world: number of processes.
         """
         raise NotImplementedError
@@ -212,7 +212,7 @@ class DrawnDataModule(LightningDataModule):
         """Continue after the last sample consumed, also with another batch size or number of ranks.
 
         Args:
-            state_dict: from `state_dict`.
+            state_dict: result of `state_dict`.
         """
         self.samples, self.batches = int(state_dict["samples"]), int(state_dict["batches"])
         self._scans_when_saved = str(state_dict["scans"])
@@ -264,7 +264,7 @@ class DrawnBatches(Dataset[dict[str, torch.Tensor]]):
         Args:
             module: after `setup`.
             split: "train", "val", or "all".
-            rank: of this process.
+            rank: rank of this process.
             world: number of processes.
         """
         self.store, self.rank, self.world, self.batch_size = module.store, rank, world, module.batch_size

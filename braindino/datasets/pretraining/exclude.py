@@ -116,7 +116,7 @@ def refuse_no_match(file: Path, exclusion: Exclusion, scans: pd.DataFrame, store
 
     Args:
         file: the list.
-        exclusion: its matches.
+        exclusion: matches of the list.
         scans: columns `group`, `path`.
         store: folder of the store, for the message.
 

@@ -20,7 +20,7 @@ class ScanOrder:
         """Store the seed and the cumulated weights.
 
         Args:
-            seed: of the draws.
+            seed: seed of the draws.
             weight: (n,) positive, one per scan.
         """
         self.seed, self.count = seed, len(weight)
@@ -55,7 +55,7 @@ def draw_slices(
     The centre bias is that of BrainDINO's pretraining (Methods; the paper gives no width).
 
     Args:
-        seed: of the draws.
+        seed: seed of the draws.
         number: (n,) int64, of the samples.
         first: (n,) int64, first slice with foreground of each sample's scan.
         last: (n,) int64, last slice with foreground, included.
@@ -81,7 +81,7 @@ def hash_uniform(seed: int, number: np.ndarray) -> np.ndarray:
     Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 
     Args:
-        seed: of the draws.
+        seed: seed of the draws.
         number: (n,) int64, of the samples.
 
     Returns:

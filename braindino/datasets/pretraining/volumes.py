@@ -158,7 +158,7 @@ def crop_volume(store: Store, key: str, corner: Sequence[int], zero_point: float
 
     Args:
         store: the prepared scans.
-        key: of the scan; an empty one fills `out` with `zero_point`.
+        key: key of the scan; an empty one fills `out` with `zero_point`.
         corner: first voxel of the box; moved into the grid if the grid is large enough for the box.
         zero_point: stored value of background.
         out: (c, c, c), receives the values.

@@ -111,7 +111,7 @@ def _add_case(
     """Add the scan of the latest release and its mask, and drop those of other releases.
 
     Args:
-        rows: takes the scans.
+        rows: builder of the manifest.
         case: subject and session.
         scans: the case's scans by space.
         masks: the case's masks by space.

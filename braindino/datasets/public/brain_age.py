@@ -13,7 +13,7 @@ from braindino.datasets.public.pixar import Pixar
 from braindino.datasets.splits import bins
 from braindino.errors import DatasetError, LayoutError
 
-PARTS: dict[str, type[ScanDataModule]] = {"ixi": IXI, "long579": LONG579, "pixar": Pixar}
+DATASET_CLASSES: dict[str, type[ScanDataModule]] = {"ixi": IXI, "long579": LONG579, "pixar": Pixar}
 _PATTERNS = {
     "ixi": "IXI[0-9][0-9][0-9]-*-T1.nii*",
     "long579": "sub-5[0-9][0-9][0-9]",
@@ -32,7 +32,7 @@ class BrainAge(ScanDataModule):
         root: folder with a folder for each of the three, which are recognised by the names in them
             (`IXI002-Guys-0828-T1.nii.gz`, `sub-5007`, `sub-pixar001`), or a manifest.
         store: folder of prepared scans.
-        datasets: which of the three to take.
+        datasets: names of the datasets to take; all three by default.
         ixi: folder of IXI, if it is not under `root`.
         long579: folder of LONG579, if it is not under `root`.
         pixar: folder of Pixar, if it is not under `root`.
@@ -55,10 +55,12 @@ class BrainAge(ScanDataModule):
         **options: Any,
     ) -> None:
         super().__init__(root, store, **options)
-        self.datasets = list(PARTS) if datasets is None else datasets
-        unknown = [name for name in self.datasets if name not in PARTS]
+        self.datasets = list(DATASET_CLASSES) if datasets is None else datasets
+        unknown = [name for name in self.datasets if name not in DATASET_CLASSES]
         if unknown or not self.datasets:
-            raise DatasetError(f"data.datasets: {self.datasets}; expected some of {', '.join(PARTS)}.")
+            raise DatasetError(
+                f"data.datasets: {self.datasets}; expected some of {', '.join(DATASET_CLASSES)}."
+            )
         self.roots = {"ixi": ixi, "long579": long579, "pixar": pixar}
 
     def index(self, root: Path) -> Manifest:
@@ -66,7 +68,9 @@ class BrainAge(ScanDataModule):
         tables, dropped = [], []
         for name in self.datasets:
             given = self.roots[name]
-            manifest = PARTS[name](root).index(self._find(root, name) if given is None else Path(given))
+            manifest = DATASET_CLASSES[name](root).index(
+                self._find(root, name) if given is None else Path(given)
+            )
             tables.append(manifest.table)
             dropped.append(manifest.dropped)
         return Manifest(pd.concat(tables, ignore_index=True), pd.concat(dropped, ignore_index=True))

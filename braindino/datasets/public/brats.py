@@ -38,7 +38,7 @@ class BraTS(ScanDataModule):
         store: folder of prepared scans.
         target: "mask" drops cases without one; "sequence" makes each volume a case of its own, to be
             recognised as T1c, T1n, FLAIR or T2w.
-        modalities: from T1w, T1c, T2w, FLAIR; with target "sequence" the classes.
+        modalities: some of T1w, T1c, T2w, FLAIR; with target "sequence" the classes.
         **options: see `ScanDataModule`.
     """
 
@@ -141,7 +141,7 @@ class BraTS2023(BraTS):
     Args:
         root: see `BraTS`.
         store: see `BraTS`.
-        cohorts: from GLI, MEN, MET, PED, SSA; by default the first three.
+        cohorts: some of GLI, MEN, MET, PED, SSA; by default the first three.
         **options: see `BraTS`.
     """
 

@@ -29,7 +29,7 @@ class IXI(ScanDataModule):
     Args:
         root: folder that holds the scans (`IXI002-Guys-0828-T1.nii.gz`) and the table, or a manifest.
         store: folder of prepared scans.
-        sequence: which scans to take: T1w, T2w, PD or MRA.
+        sequence: sequence of the scans to take: T1w, T2w, PD or MRA.
         **options: see `ScanDataModule`.
     """
 

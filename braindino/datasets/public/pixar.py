@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
+from braindino.datasets.cells import is_missing
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.discovery import find_scans, no_scan_error, stem
 from braindino.datasets.generic.bids import entities
 from braindino.datasets.generic.bids_tables import People
-from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder, is_missing
+from braindino.datasets.manifest import NOTE, Manifest, ManifestBuilder
 
 _SUBJECT = re.compile(r"^pixar\d+$")
 

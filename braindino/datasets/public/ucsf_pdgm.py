@@ -52,7 +52,7 @@ class UCSFPDGM(ScanDataModule):
             manifest.
         store: folder of prepared scans.
         target: idh, mgmt or codeletion.
-        modalities: from T1w, T1c, T2w, FLAIR; T1c and FLAIR by default.
+        modalities: some of T1w, T1c, T2w, FLAIR; T1c and FLAIR by default.
         follow_ups: whether exams after the first one are taken.
         relative_is_codeleted: whether a relative co-deletion counts as one.
         **options: see `ScanDataModule`.

@@ -50,7 +50,7 @@ class UPENNGBM(ScanDataModule):
             clinical table in it or one level below, or a manifest.
         store: folder of prepared scans.
         target: "survival" (time and event) or "one_year" (survived, died).
-        modalities: from T1w, T1c, T2w, FLAIR; all by default.
+        modalities: some of T1w, T1c, T2w, FLAIR; all by default.
         uncertain: whether patients deceased at an uncertain date count as "censored" or are dropped ("drop").
         follow_ups: whether exams after surgery (`_21`) are taken, as sessions without labels.
         **options: see `ScanDataModule`.

@@ -12,7 +12,7 @@ def person(seed: int, number: int, age: float, sex: str, atrophy: float = 0.0) -
     Args:
         seed: seed of the dataset.
         number: number of the person, a different head for each.
-        age: in years.
+        age: age in years.
         sex: "F" or "M".
         atrophy: 0 for none, 1 as in Alzheimer's disease; at least 0.
     """

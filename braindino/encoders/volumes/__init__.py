@@ -26,7 +26,7 @@ def load_volume_encoder(spec: str, seed: int = 0) -> "VolumeEncoder":
     Args:
         spec: `NAME:FILE` with a file of weights or the folder of a run; `NAME:scratch` has the published
             sizes and random weights.
-        seed: of random weights.
+        seed: seed of random weights.
 
     Raises:
         BraindinoError: no such name or file, or a file that holds another network.

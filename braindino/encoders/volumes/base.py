@@ -26,7 +26,7 @@ class VolumeEncoder(Encoder):
 
     Attributes:
         shape: sizes of the network.
-        network: as `build` returns it.
+        network: the network that `build` returns.
         published: file name of the authors' checkpoint, for messages.
     """
 
@@ -53,7 +53,7 @@ class VolumeEncoder(Encoder):
         """Return the encoder of a published checkpoint.
 
         Args:
-            content: of the file; None gives random weights.
+            content: content of the file; None gives random weights.
             source: the file, for messages.
 
         Raises:
@@ -66,7 +66,8 @@ class VolumeEncoder(Encoder):
 
         Args:
             slices: whole scans, normalised by the contract (N, 1, D, H, W).
-            modalities: of each scan, by the manifest's names; a network that treats them alike ignores them.
+            modalities: sequence of each scan, by the manifest's names; a network that treats them alike
+                ignores them.
 
         Returns:
             Features (N, embed_dim).
@@ -98,8 +99,8 @@ def weights_under(
     """Return the tensors of a checkpoint under the first prefix that occurs, without the prefix.
 
     Args:
-        content: of the file, see `weight_files.state_dict_of`.
-        prefixes: in order of preference.
+        content: content of the file, see `weight_files.state_dict_of`.
+        prefixes: beginnings of keys, in order of preference.
         source: the file, for messages.
         what: the network, for messages.
 
@@ -125,8 +126,8 @@ def complete_cross_attention(weights: Mapping[str, Tensor], network: nn.Module) 
     value), because random values would change the encoder's digest at every load.
 
     Args:
-        weights: of a checkpoint.
-        network: takes the weights.
+        weights: weights of a checkpoint.
+        network: network that takes the weights.
     """
     completed = {key: value for key, value in weights.items() if "cross_attn" not in key}
     for key, value in network.state_dict().items():
@@ -147,8 +148,8 @@ def require_keys(weights: Mapping[str, Tensor], keys: Sequence[str], source: str
     """Raise BraindinoError for a checkpoint without the keys that show the sizes of the network.
 
     Args:
-        weights: of the checkpoint.
-        keys: that it must have.
+        weights: weights of the checkpoint.
+        keys: keys that it must have.
         source: the file, for messages.
         what: the network, for messages.
     """

@@ -26,7 +26,7 @@ class BMMAEShape:
     """Sizes of the ViT; the defaults are the published ones.
 
     Attributes:
-        side: of the volume, in voxels.
+        side: side of the volume, in voxels.
         patch: side of a patch, in voxels.
         width: features of a token.
         mlp: features of the hidden layer.
@@ -151,7 +151,7 @@ class BMMAEEncoder(VolumeEncoder):
 
         Args:
             slices: whole scans, normalised by the contract.
-            modalities: of each scan.
+            modalities: sequence of each scan.
 
         Raises:
             BraindinoError: a scan whose sequence is not known, or is none that the weights were trained on.

@@ -23,7 +23,7 @@ class BrainIACShape:
     """Sizes of the ViT; the defaults are the published ones.
 
     Attributes:
-        side: of the volume, in voxels.
+        side: side of the volume, in voxels.
         patch: side of a patch, in voxels.
         width: features of a token.
         mlp: features of the hidden layer.

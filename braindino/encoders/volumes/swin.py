@@ -27,7 +27,7 @@ class SwinShape:
     """Sizes of the Swin transformer; the defaults are BrainSegFounder-Tiny's, stage 1.
 
     Attributes:
-        side: of the volume, in voxels.
+        side: side of the volume, in voxels.
         channels: sequence of each input channel.
         width: features of the first stage.
         depths: blocks per stage.
@@ -61,7 +61,7 @@ class LegacyPatchMerging(nn.Module):
 
     Args:
         dim: features of a patch.
-        norm_layer: of the merged features.
+        norm_layer: class of the norm of the merged features.
         spatial_dims: always 3; MONAI passes it.
     """
 
@@ -115,7 +115,7 @@ def channel_shares(modality: str, channels: Sequence[str]) -> tuple[float, ...]:
     this equals the mean of its kernels, by which BrainSegFounder's stage 2 and the segmentation inflate them.
 
     Args:
-        modality: of the scan, by the manifest's name.
+        modality: sequence of the scan, by the manifest's name.
         channels: sequence of each channel that the network was trained on.
 
     Returns:
@@ -139,7 +139,7 @@ class SwinEncoder(VolumeEncoder):
 
     Args:
         shape: sizes of the Swin transformer.
-        contract: of the weights; BrainSegFounder's if omitted.
+        contract: contract of the weights; BrainSegFounder's if omitted.
     """
 
     published = "BrainSegFounder's model_bestValRMSE.pt, or a run of brainsegfounder_stage1.yaml"
@@ -186,7 +186,7 @@ class SwinEncoder(VolumeEncoder):
 
         Args:
             slices: whole scans, normalised by the contract.
-            modalities: of each scan; without them every scan is spread over all channels.
+            modalities: sequence of each scan; without them every scan is spread over all channels.
         """
         names = list(modalities) or [""] * len(slices)
         shares = slices.new_tensor([channel_shares(name, self.shape.channels) for name in names])
@@ -198,7 +198,7 @@ def shape_of(weights: Mapping[str, Tensor], source: str) -> SwinShape:
     """Return the sizes of a Swin encoder, read from the shapes of its weights.
 
     Args:
-        weights: by the names of `swin`.
+        weights: tensors by the names of `swin`.
         source: the file, for messages.
 
     Raises:

@@ -15,8 +15,8 @@ class UniFormerShape:
     """Sizes of the network; the defaults are UniFormer-S on volumes of 128^3.
 
     Attributes:
-        side: of the volume, in voxels.
-        channels: of the volume.
+        side: side of the volume, in voxels.
+        channels: number of channels of the volume.
         widths: features of each stage.
         depths: blocks of each stage.
         head: features of an attention head.

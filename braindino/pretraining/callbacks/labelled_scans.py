@@ -6,7 +6,8 @@ from typing import Literal
 
 import pandas as pd
 
-from braindino.datasets.manifest import Manifest, is_missing
+from braindino.datasets.cells import is_missing
+from braindino.datasets.manifest import Manifest
 from braindino.datasets.splits import split_people
 from braindino.errors import BraindinoError
 from braindino.scans.store.store import Store

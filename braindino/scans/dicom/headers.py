@@ -53,7 +53,7 @@ class Slice:
     """Hold the header of a DICOM file; a file may have many frames.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         series: SeriesInstanceUID, or "".
         patient: PatientID and its issuer, or () if no id distinguishes people.
         traits: sex and date of birth, each "" if unknown.
@@ -61,7 +61,7 @@ class Slice:
             Empty if the header has no position.
         instance: SOPInstanceUID.
         number: InstanceNumber.
-        modality: such as MR, SR.
+        modality: Modality, such as MR, SR.
         is_image: True if the file has pixels.
         unwanted: why an image is not a scan of an MR scanner, or "".
     """
@@ -152,7 +152,7 @@ def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], int]:
     files of one SOPInstanceUID are.
 
     Args:
-        slices: of one series.
+        slices: slices of one series.
     """
     places: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
     for one in sorted(slices, key=lambda each: (each.number, each.path.name)):
@@ -177,7 +177,7 @@ class PatientDigests:
     conversion.
 
     Args:
-        folder: of the converted volumes.
+        folder: folder of the converted volumes.
 
     Raises:
         BraindinoError: the key file is damaged.

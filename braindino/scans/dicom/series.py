@@ -80,10 +80,10 @@ class _Job:
     """Describe a call of dcm2niix for the slices of one patient's series, or for a whole folder.
 
     Attributes:
-        folder: of the DICOM files.
+        folder: folder of the DICOM files.
         out: folder of the table.
         inside: folder of the volumes, relative to `out`.
-        slices: to convert; empty for all files of the folder.
+        slices: slices to convert; empty for all files of the folder.
         note: message about the series.
     """
 

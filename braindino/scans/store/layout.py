@@ -75,7 +75,7 @@ class StoreLayout:
 
     Attributes:
         root: folder of the store.
-        contract: by which its scans are prepared.
+        contract: contract by which its scans are prepared.
         strip_cmd: skull-stripping command that its scans went through, or None.
     """
 

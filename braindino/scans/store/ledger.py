@@ -21,7 +21,7 @@ class LedgerWriter:
     """Append records to a new file, so that no two processes ever write to the same file.
 
     Args:
-        folder: of the ledger.
+        folder: folder of the ledger.
         lag: offset added to the clock [ns] (`clock_lag`), so that new records come after the existing ones
             even if the clock was set back; else the older record of a path would stay in force.
     """

@@ -27,7 +27,7 @@ def open_or_create(
         depth: number of slices, or "none" for the number that a scan has.
         size: side of a slice in pixels, or (rows, columns).
         spacing: voxel size [mm] in every direction, or "none".
-        dtype: of stored slices.
+        dtype: type of stored slices.
         strip_cmd: skull-stripping command; see `Store.create`.
 
     Raises:

@@ -23,7 +23,7 @@ def refuse_one_name_for_two(tasks: "Sequence[Task]", records: Mapping[str, Recor
 
     Args:
         tasks: scans to add to a store.
-        records: of the scans that the store has, by path.
+        records: records of the scans that the store has, by path.
 
     Raises:
         BraindinoError: a key has two origins; with both of them.

@@ -13,7 +13,7 @@ def no_store(path: Path | str, *remedies: str) -> str:
     """Return the message for a store that does not exist: its path, nearby stores, and remedies.
 
     Args:
-        path: as the user named it.
+        path: path as the user gave it.
         remedies: sentences without a full stop, in addition to `braindino prepare`.
     """
     near = stores_near(Path(path))

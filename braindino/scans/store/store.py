@@ -75,7 +75,7 @@ class Store:
 
         Args:
             path: folder of the store.
-            contract: by which its scans are prepared.
+            contract: contract by which its scans are prepared.
             strip_cmd: skull-stripping command; None creates a store without one, or opens a store with any
                 command for reading only (see `open`).
 
@@ -204,7 +204,7 @@ class Store:
         They are read from the ledger, or from the sidecar if an earlier version wrote the ledger.
 
         Args:
-            keys: of the scans.
+            keys: keys of the scans.
 
         Returns:
             key -> digests.

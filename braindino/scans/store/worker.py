@@ -24,7 +24,7 @@ class Task(NamedTuple):
     """Describe a scan to prepare.
 
     Attributes:
-        path: of the scan.
+        path: path of the scan.
         identity: columns of the manifest, named by `ledger.SCAN_IDENTITY`.
         attempts: number of times that a process ended while it read this scan.
     """
