@@ -1,4 +1,4 @@
-"""What an earlier version wrote stays usable: digests, caches, finished probes and checkpoints."""
+"""Files of an earlier version stay usable: digests, caches, finished probes and checkpoints."""
 
 import zipfile
 from pathlib import Path

@@ -111,7 +111,7 @@ class CellCheckpoint(Callback):
 
     @property
     def state_key(self) -> str:
-        """Key of this callback in a checkpoint; fixed, so that it survives a rename of the class."""
+        """Return the key of this callback in a checkpoint; it survives a rename of the class."""
         return "Unfinished"
 
     def start(self) -> Path | None:

@@ -61,7 +61,7 @@ class CellFacts(TypedDict):
 class Cell:
     """The folder of a cell, as `seed0_fraction1.0`, or `seed0_fraction1.0_fold2` with folds.
 
-    It holds `predictions.csv`, `epochs.csv`, `probe.pt` (see `probe_state`; readable by torch with
+    It contains `predictions.csv`, `epochs.csv`, `probe.pt` (see `probe_state`; readable by torch with
     weights_only=True) and `cell.json`, which is written last.
 
     Args:
@@ -103,13 +103,13 @@ class Cell:
 
     @property
     def names(self) -> dict[str, int | float]:
-        """Seed, fraction, and the fold if there are folds: the columns of predictions.csv."""
+        """Return seed, fraction, and the fold if there are folds: the columns of predictions.csv."""
         fold = {} if self.fold is None else {"fold": self.fold}
         return {"seed": self.seed, "fraction": self.fraction, **fold}
 
     @property
     def label(self) -> str:
-        """The `names` as text."""
+        """Return the `names` as text."""
         return ", ".join(f"{name} {value}" for name, value in self.names.items())
 
     def within(self, cases: ProbeCases) -> ProbeCases:
@@ -118,7 +118,7 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        """True if the cell is finished."""
+        """Return whether the cell is finished."""
         return (self.folder / "cell.json").is_file()
 
     def read(self) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -196,7 +196,7 @@ def train_cell(
     module.cpu().load_state_dict(best.weights)
     with _precision(data, protocol):
         tables = [
-            predict(module, data, part, cell) for part in reported_parts(cases, train, module.head.task)
+            predict_part(module, data, part, cell) for part in reported_parts(cases, train, module.head.task)
         ]
     facts = {
         "train_cases": len(train),
@@ -269,7 +269,7 @@ def solve_cell(
     protocol: Protocol,
     save_probe: bool = True,
 ) -> None:
-    """Solve a closed-form head on the labelled cases, predict, and save the cell.
+    """Fit a closed-form head to the labelled cases, predict, and save the cell.
 
     Args:
         cell: the cell.
@@ -297,7 +297,7 @@ def solve_cell(
         targets = [cases.target[_numbers(part)] for part in (train, selecting)]
         with _errors_of(cell):
             chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
-        tables = [predict(module, data, part, cell) for part in reported_parts(cases, train, head.task)]
+        tables = [predict_part(module, data, part, cell) for part in reported_parts(cases, train, head.task)]
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique()), "chosen": chosen}
     probe = probe_state(module, data, _numbers(train)) if save_probe else None
     cell.write(pd.concat(tables, ignore_index=True), facts, probe=probe)
@@ -326,7 +326,7 @@ def _pooled(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame) -> T
         return torch.cat([module.pooled(batch["features"], batch["mask"]) for batch in batches])
 
 
-def predict(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+def predict_part(module: FrozenProbeModule, data: CaseData, cases: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     """Return the rows of predictions.csv for some of the cases.
 
     Args:
@@ -409,7 +409,7 @@ def _errors_of(cell: Cell) -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Limit torch to `count` threads; for steps of a millisecond more threads cost time."""
+    """Limit torch to `count` threads: for steps of a millisecond more threads cost time."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

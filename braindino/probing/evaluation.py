@@ -58,7 +58,7 @@ def case_masks(
 
 
 def measure_cases(module: FrozenProbeModule, data: CaseSlices, cases: Tensor) -> Tensor:
-    """Return the measures (`row_of`) of every region of some cases, (N, R, 7) float64.
+    """Return the measures (`segmentation_row`) of every region of some cases, (N, R, 7) float64.
 
     Masks are resampled and compared in `jobs` threads (of the data module) while the next case is predicted.
 

@@ -104,7 +104,7 @@ class FrozenProbeModule(LightningModule):
 
     @property
     def optimizer_settings(self) -> OptimizerDefaults:
-        """Settings of the optimiser: the head's defaults, with `lr` and `weight_decay` if given."""
+        """Return the optimiser's settings: the head's defaults, with `lr` and `weight_decay` if given."""
         defaults = self.head.optimizer_defaults
         return replace(
             defaults,
@@ -114,12 +114,12 @@ class FrozenProbeModule(LightningModule):
 
     @property
     def standardises(self) -> bool:
-        """True unless the user or the recipe turns the standardising of features off."""
+        """Return whether features are standardised: unless the user or the recipe turns it off."""
         return self.standardise is not False
 
     @property
     def network(self) -> Encoder | None:
-        """The encoder in the loop; None with cached features."""
+        """Return the encoder in the loop; None with cached features."""
         if self.unfreeze:
             return self.trained
         return self._frozen[0] if self._frozen else None

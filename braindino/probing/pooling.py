@@ -37,7 +37,7 @@ class Pooling(nn.Module, ABC):
 
     @property
     def level(self) -> Level:
-        """The kind of features that is extracted from a slice; see `FeatureCache`."""
+        """Return the kind of features that is extracted from a slice; see `FeatureCache`."""
         return "slice_patch" if self.patches else "slice"
 
     def build(self, embed_dim: int, modalities: int) -> int:

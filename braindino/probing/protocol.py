@@ -72,5 +72,5 @@ class Protocol:
 
     @property
     def cells(self) -> list[tuple[int, float]]:
-        """Every (seed, fraction), in the order in which they are trained and reported."""
+        """Return every (seed, fraction), in the order in which they are trained and reported."""
         return [(seed, float(fraction)) for fraction in self.fractions for seed in self.seeds]

@@ -77,7 +77,7 @@ class PreparedStudy:
 
     @property
     def cells(self) -> list[Cell]:
-        """The cells of the protocol, finished or not."""
+        """Return the cells of the protocol, finished or not."""
         folds = (None,) if self.cases.folds is None else range(self.cases.folds)
         return [
             Cell(self.run_dir / "cells", seed, fraction, fold)
@@ -154,7 +154,7 @@ def prepare_study(
     run_dir: Path,
     encoder: Encoder | None = None,
 ) -> PreparedStudy:
-    """Decide everything that training depends on, and compare it with the run folder.
+    """Resolve everything that training depends on, and compare it with the run folder.
 
     The store is filled; nothing is written into the run folder.
 

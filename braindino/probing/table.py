@@ -9,7 +9,7 @@ from braindino.analysis.results import probe_and_baselines
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """Return a line per label fraction and model, then the `details` and `notes` of the results.
+    """Return a line per label fraction and model, then `detail_notes` and `result_notes`.
 
     A metric is shown as `0.871 [0.792, 0.943]`.
 

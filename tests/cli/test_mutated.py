@@ -103,7 +103,7 @@ def faults(
         message = capsys.readouterr().err
         if code not in (0, 1, 2):
             yield f"{what}: exit code {code}"
-        # Of a config the constructors judge the values: they name the key.
+        # Constructors check the values of a config, and their errors name the key.
         named = file.name in message or (file.suffix == ".yaml" and re.search(r"\b\w+[.:]", message))
         if code == 2 and (not named or len(message.strip().splitlines()) > 6):
             yield f"{what}: {message}"

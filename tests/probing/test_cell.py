@@ -9,7 +9,7 @@ import torch
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
-from braindino.probing.cell import Cell, predict, train_cell
+from braindino.probing.cell import Cell, predict_part, train_cell
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 
 
@@ -42,7 +42,7 @@ def test_train_cell_predicts_with_the_best_epoch(prepared, make_trainer, tmp_pat
     again = copy.deepcopy(module)
     again.build(bank, torch.arange(9), cases.classes)
     again.load_state_dict(seen[facts["epoch"]])
-    expected = predict(again, bank, cases.part("test"), cell)
+    expected = predict_part(again, bank, cases.part("test"), cell)
     got = table[table["split"] == "test"].reset_index(drop=True)
     assert (got["prob_AD"] == expected["prob_AD"]).all()
     assert epochs["train/loss"].iloc[-1] < epochs["train/loss"].iloc[0]

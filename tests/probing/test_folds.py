@@ -83,7 +83,7 @@ def test_predict_cases_averages_the_probes_of_all_folds(
         each.append([answer.columns["prob_AD"] for answer in alone.values()])
     means = [answer.columns["prob_AD"] for answer in together.values()]
     np.testing.assert_allclose(means, np.mean(each, axis=0), atol=1e-6)
-    # Of the seed that is not whole nothing is used.
+    # A seed without all folds is not used.
     (run / "cells" / "seed1_fraction1.0_fold2" / "cell.json").unlink()
     assert {cell.seed for cell in load_probe(run).modules} == {0}
     with pytest.raises(BraindinoError, match="no finished cell of fraction 1 and seed 1; there are seed 0"):

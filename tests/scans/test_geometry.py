@@ -123,7 +123,7 @@ def test_restore_values_maps_patches_to_their_position(
     data, affine = reoriented(np.ones((24, 30, 20), np.float32), np.eye(4), codes)
     scan = as_scan(data, affine)
     geometry = Geometry.of(scan, Preprocessing(depth=20, size=(32, 48)))
-    # What varies linearly in the room stays so: a patch has the mean of its voxels.
+    # A linear function of space stays linear: a patch has the mean of its voxels.
     d, h, w = np.indices((20, 8, 12)).astype(np.float32)
     valid = np.ones((20, 8, 12), bool)
     valid[:, 0] = False

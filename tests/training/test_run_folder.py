@@ -60,7 +60,7 @@ def test_a_second_fit_of_a_job_is_another_run_and_both_continue_when_requeued(
     assert sorted(path.name for path in runs.iterdir()) == ["slurm-77", "slurm-77-2"]
 
 
-def test_fit_of_a_finished_run_says_what_is_done_or_refuses_other_settings(
+def test_fit_of_a_finished_run_reports_what_is_done_or_refuses_other_settings(
     cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit = words(cohort, tmp_path, "--run.id", "a")

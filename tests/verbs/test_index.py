@@ -11,7 +11,7 @@ from braindino.synthetic.files import Planted
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Planted:
-    """What `tmp_path / "adni"` contains."""
+    """Return the planted content of `tmp_path / "adni"`."""
     return write_adni(tmp_path / "adni", people=6, shape=(8, 8, 8))
 
 

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from braindino.errors import BraindinoError
+from braindino.verbs.opening import check_at_least_one
 
 if TYPE_CHECKING:
     from braindino.verbs.bench import BenchResult, Study
@@ -41,22 +41,20 @@ def bench(
     """
     from braindino.cli.bench.plan import Plan
 
-    for name, number in (("jobs", jobs), ("resamples", resamples)):
-        if number < 1:
-            raise BraindinoError(f"--{name} {number}: expected 1 or more.")
+    check_at_least_one(jobs=jobs, resamples=resamples)
     read = Plan.read(plan)
     size = f"{len(read.encoders)} encoders x {len(read.tasks)} tasks x {len(read.fractions)} fractions"
     print(f"bench: {size} x {len(read.seeds)} seeds in {read.out}", flush=True)
     if dry_run:
-        from braindino.cli.bench.estimate import estimate
+        from braindino.cli.bench.estimate import estimate_bench
 
-        print("\n".join(estimate(read.studies, read.cells).lines(jobs)))
+        print("\n".join(estimate_bench(read.studies, read.cells).lines(jobs)))
         return 0
     from braindino.cli.bench import work
     from braindino.verbs.bench import bench as run
     from braindino.verbs.bench import unfinished_studies
 
-    # Now, and not hours later in a job.
+    # Checked now, and not hours later in a job.
     for study in unfinished_studies(read.studies, read.cells):
         work.check_study(study, elsewhere=submit)
     if submit:

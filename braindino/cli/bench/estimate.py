@@ -1,4 +1,4 @@
-"""Estimate of the rest of a bench, from its run folders, stores and caches."""
+"""Estimate the rest of a bench from its run folders, stores and caches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +75,7 @@ class Estimate:
         return lines
 
 
-def estimate(studies: Sequence[Study], cells: int) -> Estimate:
+def estimate_bench(studies: Sequence[Study], cells: int) -> Estimate:
     """Return the estimate of a bench from the settings, stores and caches of its studies.
 
     Nothing is computed or written.
@@ -96,7 +96,7 @@ def estimate(studies: Sequence[Study], cells: int) -> Estimate:
         if known.done == known.cells:
             continue
         try:
-            settings = settings_of(study)
+            settings = study_settings(study)
             _check_trainer(settings.get("trainer"))
             store = _store(settings)
             if store is not None and store.path not in sizes:
@@ -110,7 +110,7 @@ def estimate(studies: Sequence[Study], cells: int) -> Estimate:
     return result
 
 
-def settings_of(study: Study) -> dict[str, Any]:
+def study_settings(study: Study) -> dict[str, Any]:
     """Return the settings of a study as a tree: its config with the overrides."""
     tree: dict[str, Any] = {}
     for path in config_files(study.arguments):

@@ -70,12 +70,12 @@ class Plan:
 
     @property
     def studies(self) -> list[Study]:
-        """All studies, task by task, so that parallel studies have different encoders and features."""
+        """Return all studies, task by task: parallel ones then have different encoders and features."""
         return [self._study(task, encoder) for task in self.tasks for encoder in self.encoders]
 
     @property
     def cells(self) -> int:
-        """Number of cells per study, without those of the baselines."""
+        """Return the number of cells per study, without those of the baselines."""
         return len(self.seeds) * len(self.fractions)
 
     def _study(self, task: str, encoder: str) -> Study:

@@ -60,10 +60,10 @@ def run_studies(studies: Sequence[Study], jobs: int) -> dict[Study, str]:
     failed: dict[Study, str] = {}
     if jobs == 1:
         for number, study in enumerate(studies, start=1):
-            _report(study, run_study(study, apart=False), failed, f"{number}/{len(studies)}")
+            _report(study, run_bench_study(study, apart=False), failed, f"{number}/{len(studies)}")
         return failed
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(run_study, study, apart=True): study for study in studies}
+        running = {pool.submit(run_bench_study, study, apart=True): study for study in studies}
         try:
             for number, future in enumerate(as_completed(running), start=1):
                 _report(running[future], future.result(), failed, f"{number}/{len(studies)}")
@@ -73,7 +73,7 @@ def run_studies(studies: Sequence[Study], jobs: int) -> dict[Study, str]:
     return failed
 
 
-def run_study(study: Study, apart: bool) -> float | str:
+def run_bench_study(study: Study, apart: bool) -> float | str:
     """Run one study, with its output in `log.txt` of its run folder.
 
     Args:
@@ -94,7 +94,7 @@ def run_study(study: Study, apart: bool) -> float | str:
             code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
         else:
             with redirect_stdout(log), redirect_stderr(log):
-                code = _here(study)
+                code = _run_in_process(study)
     if code == INTERRUPTED or (code == TERMINATED and not apart):
         raise KeyboardInterrupt
     if code == 0:
@@ -129,10 +129,10 @@ def submit(studies: Sequence[Study], cluster: dict[str, Any], folder: Path) -> l
         executor.update_parameters(**{"name": "braindino-bench", "timeout_min": 24 * 60, **cluster})
     except (NameError, TypeError, ValueError) as error:
         raise BraindinoError(f"--cluster: {error}") from None
-    return [job.job_id for job in executor.map_array(partial(run_study, apart=False), studies)]
+    return [job.job_id for job in executor.map_array(partial(run_bench_study, apart=False), studies)]
 
 
-def _here(study: Study) -> int:
+def _run_in_process(study: Study) -> int:
     try:
         return main(["probe", *study.arguments])
     # A defect must not stop the other studies, and must be in the log.

@@ -34,7 +34,7 @@ def write_patch_colours(folder: Path, encoder: Encoder, cases: ProbeCases, store
         folder: run folder.
         encoder: the encoder.
         cases: all cases of the study; the test cases are sampled at even distances.
-        store: holds the scans.
+        store: store that contains the scans.
     """
     if encoder.dimensions != 2 or encoder.patch_size is None or (folder / PATCHES).exists():
         return

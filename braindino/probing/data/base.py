@@ -15,7 +15,7 @@ class CaseData(Protocol):
     """Data of N cases, numbered as in `ProbeCases`: features, whole scans, or slices with masks.
 
     Attributes:
-        encoder: the encoder to run on every batch; None if the batches hold features.
+        encoder: the encoder to run on every batch; None if the batches contain features.
         shape: arguments of `build` of the pooling (for a dense head, of the decoder).
     """
 
@@ -23,7 +23,7 @@ class CaseData(Protocol):
 
     @property
     def shape(self) -> dict[str, int]:
-        """Arguments of `build` of the pooling (for a dense head, of the decoder)."""
+        """Return the arguments of `build` of the pooling (for a dense head, of the decoder)."""
 
     def train_target(self, cases: Tensor) -> Tensor:
         """Return the targets of some cases, or the regions of their masks, for `Head.build`."""

@@ -107,12 +107,12 @@ class ProbeCases:
 
     @property
     def keys(self) -> list[str]:
-        """Keys of all scans, modality by modality."""
+        """Return the keys of all scans, modality by modality."""
         return [key for name in self.modalities for key in self.table[f"key_{name}"] if key]
 
     @property
     def digest(self) -> str:
-        """Digest of everything about the cases that a result depends on."""
+        """Return the digest of everything about the cases that a result depends on."""
         columns = ["case", "group", "split", *(f"key_{name}" for name in self.modalities)]
         columns += [] if self.folds is None else ["fold"]
         columns += [name for name in TRAITS if name in self.table]
@@ -177,7 +177,7 @@ class CaseFeatures:
 
     @property
     def shape(self) -> dict[str, int]:
-        """Arguments of `Pooling.build`: features per slice, and number of modalities."""
+        """Return the arguments of `Pooling.build`: features per slice, and number of modalities."""
         return {"embed_dim": self.features.shape[-1], "modalities": self.rows.shape[1]}
 
     def train_target(self, cases: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ from braindino.scans.store.store import Store
 class CaseScans:
     """Load the slices of all scans of a case from the store, batch by batch; see `CaseData`.
 
-    Batches hold "slices" (B, M, D, H, W) as stored, "scale" and "zero_point" (B, M), "mask" (B, M, D) of the
-    present slices, "target" and "case".
+    Batches contain "slices" (B, M, D, H, W) as stored, "scale" and "zero_point" (B, M), "mask" (B, M, D) of
+    the present slices, "target" and "case".
 
     Args:
         cases: all cases of the study.
-        store: holds the scans.
+        store: store that contains the scans.
         encoder: the encoder, on its device.
         width: features per slice.
         workers: processes that read.

@@ -71,14 +71,14 @@ class MaskedCases:
 
     @property
     def digest(self) -> str:
-        """Digest of all masks and of the meaning of their labels."""
+        """Return the digest of all masks and of the meaning of their labels."""
         return digest_of_json([[mask.digest for mask in self.masks], self.membership.nonzero().tolist()])
 
 
 class CaseSlices:
     """Load slices with masks from the store, batch by batch, for a dense head; see `CaseData`.
 
-    Batches hold "slices" (B, M, H, W) as stored, "scale", "zero_point" and "present" (B, M), "target"
+    Batches contain "slices" (B, M, H, W) as stored, "scale", "zero_point" and "present" (B, M), "target"
     (B, H, W) uint8 labels, "case" and "slice" (B,).
 
     Args:
@@ -175,8 +175,8 @@ class SliceSampler(Sampler[list[SliceIndex]]):
         members = data.masked.membership.numpy()
         self.with_region = {}
         for case in cases:
-            holds = (data.masked.masks[case].present.astype(np.float32) @ members.astype(np.float32)) > 0
-            self.with_region[case] = [np.flatnonzero(column) for column in holds.T if column.any()]
+            present = (data.masked.masks[case].present.astype(np.float32) @ members.astype(np.float32)) > 0
+            self.with_region[case] = [np.flatnonzero(column) for column in present.T if column.any()]
         self.random = np.random.default_rng(seed)
 
     def __len__(self) -> int:

@@ -69,7 +69,7 @@ def write_training_scans(
         run_dir: run folder.
         cases: the cases, with `split` and `key_<modality>`.
         modalities: the scans of a case.
-        store: holds the scans.
+        store: store that contains the scans.
     """
     if (run_dir / TRAINING_SCANS).is_file():
         return

@@ -38,7 +38,7 @@ def write_predictions(
         probe: the probe.
         cases: case -> modality -> scan.
         admitted: the admitted cases.
-        store: holds the scans.
+        store: store that contains the scans.
 
     Returns:
         The rows of predictions.csv, and all rejections.

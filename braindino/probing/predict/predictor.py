@@ -70,7 +70,7 @@ def predict_cases(
     Args:
         probe: the trained probes.
         cases: name -> modality -> key in the store.
-        store: holds the scans, prepared by the encoder's contract.
+        store: store that contains the scans, prepared by the encoder's contract.
         device: where the encoder and the probes run.
         batch_size: slices per forward of the encoder.
         progress: show on stderr how many scans are extracted.

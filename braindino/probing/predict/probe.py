@@ -111,22 +111,22 @@ class FinishedProbe:
 
     @property
     def task(self) -> str:
-        """Task of the head: classification, regression, survival or segmentation."""
+        """Return the task of the head: classification, regression, survival or segmentation."""
         return str(self.facts["task"])
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, or of the regions of a segmentation; empty for numbers."""
+        """Return the names of the classes, or of the regions of a segmentation; empty for numbers."""
         return tuple(self.facts["classes"])
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Scans of a case, in the order of the module's input."""
+        """Return the scans of a case, in the order of the module's input."""
         return tuple(self.facts["modalities"])
 
     @property
     def label(self) -> str:
-        """Number of averaged probes, as `mean of 6 probes (2 seeds x 3 folds)`; "" for one."""
+        """Return the number of averaged probes: `mean of 6 probes (2 seeds x 3 folds)`; "" for one."""
         if len(self.modules) == 1:
             return ""
         seeds, folds = len({cell.seed for cell in self.modules}), self.facts.get("folds")

@@ -16,7 +16,7 @@ def seen_scans(probe: FinishedProbe, store: Store, keys: Iterable[str]) -> dict[
 
     Args:
         probe: the probe; its run folder has `cases.csv`, which lists no scans in early versions.
-        store: holds the scans.
+        store: store that contains the scans.
         keys: keys of the scans.
     """
     by_probe = _training_scans(probe)

@@ -43,9 +43,9 @@ def test_run_study_leaves_the_state_of_another_process(
     monkeypatch.setattr(work, "main", lambda _: 2)
     study = Study("age", "enc", tmp_path / "age", ())
     with record_state(study.folder):
-        assert work.run_study(study, apart=False) == "exit code 2"
+        assert work.run_bench_study(study, apart=False) == "exit code 2"
         assert read_state(study.folder)["state"] == "running"
-    assert work.run_study(study, apart=False) == "exit code 2"
+    assert work.run_bench_study(study, apart=False) == "exit code 2"
     assert read_state(study.folder)["state"] == "failed"
 
 
@@ -78,13 +78,13 @@ def test_bench_trains_a_plan_and_writes_a_table(
 
     # Again: nothing is run, the table exists; one seed more: only its cells.
     ran: list[str] = []
-    run_study = work.run_study
+    run_bench_study = work.run_bench_study
 
     def record(study: Study, apart: bool) -> Any:
         ran.append(study.name)
-        return run_study(study, apart)
+        return run_bench_study(study, apart)
 
-    monkeypatch.setattr(work, "run_study", record)
+    monkeypatch.setattr(work, "run_bench_study", record)
     assert main(["bench", plan, "--resamples", "20"]) == 0
     assert ran == []
     write_plan(tmp_path, cohort, seeds=[0, 1, 2], encoders={"first": SCRATCH}, tasks=_only(plan))

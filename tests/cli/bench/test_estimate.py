@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braindino.cli.bench.estimate import Estimate, Extraction, estimate, settings_of
+from braindino.cli.bench.estimate import Estimate, Extraction, estimate_bench, study_settings
 from braindino.cli.bench.plan import Plan
 from braindino.errors import BraindinoError
 
@@ -31,8 +31,8 @@ def plan(folder: Path, cohort: Path) -> Plan:
 
 def test_estimate_contains_only_known_numbers(cohort: Path, tmp_path: Path) -> None:
     asked = plan(tmp_path, cohort)
-    assert settings_of(asked.studies[0])["data"]["store"] == f"{cohort}/store"
-    lines = estimate(asked.studies, asked.cells).lines(1)
+    assert study_settings(asked.studies[0])["data"]["store"] == f"{cohort}/store"
+    lines = estimate_bench(asked.studies, asked.cells).lines(1)
     assert lines[0] == "4 cells, 0 done, 4 left"
     assert "none is known to be extracted" in lines[1]
     assert lines[2].endswith("other does not exist yet and is made when the study begins")
@@ -43,13 +43,13 @@ def test_estimate_contains_only_known_numbers(cohort: Path, tmp_path: Path) -> N
     entry = tmp_path / "bench" / "cache" / ("ab" * 16) / "slice-float32" / "12" / "123.npy"
     entry.parent.mkdir(parents=True)
     np.save(entry, np.zeros(1))
-    assert "of 1 scans in the cache" in estimate(asked.studies, asked.cells).lines(1)[1]
+    assert "of 1 scans in the cache" in estimate_bench(asked.studies, asked.cells).lines(1)[1]
 
 
 def test_estimate_refuses_a_store_that_does_not_exist(cohort: Path, tmp_path: Path) -> None:
     asked = plan(tmp_path, cohort / "no")
     with pytest.raises(BraindinoError, match=r"adni_cls, first: .*no store there(.|\n)*data\.prepare: true"):
-        estimate(asked.studies, asked.cells)
+        estimate_bench(asked.studies, asked.cells)
 
 
 def test_estimate_lines_have_the_time_of_cells() -> None:

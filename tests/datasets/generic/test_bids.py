@@ -116,7 +116,7 @@ def test_bids_index_excludes_sourcedata_code_and_bidsignore(
         "stimuli: stimuli of the dataset, not scans": 1,
         "named in .bidsignore": 4,
     }
-    # Who names the folder of sourcedata wants it.
+    # The folder sourcedata is indexed if it is named itself.
     assert len(reader(root / "sourcedata" / "raw").index(root / "sourcedata" / "raw").table) == 3
 
 

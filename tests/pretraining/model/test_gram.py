@@ -51,7 +51,7 @@ def stage_2(run: Path, **changes: Any) -> DINOModule:
 
 
 def test_make_views_gram_crops_are_larger_undistorted_global_crops() -> None:
-    """Where no intensity is changed, a Gram crop of the same size is the global crop itself."""
+    """Without intensity changes, a Gram crop of the same size is the global crop itself."""
     config = replace(STAGE_2, gram_size=32)
     views = make_views(raw(64), config, Randomness.of(0, 0, 0, CPU))
     assert views.gram_crops is not None

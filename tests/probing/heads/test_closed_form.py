@@ -122,7 +122,7 @@ def test_run_study_with_closed_form_heads(tmp_path, planted, planted_survival, e
         (name, option), (tried, values) = chosen.items()
         assert f"{tried} by {name}: {min(values, key=float)} " in printed
         assert f"; chosen: {option:g}." in printed
-    # Of thirty test cases one order in ten excludes chance by luck: the mean of several does not.
+    # With thirty test cases one order in ten excludes chance by luck; the mean of several does not.
     orders = [np.random.default_rng(seed).permutation(150) for seed in range(8)]
     shuffled = [run(f"shuffled{index}", order) for index, order in enumerate(orders)]
     values = [each["summary"][0]["test"]["metrics"][metric]["value"] for each in shuffled]

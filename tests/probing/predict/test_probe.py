@@ -21,7 +21,7 @@ from braindino.probing import (
     SurvivalHead,
     run_study,
 )
-from braindino.probing.cell import predict
+from braindino.probing.cell import predict_part
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.predict.probe import load_probe
 from braindino.scans.contract import Preprocessing
@@ -85,7 +85,7 @@ def agrees(run, cases, bank, column):
     assert probe.label == ""
     written = cell.read()[0].query("split == 'test'")[column]
     data = CaseFeatures(cases, bank, module.pooling)
-    again = predict(module, data, cases.part("test"), cell)[column]
+    again = predict_part(module, data, cases.part("test"), cell)[column]
     np.testing.assert_allclose(again, written, atol=1e-5)
     assert probe.modalities == ("T1w", "T2w")
     assert not any(parameter.requires_grad for parameter in module.parameters())

@@ -196,7 +196,7 @@ def test_fill_continues_after_kill(
     store.refresh()
     done, begun = dict(store.records), dict(store.history.attempts)
     assert 8 <= len(done) < 60
-    # What a kill may leave: a torn line, and half a file under a temporary name.
+    # A kill may leave a torn line, and half a file under a temporary name.
     with next(store.layout.ledger.glob("*.jsonl")).open("ab") as ledger:
         ledger.write(b'{"path": "half a li')
 
