@@ -58,7 +58,7 @@ def read_json(path: Path | str, shape: Any = Any) -> Any:
 
     Args:
         path: the file.
-        shape: a type that `check` supports, usually a `TypedDict`.
+        shape: a type that `check_shape` supports, usually a `TypedDict`.
 
     Returns:
         The content, of that shape.
@@ -80,7 +80,7 @@ def read_json(path: Path | str, shape: Any = Any) -> Any:
         raise
     except ValueError as error:
         raise DocumentError(f"{path}: not valid JSON ({error}); it was damaged or edited") from None
-    check(content, shape, str(path))
+    check_shape(content, shape, str(path))
     return content
 
 
@@ -147,7 +147,7 @@ def refuse_bomb(content: Any, source: str) -> None:
     _examine(node, {}, source)
 
 
-def check(value: Any, shape: Any, source: str, key: str = "") -> None:
+def check_shape(value: Any, shape: Any, source: str, key: str = "") -> None:
     """Raise DocumentError unless `value`, read from a file, has a declared shape.
 
     Args:

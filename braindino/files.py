@@ -17,8 +17,8 @@ from braindino.errors import BraindinoError, DocumentError
 from braindino.locks import lock_file, machine
 
 MAX_NAME_BYTES = 200  # of a folder's name; file systems take 255, and temporary names are longer
-MIN_AGE = 1.0  # seconds in which a new temporary file may not be locked yet
-MAX_AGE = 86400.0  # seconds after which a temporary file of another machine counts as left over
+UNLOCKED_AGE = 1.0  # seconds in which a new temporary file may not be locked yet
+FOREIGN_AGE = 86400.0  # seconds after which a temporary file of another machine counts as left over
 
 
 def folder_name(name: str, key: str) -> str:
@@ -109,7 +109,7 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*.tmp") -> None:
     now = time.time()
     for path in sorted(folder.glob(pattern)):
         with suppress(OSError):  # gone, or of another user
-            patience = MIN_AGE if f".{_of_this_machine()}" in path.name else MAX_AGE
+            patience = UNLOCKED_AGE if f".{_of_this_machine()}" in path.name else FOREIGN_AGE
             if path.is_symlink() or not path.is_file() or now - path.stat().st_mtime < patience:
                 continue
             with path.open("rb") as file:
@@ -158,7 +158,7 @@ def read_json(path: Path, shape: Any = Any) -> Any:
 
     Args:
         path: the file.
-        shape: required content, usually a `TypedDict`; see `documents.check`.
+        shape: required content, usually a `TypedDict`; see `documents.check_shape`.
 
     Returns:
         The content, of that shape.
@@ -199,7 +199,7 @@ def read_text(path: Path) -> str:
 def check_shape(value: Any, shape: Any, source: Path | str) -> None:
     """Raise BraindinoError naming `source` and the key unless `value` has a declared shape."""
     try:
-        documents.check(value, shape, str(source))
+        documents.check_shape(value, shape, str(source))
     except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 

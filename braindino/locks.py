@@ -97,7 +97,8 @@ def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
             yield
         finally:
             released.set()
-            with suppress(OSError):  # a full disk or a folder that was moved; the lock is freed all the same
+            # On a full disk, or if the folder was moved, the lock is freed all the same.
+            with suppress(OSError):
                 os.ftruncate(descriptor, 0)
                 if is_new:
                     _remove_if_empty(folder)

@@ -42,7 +42,8 @@ def parallel_map(
     if jobs <= 1:
         yield from track(map(function, items), len(items), label, show, unit)
         return
-    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    # Ctrl-C is handled by the process that waits.
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=ignore)
     try:
         yield from track(pool.map(function, items), len(items), label, show, unit)

@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from braindino.documents import check, read_json, read_text, read_yaml, refuse_bomb
+from braindino.documents import check_shape, read_json, read_text, read_yaml, refuse_bomb
 from braindino.errors import DocumentError
 
 
@@ -26,9 +26,9 @@ GOOD: dict[str, Any] = {"count": 1, "ratio": 2, "task": "a", "inner": {"names": 
 
 
 def test_check_accepts_the_shape_and_further_keys() -> None:
-    check(GOOD, Shape, "f")
-    check({**GOOD, "pair": [1, 2.5]}, Shape, "f")
-    check({**GOOD, "pair": None}, Shape, "f")
+    check_shape(GOOD, Shape, "f")
+    check_shape({**GOOD, "pair": [1, 2.5]}, Shape, "f")
+    check_shape({**GOOD, "pair": None}, Shape, "f")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_check_accepts_the_shape_and_further_keys() -> None:
 )
 def test_check_names_the_key(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        check({**GOOD, **change}, Shape, "file.json")
+        check_shape({**GOOD, **change}, Shape, "file.json")
     assert str(caught.value).startswith("file.json: ")
     assert problem.replace("\\\\", "\\") in str(caught.value)
 

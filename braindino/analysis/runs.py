@@ -14,7 +14,7 @@ from braindino.analysis.schemas.consistency import check_results
 from braindino.analysis.schemas.environment import Environment
 from braindino.analysis.schemas.leakage import Leakage
 from braindino.analysis.schemas.results import Results
-from braindino.documents import check, read_json, read_yaml
+from braindino.documents import check_shape, read_json, read_yaml
 
 PREDICTIONS = "predictions.csv"
 LEAKAGE = "leakage.json"
@@ -57,7 +57,7 @@ class Run:
                 "`braindino probe` again completes it"
             )
         file = str(self.path / "results.json")
-        check(results, Results, file)
+        check_shape(results, Results, file)
         check_results(results, file)
         return results
 

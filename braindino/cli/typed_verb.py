@@ -39,7 +39,8 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     except ArgumentError as error:
         raise BraindinoError(explain(str(error), verb, function)) from None
     values = parsed.as_dict()
-    several = values.pop(rest.name) if (rest := _rest(function)) is not None else []
+    rest = _rest(function)
+    several = [] if rest is None else values.pop(rest.name)
     return function(*several, **values)
 
 

@@ -23,7 +23,7 @@ _IMAGE = re.compile(r"\.img(\.gz)?$", re.IGNORECASE)
 _BESIDE = re.compile(
     r"\.(json|tsv|csv|txt|md|rst|xml|html?|pdf|docx?|xlsx?|ods|bvals?|bvecs?|log|ya?ml|toml|ini|inf|cfg|py|m|r|sh|js"
     r"|css|png|jpe?g|gif|svg|bmp|ico|exe|dll|so|jar|lnk|npy|npz|jsonl|bib|key"
-    # surfaces, tracts and transforms; FreeSurfer writes about 150 per person
+    # Surfaces, tracts and transforms; FreeSurfer writes about 150 per person.
     r"|annot|label|stats|lta|xfm|m3z|ctab|touch|cmd|done|env|curv|gii|trk|tck|trx|vtk|h5|mat)$"
     r"|^[lr]h\.",
     re.IGNORECASE,

@@ -92,7 +92,7 @@ def _draw(path: Path, maps: ScanMaps, geometry: Geometry, view: SliceView, title
     plane, row, column = maps.reference
     height = maps.slices.shape[1] // foreground.shape[1]
     width = maps.slices.shape[2] // foreground.shape[2]
-    # the middle of the patch, in prepared voxels
+    # Middle of the patch, in prepared voxels.
     centre = [plane, (row + 0.5) * height - 0.5, (column + 0.5) * width - 0.5, 1]
     position = (geometry.grid_affine @ centre)[:3]
     shown = _drawn_slices(foreground, plane, slices)

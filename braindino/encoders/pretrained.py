@@ -45,7 +45,8 @@ def published_vit(spec: str, model_args: dict[str, Any]) -> nn.Module:
         model: nn.Module = timm.create_model(
             name, pretrained=True, num_classes=0, global_pool="token", **overlay, **model_args
         )
-    except Exception as error:  # timm and its hub client raise anything from OSError to RuntimeError here
+    # timm and its hub client raise anything from OSError to RuntimeError.
+    except Exception as error:
         raise BraindinoError(
             f"timm's weights of {name!r} could not be loaded ({str(error).splitlines()[0]}).\n"
             f"Download the file and give its path, or use `scratch:{name}` for a random initialisation."

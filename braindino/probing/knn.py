@@ -24,7 +24,7 @@ from braindino.errors import BraindinoError
 from braindino.scans.store.fill import fill
 from braindino.scans.store.store import Store
 
-IDENTITY = ("dataset", "subject", "session", "modality")
+SCAN_COLUMNS = ("dataset", "subject", "session", "modality")
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
 MAX_CLASSES = 20
 # Encoder -> k -> rows of predictions.csv.
@@ -63,7 +63,9 @@ def labelled_scans(
     used = labels.isin(names) if names else labels != ""
     scans = table.assign(label=labels)[(table["modality"] != MASK) & used].reset_index(drop=True)
     _check_classes(sorted(set(scans["label"])), bool(names), f"{source}: column {target!r}")
-    cases = [":".join(str(row[name]) for name in IDENTITY if row[name]) for row in scans.to_dict("records")]
+    cases = [
+        ":".join(str(row[name]) for name in SCAN_COLUMNS if row[name]) for row in scans.to_dict("records")
+    ]
     count = pd.Series(cases).groupby(cases).cumcount()
     scans["case"] = [name if i == 0 else f"{name}:{i + 1}" for name, i in zip(cases, count, strict=True)]
     if "split" not in scans:

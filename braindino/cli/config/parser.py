@@ -144,7 +144,8 @@ def _readable(verb: str, arguments: Sequence[str]) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, BraindinoError):
             cause = cause.__cause__
-        if cause is None and str(error).startswith("Does not validate against"):  # jsonargparse, of a union
+        # jsonargparse rejects a value of a union in this way.
+        if cause is None and str(error).startswith("Does not validate against"):
             raise BraindinoError(f"{verb}: {readable(str(error))}") from None
         if cause is None:
             raise

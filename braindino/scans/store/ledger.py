@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# path, time, the fields of a `Signature`, identity columns, and one of: key ..., reason ..., attempts.
+# Keys: path, time, the fields of a `Signature`, SCAN_IDENTITY, and one of: key ..., reason ..., attempts.
 Record = dict[str, Any]
 SCAN_IDENTITY = ("dataset", "subject", "session", "modality", "group")  # columns that identify a scan
 

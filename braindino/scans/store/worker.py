@@ -108,8 +108,7 @@ class Worker:
         except MemoryError:
             raise ScanError(Path(path), "not enough memory to read it", lasting=False) from None
         except Exception as error:
-            # A defect of this package or an unforeseen damage: report it without stopping the remaining
-            # scans.
+            # A defect of this package, or unforeseen damage: report it and go on with the other scans.
             raise ScanError(
                 Path(path), f"internal error: {type(error).__name__}: {error}", lasting=False
             ) from error
