@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from braindino.errors import BraindinoError
-
 if TYPE_CHECKING:
     from braindino.datasets.checks.manifest import CheckReport
 
@@ -50,14 +48,11 @@ def check(
     Returns:
         0, or with `strict` 1 if there are findings.
     """
-    from braindino.csv_text import csv_text
-    from braindino.files import atomic_write
     from braindino.verbs.check import check as run
 
-    if out is not None and Path(out).is_dir():
-        raise BraindinoError(f"{out}: is a folder; give --out the name of a file.")
     report = run(
         manifest,
+        out,
         store=store,
         split=split,
         pretraining=pretraining,
@@ -68,8 +63,6 @@ def check(
     )
     print("\n".join(_lines(manifest, report, all)))
     if out is not None:
-        with atomic_write(out) as file:
-            file.write(csv_text(report.table()))
         print(f"wrote {out}")
     return 1 if strict and report.findings else 0
 

@@ -12,13 +12,13 @@ def report(
     jobs: int = 1,
     identify: bool = False,
 ) -> int:
-    """Write one self-contained HTML page about finished probes: it opens from disk and loads nothing.
+    """Write one self-contained HTML page about finished probes.
 
-    Results with intervals, label fractions, ROC, calibration, confusion, scatter, Kaplan-Meier, Dice, PCA
-    maps of patch tokens, models against each other, baselines, subgroups, leakage audit, dropped rows,
-    versions, the command to repeat it. Models are compared where they share a label fraction, seed and test
-    cases; other pairs are named on it. Subject ids are pseudonyms and of paths only the ends are shown, so
-    that the page can be shared.
+    The page opens from disk and loads nothing. It shows results with intervals, label fractions, ROC,
+    calibration, confusion, scatter, Kaplan-Meier, Dice, PCA maps of patch tokens, models against each other,
+    baselines, subgroups, leakage audit, dropped rows, versions, and the command to repeat it. Models are
+    compared where they share a label fraction, seed and test cases; other pairs are named. Subject ids are
+    pseudonyms, and only the ends of paths are shown, so that the page can be shared.
 
     Args:
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.

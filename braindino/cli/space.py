@@ -14,7 +14,7 @@ def space(
     sample: int = 5000,
     seed: int = 0,
 ) -> int:
-    """Draw features that `braindino embed` wrote in two dimensions; or with --cka compare encoders.
+    """Draw features of `braindino embed` in two dimensions, or with --cka compare encoders.
 
     Writes the picture, and beside it as CSV the coordinates with their ids (or the table of CKA).
 

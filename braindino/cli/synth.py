@@ -11,14 +11,14 @@ def synth(
     shape: tuple[int, int, int] = (48, 56, 48),
     seed: int = 0,
 ) -> int:
-    """Write a synthetic dataset: volumes that look like heads, with labels that show in the anatomy.
+    """Write a synthetic dataset: head-like volumes whose labels are visible in the anatomy.
 
     Args:
         out: folder to write to; must be empty or new.
-        dataset: whose layout, tables and quirks: abide, adni, atlas, bids, brain_age, brats2021, brats2023,
-            brats2024_goat, cohort, folder, ixi, long579, oasis, pixar, ucsf_pdgm or upenn_gbm.
+        dataset: dataset whose layout and tables are imitated: abide, adni, atlas, bids, brain_age, brats2021,
+            brats2023, brats2024_goat, cohort, folder, ixi, long579, oasis, pixar, ucsf_pdgm or upenn_gbm.
         people: number of people.
-        sessions: most sessions of a person.
+        sessions: maximum number of sessions of a person.
         shape: voxels from left to right, back to front, bottom to top, as `[48,56,48]`.
         seed: another seed gives other people, the same seed the same files.
     """

@@ -1,4 +1,4 @@
-"""Former name of `braindino.probing.heads.closed_form`, for users' heads that import it."""
+"""Former name of `braindino.probing.heads.closed_form`, for heads of users."""
 
 from braindino.probing.heads.closed_form import (
     ClosedForm,

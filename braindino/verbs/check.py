@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from braindino.csv_text import csv_text
 from braindino.datasets.checks.manifest import CheckReport, LabelRule, Pretraining, check_manifest
 from braindino.datasets.generic.labels import ClassName
 from braindino.datasets.pretraining.exclude import find_excluded, has_scans
 from braindino.errors import BraindinoError
+from braindino.files import atomic_write
 from braindino.scans.seen import Seen
 from braindino.scans.store.store import Store
 
 
 def check(
     manifest: Path | str,
+    out: Path | str | None = None,
     *,
     store: Path | str | None = None,
     split: Path | str | None = None,
@@ -32,6 +35,7 @@ def check(
 
     Args:
         manifest: table from `index`.
+        out: CSV to write the findings to. If omitted, nothing is written.
         store: folder of a store; it contains digests of prepared scans, and rejects.
         split: table with the columns `case` or `group`, and `split`; by default that of the manifest.
         pretraining: an encoder (export, run folder, checkpoint), its pretraining_people.txt, the cases.csv of
@@ -43,16 +47,21 @@ def check(
             dataset's cases have.
         progress: False shows no progress bar.
 
+    Returns:
+        The findings, with the numbers of scans, cases and people, and the checks that were not made.
+
     Raises:
-        BraindinoError: not a manifest, an unknown column, a wrong split file, or an encoder that does not
-            record the people it was pretrained on.
+        BraindinoError: not a manifest, an unknown column, a wrong split file, an encoder that does not record
+            the people it was pretrained on, or `out` is a folder.
     """
+    if out is not None and Path(out).is_dir():
+        raise BraindinoError(f"{out}: is a folder; give --out the name of a file.")
     if (classes is not None or between is not None) and label is None:
         raise BraindinoError("check: --classes and --between are about a label; name it with --label.")
     if between is not None and between[0] > between[1]:
         raise BraindinoError(f"check: --between {list(between)}: expected the lower number first.")
     columns = [label] if isinstance(label, str) else label
-    return check_manifest(
+    report = check_manifest(
         Path(manifest),
         None if store is None else Store.open(store),
         None if split is None else Path(split),
@@ -61,6 +70,10 @@ def check(
         [modalities] if isinstance(modalities, str) else modalities,
         progress,
     )
+    if out is not None:
+        with atomic_write(Path(out)) as file:
+            file.write(csv_text(report.table()))
+    return report
 
 
 def _read_pretraining(source: Path) -> Pretraining:

@@ -23,14 +23,14 @@ from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
 from braindino.scans.seen import Seen
-from tests.helpers.balls import cohort, masked
+from tests.helpers.balls import ball_cohort, masked
 from tests.helpers.swin import TINY, data_of, train
 
 __all__ = ["masked"]  # the fixture
 
 
 def cases(folder: Path, **options: Any) -> VolumeCases:
-    return VolumeCases(cohort(folder), **({"crop": 32, "batch_size": 2, "num_workers": 0} | options))
+    return VolumeCases(ball_cohort(folder), **({"crop": 32, "batch_size": 2, "num_workers": 0} | options))
 
 
 def trainer_of(folder: Path, steps: int, **options: Any) -> Trainer:

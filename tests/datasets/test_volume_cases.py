@@ -12,14 +12,14 @@ from braindino.datasets.volume_cases import ProcessShare
 from braindino.errors import BraindinoError
 from braindino.scans.contract import Preprocessing
 from braindino.scans.preprocessing import decode
-from tests.helpers.balls import cohort, masked
+from tests.helpers.balls import ball_cohort, masked
 
 __all__ = ["masked"]  # the fixture
 
 
 def module(folder: Path, **options: Any) -> VolumeCases:
     usual = {"crop": 16, "batch_size": 2, "num_workers": 0}
-    built = VolumeCases(cohort(folder), **(usual | options))
+    built = VolumeCases(ball_cohort(folder), **(usual | options))
     built.cases.prepare_data()
     built.setup()
     return built
@@ -96,12 +96,12 @@ def test_volume_cases_drops_a_case_that_lacks_a_modality(masked: Path) -> None:
 
 
 def test_volume_cases_refuses_wrong_options(masked: Path) -> None:
-    flat = VolumeCases(cohort(masked, "flat", Preprocessing(depth=4, size=(8, 8))), num_workers=0)
+    flat = VolumeCases(ball_cohort(masked, "flat", Preprocessing(depth=4, size=(8, 8))), num_workers=0)
     flat.cases.prepare_data()
     with pytest.raises(BraindinoError, match="prepared without a spacing"):
         flat.setup()
     with pytest.raises(BraindinoError, match=r"foreground 2: expected 0 to 1"):
-        VolumeCases(cohort(masked), foreground=2)
+        VolumeCases(ball_cohort(masked), foreground=2)
 
 
 @pytest.mark.parametrize(("count", "world"), [(4, 1), (4, 2), (5, 3)])

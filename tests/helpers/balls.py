@@ -15,7 +15,7 @@ VOLUME = Preprocessing.preset("volume", depth=24, size=(24, 24))
 
 @pytest.fixture(scope="session")
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `cases.csv`: 15 heads with a bright ball, 2 without; one has no FLAIR."""
+    """Return a folder with `cases.csv`: 15 heads with a bright ball, 2 without; one has no FLAIR."""
     folder = tmp_path_factory.mktemp("balls")
     grid = np.stack(np.meshgrid(*[np.arange(24)] * 3, indexing="ij"))
     rows = []
@@ -34,7 +34,8 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def cohort(folder: Path, store: str = "store", contract: Preprocessing = VOLUME) -> Cohort:
+def ball_cohort(folder: Path, store: str = "store", contract: Preprocessing = VOLUME) -> Cohort:
+    """Return a data module of the heads, prepared by a contract."""
     data = Cohort(
         folder / "cases.csv", folder / store, task="segmentation", regions={"ball": [1]}, dataset="balls",
         path={"T1w": "t1", "FLAIR": "flair", "mask": "mask"}, prepare=True,

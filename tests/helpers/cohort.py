@@ -11,7 +11,7 @@ from tests.helpers.tiny_vit import export_tiny
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `ADNI/`, `adni.csv` and a `store/` of 8 slices of 16 x 16 per scan."""
+    """Return a folder with `ADNI/`, `adni.csv` and a `store/` of 8 slices of 16 x 16 per scan."""
     folder = tmp_path_factory.mktemp("cohort")
     scans, manifest, store = str(folder / "ADNI"), str(folder / "adni.csv"), str(folder / "store")
     assert main(["synth", scans, "--dataset", "adni", "--people", "18"]) == 0
@@ -22,6 +22,6 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def encoder(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported encoder with random weights for the cohort: 4 x 4 patches, 48 features."""
+    """Return an exported encoder with random weights for the cohort: 4 x 4 patches, 48 features."""
     folder = tmp_path_factory.mktemp("encoder")
     return export_tiny(folder, Store.open(cohort / "store").contract, patch_size=4, init_values=0.1)

@@ -1,4 +1,4 @@
-"""Run the command in processes that are killed at a given change on disk, or have a full disk."""
+"""Run the command in processes that are killed at a change on disk, or have a full disk."""
 
 import multiprocessing
 import os
@@ -48,11 +48,13 @@ def run_apart(
     environment: dict[str, str] | None = None,
     largest_file: int | None = None,
 ) -> int:
-    """Run the command in a process of its own, forked from one that has imported all.
+    """Run the command in a separate process, forked from one that has imported everything.
 
     Args:
-        folder: below which changes are counted; what the command prints is in `<folder>.log`.
+        arguments: words after `braindino`.
+        folder: changes below it are counted; the output of the command is in `<folder>.log`.
         kill_at: number of the change at which the process kills itself; 0 for never.
+        environment: variables that are set in the process.
         largest_file: bytes; a larger one fails half written, as on a full disk.
 
     Returns:

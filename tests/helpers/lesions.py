@@ -46,7 +46,7 @@ def write_cases(folder: Path, people: int = 20, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="session")
 def lesion_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `cases.csv`, its scans, and later the store."""
+    """Return a folder with `cases.csv`, its scans, and later the store."""
     folder = tmp_path_factory.mktemp("lesions")
     write_cases(folder)
     return folder

@@ -6,7 +6,7 @@ from lightning.pytorch.loggers.logger import Logger
 
 
 class RowsLogger(Logger):
-    """Keep what is logged.
+    """Save what is logged in memory.
 
     Attributes:
         rows: step and values of every call.
@@ -19,11 +19,11 @@ class RowsLogger(Logger):
         self.rows: list[tuple[int | None, dict[str, float]]] = []
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Keep a row."""
+        """Save a row."""
         self.rows.append((step, metrics))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Keep nothing of them."""
+        """Do nothing."""
 
     def values(self, name: str) -> dict[int | None, float]:
         """Return the logged values of one metric by step.

@@ -69,8 +69,12 @@ def _structure(whole: bytes, kind: str, source: random.Random) -> tuple[str, byt
 
 def _places(tree: Any, name: str = "") -> Iterator[tuple[Any, Any, str]]:
     """Yield every container and key below `tree`, with the dotted name."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in list(items):
+    items: list[tuple[Any, Any]] = []
+    if isinstance(tree, dict):
+        items = list(tree.items())
+    elif isinstance(tree, list):
+        items = list(enumerate(tree))
+    for key, value in items:
         yield tree, key, f"{name}.{key}"
         yield from _places(value, f"{name}.{key}")
 
@@ -97,12 +101,6 @@ def _table(whole: bytes, source: random.Random) -> tuple[str, bytes]:
     fault = source.choice([*faults, "cell", "cell", "cell", "cell"])
     faults[fault]()
     return f"{fault} {row},{column}", "\n".join(",".join(each) for each in rows).encode() + b"\n"
-
-
-def _double(rows: list[list[str]], column: int) -> None:
-    """Append a copy of a column."""
-    for row in rows:
-        row.append(row[column % len(row)])
 
 
 def _text(whole: bytes, kind: str, source: random.Random) -> tuple[str, bytes]:

@@ -1,4 +1,4 @@
-"""Synthetic predictions and run folders for tests of comparisons and reports: no scans, no training."""
+"""Synthetic predictions and run folders for tests of comparisons and reports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +66,7 @@ def regression(
 
 
 def brain_ages(cases: int = 60, seed: int = 0) -> pd.DataFrame:
-    """Return test rows of a brain age whose predictions are 30 + 0.5 age, with a deviation of a year."""
+    """Return test rows of a brain age, predicted as 30 + 0.5 age with a deviation of a year."""
     rng = np.random.default_rng(seed)
     age = rng.uniform(20, 90, size=cases)
     names = [f"p{index:03d}" for index in range(cases)]

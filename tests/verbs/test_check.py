@@ -28,6 +28,14 @@ def test_check_returns_findings_and_prints_nothing(manifest: Path, capfd: pytest
     assert capfd.readouterr() == ("", "")
 
 
+def test_check_writes_the_findings_to_out(manifest: Path, tmp_path: Path) -> None:
+    report = braindino.check(manifest, tmp_path / "findings.csv", progress=False)
+    written = (tmp_path / "findings.csv").read_text().splitlines()
+    assert len(written) == 1 + len(report.findings) == 3
+    with pytest.raises(BraindinoError, match="is a folder"):
+        braindino.check(manifest, tmp_path, progress=False)
+
+
 def test_check_accepts_label_rules(manifest: Path) -> None:
     report = braindino.check(manifest, label="diagnosis", classes=["CN", "AD"], progress=False)
     assert "labels out of range" in {finding.check for finding in report.findings}
