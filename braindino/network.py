@@ -22,7 +22,7 @@ def check_network(what: str) -> None:
         what: the operation that needs the network, for the message.
     """
     if os.environ.get(OFFLINE):
-        raise BraindinoError(f"{what} needs network access, and --offline forbids it.")
+        raise BraindinoError(f"{what} needs network access, and --offline forbids it; run without --offline.")
 
 
 @contextmanager

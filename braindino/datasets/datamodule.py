@@ -255,7 +255,9 @@ class ScanDataModule(DataModule):
         """
         row = self.cases.loc[case]
         if not row[MASK]:
-            raise DatasetError(f"case {row['case']}: has no mask.")
+            raise DatasetError(
+                f"case {row['case']}: has no mask; add one to the manifest, or exclude the case."
+            )
         scan = read_scan(str(row[MASK]))
         try:
             labels = self.mask_rule(scan.data)

@@ -99,7 +99,10 @@ class VolumeCases(DrawnDataModule):
             )
         self.cases.setup(stage)
         if not self.cases.regions:
-            raise BraindinoError(f"data.cases: the masks of {self.cases.name!r} have no regions to segment.")
+            raise BraindinoError(
+                f"data.cases: the masks of {self.cases.name!r} have no regions to segment.\n"
+                "Choose a dataset with masks; for a cohort give `regions`, such as {lesion: [1]}."
+            )
         # A table may set the modalities in its `setup`.
         self.store, self.modalities = self.cases.store, tuple(self.cases.modalities)
         self.masks, reasons = grid_masks(self.cases)
@@ -123,7 +126,10 @@ class VolumeCases(DrawnDataModule):
         table = table[(table["split"] != "train") | table.index.isin(chosen.index)]
         for part in ("train", "val", "test"):
             if not (table["split"] == part).any():
-                raise BraindinoError(f"data.cases: the part {part} has no person with a usable mask.")
+                raise BraindinoError(
+                    f"data.cases: the part {part} has no person with a usable mask.\n"
+                    "Add people with masks, or change the split."
+                )
         self.scans = table.rename_axis("case").reset_index()
         self._compare_with_checkpoint()
 

@@ -87,7 +87,10 @@ def read_embedding(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     try:
         if path.suffix == ".npy":
             if not ids_file(path).is_file():
-                raise BraindinoError(f"{path}: no {ids_file(path).name} beside it, with the ids of its rows.")
+                raise BraindinoError(
+                    f"{path}: no {ids_file(path).name} beside it, with the ids of its rows.\n"
+                    "Copy that file too, or run `braindino embed` again."
+                )
             features = np.load(path, allow_pickle=False)
             ids = restore_table(pd.read_csv(ids_file(path), keep_default_na=False))
             if features.ndim != 2 or len(ids) != len(features):

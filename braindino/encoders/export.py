@@ -57,7 +57,7 @@ def export_encoder(
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / CONFIG_FILE).is_file())):
         raise BraindinoError(f"{out}: exists and is not an earlier export; name a new folder.")
     if not run.exists():
-        raise BraindinoError(f"{run}: no such run folder or checkpoint.")
+        raise BraindinoError(f"{run}: no such run folder or checkpoint; name one that `braindino fit` wrote.")
     if onnx:
         check_onnx()
     path = last_checkpoint(run) if run.is_dir() else run

@@ -158,7 +158,10 @@ def _scans(store: Store, keys: Sequence[str], whole: bool) -> pd.DataFrame:
     index = store.index().drop_duplicates("key").set_index("key")
     unknown = [key for key in keys if key not in index.index]
     if unknown:
-        raise BraindinoError(f"{len(unknown)} scans are not in the store, the first is {unknown[0]}.")
+        raise BraindinoError(
+            f"{len(unknown)} scans are not in the store, the first is {unknown[0]}.\n"
+            "Add them with `braindino prepare`."
+        )
     scans = index.loc[list(keys), ["depth", "scale", "zero_point"]]
     return scans.assign(modality=index["modality"] if whole else "")
 

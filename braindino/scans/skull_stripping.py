@@ -62,7 +62,9 @@ def check_strip_cmd(command: str) -> None:
             'for example "hd-bet -i {in} -o {out}"'
         )
     if shutil.which(words[0]) is None:
-        raise BraindinoError(f"--strip-cmd: there is no program {words[0]!r} on the PATH")
+        raise BraindinoError(
+            f"--strip-cmd: there is no program {words[0]!r} on the PATH; install it, or give its full path"
+        )
 
 
 def strip_skull(scan: Scan, command: str, cache: Path) -> Scan:

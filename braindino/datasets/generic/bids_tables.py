@@ -49,7 +49,7 @@ class People:
         self._sessions: dict[str, tuple[BidsColumns, dict[str, Row]]] = {}
         if not self.has_table:
             if required:
-                raise TableError(f"{file}: no such file; it contains the ages.")
+                raise TableError(f"{file}: no such file; put the dataset's table with the ages there.")
             return
         table = _table(file, ("participant_id",))
         self._columns = BidsColumns(table, _sidecar(folder / "participants.json"))

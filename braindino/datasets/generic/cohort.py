@@ -185,13 +185,19 @@ class Cohort(ScanDataModule):
         gaps = table[list(self.target)].map(lambda cell: is_gap(cell, names or ()))
         blank = gaps.any(axis=1)
         if len(self.target) and blank.all():
-            raise TableError(f"{file}: column {' and '.join(self.target)}: no row has a label.")
+            raise TableError(
+                f"{file}: column {' and '.join(self.target)}: no row has a label.\n"
+                "Fill labels in, or name another column with `target`."
+            )
         self._refuse_one_class(table, blank, names)
         lost = table.loc[blank & (table["modality"] != MASK)]
         lost = lost[["path", "subject"]].assign(reason=list(map(self._no_label, lost.to_dict("records"))))
         table = self._labelled(table[~blank].copy(), names)
         if sequences and not set(self.modalities) & set(table["modality"]):
-            raise TableError(f"{file}: no scan has both a label and a sequence of {self.modalities}.")
+            raise TableError(
+                f"{file}: no scan has both a label and a sequence of {', '.join(self.modalities)}.\n"
+                "Change `modalities`, or label the scans of these sequences."
+            )
         dropped = pd.concat([manifest.dropped, lost[list(DROPPED_COLUMNS)]], ignore_index=True)
         return Manifest(table.reset_index(drop=True), dropped)
 
