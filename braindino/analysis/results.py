@@ -24,7 +24,7 @@ def summarise(
 
     Args:
         predictions: rows of predictions.csv of all cells, after `align_risks`.
-        facts: what is known of the training of each cell, with its `seed`, `fraction` (and `fold`); in the
+        facts: facts about the training of each cell, with its `seed`, `fraction` (and `fold`); in the
             order in which cells are listed.
         resamples: draws of people for the intervals.
 

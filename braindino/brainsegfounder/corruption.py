@@ -69,7 +69,7 @@ class CropGenerators:
             seed: seed of the run.
             batch: number of the batch in the run.
             rank: rank of the process.
-            device: where noise is drawn.
+            device: device that noise is drawn on.
         """
         host = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, batch, rank])))
         noise = torch.Generator(device).manual_seed(int(host.integers(2**62)))

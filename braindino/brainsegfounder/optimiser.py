@@ -44,7 +44,7 @@ class SwinOptimiserConfig:
         """Return the factor of `lr` at an optimiser step.
 
         Args:
-            step: from 0.
+            step: number of the step, from 0.
             total: steps of the run; without an end (infinity) the factor stays 1 after the warm-up.
         """
         if step < self.warmup_steps:
@@ -89,7 +89,7 @@ class GradientClipping:
         """Clip the gradients of `module` and return their norm before clipping.
 
         Args:
-            module: its parameters have gradients; of a step that is not finite they are dropped.
+            module: module whose gradients are clipped, or dropped if they are not finite.
             limit: largest norm.
             step: optimiser steps done, for the message.
 

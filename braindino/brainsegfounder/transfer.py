@@ -41,10 +41,10 @@ class TransferReport:
     """Names of weights, by what `transfer` did with them.
 
     Attributes:
-        loaded: taken from the source.
-        inflated: taken, and spread over other channels.
-        missing: in the encoder, not in the source.
-        unexpected: in the source, without a place in the encoder.
+        loaded: names taken from the source.
+        inflated: names taken, and spread over other channels.
+        missing: names in the encoder, not in the source.
+        unexpected: names in the source without a place in the encoder.
     """
 
     loaded: tuple[str, ...]
@@ -91,7 +91,7 @@ def transfer(encoder: nn.Module, channels: Sequence[str], source: Source) -> Tra
     leaves this layer untrained, and loads nothing, without a message, where a prefix differs.)
 
     Args:
-        encoder: as `swin` builds it.
+        encoder: encoder that `swin` built.
         channels: sequence of each input channel of `encoder`; see `channel_names`.
         source: see `read_source`.
 

@@ -44,7 +44,7 @@ def embed(
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         precision: `bfloat16` is faster on a GPU and has three significant digits.
-        device: where the encoder runs.
+        device: device that the encoder runs on.
 
     Returns:
         0, or 1 when some scans could not be prepared: they are not in the file.

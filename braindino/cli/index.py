@@ -25,7 +25,7 @@ def index(
 
     Args:
         root: the dataset's folder, as its owners distribute it; for cohort also the table itself.
-        dataset: which dataset it is: abide, adni, atlas, brain_age, brats2021, brats2023, brats2024_goat,
+        dataset: name of the dataset: abide, adni, atlas, brain_age, brats2021, brats2023, brats2024_goat,
             ixi, long579, oasis, pixar, ucsf_pdgm, upenn_gbm; cohort for a table of your own; folder or bids
             for any other scans (no labels); or the dotted path of a class of your own.
         out: manifest to write; by default <dataset>.csv in the current folder.

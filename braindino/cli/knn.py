@@ -53,7 +53,7 @@ def knn(
         prepare: make a store that does not exist, also where others lie near by.
         jobs: processes that prepare scans, and resample people for the intervals.
         batch_size: slices that go through the encoder at once.
-        device: where the encoders run.
+        device: device that the encoders run on.
 
     Returns:
         0, or 1 when scans could not be prepared: they are excluded.

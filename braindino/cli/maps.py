@@ -42,7 +42,7 @@ def maps(
         prepare: make the store that --store names, also where others lie near by.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
-        device: where the encoder runs.
+        device: device that the encoder runs on.
 
     Returns:
         0, or 1 when some scans could not be drawn.

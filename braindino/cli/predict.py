@@ -37,7 +37,7 @@ def predict(
         scans: NIfTI files, folders of them or of DICOM series, or manifests (several modalities per case).
         probe: run folder of `braindino probe`.
         out: folder to write into.
-        encoder: where the probe's encoder is now, if it has moved.
+        encoder: present place of the probe's encoder, if it has moved.
         seed: seed of one probe; by default all seeds are averaged. In a cross-validation the probes of all
             folds are averaged in any case.
         fraction: label fraction that it was trained on; by default the largest there is.
@@ -51,7 +51,7 @@ def predict(
         prepare: make the store that --store names, also where others lie near by.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
-        device: where the encoder runs.
+        device: device that the encoder runs on.
 
     Returns:
         0, or 1 when a case was refused: the others are predicted.

@@ -24,7 +24,7 @@ def report(
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
         out: the HTML file.
         tables: folder for every table of numbers on the page, as CSV (not rounded) and LaTeX (as shown).
-        title: at the top of the page.
+        title: title at the top of the page.
         resamples: draws of people for the comparison of models.
         jobs: processes side by side; the page does not depend on it.
         identify: show subject ids, file names, absolute paths and the folder of the command, for yourself.

@@ -26,7 +26,7 @@ def space(
         method: `tsne`, `umap` (needs `pip install 'braindino[umap]'`) or `pca`.
         cka: linear centred kernel alignment between the files, over the rows that all of them have.
         neighbours: t-SNE's perplexity, or UMAP's neighbours.
-        sample: at most so many rows are drawn, or compared; chosen by the seed.
+        sample: maximum number of rows to draw or compare, chosen by the seed.
         seed: seed of the choice of rows and of the method.
 
     Returns:

@@ -40,7 +40,7 @@ def contract_of(trainer: pl.Trainer, patch_size: int) -> dict[str, Any]:
     """Return the data module's contract as plain values.
 
     Args:
-        trainer: whose data module is meant.
+        trainer: trainer with the data module.
         patch_size: side of a patch in pixels.
 
     Raises:

@@ -71,7 +71,7 @@ def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str)
     Args:
         source: a pretraining run folder or `.ckpt` (its teacher), a folder made by `braindino export`, or a
             file of DINOv3 weights; see `load_encoder`.
-        backbone: whose weights are replaced.
+        backbone: backbone whose weights are replaced.
         contract: contract of the slices trained on; the report lists in what the source's differs.
         key: the config key that named `source`, for messages.
 
@@ -118,7 +118,7 @@ def load_heads(source: str, student: Student) -> str:
 
     Args:
         source: a `.ckpt`, as `LoadedWeights.source` names it.
-        student: whose heads and mask token are replaced.
+        student: student whose heads and mask token are replaced.
 
     Returns:
         A line that describes what was loaded.

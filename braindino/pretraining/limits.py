@@ -53,7 +53,7 @@ def rising(config: Any, section: str, *names: str, low: float = 0.0, high: float
         config: object whose attributes are checked.
         section: key of the object within `model`; empty for `model` itself.
         names: names of the attributes.
-        low: below the first number.
+        low: bound that the first number must exceed.
         high: largest second number.
     """
     for name in names:

@@ -29,11 +29,11 @@ class OptimiserConfig:
             batch counts all processes and accumulated batches.
         reference_batch: slices per step at which "sqrt_wrt_reference" is 1; belongs to that rule only.
         lr_final: None stays at the peak; a number is reached by a half cosine, and scaled as `lr`.
-        warmup_steps: from 0 to the peak.
+        warmup_steps: number of steps from 0 to the peak.
         warmup: shape of the warm-up, "linear" or "cosine" (a half cosine; stage 2).
         layer_decay: the learning rate falls by this factor from each block to the one before it.
         patch_embed_lr: further factor for the patch embedding.
-        weight_decay: on matrices; biases, norms, LayerScale and tokens are not decayed.
+        weight_decay: weight decay of matrices; biases, norms, LayerScale and tokens are not decayed.
         weight_decay_final: None keeps it constant; a number is reached by a half cosine.
         betas: betas of AdamW.
         clip: largest gradient norm of each of backbone, DINO head and iBOT head.
@@ -98,7 +98,7 @@ class OptimiserConfig:
         """Return the peak learning rate in words, or nothing when a continued run keeps it.
 
         Args:
-            slices_per_step: over all processes and accumulated batches.
+            slices_per_step: number of slices over all processes and accumulated batches.
             continued: whether the run was interrupted before.
             earlier: peak that the checkpoint was trained with; None if it does not record one.
         """
@@ -158,7 +158,7 @@ def create_optimiser(student: nn.Module, depth: int, config: OptimiserConfig) ->
     host need not wait for the gradients.
 
     Args:
-        student: whose parameters are trained.
+        student: student whose parameters are trained.
         depth: number of blocks.
         config: see `OptimiserConfig`.
     """

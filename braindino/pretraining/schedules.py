@@ -31,7 +31,7 @@ class Schedule:
         """Return the value at a step.
 
         Args:
-            step: from 0.
+            step: number of the step, from 0.
             total_steps: number of steps of the run; may be infinite when `final` is None.
         """
         if step < self.warmup_steps:
@@ -51,7 +51,7 @@ def batch_scale(rule: ScalingRule, slices_per_step: int, reference: int | None =
     Args:
         rule: "sqrt_wrt_1024" is DINOv3's: 4 sqrt(batch / 1024). "sqrt_wrt_reference" is sqrt(batch /
             reference). "none" is 1.
-        slices_per_step: over all processes and accumulated batches.
+        slices_per_step: number of slices over all processes and accumulated batches.
         reference: batch at which "sqrt_wrt_reference" is 1.
     """
     if rule == "sqrt_wrt_1024":

@@ -152,7 +152,7 @@ def scan_features(
         scans: N rows of a manifest's table.
         jobs: processes that prepare scans.
         batch_size: slices per forward.
-        device: where the encoder runs.
+        device: device that the encoder runs on.
         progress: show on stderr how many scans are done.
     """
     fill(store, scans, jobs=jobs, progress=progress)

@@ -35,8 +35,8 @@ class FrozenProbeModule(LightningModule):
     Args:
         encoder: a folder made by `braindino export`, a pretraining run, a file of weights, a timm name, or
             `scratch`; see `braindino.encoders.checkpoints.load_encoder`. It is trained only with `unfreeze`.
-        head: what to predict, e.g. `{class_path: braindino.probing.ClassificationHead}`.
-        pooling: from slices to one vector per case; the mean over slices and modalities if omitted.
+        head: head that predicts the target, e.g. `{class_path: braindino.probing.ClassificationHead}`.
+        pooling: pooling of slices to one vector per case; the mean over slices and modalities if omitted.
             Segmentation has none: it decodes patch tokens.
         standardise: subtract from each feature its mean over the labelled training cases and divide by its
             deviation; true if omitted, false in the paper's recipe (`probe.recipe`). The features of an

@@ -342,7 +342,7 @@ def run_cells(
         cells: the cells to train.
         train: trains one cell.
         folds: number of folds of each seed and fraction; see `Cell.finished`.
-        label: what stderr shows with the number of finished cells; None shows nothing.
+        label: text on stderr beside the number of finished cells; None shows nothing.
         before: called once before the first cell is trained, so that its time counts to no cell.
 
     Returns:

@@ -94,7 +94,7 @@ def should_requeue(sent: signal.Signals, shown: str, now: float) -> bool:
     Args:
         sent: the signal.
         shown: output of `scontrol show job`, with times in seconds of Unix time.
-        now: in the same unit.
+        now: present time in the same unit.
     """
     facts = dict(re.findall(r"(?<!\S)(JobState|EndTime)=(\S+)", shown))
     if sent == signal.SIGINT or facts.get("JobState") != "RUNNING":

@@ -71,7 +71,7 @@ def embed(
     encoder and contract.
 
     Args:
-        manifest: as `index` returns it, or the table that it wrote.
+        manifest: result of `index`, or the table that it wrote.
         encoder: a folder made by `export`, a pretraining run, a file of weights, a timm name (`hub:NAME`
             fetches it).
         out: file to write: `.parquet`; `.npy`, with the ids in `<stem>.ids.csv`; or `.csv`.
@@ -85,7 +85,7 @@ def embed(
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         precision: `bfloat16` is faster on a GPU and has three significant digits.
-        device: where the encoder runs.
+        device: device that the encoder runs on.
         prepare: make the store if it does not exist, also where others lie near by.
         progress: False shows no progress bar.
 
@@ -167,11 +167,11 @@ def _write_rows(
 
     Args:
         out: file to write.
-        network: its contract gives the grid of patches.
+        network: encoder, whose contract gives the grid of patches.
         store: has the depth of each scan.
         ids: a row per scan.
         keys: keys of these scans; copies of a scan have the same key.
-        features: by key.
+        features: features by key.
         level: level of the rows.
         every: take every so many slices.
         progress: show on stderr how many scans are written.

@@ -81,7 +81,7 @@ def knn(
         strip_cmd: skull-stripping command, as `hd-bet -i {in} -o {out}`.
         jobs: processes that prepare scans and resample people.
         batch_size: slices per forward of the encoder.
-        device: where the encoders run.
+        device: device that the encoders run on.
         prepare: make a store that does not exist, also where others lie near by.
         progress: show on stderr how far the work is.
 

@@ -71,7 +71,7 @@ def maps(
             names is not run.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
-        device: where the encoder runs.
+        device: device that the encoder runs on.
         prepare: make the store that `store` names, also where others lie near by.
         progress: False shows no progress bar.
 

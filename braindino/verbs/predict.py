@@ -68,7 +68,7 @@ def predict(
         store: folder of prepared scans; by default `store` in `out`.
         jobs: processes that prepare scans.
         batch_size: slices per forward of the encoder.
-        device: where the encoder runs.
+        device: device that the encoder runs on.
         prepare: make a store that does not exist, also where others lie near by.
         progress: show on stderr how many scans are prepared, extracted and predicted.
 

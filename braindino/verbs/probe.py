@@ -41,8 +41,8 @@ def probe(
         data: the labelled cases.
         encoder: the encoder, or any form of it that `load_encoder` reads. A probe on an encoder that is given
             itself is loaded with `load_probe(..., encoder=encoder)`.
-        head: what to predict.
-        pooling: from slices to one vector per case; the mean if omitted.
+        head: head that predicts the target.
+        pooling: pooling of slices to one vector per case; the mean if omitted.
         module: the probe with all its options, instead of `head` and `pooling`.
         protocol: seeds, label fractions and rules of training; by default five seeds on all labels.
         run_dir: run folder; by default `runs/probe/<encoder>/<id>`, where the id follows from the study.

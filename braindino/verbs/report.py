@@ -44,7 +44,7 @@ def report(
         runs: run folders of `probe`, or folders of them; runs of one encoder are one model.
         out: the HTML file.
         tables: folder for every table of the page, as CSV (not rounded) and LaTeX (as shown).
-        title: at the top of the page.
+        title: title at the top of the page.
         resamples: draws of people for the comparison of models.
         jobs: number of processes; the page does not depend on it.
         identify: show subject ids, file names, absolute paths and the folder in which the command ran.

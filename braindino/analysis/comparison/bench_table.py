@@ -73,7 +73,7 @@ def format_bench_table(table: pd.DataFrame, first: str) -> list[str]:
     """Return a table as aligned lines.
 
     Args:
-        table: with `COLUMNS`.
+        table: table with `COLUMNS`.
         first: name of the reference encoder.
     """
     lines = [["task", "labels", "encoder", "metric", "mean over seeds", "sd", f"{first} less it", "p (Holm)"]]

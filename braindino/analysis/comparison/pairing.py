@@ -20,7 +20,7 @@ class Pairing:
 
     Attributes:
         fraction: the label fraction.
-        seeds: that both models have.
+        seeds: seeds that both models have.
         first: rows of predictions.csv of the first model, one table per seed, cases in the same order.
         second: the same of the second model.
         only_first: number of test cases that only the first model has.

@@ -26,7 +26,7 @@ def space_figure(points: NDArray[Any], column: "pd.Series[Any] | None", title: s
     Args:
         points: (N, 2) coordinates.
         column: (N,) values; None for one colour.
-        title: above the points.
+        title: title above the points.
         axis: name of the axes, such as `t-SNE`.
 
     Raises:

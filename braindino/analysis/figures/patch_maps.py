@@ -38,7 +38,7 @@ def map_montage(
         maps: title and (n, h, w) numbers, with a scale beside the row, or (n, h, w, 3) colours in 0-1.
         shown: (n, h, w), patches to draw; the other ones are black.
         numbers: (n,) of the slices, shown above them.
-        title: above all.
+        title: title of the figure.
         mark: slice (0 to n - 1), patch row and patch column to frame in every row.
         views: (n,) orientation and pixel shape of the slices; by default square pixels and no marked sides.
     """

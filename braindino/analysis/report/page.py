@@ -28,8 +28,8 @@ class Section:
     Attributes:
         name: name of the task.
         description: the kind of task and its target.
-        tables: with results of all models.
-        figures: with results of all models.
+        tables: tables with results of all models.
+        figures: figures with results of all models.
         runs: details of each run.
     """
 
@@ -45,7 +45,7 @@ class Page:
     """The content of a report, before it is rendered as HTML.
 
     Attributes:
-        title: at the top.
+        title: title at the top.
         sections: one per task.
         overview: the main metric of every task.
         notes: sentences about what the comparison of models excludes.
@@ -85,7 +85,7 @@ def build_page(
     Args:
         models: name of the model -> task -> its run (`runs_by_model`).
         resamples: draws of people for the comparison of models.
-        title: at the top of the page.
+        title: title at the top of the page.
         mapper: applies the comparison, then the drawing, to each part; see `compare_models`.
         identify: show subject ids, file names and absolute paths, instead of pseudonyms and ends of paths.
 

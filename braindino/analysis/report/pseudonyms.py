@@ -23,7 +23,7 @@ class Pseudonymiser:
         identify: return everything unchanged, for a page that is not shared.
 
     Attributes:
-        identify: as given.
+        identify: the argument of this name.
     """
 
     def __init__(self, ids: Iterable[str] = (), identify: bool = False) -> None:

@@ -20,12 +20,12 @@ class Table:
     """A table of a page.
 
     Attributes:
-        title: above the table.
+        title: title above the table.
         columns: headings.
         rows: cells as shown.
-        numbers: the numbers behind them, for the CSV.
+        numbers: numbers behind the cells, for the CSV.
         words: number of first columns that contain text, not numbers.
-        note: below the table.
+        note: sentence below the table.
         folded: whether the page shows only the title until the table is opened.
     """
 
@@ -53,8 +53,8 @@ class Rows:
     """Rows of a table under construction.
 
     Attributes:
-        cells: as shown.
-        numbers: for the CSV.
+        cells: cells as shown.
+        numbers: numbers for the CSV.
     """
 
     cells: list[list[str]] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Rows:
         """Add a row as shown, and the rows of the CSV that belong to it.
 
         Args:
-            cells: as shown.
+            cells: cells as shown.
             numbers: rows of the CSV.
         """
         self.cells.append(cells)
@@ -76,10 +76,10 @@ class Rows:
         """Return the table.
 
         Args:
-            title: above the table.
+            title: title above the table.
             columns: headings.
             words: number of first columns that contain text.
-            note: below the table.
+            note: sentence below the table.
             folded: show only the title until the table is opened.
         """
         return Table(title, list(columns), self.cells, pd.DataFrame(self.numbers), words, note, folded)

@@ -42,7 +42,7 @@ class BenchRecord(TypedDict):
 
     Attributes:
         cells: number of cells of each study.
-        studies: in the order of the plan.
+        studies: studies in the order of the plan.
     """
 
     cells: int

@@ -60,7 +60,7 @@ class RiskGroup(TypedDict):
         cases: number of cases.
         events: number of observed events.
         time: times of the steps.
-        survival: after each step.
+        survival: survival after each step.
         at_risk: number of cases at risk at each tick.
     """
 
@@ -137,7 +137,7 @@ class Spread(TypedDict):
     """A metric over folds.
 
     Attributes:
-        mean: over folds.
+        mean: mean over folds.
         sd: standard deviation over folds.
         values: values of the folds, means over seeds.
     """
@@ -188,7 +188,7 @@ class SummaryLine(TypedDict):
 
     Attributes:
         fraction: the label fraction.
-        seeds: that were trained.
+        seeds: seeds that were trained.
         train_cases: number of training cases of each cell.
         test: estimates over all seeds.
         folds: metric -> its values over folds, in cross-validation.
@@ -261,7 +261,7 @@ class EncoderIdentity(TypedDict):
     """The encoder of a study.
 
     Attributes:
-        name: as the study names it.
+        name: name of the encoder, as the study gives it.
         digest: digest of its weights and contract.
     """
 

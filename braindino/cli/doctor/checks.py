@@ -15,7 +15,7 @@ class Outcome:
         name: name of the package, folder or limit.
         status: PASS, WARN (works, but not everything or not well) or FAIL (something will not work).
         detail: the state, in a few words.
-        remedy: what to do, in one line; empty if nothing is to be done.
+        remedy: instruction in one line; empty if nothing is to be done.
     """
 
     name: str

@@ -47,7 +47,7 @@ def packages(requirements: Iterable[str] | None = None) -> Iterator[Outcome]:
     """Check required packages, then those of `EXTRAS`, by their metadata without importing them.
 
     Args:
-        requirements: in the form of package metadata; by default those of braindino.
+        requirements: requirements in the form of package metadata; by default those of braindino.
     """
     from packaging.requirements import Requirement
 

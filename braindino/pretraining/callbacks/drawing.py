@@ -22,7 +22,7 @@ def draw_patches(
         path: path of the file.
         slices: (N, H, W), background 0.
         colours: (N, h, w, 3) in 0-1.
-        title: above all panels.
+        title: title above all panels.
         views: (N,) orientation of each slice; None draws the arrays as they are.
     """
     views = [SliceView()] * len(slices) if views is None else views
@@ -53,7 +53,7 @@ def draw_views(
     Args:
         path: path of the file.
         rows: per slice, names and images, (H, W) grey or (H, W, 3), in 0-1.
-        title: above all panels.
+        title: title above all panels.
         views: per slice, its orientation; None draws the arrays as they are.
     """
     views = [SliceView()] * len(rows) if views is None else views

@@ -34,8 +34,8 @@ class KNNMonitor(pl.Callback):
         target: column of the label.
         task: "classification" logs accuracy, "regression" R2.
         every: optimiser steps between two measurements.
-        scans: at most so many scans are used.
-        slices: per scan, evenly spaced over those that hold foreground.
+        scans: maximum number of scans.
+        slices: number of slices per scan, evenly spaced over those with foreground.
         neighbours: k; at most a third of the scans that are searched.
         seed: seed of the choice of scans, and of the people set apart.
 

@@ -25,8 +25,8 @@ class LabelledScans:
             of the people are set apart for validation.
         target: column of the label.
         task: "classification" takes the labels as names, "regression" as numbers.
-        scans: at most so many scans are chosen.
-        seed: decides which scans, and which people are set apart.
+        scans: maximum number of scans that are chosen.
+        seed: seed of the choice of scans, and of the people set apart.
         callback: name of the class that measures, for messages.
     """
 

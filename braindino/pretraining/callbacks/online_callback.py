@@ -101,7 +101,7 @@ def gather_features(
 
     Args:
         trainer: trainer of the run.
-        module: whose teacher is used, frozen.
+        module: module whose teacher is used, frozen.
         count: N, the number of scans.
         images_of: slices (S, H, W) of scan i, with S the same for all.
         reduce: takes CLS tokens (n, S, D) and patch tokens (n, S, P, D) of n scans to features (n, ...).

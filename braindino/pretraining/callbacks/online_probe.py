@@ -43,8 +43,8 @@ class OnlineProbe(OnlineCallback):
         target: column of the label.
         task: "classification" logs AUROC, "regression" R2.
         every_n_steps: optimiser steps between two measurements.
-        scans: at most so many scans are used.
-        slices: per scan, evenly spaced over those that hold foreground.
+        scans: maximum number of scans.
+        slices: number of slices per scan, evenly spaced over those with foreground.
         weight_decay: L2 penalty of the head, on features whose rows have length 1 on average.
         seed: seed of the choice of scans, and of the people set apart.
 

@@ -44,15 +44,15 @@ class OnlineSegmentationProbe(OnlineCallback):
         manifest: CSV of `braindino index` that lists scans and masks. With a column `split` in it, `train`
             and `val` are used; else 30 % of the people are set apart for validation. Only cases whose scan is
             in the training's store count.
-        regions: what the masks show, such as `{lesion: [1]}`: name -> the labels that make it up. None takes
-            those of the manifest's dataset, where that is one of `braindino index --dataset`.
+        regions: regions of the masks, such as `{lesion: [1]}`: name -> the labels that make it up. None takes
+            those of the manifest's dataset, if that is one of `braindino index --dataset`.
         modality: modality of the scan that the teacher sees, such as `FLAIR`; may be omitted if there is only
             one.
         ignore_labels: numbers in the masks that count as background.
         every_n_steps: optimiser steps between two measurements.
-        scans: at most so many cases are used.
-        slices: per case, evenly spaced over those that show a region, or over those that hold foreground
-            where none does.
+        scans: maximum number of cases.
+        slices: number of slices per case, evenly spaced over those that show a region, or over those with
+            foreground if none does.
         weight_decay: L2 penalty of the head, on tokens of length 1 on average.
         seed: seed of the choice of cases, and of the people set apart.
 

@@ -42,7 +42,7 @@ def teacher_tokens(trainer: pl.Trainer, module: DINOModule, images: Tensor) -> t
 
     Args:
         trainer: trainer of the run.
-        module: whose teacher is used.
+        module: module whose teacher is used.
         images: (N, 1, H, W).
 
     Returns:

@@ -33,7 +33,7 @@ def distil(
 
     Args:
         student: the network that is trained.
-        teacher: its moving average.
+        teacher: moving average of the student.
         views: views of the B slices.
         masks: masks of the 2 B global crops, crop by crop.
         config: weights of the losses.

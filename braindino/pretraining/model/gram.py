@@ -57,7 +57,7 @@ def check_gram(gram: GramConfig, views: ViewsConfig, init_from: str | None) -> N
 
     Args:
         gram: weight and teacher.
-        views: whose `gram_size` is the size that the teacher sees.
+        views: settings whose `gram_size` is the size that the teacher sees.
         init_from: start of the run, the teacher by default.
     """
     if gram.weight and (views.gram_size is None or (gram.teacher or init_from) is None):

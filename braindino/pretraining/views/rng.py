@@ -11,9 +11,9 @@ class Randomness:
     """Generators of one batch on one process.
 
     Attributes:
-        host: for decisions that the host must know (boxes, masks, which slice is changed).
-        shared: for decisions that must be the same on all processes (the resolution of a batch).
-        device: for numbers needed in bulk on the accelerator (noise) or drawn there (stochastic depth).
+        host: generator for decisions that the host must know (boxes, masks, which slice is changed).
+        shared: generator for decisions that are the same on all processes (the resolution of a batch).
+        device: generator for numbers drawn on the accelerator (noise, stochastic depth).
     """
 
     host: np.random.Generator

@@ -57,7 +57,7 @@ def case_data(
         masked: the cases with their masks; None unless the head is dense.
         datamodule: the dataset, after `setup`.
         protocol: states whether and how features are cached.
-        device: device of the encoder.
+        device: device that the encoder runs on.
         progress: show on stderr how many scans are extracted, or cases predicted.
 
     Raises:

@@ -44,7 +44,7 @@ class Prediction:
 
     Attributes:
         columns: columns of its row of predictions.csv.
-        curve: for survival `time` and `survival`, else None.
+        curve: table of `time` and `survival` for survival, else None.
         masks: for a segmentation region -> (X, Y, Z) bool in the native space of the case's first scan.
     """
 
@@ -71,7 +71,7 @@ def predict_cases(
         probe: the trained probes.
         cases: name -> modality -> key in the store.
         store: store that contains the scans, prepared by the encoder's contract.
-        device: where the encoder and the probes run.
+        device: device that the encoder and the probes run on.
         batch_size: slices per forward of the encoder.
         progress: show on stderr how many scans are extracted.
     """
@@ -206,7 +206,7 @@ def _average(rows: Mapping[Cell, pd.DataFrame], trained: Mapping[Cell, pd.DataFr
 
     Args:
         rows: cell -> rows of its head.
-        trained: for survival cell -> rows of its training cases, else empty.
+        trained: cell -> rows of its training cases; empty unless survival.
     """
     if trained:
         return _average_risks(rows, trained)
