@@ -20,8 +20,8 @@ from braindino.documents import read_json
 from braindino.errors import BraindinoError
 
 LOCK = ".lock"
-BEAT = 20.0  # seconds between two touches of a lock file
-SILENT = 180.0  # seconds without a touch after which a process on another machine counts as dead
+TOUCH_INTERVAL = 20.0  # seconds between two touches of a lock file
+TOUCH_TIMEOUT = 180.0  # seconds without a touch after which a process on another machine counts as dead
 RETRIES = 10  # a process that only checks a lock takes it for an instant
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 _open_locks: set[int] = set()
@@ -72,9 +72,9 @@ def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
 
     The kernel releases the lock when the process ends in any way, so that a killed process blocks no other.
     On file systems without locks, or with locks within one machine only, the process with the lock touches
-    the file every `BEAT` seconds, and a process on another machine waits until there was no touch for
-    `SILENT` seconds.
-    A job that its scheduler requeued does not wait for its own earlier start.
+    the file every `TOUCH_INTERVAL` seconds, and a process on another machine waits until it was not
+    touched for `TOUCH_TIMEOUT` seconds. A job that its scheduler requeued does not wait for its own earlier
+    start.
 
     Args:
         folder: created if it does not exist.
@@ -92,7 +92,7 @@ def locked(folder: Path, what: str, remedy: str = "") -> Iterator[None]:
             raise BraindinoError(_refusal(folder, _record(path), what, remedy))
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
-        threading.Thread(target=_beat, args=(path, released), daemon=True).start()
+        threading.Thread(target=_touch_until_released, args=(path, released), daemon=True).start()
         try:
             yield
         finally:
@@ -157,27 +157,27 @@ def _is_alive(path: Path, locked: bool | None) -> bool:
     if not _shows_by_touch(record, locked):
         return _is_running(record) if locked is None else not locked
     with suppress(OSError):
-        return time.time() - path.stat().st_mtime < SILENT
+        return time.time() - path.stat().st_mtime < TOUCH_TIMEOUT
     return False
 
 
 def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
-    """Wait until an invisible process touches its lock file, for at most `SILENT` seconds."""
+    """Wait until an invisible process touches its lock file, for at most `TOUCH_TIMEOUT` seconds."""
     if not _is_alive(path, locked):
         return False
     record = _record(path)
     if not _shows_by_touch(record, locked):
         return True
     touched = path.stat().st_mtime
-    waited_until = time.time() + SILENT
+    waited_until = time.time() + TOUCH_TIMEOUT
     print(
         f"{what} {path.parent} was in use on {record.get('host')} (process {record.get('pid')}); "
-        f"waiting up to {SILENT:.0f} s for a sign of life",
+        f"waiting up to {TOUCH_TIMEOUT:.0f} s for a sign of life",
         file=sys.stderr,
         flush=True,
     )
-    while time.time() < min(waited_until, touched + SILENT):
-        time.sleep(min(1.0, SILENT / 10))
+    while time.time() < min(waited_until, touched + TOUCH_TIMEOUT):
+        time.sleep(min(1.0, TOUCH_TIMEOUT / 10))
         if path.stat().st_mtime != touched:
             return True
     return False
@@ -259,8 +259,8 @@ def _refusal(folder: Path, record: dict[str, Any], what: str, remedy: str) -> st
     return f"{what} {folder} is in use by {who}.\nWait until it has ended{remedy and f', or {remedy}'}."
 
 
-def _beat(path: Path, released: threading.Event) -> None:
-    while not released.wait(BEAT):
+def _touch_until_released(path: Path, released: threading.Event) -> None:
+    while not released.wait(TOUCH_INTERVAL):
         with suppress(OSError):
             os.utime(path)
 

@@ -12,9 +12,9 @@ from typing import Any, Self, TextIO, TypeVar
 
 Item = TypeVar("Item")
 
-SILENCE = 60.0  # seconds after which a line is printed even if no further tenth is done
-PLAIN_WIDTH = 80  # columns of a terminal that does not report its width
-SHORT = 5.0  # remaining seconds below which a line omits the time left
+MAX_PAUSE = 60.0  # seconds after which a line is printed even if no further tenth is done
+DEFAULT_WIDTH = 80  # columns of a terminal that does not report its width
+MIN_TIME_LEFT = 5.0  # remaining seconds below which a line omits the time left
 _hidden = ContextVar("_hidden", default=False)
 # Format of a bar whose items advance in fractions.
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -53,7 +53,7 @@ class ProgressReport:
         self._file = sys.stderr if file is None else file
         self._show = show and total > 0 and not _hidden.get()
         self._note = ""
-        self._pause = pause if whole else SILENCE
+        self._pause = pause if whole else MAX_PAUSE
         self._first: float = done
         self._tenths = 0 if total == 0 else done * 10 // total
         self._started = self._printed = time.monotonic()
@@ -111,7 +111,7 @@ class ProgressReport:
         """Print a line if one is due."""
         now, tenths = time.monotonic(), int(self.position * 10 // self.total)
         waited = now - (self._started if self.position >= self.total else self._printed)
-        if waited < self._pause or (tenths <= self._tenths and waited < SILENCE):
+        if waited < self._pause or (tenths <= self._tenths and waited < MAX_PAUSE):
             return
         self._tenths, self._printed = tenths, now
         percent = int(self.position * 100 // self.total)
@@ -120,7 +120,7 @@ class ProgressReport:
             parts.append(self._note)
         if self.position > self._first:
             left = (now - self._started) / (self.position - self._first) * (self.total - self.position)
-            if left >= SHORT:
+            if left >= MIN_TIME_LEFT:
                 parts.append(f"{clock(left)} left")
         print(", ".join(parts), file=self._file, flush=True)
 
@@ -142,7 +142,7 @@ def width_of(file: TextIO) -> dict[str, Any]:
         known = os.get_terminal_size(file.fileno()).columns > 0
     except (OSError, ValueError):  # no terminal behind it
         known = False
-    return {"dynamic_ncols": True} if known else {"ncols": PLAIN_WIDTH}
+    return {"dynamic_ncols": True} if known else {"ncols": DEFAULT_WIDTH}
 
 
 def track(

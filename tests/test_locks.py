@@ -112,7 +112,7 @@ def test_locked_removes_new_folder_that_stays_empty(tmp_path: Path) -> None:
 def test_locked_waits_until_another_machine_is_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(locks, "SILENT", 0.3)
+    monkeypatch.setattr(locks, "TOUCH_TIMEOUT", 0.3)
     (tmp_path / LOCK).write_text(record(machine="another", host="node7"))
     assert is_locked(tmp_path)
     with locked(tmp_path, "run folder"):
@@ -129,7 +129,7 @@ def test_locked_waits_until_another_machine_is_silent(
 def test_locked_rejects_while_another_machine_touches_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "SILENT", 5.0)
+    monkeypatch.setattr(locks, "TOUCH_TIMEOUT", 5.0)
     (tmp_path / LOCK).write_text(record(machine="another", host="node7", pid=3))
     monkeypatch.setattr(time, "sleep", lambda _: os.utime(tmp_path / LOCK, (time.time() + 1,) * 2))
     with pytest.raises(BraindinoError, match="process 3 on node7"), locked(tmp_path, "run folder"):
@@ -174,7 +174,7 @@ def test_locked_takes_over_from_silent_container_without_kernel_locks(
 ) -> None:
     """Processes of another container are invisible here: a killed one must not block for ever."""
     monkeypatch.setattr(locks, "lock_file", lambda *_, **__: None)
-    monkeypatch.setattr(locks, "SILENT", 0.3)
+    monkeypatch.setattr(locks, "TOUCH_TIMEOUT", 0.3)
     (tmp_path / LOCK).write_text(record(namespace="pid:[1]"))
     assert is_locked(tmp_path)
     with locked(tmp_path, "run folder"):  # after the time of silence

@@ -34,7 +34,7 @@ def case_table(
         BraindinoError: scans of one case belong to two people.
     """
     rejects = store.rejects().set_index("path")["reason"].to_dict()
-    lost: list[tuple[str, str, str]] = []
+    unusable: list[tuple[str, str, str]] = []
     rows: dict[str, dict[str, Any]] = {}
     for record in manifest.table.to_dict("records"):
         scan = {str(column): cell for column, cell in record.items()}
@@ -45,25 +45,25 @@ def case_table(
         row = rows.setdefault(name, {**with_name, **{f"key_{m}": "" for m in modalities}, MASK: ""})
         _refuse_two_people(name, row, scan)
         if modality == MASK and path in rejects:
-            lost.append((path, scan["subject"], rejects[path]))
+            unusable.append((path, scan["subject"], rejects[path]))
         elif modality == MASK:
             row[MASK] = path
         elif modality in modalities:
             key = store.key_of(path)
             if not key:
-                lost.append((path, scan["subject"], rejects.get(path, "not in the store")))
+                unusable.append((path, scan["subject"], rejects.get(path, "not in the store")))
             elif row[f"key_{modality}"]:
-                lost.append((path, scan["subject"], f"the case has another {modality}"))
+                unusable.append((path, scan["subject"], f"the case has another {modality}"))
             else:
                 row[f"key_{modality}"] = key
     if needs_mask:
         for record in manifest.table[manifest.table["modality"] != MASK].to_dict("records"):
             name = _name({str(column): cell for column, cell in record.items()})
             if not rows[name][MASK]:
-                lost.append((str(record["path"]), str(record["subject"]), "its mask is rejected"))
+                unusable.append((str(record["path"]), str(record["subject"]), "its mask is rejected"))
         rows = {name: row for name, row in rows.items() if row[MASK]}
     cases = [row for row in rows.values() if any(row[f"key_{modality}"] for modality in modalities)]
-    dropped = [*manifest.dropped.itertuples(index=False, name=None), *lost]
+    dropped = [*manifest.dropped.itertuples(index=False, name=None), *unusable]
     return pd.DataFrame(cases), pd.DataFrame(dropped, columns=list(DROPPED_COLUMNS))
 
 

@@ -100,10 +100,10 @@ class Manifest:
             reasons: one per row of `table`, `""` for rows that stay.
         """
         out = np.array([bool(reason) for reason in reasons], dtype=bool)
-        lost = self.table.loc[out, ["path", "subject"]].assign(
+        removed = self.table.loc[out, ["path", "subject"]].assign(
             reason=[reason for reason in reasons if reason]
         )
-        dropped = pd.concat([self.dropped, lost], ignore_index=True)
+        dropped = pd.concat([self.dropped, removed], ignore_index=True)
         return Manifest(self.table[~out].reset_index(drop=True), dropped, self.passed_over)
 
     @classmethod
@@ -187,7 +187,7 @@ class ManifestBuilder:
         """
         self.dataset = dataset
         self._origin = {} if origin is None else {ORIGIN: _absolute(origin)}
-        self._kept: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
         self._dropped: list[tuple[str, str, str]] = []
         self._passed_over: list[str] = []
 
@@ -217,7 +217,7 @@ class ManifestBuilder:
         notes = [note for note in (row.pop(NOTE, ""), no_sex, no_age) if note]
         if notes:
             row[NOTE] = "; ".join(notes)
-        self._kept.append(row)
+        self._rows.append(row)
 
     def drop(self, path: Path | str, subject: str, reason: str) -> None:
         """Record that a file, or a case without a file (`path` empty), is excluded.
@@ -246,11 +246,11 @@ class ManifestBuilder:
 
     def build(self) -> Manifest:
         """Return the manifest, sorted independently of the file system."""
-        table = pd.DataFrame(self._kept, columns=list(COLUMNS) if not self._kept else None)
-        for name in {name for row in self._kept for name in row} - set(COLUMNS):
+        table = pd.DataFrame(self._rows, columns=list(COLUMNS) if not self._rows else None)
+        for name in {name for row in self._rows for name in row} - set(COLUMNS):
             # A column that only some scans have is text.
-            if any(name not in row for row in self._kept):
-                table[name] = [row.get(name, "") for row in self._kept]
+            if any(name not in row for row in self._rows):
+                table[name] = [row.get(name, "") for row in self._rows]
         if NOTE in table:
             # Make the note the last column.
             table[NOTE] = table.pop(NOTE)

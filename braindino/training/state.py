@@ -11,7 +11,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from braindino.errors import BraindinoError
 from braindino.files import read_json, remove_leftovers, write_json
-from braindino.locks import LOCK, SILENT, is_locked, locked, machine
+from braindino.locks import LOCK, TOUCH_TIMEOUT, is_locked, locked, machine
 
 STATE = "state.json"
 
@@ -96,7 +96,7 @@ def _is_running(folder: Path, content: dict[str, Any]) -> bool:
     # Runs of earlier versions had no lock.
     if content.get("host") == platform.node():
         return Path(f"/proc/{content.get('pid')}").exists() and content.get("pid") != os.getpid()
-    return time.time() - (folder / STATE).stat().st_mtime < SILENT
+    return time.time() - (folder / STATE).stat().st_mtime < TOUCH_TIMEOUT
 
 
 def _write(folder: Path, state: str, **facts: Any) -> None:

@@ -167,7 +167,7 @@ class Line(LightningModule):
 def test_epoch_progress_shows_epochs_and_metrics(
     show: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "SILENCE", 0.0)
+    monkeypatch.setattr(progress, "MAX_PAUSE", 0.0)
     callbacks = [EpochProgress("seed 0")] if show else []
     batches: DataLoader[Tensor] = DataLoader(torch.ones(4, 1))  # type: ignore[arg-type]
     trainer = Trainer(accelerator="cpu", max_epochs=2, callbacks=list(callbacks), **QUIET)

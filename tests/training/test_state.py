@@ -10,7 +10,7 @@ import pytest
 
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
-from braindino.locks import LOCK, SILENT
+from braindino.locks import LOCK, TOUCH_TIMEOUT
 from braindino.training.state import read_state, record_failure, record_state
 
 
@@ -41,7 +41,7 @@ def test_read_state_of_a_process_that_is_gone_is_interrupted(tmp_path: Path) -> 
     assert read_state(tmp_path)["state"] == "interrupted"
     (tmp_path / LOCK).write_text(json.dumps({**lock, "machine": "elsewhere"}))
     assert read_state(tmp_path)["state"] == "running"
-    silent = time.time() - 1.1 * SILENT
+    silent = time.time() - 1.1 * TOUCH_TIMEOUT
     os.utime(tmp_path / LOCK, (silent, silent))
     assert read_state(tmp_path)["state"] == "interrupted"
 
@@ -55,7 +55,7 @@ def test_read_state_of_a_run_of_an_earlier_version_without_a_lock(tmp_path: Path
     assert read_state(tmp_path)["state"] == "interrupted"
     write_json(tmp_path / "state.json", {**known, "host": "elsewhere"})
     assert read_state(tmp_path)["state"] == "running"
-    silent = time.time() - 1.1 * SILENT
+    silent = time.time() - 1.1 * TOUCH_TIMEOUT
     os.utime(tmp_path / "state.json", (silent, silent))
     assert read_state(tmp_path)["state"] == "interrupted"
 
@@ -68,7 +68,7 @@ def test_read_state_refuses_a_damaged_file(tmp_path: Path, content: str) -> None
 
 
 def test_record_state_locks_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("braindino.locks.BEAT", 0.01)
+    monkeypatch.setattr("braindino.locks.TOUCH_INTERVAL", 0.01)
     with record_state(tmp_path):
         os.utime(tmp_path / LOCK, (1, 1))
         for _ in range(500):

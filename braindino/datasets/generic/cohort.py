@@ -190,15 +190,17 @@ class Cohort(ScanDataModule):
                 "Fill labels in, or name another column with `target`."
             )
         self._refuse_one_class(table, blank, names)
-        lost = table.loc[blank & (table["modality"] != MASK)]
-        lost = lost[["path", "subject"]].assign(reason=list(map(self._no_label, lost.to_dict("records"))))
+        unlabelled = table.loc[blank & (table["modality"] != MASK)]
+        unlabelled = unlabelled[["path", "subject"]].assign(
+            reason=list(map(self._no_label, unlabelled.to_dict("records")))
+        )
         table = self._labelled(table[~blank].copy(), names)
         if sequences and not set(self.modalities) & set(table["modality"]):
             raise TableError(
                 f"{file}: no scan has both a label and a sequence of {', '.join(self.modalities)}.\n"
                 "Change `modalities`, or label the scans of these sequences."
             )
-        dropped = pd.concat([manifest.dropped, lost[list(DROPPED_COLUMNS)]], ignore_index=True)
+        dropped = pd.concat([manifest.dropped, unlabelled[list(DROPPED_COLUMNS)]], ignore_index=True)
         return Manifest(table.reset_index(drop=True), dropped)
 
     def _targets(self, table: pd.DataFrame) -> tuple[str, ...]:

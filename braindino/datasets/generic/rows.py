@@ -128,7 +128,7 @@ def scans_of_rows(
         where, path, _ = missing[0]
         more = f" ({len(missing)} scans like this)" if len(missing) > 1 else ""
         raise TableError(
-            f"{where}, column {table.where_from!r}: no file {path}{more}.\nCorrect it, give the folder of "
+            f"{where}, column {table.path_source!r}: no file {path}{more}.\nCorrect it, give the folder of "
             "the scans with the option `scans`, or drop such rows with `missing_files: drop`."
         )
     for _, path, subject in missing:
@@ -155,8 +155,8 @@ class _Rows:
         standard: standard name -> column, or None.
         groups: columns that identify a person together.
         modality: column of the sequence, or None.
-        all_are: the sequence of all scans, or `""`.
-        where_from: column that gives the paths, for messages.
+        common_sequence: the sequence of all scans, or `""`.
+        path_source: column that gives the paths, for messages.
         paths: column of paths, or pattern -> sequence, or `""` where the sequence is given differently.
         used: columns that are not copied to the manifest.
         sex_codes: code -> meaning in the column of the sex.
@@ -184,8 +184,8 @@ class _Rows:
         ):
             # With a column `flair` of files, `modality: FLAIR` is the sequence of all scans.
             self.modality = None
-        self.all_are = "" if self.modality else options.modality or ""
-        self.where_from = self.standard["id"] or ""
+        self.common_sequence = "" if self.modality else options.modality or ""
+        self.path_source = self.standard["id"] or ""
         self.paths = self._paths()
         paths = () if options.pattern else tuple(self.paths)
         self.used = {*self.standard.values(), *self.groups, self.modality, *paths}
@@ -224,14 +224,15 @@ class _Rows:
             if not modality
         ]
         sequences = sorted({sequence for _, _, sequence in by_name} - {UNKNOWN})
-        silent = [(where, path) for where, path, sequence in by_name if sequence == UNKNOWN]
-        if silent and len(sequences) > 1:
+        unnamed = [(where, path) for where, path, sequence in by_name if sequence == UNKNOWN]
+        if unnamed and len(sequences) > 1:
+            place, file = unnamed[0]
             raise TableError(
-                f"{silent[0][0]}: {silent[0][1].name} has no sequence in its name ({len(silent)} files like "
-                f"this), others are {', '.join(sequences)}.\n"
+                f"{place}: {file.name} has no sequence in its name ({len(unnamed)} files like this), "
+                f"others are {', '.join(sequences)}.\n"
                 "Give the sequence by a column `modality`, or by a column of paths per sequence (`path`)."
             )
-        return not silent
+        return not unnamed
 
     def cell(self, row: dict[str, str], name: str) -> str:
         """Return a standard column's cell, blank where it is missing; an id may be any word."""
@@ -353,12 +354,12 @@ class _Rows:
                 f"{', '.join(map(repr, self.rows.columns[:12]))}."
             )
         if pairs:
-            self.where_from = next(iter(pairs))
+            self.path_source = next(iter(pairs))
         return pairs
 
     def _files(self, row: dict[str, str]) -> list[tuple[str, Path]]:
         """Return (sequence or `""`, absolute path) of a row's scans; blank cells are no scans."""
-        given = row[self.modality] if self.modality else self.all_are
+        given = row[self.modality] if self.modality else self.common_sequence
         given = "" if is_missing(given) else given
         if not self.paths:
             return [(given or modality, path) for modality, path in self._by_id(row)]
