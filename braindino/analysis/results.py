@@ -202,7 +202,7 @@ def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
 
 
 def probe_and_baselines(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the results of the probe and of its baselines by name, each with `cells` and `summary`.
+    """Return the probe and its baselines by name, each with `cells` and `summary`.
 
     Args:
         results: content of results.json.

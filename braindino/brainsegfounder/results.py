@@ -70,7 +70,7 @@ def write_test_results(
 ) -> dict[str, Any]:
     """Write predictions.csv, cases.csv, dropped.csv and results.json.
 
-    A probe's metrics.csv is not written: here the file of that name holds the curve of the training.
+    A probe's metrics.csv is not written: here the file of that name contains the training curve.
 
     Args:
         folder: folder of the run.

@@ -36,15 +36,15 @@ def embed(
         level: `scan` is the mean of its slices' CLS tokens, `slice` one CLS token a row (column `slice`),
             `patch` one patch token a row (columns `slice`, `row`, `column`).
         every: take the first slice of a scan, and every so many after it (`slice`, `patch`).
+        store: folder of prepared scans; scans that are not in it yet are added.
         strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. A command that only the store
             names is not run.
-        store: folder of prepared scans; scans that are not in it yet are added.
-        prepare: make the store if it does not exist, also where others lie near by.
         cache: folder of the features; `features` inside the store if omitted.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         precision: `bfloat16` is faster on a GPU and has three significant digits.
         device: device that the encoder runs on.
+        prepare: make the store if it does not exist, also where others lie near by.
 
     Returns:
         0, or 1 when some scans could not be prepared: they are not in the file.

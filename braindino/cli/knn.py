@@ -50,10 +50,10 @@ def knn(
         store: folder of prepared scans, one for all encoders or one for each; `store` if omitted.
         strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. One that only the store names
             is not run.
-        prepare: make a store that does not exist, also where others lie near by.
         jobs: processes that prepare scans, and resample people for the intervals.
         batch_size: slices that go through the encoder at once.
         device: device that the encoders run on.
+        prepare: make a store that does not exist, also where others lie near by.
 
     Returns:
         0, or 1 when scans could not be prepared: they are excluded.

@@ -35,14 +35,14 @@ def maps(
             middle of the brain.
         mm: the same by a position in the scan's space, as `--mm -12 5 30`.
         slices: number of slices in the picture.
-        strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. A command that only the store
-            names is not run.
         store: folder of prepared scans and their features; if omitted, `store` in the output folder, which is
             made.
-        prepare: make the store that --store names, also where others lie near by.
+        strip_cmd: skull-stripping command, such as `hd-bet -i {in} -o {out}`. A command that only the store
+            names is not run.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: device that the encoder runs on.
+        prepare: make the store that --store names, also where others lie near by.
 
     Returns:
         0, or 1 when some scans could not be drawn.

@@ -48,10 +48,10 @@ def predict(
         trust_class: class of a head or pooling of your own, such as `my_heads.Mine`, that the probe may name;
             once or several times. One that only the probe names is not imported.
         store: folder of prepared scans; if omitted, `store` in the output folder, made there.
-        prepare: make the store that --store names, also where others lie near by.
         jobs: processes that prepare scans.
         batch_size: slices that go through the encoder at once.
         device: device that the encoder runs on.
+        prepare: make the store that --store names, also where others lie near by.
 
     Returns:
         0, or 1 when a case was refused: the others are predicted.

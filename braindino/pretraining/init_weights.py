@@ -95,7 +95,7 @@ def load_backbone(source: str, backbone: Eva, contract: Preprocessing, key: str)
     if _shapes(weights) != _shapes(backbone.state_dict()) or not _same_positions(source_model, backbone):
         arguments = {k: v for k, v in encoder.model_args.items() if k != "in_chans"}
         raise BraindinoError(
-            f"{key} {path} holds {_describe(source_model)}; the model is {_describe(backbone)}.\n"
+            f"{key} {path} contains {_describe(source_model)}; the model is {_describe(backbone)}.\n"
             f"To start from it set model.architecture: {encoder.architecture}, "
             f"model.in_chans: {encoder.in_chans}, model.model_args: {arguments}."
         )
@@ -129,7 +129,7 @@ def load_heads(source: str, student: Student) -> str:
     path = Path(source)
     if path.suffix != ".ckpt":
         raise BraindinoError(
-            f"model.init_heads: {path} holds no heads, only a pretraining run does.\n"
+            f"model.init_heads: {path} contains no heads, only a pretraining run does.\n"
             "Name the run's folder in model.init_from, or set model.init_heads: false."
         )
     state: dict[str, Tensor] = read_pretraining_checkpoint(path)[2]["state_dict"]

@@ -47,13 +47,13 @@ class Sharded(ModelParallelStrategy):
         return ParallelStrategy.load_checkpoint(self, checkpoint_path, weights_only)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Load the part of the weights that this process holds."""
+        """Load the part of the weights that belongs to this process."""
         assert self.lightning_module is not None
         options = StateDictOptions(full_state_dict=True, strict=strict)
         set_model_state_dict(self.lightning_module, checkpoint["state_dict"], options=options)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Load the part of the optimiser's state that this process holds."""
+        """Load the part of the optimiser's state that belongs to this process."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             weights = [p for group in optimizer.param_groups for p in group["params"]]
             parts = {i: _each(values, _part_like(weights[i])) for i, values in state["state"].items()}

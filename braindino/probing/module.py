@@ -104,7 +104,7 @@ class FrozenProbeModule(LightningModule):
 
     @property
     def optimizer_settings(self) -> OptimizerDefaults:
-        """Return the optimiser's settings: the head's defaults, with `lr` and `weight_decay` if given."""
+        """Return the head's optimiser defaults, with `lr` and `weight_decay` if they are given."""
         defaults = self.head.optimizer_defaults
         return replace(
             defaults,

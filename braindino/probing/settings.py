@@ -30,7 +30,7 @@ def describe(part: nn.Module) -> dict[str, Any]:
 
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Raise if a file holds other settings than these.
+    """Raise BraindinoError if a file contains other settings than these.
 
     Args:
         path: `study.json` of a run folder; it need not exist.
@@ -49,7 +49,7 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
     ]
     if changed:
         raise BraindinoError(
-            f"{path.parent} holds the results of another study ({'; '.join(changed[:3])}).\n"
+            f"{path.parent} contains the results of another study ({'; '.join(changed[:3])}).\n"
             "Choose another run folder, or remove this one."
         )
 

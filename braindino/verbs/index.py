@@ -19,7 +19,7 @@ class IndexedManifest(Manifest):
 
     Attributes:
         dataset: name or dotted path of the dataset.
-        target: columns of `table` that hold the label; empty where a mask is the label, or there is none.
+        target: columns of `table` with the label; empty if a mask is the label, or there is none.
         label_counts: class -> number of cases, class 0 first; empty unless the label is a class.
     """
 

@@ -56,7 +56,7 @@ def probe(
         The run: `results`, `predictions`, and the other files in its folder.
 
     Raises:
-        BraindinoError: an argument or the data cannot be used, the folder holds another study, another
+        BraindinoError: an argument or the data cannot be used, the folder contains another study, another
             process runs in it, or cells that cannot be trained.
     """
     from braindino.analysis.runs import Run

@@ -27,7 +27,7 @@ class FeatureSpace:
     Attributes:
         table: rows of the file with their coordinates; with `cka` the matrix (n, n) of the encoders.
         figure: the picture, a matplotlib figure.
-        coordinates: the two columns of `table` that hold coordinates; empty with `cka`.
+        coordinates: the two columns of `table` with coordinates; empty with `cka`.
         rows: number of rows that were drawn or compared.
         features: number of features of a row; with `cka` of the widest file.
     """

@@ -87,7 +87,7 @@ def test_load_backbone_of_an_export_has_no_heads(tmp_path: Path) -> None:
     run, weights = earlier_run(tmp_path / "run")
     export_encoder(run, tmp_path / "encoder")
     assert_part(started(tmp_path / "encoder"), weights, ("backbone",), True)
-    with pytest.raises(BraindinoError, match="holds no heads"):
+    with pytest.raises(BraindinoError, match="contains no heads"):
         started(tmp_path / "encoder", init_heads=True)
 
 

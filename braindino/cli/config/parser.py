@@ -153,7 +153,11 @@ def _readable(verb: str, arguments: Sequence[str]) -> Iterator[None]:
 
 
 class FitCLI(LightningCLI):
-    """Run `braindino fit | validate | test` of any LightningModule and LightningDataModule."""
+    """Run `braindino fit | validate | test` of any LightningModule and LightningDataModule.
+
+    Args:
+        args: words after `braindino`.
+    """
 
     def __init__(self, args: Sequence[str]) -> None:
         verbs = self.subcommands()

@@ -78,6 +78,6 @@ class FiniteGuard:
         if streak >= LIMIT:
             raise BraindinoError(
                 f"pretraining stopped at step {step}: {LIMIT} steps in a row with a non-finite loss or "
-                f"gradient ({listed}).\nThe last checkpoint holds finite weights. A lower optimiser.lr or a "
+                f"gradient ({listed}).\nThe last checkpoint has finite weights. A lower optimiser.lr or a "
                 "longer optimiser.warmup_steps usually helps; also look for slices that are not finite."
             )

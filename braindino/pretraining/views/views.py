@@ -183,7 +183,7 @@ def make_views(batch: Mapping[str, Tensor], config: ViewsConfig, randomness: Ran
     """Make the views of a batch of raw slices, on the device they are on.
 
     Args:
-        batch: "slices" (B, H, W) as the store holds them, "scale" (B,) and "zero_point" (B,) to decode them.
+        batch: "slices" (B, H, W) as stored, "scale" (B,) and "zero_point" (B,) to decode them.
         config: sizes, scales and changes.
         randomness: decides everything; equal generators give equal views.
     """
