@@ -162,7 +162,7 @@ def _is_alive(path: Path, locked: bool | None) -> bool:
 
 
 def _stays_alive(path: Path, locked: bool | None, what: str) -> bool:
-    """Wait until an invisible process touches its lock file, for at most `TOUCH_TIMEOUT` seconds."""
+    """Wait up to `TOUCH_TIMEOUT` seconds until an invisible process touches its lock file."""
     if not _is_alive(path, locked):
         return False
     record = _record(path)

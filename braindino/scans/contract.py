@@ -13,7 +13,19 @@ MIN_PLANE = 4  # voxels; a thinner plane shows no anatomy at any size
 
 
 class _Written(TypedDict, total=False):
-    """Describe a contract in JSON, with the fields of `Preprocessing`."""
+    """Describe a contract in JSON; see `Preprocessing` for the meaning of the fields.
+
+    Attributes:
+        orientation: axis codes, or "native".
+        slice_axes: three indices of axes.
+        clip: two percentiles.
+        normalise: one of `NORMALISATIONS`.
+        depth: number of slices, or null.
+        size: rows and columns.
+        spacing: voxel size [mm], or null.
+        centre: "head" or "scan".
+        dtype: one of `DTYPES`.
+    """
 
     orientation: str
     slice_axes: list[int]

@@ -25,7 +25,16 @@ ARRAY_HEADER = 128  # bytes before the slices in an .npy file of three short axe
 
 
 class _Geometry(TypedDict):
-    """Describe the entry `geometry` of a sidecar, see `scans.geometry.Geometry`."""
+    """Describe the entry `geometry` of a sidecar; see `scans.geometry.Geometry` for details.
+
+    Attributes:
+        shape: lengths of the scan as stored.
+        affine: rows of the matrix from stored voxels to mm.
+        axes: stored axis of depth, rows and columns.
+        flips: true for axes that run against the stored axis.
+        grid: lengths of the prepared slices.
+        windows: start and length of the covered part of each axis.
+    """
 
     shape: tuple[int, int, int]
     affine: tuple[_Row, _Row, _Row, _Row]
