@@ -37,7 +37,7 @@ def words(cohort: Path, runs: Path, *more: str) -> list[str]:
     ]
 
 
-def test_a_second_fit_of_a_job_is_another_run_and_both_continue_when_requeued(
+def test_fit_again_in_a_job_is_another_run_and_both_continue_when_requeued(
     cohort: Path, tmp_path: Path
 ) -> None:
     def fit(*more: str, restarts: str = "0") -> str:
@@ -123,7 +123,7 @@ def test_fit_refuses_an_id_that_leads_elsewhere(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_fits_of_one_process_are_two_runs(
+def test_fit_twice_in_one_process_makes_two_runs(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(ID_VARIABLE, raising=False)

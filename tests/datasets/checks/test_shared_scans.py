@@ -204,7 +204,7 @@ def two_sites(folder: Path, scans: Path, **options: Any) -> list[pd.DataFrame]:
     return tables
 
 
-def test_two_tables_of_one_name_are_not_melted(scans: Path, tmp_path: Path) -> None:
+def test_two_tables_of_one_name_are_not_merged(scans: Path, tmp_path: Path) -> None:
     one, two = two_sites(tmp_path, scans)
     assert one["indexed_from"].tolist() == [str(tmp_path / "siteA" / "patients.csv")] * 5
     store = Store.create(tmp_path / "s", CONTRACT)
@@ -238,7 +238,7 @@ def test_dataset_option_says_whether_people_are_the_same(
 
 
 @pytest.mark.parametrize("reader", [BIDS, Folder])
-def test_two_folders_of_one_name_are_not_melted(
+def test_two_folders_of_one_name_are_not_merged(
     scans: Path, tmp_path: Path, reader: type[BIDS] | type[Folder]
 ) -> None:
     for site, first in (("siteA", 0), ("siteB", 5)):
