@@ -92,7 +92,8 @@ def test_fill_continues_store_with_former_names(
     expected = filled.index().set_index("path")
     times = {file: file.stat().st_mtime_ns for file in old_filled.path.glob("scans/*/*")}
     new, copy = save("scans/new.nii.gz", head(seed=7)), save("scans/copy.nii.gz", head(seed=0))
-    rows = pd.DataFrame({"path": [*expected.index, new, copy], "dataset": "renamed"})
+    paths = [*expected.index, new, copy]
+    rows = pd.DataFrame({"path": paths, "dataset": "renamed", "group": "renamed:1"})
     report = fill(old_filled, rows, progress=False)
     assert (report.prepared, report.present, report.rejected) == (2, 3, 0)
     assert {file: file.stat().st_mtime_ns for file in times} == times
