@@ -1,11 +1,14 @@
 """Test that datasets and heads written for version 0.1 still import what its documentation listed."""
 
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
+from braindino.datasets import ScanDataModule
 from braindino.probing import ClassificationHead, FrozenProbeModule
 from braindino.synthetic.rendering import SyntheticHead
 
@@ -61,3 +64,13 @@ def test_classification_rows_of_the_former_place() -> None:
     probabilities = torch.tensor([[0.75, 0.25]]).numpy()
     rows = classification_rows(probabilities, pd.DataFrame({"target": [1]}), ("CN", "AD"))
     assert list(rows) == ["target", "prediction", "prob_CN", "prob_AD"]
+
+
+def test_dataset_accepts_left_out_as_exclusion_reason(tmp_path: Path) -> None:
+    class Former(ScanDataModule):
+        name = "former"
+
+        def left_out(self, scan: dict[str, Any]) -> str:
+            return f"not wanted: {scan['subject']}"
+
+    assert Former(tmp_path).exclusion_reason({"subject": "p1"}) == "not wanted: p1"

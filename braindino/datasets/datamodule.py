@@ -61,6 +61,13 @@ class ScanDataModule(DataModule):
     regions: ClassVar[Mapping[str, tuple[int, ...]]] = {}
     option: str = "data"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Accept `left_out`, the former name of `exclusion_reason`, in datasets of users."""
+        super().__init_subclass__(**options)
+        former = vars(cls).get("left_out")
+        if former is not None and "exclusion_reason" not in vars(cls):
+            cls.exclusion_reason = former  # type: ignore[method-assign]
+
     def __init__(
         self,
         root: Path | str,

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import pandas as pd
 from torch import Tensor, nn
 
+from braindino.errors import BraindinoError
+
 
 @dataclass(frozen=True)
 class OptimizerDefaults:
@@ -86,6 +88,14 @@ class Head(nn.Module, ABC):
             train_target: encoded targets of the labelled training cases, the only ones it may use.
             classes: names of the classes or regions; empty for numbers.
         """
+
+    def check_single_target(self, cases: pd.DataFrame) -> None:
+        """Raise BraindinoError if the cases have several targets, such as a time and an event."""
+        if "target" not in cases:
+            raise BraindinoError(
+                f"{type(self).__name__} predicts one target; the data has several (time and event?).\n"
+                "Name one column as the target, or use SurvivalHead."
+            )
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return the outputs (B, outputs) for pooled features (B, width)."""

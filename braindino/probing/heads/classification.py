@@ -40,6 +40,7 @@ class ClassificationHead(Head):
                 f"ClassificationHead needs two classes at least; the data has {len(classes)}.\n"
                 "For a number such as the age, use RegressionHead."
             )
+        self.check_single_target(cases)
         return torch.tensor(cases["target"].to_numpy(dtype=np.int64))
 
     def build(self, width: int, train_target: Tensor, classes: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ class RegressionHead(Head):
                 f"RegressionHead predicts numbers; the data has classes ({', '.join(classes)}).\n"
                 "Use ClassificationHead."
             )
+        self.check_single_target(cases)
         not_finite = cases[~np.isfinite(cases["target"].astype(float))]
         if len(not_finite):
             raise BraindinoError(

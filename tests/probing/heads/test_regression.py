@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from braindino.errors import BraindinoError
-from braindino.probing import DaysHead, RegressionHead
+from braindino.probing import ClassificationHead, DaysHead, RegressionHead
 
 
 def built(head, target):
@@ -65,3 +65,11 @@ def test_days_head_learns_on_the_log_scale():
 def test_days_head_refuses_days_below_zero():
     with pytest.raises(BraindinoError, match=r"case b: -1\.0 days"):
         DaysHead().encode(pd.DataFrame({"case": ["a", "b"], "target": [3.0, -1.0]}), ())
+
+
+@pytest.mark.parametrize("head", [RegressionHead(), DaysHead(), ClassificationHead()])
+def test_encode_refuses_a_time_and_an_event(head):
+    cases = pd.DataFrame({"case": ["p1"], "time": [3.0], "event": [1]})
+    classes = ("A", "B") if isinstance(head, ClassificationHead) else ()
+    with pytest.raises(BraindinoError, match=r"predicts one target.*\n.*SurvivalHead"):
+        head.encode(cases, classes)
