@@ -26,7 +26,7 @@ MAX_DEPTH = 60  # lists and mappings inside each other
 MAX_NODES = 200_000  # of YAML, with aliases expanded
 
 
-def read_text(path: Path | str, limit: int = MAX_TEXT) -> str:
+def load_text(path: Path | str, limit: int = MAX_TEXT) -> str:
     """Read a text file in UTF-8, with or without a byte order mark.
 
     Raises:
@@ -53,12 +53,12 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def read_json(path: Path | str, shape: Any = Any) -> Any:
+def load_json(path: Path | str, shape: Any = Any) -> Any:
     """Read a JSON file of a declared shape.
 
     Args:
         path: the file.
-        shape: a type that `check_shape` supports, usually a `TypedDict`.
+        shape: a type that `check_document` supports, usually a `TypedDict`.
 
     Returns:
         The content, of that shape.
@@ -69,7 +69,7 @@ def read_json(path: Path | str, shape: Any = Any) -> Any:
     """
     try:
         content = json.loads(
-            read_text(path, MAX_JSON),
+            load_text(path, MAX_JSON),
             parse_float=_finite,
             parse_constant=_finite,
             object_pairs_hook=_once_each,
@@ -80,18 +80,18 @@ def read_json(path: Path | str, shape: Any = Any) -> Any:
         raise
     except ValueError as error:
         raise DocumentError(f"{path}: not valid JSON ({error}); it was damaged or edited") from None
-    check_shape(content, shape, str(path))
+    check_document(content, shape, str(path))
     return content
 
 
-def read_yaml(path: Path | str) -> dict[str, Any]:
+def load_yaml(path: Path | str) -> dict[str, Any]:
     """Read a YAML file of keys and values; an empty one has none.
 
     Raises:
         DocumentError: not YAML, a repeated key, nested too deeply, or too large with its aliases expanded.
         OSError: it does not exist or may not be read.
     """
-    text = read_text(path, MAX_YAML)
+    text = load_text(path, MAX_YAML)
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
@@ -120,7 +120,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def refuse_bomb(content: Any, source: str) -> None:
+def check_aliases(content: Any, source: str) -> None:
     """Raise DocumentError for YAML text whose aliases expand to too many values.
 
     Values on the command line and text in a config are parsed again as YAML. Text that is not YAML passes.
@@ -131,7 +131,7 @@ def refuse_bomb(content: Any, source: str) -> None:
     """
     if isinstance(content, dict | list):
         for key, value in content.items() if isinstance(content, dict) else enumerate(content):
-            refuse_bomb(value, f"{source}: {key}")
+            check_aliases(value, f"{source}: {key}")
         return
     if not isinstance(content, str) or "&" not in content or "*" not in content:
         return
@@ -147,7 +147,7 @@ def refuse_bomb(content: Any, source: str) -> None:
     _examine(node, {}, source)
 
 
-def check_shape(value: Any, shape: Any, source: str, key: str = "") -> None:
+def check_document(value: Any, shape: Any, source: str, key: str = "") -> None:
     """Raise DocumentError unless `value`, read from a file, has a declared shape.
 
     Args:

@@ -158,7 +158,7 @@ def read_json(path: Path, shape: Any = Any) -> Any:
 
     Args:
         path: the file.
-        shape: required content, usually a `TypedDict`; see `documents.check_shape`.
+        shape: required content, usually a `TypedDict`; see `documents.check_document`.
 
     Returns:
         The content, of that shape.
@@ -167,7 +167,7 @@ def read_json(path: Path, shape: Any = Any) -> Any:
         BraindinoError: not JSON, or of a different shape; the message names the file and the key.
     """
     try:
-        return documents.read_json(path, shape)
+        return documents.load_json(path, shape)
     except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
@@ -175,7 +175,7 @@ def read_json(path: Path, shape: Any = Any) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of keys and values, or raise BraindinoError with file and line."""
     try:
-        return documents.read_yaml(path)
+        return documents.load_yaml(path)
     except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
@@ -183,7 +183,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def refuse_bomb(content: Any, source: str) -> None:
     """Raise BraindinoError for YAML text that expands to too many values; see `documents`."""
     try:
-        documents.refuse_bomb(content, source)
+        documents.check_aliases(content, source)
     except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
@@ -191,7 +191,7 @@ def refuse_bomb(content: Any, source: str) -> None:
 def read_text(path: Path) -> str:
     """Read a text file in UTF-8; raises BraindinoError naming the file, see `documents`."""
     try:
-        return documents.read_text(path)
+        return documents.load_text(path)
     except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 
@@ -199,7 +199,7 @@ def read_text(path: Path) -> str:
 def check_shape(value: Any, shape: Any, source: Path | str) -> None:
     """Raise BraindinoError naming `source` and the key unless `value` has a declared shape."""
     try:
-        documents.check_shape(value, shape, str(source))
+        documents.check_document(value, shape, str(source))
     except DocumentError as error:
         raise BraindinoError(f"{error}.") from None
 

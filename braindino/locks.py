@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from braindino.documents import read_json
+from braindino.documents import load_json
 from braindino.errors import BraindinoError
 
 LOCK = ".lock"
@@ -244,7 +244,7 @@ def _start_of(pid: object) -> str:
 def _record(path: Path) -> dict[str, Any]:
     """Return the record in a lock file, or an empty one if the lock was released."""
     try:
-        record: dict[str, Any] = read_json(path, dict[str, Any])
+        record: dict[str, Any] = load_json(path, dict[str, Any])
     except (OSError, ValueError):
         return {}
     return record

@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from braindino.documents import check_shape, read_json, read_text, read_yaml, refuse_bomb
+from braindino.documents import check_aliases, check_document, load_json, load_text, load_yaml
 from braindino.errors import DocumentError
 
 
@@ -26,9 +26,9 @@ GOOD: dict[str, Any] = {"count": 1, "ratio": 2, "task": "a", "inner": {"names": 
 
 
 def test_check_accepts_the_shape_and_further_keys() -> None:
-    check_shape(GOOD, Shape, "f")
-    check_shape({**GOOD, "pair": [1, 2.5]}, Shape, "f")
-    check_shape({**GOOD, "pair": None}, Shape, "f")
+    check_document(GOOD, Shape, "f")
+    check_document({**GOOD, "pair": [1, 2.5]}, Shape, "f")
+    check_document({**GOOD, "pair": None}, Shape, "f")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_check_accepts_the_shape_and_further_keys() -> None:
 )
 def test_check_names_the_key(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(DocumentError) as caught:
-        check_shape({**GOOD, **change}, Shape, "file.json")
+        check_document({**GOOD, **change}, Shape, "file.json")
     assert str(caught.value).startswith("file.json: ")
     assert problem.replace("\\\\", "\\") in str(caught.value)
 
@@ -70,11 +70,11 @@ def test_check_names_the_key(change: dict[str, Any], problem: str) -> None:
         ("{}".encode("utf-16"), "UTF-8"),
     ],
 )
-def test_read_json_names_the_file(content: bytes, problem: str, tmp_path: Path) -> None:
+def test_load_json_names_the_file(content: bytes, problem: str, tmp_path: Path) -> None:
     file = tmp_path / "facts.json"
     file.write_bytes(content)
     with pytest.raises(DocumentError, match=r"facts\.json") as caught:
-        read_json(file, dict[str, Any])
+        load_json(file, dict[str, Any])
     assert problem in str(caught.value)
 
 
@@ -102,34 +102,34 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("x: " + "y" * (5 << 20), "MB at most"),
     ],
 )
-def test_read_yaml_is_bounded(content: str, problem: str, tmp_path: Path) -> None:
+def test_load_yaml_is_bounded(content: str, problem: str, tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(content)
     with pytest.raises(DocumentError, match=r"plan\.yaml") as caught:
-        read_yaml(file)
+        load_yaml(file)
     assert problem in str(caught.value)
 
 
-def test_read_yaml_keeps_anchors_and_merges(tmp_path: Path) -> None:
+def test_load_yaml_keeps_anchors_and_merges(tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text("x: {deep: &b {a: 1, c: 2}}\ny: {<<: *b, a: 3}\nz: {<<: *b}\n")
-    assert read_yaml(file) == {
+    assert load_yaml(file) == {
         "x": {"deep": {"a": 1, "c": 2}},
         "y": {"a": 3, "c": 2},
         "z": {"a": 1, "c": 2},
     }
     file.write_text("")
-    assert read_yaml(file) == {}
+    assert load_yaml(file) == {}
 
 
-def test_read_text_does_not_wait_for_a_fifo(tmp_path: Path) -> None:
+def test_load_text_does_not_wait_for_a_fifo(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(DocumentError, match="not a regular file"):
-            read_text(path)
+            load_text(path)
 
 
-def test_refuse_bomb_checks_text_inside_config() -> None:
+def test_check_aliases_checks_text_inside_config() -> None:
     with pytest.raises(DocumentError, match=r"^f: model: 1, line \d+: its aliases expand to more than"):
-        refuse_bomb({"model": ["x", BOMB]}, "f")
-    refuse_bomb({"model": ["a & b * c", "&: *", "{a: &a 1, b: *a}", 3, None]}, "f")
+        check_aliases({"model": ["x", BOMB]}, "f")
+    check_aliases({"model": ["a & b * c", "&: *", "{a: &a 1, b: *a}", 3, None]}, "f")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION, invalid_rows
 from braindino.csv_text import csv_text, restore_table
-from braindino.documents import read_text
+from braindino.documents import load_text
 
 MAX_TABLE = 4 << 30  # bytes
 KEYS = ("case", "group", "split", "seed", "fraction")
@@ -34,7 +34,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     """
     try:
         # As text first: pandas may round the last bit of a number, and reads the site "NA" as a blank.
-        text = StringIO(read_text(path, MAX_TABLE))
+        text = StringIO(load_text(path, MAX_TABLE))
         table = restore_table(pd.read_csv(text, dtype=str, keep_default_na=False))
         if table.empty:
             raise ValueError("no rows; it was damaged or edited")

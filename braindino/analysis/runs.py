@@ -14,7 +14,7 @@ from braindino.analysis.schemas.consistency import check_results
 from braindino.analysis.schemas.environment import Environment
 from braindino.analysis.schemas.leakage import Leakage
 from braindino.analysis.schemas.results import Results
-from braindino.documents import check_shape, read_json, read_yaml
+from braindino.documents import check_document, load_json, load_yaml
 
 PREDICTIONS = "predictions.csv"
 LEAKAGE = "leakage.json"
@@ -57,7 +57,7 @@ class Run:
                 "`braindino probe` again completes it"
             )
         file = str(self.path / "results.json")
-        check_shape(results, Results, file)
+        check_document(results, Results, file)
         check_results(results, file)
         return results
 
@@ -79,7 +79,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """Return the content of config.yaml, or an empty dict if there is none."""
         path = self.file("config.yaml")
-        return read_yaml(path) if path.is_file() else {}
+        return load_yaml(path) if path.is_file() else {}
 
     @cached_property
     def starts(self) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ class Run:
 
     def _json(self, name: str, shape: Any) -> Any:
         try:
-            return read_json(self.file(name), shape)
+            return load_json(self.file(name), shape)
         except FileNotFoundError:
             raise ValueError(f"{self.path}: no {name}; the run is not finished") from None
 
@@ -160,7 +160,7 @@ def _planned_folders(path: Path) -> dict[Path, int]:
     """Return run folder -> its position in a bench's plan, bench.json; empty without one."""
     if not (path / BENCH).is_file():
         return {}
-    studies = read_json(path / BENCH, BenchOrder)["studies"]
+    studies = load_json(path / BENCH, BenchOrder)["studies"]
     return {path / study["folder"]: position for position, study in enumerate(studies)}
 
 

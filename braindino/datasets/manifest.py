@@ -41,11 +41,6 @@ def is_manifest(file: Path) -> bool:
     return set(COLUMNS) <= {name.strip(' "\r\n') for name in header.split(",")}
 
 
-def normal_sex(value: object) -> str:
-    """Return `F`, `M` or `""` for a word, a letter, or the codes 1 (male) and 2 (female)."""
-    return parse_sex(value, DOCUMENTED_SEX)[0]
-
-
 def further_column(name: str) -> str:
     """Return a column's name in a manifest, distinct from standard and reserved names."""
     return f"{name}{FURTHER}" if name.lower() in (*COLUMNS, *RESERVED) else name

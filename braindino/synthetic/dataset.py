@@ -70,7 +70,8 @@ def writer(stream: int, sessions: int = 1) -> Callable[[Callable[[SyntheticDatas
     """Decorate a function that fills a dataset, to give it the arguments of `Writer`.
 
     Args:
-        stream: number that separates the random numbers of this dataset from those of the others.
+        stream: second part of the random generator's seed. Some datasets have the same; another number would
+            change the files of a dataset.
         sessions: default for the argument of that name.
     """
 

@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from braindino.documents import read_yaml
+from braindino.documents import load_yaml
 from braindino.errors import BraindinoError
 
 CONFIG = "config.yaml"
@@ -79,7 +79,7 @@ def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
         in it.
     """
     try:
-        saved = read_yaml(folder / CONFIG)
+        saved = load_yaml(folder / CONFIG)
     except (OSError, ValueError):
         return None
     if not saved:

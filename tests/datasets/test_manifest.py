@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from braindino.datasets.manifest import COLUMNS, Manifest, ManifestBuilder, normal_sex
+from braindino.datasets.cells import parse_sex
+from braindino.datasets.manifest import COLUMNS, DOCUMENTED_SEX, Manifest, ManifestBuilder
 from braindino.errors import ManifestError
 
 
@@ -129,8 +130,8 @@ def test_manifest_builder_drops_names_that_are_not_utf8(tmp_path: Path) -> None:
         (-9999, ""),
     ],
 )
-def test_normal_sex(value: object, sex: str) -> None:
-    assert normal_sex(value) == sex
+def test_parse_sex_with_documented_codes(value: object, sex: str) -> None:
+    assert parse_sex(value, DOCUMENTED_SEX)[0] == sex
 
 
 def test_manifest_builder_refuses_an_age_that_is_no_number(tmp_path: Path) -> None:

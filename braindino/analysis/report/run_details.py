@@ -15,7 +15,7 @@ from braindino.analysis.report.notes import result_notes
 from braindino.analysis.report.pseudonyms import Pseudonymiser
 from braindino.analysis.runs import ModelRuns, Run
 from braindino.csv_text import restore_table
-from braindino.documents import read_text
+from braindino.documents import load_text
 
 MAX_DROPPED_ROWS = 200  # shown on the page; dropped.csv lists all
 MAX_PICTURES = 24  # of a run folder
@@ -93,7 +93,7 @@ def run_details(model: str, run: Run, pseudonymiser: Pseudonymiser) -> RunDetail
         dropped=_dropped_rows(run, pseudonymiser),
         starts=run.starts,
         command=_command(run, pseudonymiser),
-        config=pseudonymiser.text(read_text(config)) if config.is_file() else "",
+        config=pseudonymiser.text(load_text(config)) if config.is_file() else "",
         pictures=_pictures(run, pseudonymiser),
     )
 
@@ -120,7 +120,7 @@ def _text_table(run: Run, name: str) -> pd.DataFrame:
     if not file.is_file():
         return pd.DataFrame()
     try:
-        return restore_table(pd.read_csv(StringIO(read_text(file)), dtype=str, keep_default_na=False))
+        return restore_table(pd.read_csv(StringIO(load_text(file)), dtype=str, keep_default_na=False))
     except ValueError as error:
         raise ValueError(error if str(file) in str(error) else f"{file}: {error}") from None
 

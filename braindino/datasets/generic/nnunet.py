@@ -10,7 +10,7 @@ from braindino.datasets.discovery import unusable
 from braindino.datasets.generic.visits import visits_of_one_person
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.sequences import sequence_in_name
-from braindino.documents import read_json
+from braindino.documents import load_json
 from braindino.errors import LayoutError
 
 _PARTS = {"imagesTr": ("labelsTr", "train"), "imagesTs": ("labelsTs", "test")}
@@ -150,7 +150,7 @@ def _files(folder: Path, ending: str) -> list[Path]:
 def _read(file: Path) -> dict[str, Any]:
     """Read dataset.json; raise LayoutError where that fails."""
     try:
-        content: dict[str, Any] = read_json(file, dict[str, Any])
+        content: dict[str, Any] = load_json(file, dict[str, Any])
     except (OSError, ValueError) as error:
         raise LayoutError(f"{file}: cannot be read as JSON ({error}).") from error
     return content

@@ -10,7 +10,7 @@ from braindino.datasets.brats_names import person_of_brats
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.manifest import MASK, Manifest, ManifestBuilder
 from braindino.datasets.masks import TUMOUR_REGIONS, enhancing_four
-from braindino.documents import read_json
+from braindino.documents import load_json
 from braindino.errors import DatasetError
 
 IMAGE_ORDER = ("FLAIR", "T1c", "T1w", "T2w")
@@ -95,7 +95,7 @@ def _entries(file: Path) -> list[dict[str, Any]]:
         DatasetError: the file cannot be read, or a case lacks its images, label or fold.
     """
     try:
-        content = read_json(file)
+        content = load_json(file)
     except FileNotFoundError:
         raise DatasetError(f"{file}: no such fold file.") from None
     except (OSError, ValueError) as error:

@@ -41,9 +41,11 @@ RENUMBERED_EXAMS = {
 class UCSFPDGM(ScanDataModule):
     """UCSF Preoperative Diffuse Glioma MRI: a molecular marker per exam, grouped by patient.
 
-    `idh`: wildtype, or mutant for any other entry. `mgmt`: negative or positive; indeterminate is dropped.
-    `codeletion` (1p/19q): intact or co-deletion; a relative co-deletion is dropped unless
-    `relative_is_codeleted`. Exams are matched with the table by the patient's number (three digits there,
+    The target `idh` is wildtype, or mutant for any other entry. The target `mgmt` is negative or positive;
+    indeterminate is dropped. The target `codeletion` (1p/19q) is intact or co-deletion; a relative
+    co-deletion is dropped unless `relative_is_codeleted`.
+
+    Exams are matched with the table by the patient's number (three digits there,
     four in folders) and follow-up. If there are several versions of the table, the last is used. The column
     `brats21` contains the case of BraTS 2021 that is the same exam, if any.
 
