@@ -24,36 +24,18 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
 
 from braindino.cli.main import main as braindino
 from braindino.datasets import Cohort
 from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.probing import FrozenProbeModule, Protocol, SegmentationHead, run_study
-from braindino.probing.decoder import PatchDecoder
 
 REGIONS = {"anterior": [1], "posterior": [2]}
 # Rows and columns of a crop of about 50 x 35 mm, at its resolution of about 1 mm.
 SIZE = (48, 32)
 VIEWS = "{global_size: 32, global_scale: [0.5, 1.0], local_size: 16, local_scale: [0.2, 0.6], local_crops: 4}"
 RESULTS = Path(__file__).parent / "results" / "hippocampus.md"
-
-
-class UNetMaps(PatchDecoder):
-    """Replace the decoder by a U-Net on the slice itself, which ignores the encoder."""
-
-    def build(self, embed_dim: int, modalities: int, blocks: int, patch_size: int, in_chans: int) -> int:
-        from monai.networks.nets import UNet
-
-        self.net = UNet(2, modalities, 32, (16, 32, 64, 128), (2, 2, 2), num_res_units=2)
-        return 32
-
-    def tokens(self, encoder: Encoder, images: Tensor, present: Tensor) -> Tensor:
-        return images
-
-    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.net(tokens)
 
 
 def trainer(**overrides: Any) -> Trainer:
@@ -150,9 +132,7 @@ def main() -> None:
     protocol = {"seeds": [0, 1, 2], "fractions": options.fractions, "max_epochs": options.epochs}
 
     def study(name: str, network: Encoder, baselines: bool, unet: bool = False) -> dict[str, Any]:
-        module = FrozenProbeModule(name, SegmentationHead(), lr=1e-3, standardise=not unet)
-        if unet:
-            module.pooling = UNetMaps()
+        module = FrozenProbeModule(name, SegmentationHead(decoder="unet" if unet else "conv"))
         how = Protocol(**protocol, patience=options.epochs, baselines=baselines)
         return run_study(module, data, how, trainer, options.work / "studies" / name, network, progress=True)
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from hippocampus import UNetMaps, trainer
+from hippocampus import trainer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
@@ -189,10 +189,9 @@ def one_seed(task: str, seed: int, encoder: Any, given: argparse.Namespace) -> d
     data, folder = data_of(task, seed, given.work), given.work / "probes" / task / f"seed{seed}"
     protocol = Protocol(seeds=[seed], fractions=given.fractions, resamples=0, max_epochs=given.epochs)
     if task == "lesion":
-        module = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1), lr=1e-3)
+        module = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1))
         probe = run_study(module, data, protocol, trainer, folder / "probe", encoder)
-        unet = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1), lr=1e-3, standardise=False)
-        unet.pooling = UNetMaps()
+        unet = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1, decoder="unet"))
         how = Protocol(**{**vars(protocol), "baselines": False})
         other = run_study(unet, data, how, trainer, folder / "unet", encoder)
         return {"probe": probe, **probe["baselines"], "U-Net from scratch": other}

@@ -37,6 +37,8 @@ STUDIES = {
     "cohort_seg": [
         *("--data.path", "{T1w: t1, mask: mask}", "--data.regions", "{lesion: [1]}"),
         *("--data.num_workers", "0", "--data.jobs", "1"),
+        # The only decoder of that version.
+        *("--model.head.init_args.decoder", "paper"),
     ],
     "brain_age_reg": [
         *("--data.task", "regression", "--data.target", "age", "--data.path", "{T1w: t1}"),
@@ -122,7 +124,7 @@ IDS = {
         "ClassificationHead RegressionHead SurvivalHead DaysHead SegmentationHead LogisticHead RidgeHead "
         "CoxNetHead KNNHead MeanPooling GatedAttentionPooling FrozenProbeModule"
     ),
-    "probing.decoder": "PatchDecoder",
+    "probing.decoders.paper": "PatchDecoder",
     "datasets.masks": "enhancing_four above_half",
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing import FrozenProbeModule, Protocol, results_table
 from braindino.probing.data.factory import check_options
-from braindino.probing.decoder import INITIALISATION
+from braindino.probing.decoders.base import INITIALISATION
+from braindino.probing.decoders.registry import DEFAULT
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE
 from braindino.scans.store.store import Store
 from braindino.training.callbacks import wandb_logger
@@ -51,6 +53,9 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
         if key not in _CONSENT and not (key in _LATER and value is None)
     }
     identity["data"] = {**data, "init_args": given}
+    if "head" in (model := identity["model"]):
+        head = _head_identity(model["head"], identity["probe"]["recipe"])
+        identity["model"] = {**model, "head": head}
     protocol = {key: value for key, value in identity["probe"].items() if key not in ("seeds", "fractions")}
     # The folder of the cache does not change the features.
     if protocol.pop("cache") is False:
@@ -179,6 +184,22 @@ def run_probe(arguments: Sequence[str]) -> int:
     print(results_table(results))
     print(f"run folder: {folder}")
     return 0
+
+
+def _head_identity(head: Mapping[str, Any], recipe: str) -> dict[str, Any]:
+    """Return the config of a head without the options that heads of earlier versions did not have.
+
+    Args:
+        head: `class_path` and `init_args`.
+        recipe: recipe of the probe, by which an omitted decoder is chosen.
+    """
+    arguments = dict(head.get("init_args") or {})
+    if arguments.get("decoder", "") is None:
+        arguments["decoder"] = "paper" if recipe == "paper" else DEFAULT
+    module, _, name = head["class_path"].rpartition(".")
+    stored = getattr(getattr(import_module(module), name), "stored_defaults", {})
+    arguments = {key: value for key, value in arguments.items() if key not in stored or stored[key] != value}
+    return {**head, "init_args": arguments} if "init_args" in head else dict(head)
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from braindino.analysis.metrics.mask_metrics import segmentation_row
 from braindino.errors import NotFiniteError
-from braindino.probing.data.slices import CaseSlices, MaskedCases
+from braindino.probing.data.slices import CaseSlices, MaskedCases, neighbour_planes
 from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.probing.module import FrozenProbeModule
 from braindino.progress import track
@@ -44,11 +44,13 @@ def case_masks(
     head = module.head
     assert isinstance(head, SegmentationHead)
     planes = slices.transpose(0, 1)
+    numbers = neighbour_planes(torch.arange(len(planes)), head.neighbours, len(planes))
     predicted = []
     with torch.inference_mode():
-        for chunk in torch.split(planes, module.step_size(len(planes))):
-            batch = {"slices": chunk, "scale": scale, "zero_point": zero_point, "present": present}
+        for chunk in torch.split(numbers, module.step_size(len(planes))):
+            batch = {"scale": scale, "zero_point": zero_point, "present": present}
             batch |= {name: batch[name].expand(len(chunk), -1) for name in ("scale", "zero_point", "present")}
+            batch |= {"slices": planes[chunk if head.neighbours else chunk[:, 0]], "planes": chunk}
             output = module.forward_batch({name: value.to(module.device) for name, value in batch.items()})
             if not output.isfinite().all():
                 raise NotFiniteError("the output of the probe is not finite")

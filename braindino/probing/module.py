@@ -15,9 +15,10 @@ from braindino.identity import stable_id
 from braindino.probing.augmentation import Augmentation
 from braindino.probing.data.base import Batch, CaseData, running_moments
 from braindino.probing.data.online import encode_cases
-from braindino.probing.decoder import PatchDecoder
+from braindino.probing.decoders.base import Decoder
 from braindino.probing.heads.base import Head, OptimizerDefaults
 from braindino.probing.heads.closed_form import ClosedForm
+from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.probing.pooling import MeanPooling, Pooling
 from braindino.probing.stochastic_depth import drop_paths
 from braindino.scans.preprocessing import decode
@@ -43,9 +44,9 @@ class FrozenProbeModule(LightningModule):
             untrained or little trained encoder differ between scans by a millionth of their size, too little
             for a head to learn from without this.
         lr: learning rate of AdamW; if omitted that of the head: 1e-4 (BrainDINO's released code), for
-            survival 1e-3, for segmentation 3e-4.
+            survival 1e-3, for segmentation that of the decoder (1e-3; `paper` 3e-4).
         weight_decay: decoupled weight decay; if omitted that of the head: 0, which makes the optimiser plain
-            Adam, for segmentation 0.05.
+            Adam, for segmentation that of the decoder (0.01; `paper` 0.05).
         batch_size: cases per step; if omitted that of the head: 8 (BrainDINO's logs: 2 to 8), for survival
             all labelled cases, because a case is compared with those at risk in the same step. For
             segmentation slices per step: 16.
@@ -86,7 +87,9 @@ class FrozenProbeModule(LightningModule):
             )
         self.encoder = encoder
         self.head = head
-        self.pooling: Pooling | PatchDecoder = PatchDecoder() if head.dense else pooling or MeanPooling()
+        self.pooling: Pooling | Decoder = pooling or MeanPooling()
+        if isinstance(head, SegmentationHead):
+            self.pooling = head.make_decoder()
         self.standardise = standardise
         self.lr = lr
         self.weight_decay = weight_decay
@@ -118,11 +121,29 @@ class FrozenProbeModule(LightningModule):
         return self.standardise is not False
 
     @property
+    def _has_moments(self) -> bool:
+        """Return whether there are features to standardise: a decoder of pixels alone has none."""
+        return self.standardises and not (isinstance(self.pooling, Decoder) and not self.pooling.reads_tokens)
+
+    @property
     def network(self) -> Encoder | None:
         """Return the encoder in the loop; None with cached features."""
         if self.unfreeze:
             return self.trained
         return self._frozen[0] if self._frozen else None
+
+    def resolve(self, encoder: Encoder) -> None:
+        """Set the decoder and the image size of a segmentation head, where they were omitted.
+
+        Args:
+            encoder: the encoder.
+
+        Raises:
+            BraindinoError: an option that does not suit the encoder.
+        """
+        if isinstance(self.head, SegmentationHead) and encoder.patch_size is not None:
+            self.head.resolve(encoder.preprocessing.size, encoder.patch_size)
+            self.pooling = self.head.make_decoder()
 
     def build(self, data: CaseData, labelled: Tensor, classes: Sequence[str]) -> None:
         """Initialise all parameters, from torch's global random state.
@@ -135,7 +156,7 @@ class FrozenProbeModule(LightningModule):
         if data.encoder is not None:
             self.attach(data.encoder)
         width = self.pooling.build(**data.shape)
-        if self.standardises:
+        if self._has_moments:
             with torch.no_grad():
                 mean, spread = running_moments(
                     self._features_to_standardise(batch) for batch in data.sample(labelled)
@@ -143,6 +164,8 @@ class FrozenProbeModule(LightningModule):
             self.register_buffer("mean", mean)
             self.register_buffer("spread", spread)
         self.head.build(width, data.train_target(labelled), classes)
+        if isinstance(self.head, SegmentationHead) and isinstance(self.pooling, Decoder):
+            self.head.build_auxiliary(self.pooling.level_widths[1:])
 
     def attach(self, encoder: Encoder) -> None:
         """Take an encoder into the loop; with `unfreeze`, or stochastic depth, a copy of it."""
@@ -166,13 +189,16 @@ class FrozenProbeModule(LightningModule):
             RuntimeError: `saved` is of another pooling or head.
         """
         state = saved["state"]
+        self.resolve(encoder)
         if saved["in_loop"]:
             self.attach(encoder)
-        if self.standardises:
+        if self._has_moments:
             self.register_buffer("mean", torch.empty_like(state["mean"]))
             self.register_buffer("spread", torch.empty_like(state["spread"]))
         width = self.pooling.build(**saved["shape"])
         self.head.build(width, saved["target"], classes)
+        if isinstance(self.head, SegmentationHead) and isinstance(self.pooling, Decoder):
+            self.head.build_auxiliary(self.pooling.level_widths[1:])
         if isinstance(self.head, ClosedForm):
             self.head.reserve({name[5:]: value for name, value in state.items() if name[:5] == "head."})
         self.load_state_dict(state)
@@ -201,15 +227,13 @@ class FrozenProbeModule(LightningModule):
             output = self(batch["features"], batch["mask"])
             return output
         batch = batch if "images" in batch else self._with_images(batch)
-        if isinstance(self.pooling, PatchDecoder):
-            tokens = self._tokens(batch)
-            if self.standardises:
-                tokens = (tokens - self.mean[:, None, None]) / self.spread[:, None, None]
-            images = batch["images"]
-            maps = self.pooling(tokens, (images.shape[-2], images.shape[-1]))
-            output = self.head(maps)
-        else:
+        if not isinstance(self.head, SegmentationHead):
             output = self(*self._features(batch))
+            return output
+        output = self.head(self._maps(batch)[0])
+        if self.head.test_flips and not self.training:
+            mirrored = self._maps({**batch, "images": batch["images"].flip(-1)})[0]
+            output = self.head.average(output, self.head(mirrored).flip(-1))
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -220,10 +244,15 @@ class FrozenProbeModule(LightningModule):
                 augment = Augmentation() if self.augment is True else self.augment
                 labels = batch["target"] if self.head.dense else None
                 images, labels = augment(batch["images"], labels)
+                # Equal slices differ after their changes, so that none can stand for another one.
+                batch = {name: value for name, value in batch.items() if name != "planes"}
                 batch = {**batch, "images": images, "target": batch["target"] if labels is None else labels}
         for drop in self._drops:
             drop.train()
-        loss = self.head.loss(self.forward_batch(batch), batch["target"])
+        if isinstance(self.head, SegmentationHead):
+            loss = self.head.supervised_loss(self._maps(batch), batch["target"])
+        else:
+            loss = self.head.loss(self.forward_batch(batch), batch["target"])
         for drop in self._drops:
             drop.eval()
         self._losses.append(loss.detach() * len(batch["target"]))
@@ -274,10 +303,21 @@ class FrozenProbeModule(LightningModule):
         return {**batch, "images": decode(batch["slices"], batch["scale"], batch["zero_point"])}
 
     def _tokens(self, batch: Batch) -> Tensor:
-        """Return the patch tokens of slices, (B, levels x D, h, w)."""
+        """Return the patch tokens of slices; see `Decoder.tokens`."""
         assert self.network is not None
-        assert isinstance(self.pooling, PatchDecoder)
-        return self.pooling.tokens(self.network, batch["images"], batch["present"])
+        assert isinstance(self.pooling, Decoder)
+        return self.pooling.tokens(self.network, _stacked(batch), batch["present"], batch.get("planes"))
+
+    def _maps(self, batch: Batch) -> list[Tensor]:
+        """Return the maps of slices, the finest (B, width, H, W) first; see `Decoder.levels`."""
+        decoder = self.pooling
+        assert isinstance(decoder, Decoder)
+        tokens = self._tokens(batch)
+        if self._has_moments:
+            tokens = (tokens - self.mean[:, None, None]) / self.spread[:, None, None]
+        if not decoder.use_tokens:
+            tokens = torch.zeros_like(tokens)
+        return decoder.levels(tokens, _stacked(batch), batch["present"])
 
     def _features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the features (B, M, D, dim) of cases and the mask (B, M, D) of slices.
@@ -301,6 +341,16 @@ class FrozenProbeModule(LightningModule):
         batch = self._with_images({name: value.to(device) for name, value in batch.items()})
         if self.head.dense:
             self.pooling.to(device)
-            return self._tokens(batch).movedim(1, -1).flatten(0, -2)
+            tokens = self._tokens(batch)
+            if tokens.ndim > 4:
+                # Without the zeros of missing modalities.
+                tokens = tokens.transpose(1, 2)[batch["present"]]
+            return tokens.movedim(-3, -1).flatten(0, -2)
         features, mask = self._features(batch)
         return features[mask]
+
+
+def _stacked(batch: Batch) -> Tensor:
+    """Return the pixels of slices and their neighbours, (B, K, M, H, W)."""
+    images = batch["images"]
+    return images.unsqueeze(1) if images.ndim == 4 else images

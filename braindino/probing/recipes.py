@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from braindino.errors import BraindinoError
 from braindino.probing.heads.base import OptimizerDefaults
 from braindino.probing.heads.closed_form import ClosedForm
+from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import MAX_EPOCHS, PATIENCE, Protocol
 
@@ -64,6 +65,9 @@ def apply_recipe(
         )
     if module.standardise is None:
         module.standardise = not paper
+    if paper and isinstance(module.head, SegmentationHead) and module.head.decoder is None:
+        module.head.decoder = "paper"
+        module.pooling = module.head.make_decoder()
     if training is not None:
         module.head.optimizer_defaults = training.optimizer
         module.head.batch_size = training.batch_size

@@ -14,15 +14,18 @@ from braindino.identity import id_of
 
 
 def describe(part: nn.Module) -> dict[str, Any]:
-    """Return the class and the arguments of a module.
+    """Return the class and the arguments of a module, without `stored_defaults`.
 
     Args:
         part: a module that stores each argument of its constructor as an attribute of the same name.
     """
+    omitted = getattr(part, "stored_defaults", {})
     described: dict[str, Any] = {"class": id_of(type(part))}
     for name, parameter in inspect.signature(type(part)).parameters.items():
         if parameter.kind is not parameter.VAR_KEYWORD and parameter.kind is not parameter.VAR_POSITIONAL:
             value = getattr(part, name)
+            if name in omitted and value == omitted[name]:
+                continue
             if isinstance(value, nn.Module):
                 value = describe(value)
             described[name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

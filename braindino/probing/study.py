@@ -20,6 +20,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, write_json
+from braindino.identity import id_of
 from braindino.probing.artifacts.cases import write_cases, write_dropped
 from braindino.probing.artifacts.patches import write_patch_colours
 from braindino.probing.baselines import known_traits, traits_cell
@@ -29,7 +30,7 @@ from braindino.probing.data.base import CaseData
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.factory import case_data, check_options
 from braindino.probing.data.slices import MaskedCases
-from braindino.probing.decoder import INITIALISATION
+from braindino.probing.decoders.base import INITIALISATION, Decoder
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.predict.checks import write_training_scans
 from braindino.probing.predict.probe import write_record
@@ -174,6 +175,7 @@ def prepare_study(
     datamodule.prepare_data()
     datamodule.setup("fit")
     module, protocol = apply_recipe(module, protocol, len(datamodule.modalities))
+    module.resolve(encoder)
     masks, unusable = grid_masks(datamodule) if module.head.dense else ({}, {})
     cases = ProbeCases.of(datamodule, module.head, protocol.missing, unusable)
     _check_parts(cases)
@@ -215,10 +217,14 @@ def _settings(
     masked: MaskedCases | None,
 ) -> dict[str, Any]:
     """Return the content of study.json; options of later versions only if they are set."""
+    # The digest identifies the encoder; the path may change.
+    model = {**describe(module), "encoder": None}
+    if isinstance(module.pooling, Decoder):
+        # Its arguments are those of the head.
+        model["pooling"] = {"class": id_of(type(module.pooling))}
     settings: dict[str, Any] = {
         "encoder": encoder.digest,
-        # The digest identifies the encoder; the path may change.
-        "model": {**describe(module), "encoder": None},
+        "model": model,
         "protocol": {name: getattr(protocol, name) for name in CELL_SETTINGS},
         "classes": list(cases.classes),
         "cases": cases.digest,

@@ -17,6 +17,7 @@ from braindino.probing import (
     SurvivalHead,
     run_study,
 )
+from braindino.probing.decoders.paper import PatchDecoder
 from braindino.probing.heads.base import mlp
 from braindino.probing.recipes import apply_recipe
 from braindino.probing.stochastic_depth import drop_paths
@@ -75,7 +76,8 @@ def test_apply_recipe_keeps_options_of_the_user():
 
 def test_apply_recipe_of_other_heads():
     module, _ = apply_recipe(FrozenProbeModule("x", SegmentationHead()), Protocol(recipe="paper"), 4)
-    assert (module.standardise, module.optimizer_settings) == (False, SegmentationHead.optimizer_defaults)
+    assert (module.standardise, module.optimizer_settings) == (False, PatchDecoder.optimizer_defaults)
+    assert (module.head.decoder, type(module.pooling)) == ("paper", PatchDecoder)
     with pytest.raises(BraindinoError, match=r"recipe: paper trains .*LogisticHead is solved at once"):
         apply_recipe(FrozenProbeModule("x", LogisticHead()), Protocol(recipe="paper"), 1)
 

@@ -149,7 +149,8 @@ def test_run_study_of_overlapping_regions_with_an_untrained_baseline(tmp_path, l
     with torch.no_grad():
         trained.model.pos_embed = None if trained.model.pos_embed is None else trained.model.pos_embed
         trained.model.cls_token.add_(1)  # another digest than its twin's
-    results = run(tmp_path / "run", data, trained, max_epochs=2, baselines=True)
+    module = FrozenProbeModule("tiny", SegmentationHead(slices_per_case=8, decoder="paper"), lr=3e-3)
+    results = run(tmp_path / "run", data, trained, module, max_epochs=2, baselines=True)
     assert list(results["baselines"]) == ["untrained_encoder"]
     assert set(results["summary"][0]["test"]["metrics"]) >= {"dice", "dice_whole", "dice_core", "hd95_core"}
     table = read_predictions(tmp_path / "run" / "predictions.csv")

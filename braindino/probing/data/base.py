@@ -22,7 +22,7 @@ class CaseData(Protocol):
     encoder: Encoder | None
 
     @property
-    def shape(self) -> dict[str, int]:
+    def shape(self) -> dict[str, Any]:
         """Return the arguments of `build` of the pooling (for a dense head, of the decoder)."""
 
     def train_target(self, cases: Tensor) -> Tensor:

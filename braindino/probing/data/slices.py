@@ -79,7 +79,8 @@ class CaseSlices:
     """Load slices with masks from the store, batch by batch, for a dense head; see `CaseData`.
 
     Batches contain "slices" (B, M, H, W) as stored, "scale", "zero_point" and "present" (B, M), "target"
-    (B, H, W) uint8 labels, "case" and "slice" (B,).
+    (B, H, W) uint8 labels, "case" and "slice" (B,). With K - 1 neighbours "slices" is (B, K, M, H, W), the
+    slice itself in the middle, and "planes" (B, K) numbers all slices of all cases.
 
     Args:
         masked: all cases of the study with their masks.
@@ -95,7 +96,7 @@ class CaseSlices:
         self.progress = progress
         self.masked, self.head = masked, head
         self.shape = decoder_shape(encoder, len(masked.modalities))
-        self.dataset = _Slices(masked.store, masked.keys, masked.scales, masked.masks)
+        self.dataset = _Slices(masked.store, masked.keys, masked.scales, masked.masks, head.neighbours)
 
     def train_target(self, cases: Tensor) -> Tensor:
         """Return whether a label is part of a region, (256, R) bool."""
@@ -130,8 +131,8 @@ class CaseSlices:
         )
 
 
-def decoder_shape(encoder: Encoder, modalities: int) -> dict[str, int]:
-    """Return the arguments of `PatchDecoder.build`.
+def decoder_shape(encoder: Encoder, modalities: int) -> dict[str, Any]:
+    """Return the arguments of `Decoder.build`.
 
     Args:
         encoder: the encoder.
@@ -151,7 +152,21 @@ def decoder_shape(encoder: Encoder, modalities: int) -> dict[str, int]:
         "blocks": encoder.blocks,
         "patch_size": encoder.patch_size,
         "in_chans": encoder.in_chans,
+        "size": encoder.preprocessing.size,
     }
+
+
+def neighbour_planes(numbers: Tensor, neighbours: int, depth: int) -> Tensor:
+    """Return the numbers of slices and of those on each side, (N, 2 neighbours + 1).
+
+    The first and the last slice stand for the slices beyond them.
+
+    Args:
+        numbers: (N,) numbers of slices.
+        neighbours: slices on each side.
+        depth: slices of the scan.
+    """
+    return (numbers[:, None] + torch.arange(-neighbours, neighbours + 1)).clamp(0, depth - 1)
 
 
 class SliceSampler(Sampler[list[SliceIndex]]):
@@ -212,17 +227,22 @@ class _Slices(Dataset[dict[str, Any]]):
     """One slice of all modalities of a case, with its mask."""
 
     def __init__(
-        self, store: Store, keys: np.ndarray, scales: Mapping[str, tuple[float, float]], masks: list[GridMask]
+        self,
+        store: Store,
+        keys: np.ndarray,
+        scales: Mapping[str, tuple[float, float]],
+        masks: list[GridMask],
+        neighbours: int,
     ) -> None:
         self.store, self.keys, self.scales, self.masks = store, keys, scales, masks
+        self.neighbours = neighbours
+        self.first_plane = np.cumsum([0, *(len(mask) for mask in masks)])
 
     def __getitem__(self, index: SliceIndex) -> dict[str, Any]:
         case, number = index
         keys, labels = self.keys[case], self.masks[case].slice(number)
-        empty = np.zeros(labels.shape, self.store.contract.dtype)
         scales = np.array([self.scales.get(key, (1.0, 0.0)) for key in keys], np.float32)
-        return {
-            "slices": np.stack([self.store.slice(key, number) if key else empty for key in keys]),
+        item = {
             "scale": scales[:, 0],
             "zero_point": scales[:, 1],
             "present": keys != "",
@@ -230,3 +250,14 @@ class _Slices(Dataset[dict[str, Any]]):
             "case": case,
             "slice": number,
         }
+        if not self.neighbours:
+            return {"slices": self._slice(keys, number, labels.shape), **item}
+        numbers = neighbour_planes(torch.tensor([number]), self.neighbours, len(self.masks[case]))[0]
+        stack = [self._slice(keys, plane, labels.shape) for plane in numbers.tolist()]
+        planes = numbers.numpy() + self.first_plane[case]
+        return {"slices": np.stack(stack), "planes": planes, **item}
+
+    def _slice(self, keys: np.ndarray, number: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a slice of all modalities, (M, H, W); zeros for a missing one."""
+        empty = np.zeros(shape, self.store.contract.dtype)
+        return np.stack([self.store.slice(key, number) if key else empty for key in keys])

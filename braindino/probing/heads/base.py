@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ class Head(nn.Module, ABC):
         optimizer_defaults: settings of the optimiser.
         unit: unit of the prediction; "" where the name of the target implies it, or there is none.
         dropout: share of features that is dropped in training after the norm and after GELU.
+        stored_defaults: arguments that heads of earlier versions did not have, with the values that stand for
+            their behaviour; files omit them at these values.
         layers: the trained layers; made by `build`.
     """
 
@@ -57,6 +59,7 @@ class Head(nn.Module, ABC):
     optimizer_defaults = OptimizerDefaults()
     unit = ""
     dropout = 0.0
+    stored_defaults: ClassVar[Mapping[str, Any]] = {}
     layers: nn.Module
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -1,6 +1,8 @@
 """Segmentation head: one logit per region and pixel, by Dice loss and cross entropy."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from torch.nn import functional
 from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
-from braindino.probing.decoder import initialise
+from braindino.probing.decoders.base import Decoder, image_size_of, initialise
+from braindino.probing.decoders.registry import DEFAULT, DecoderName, decoder_class
 from braindino.probing.heads.base import Head, OptimizerDefaults
 
 
@@ -21,14 +24,25 @@ class SegmentationHead(Head):
 
     Regions overlap if a label is part of several (BraTS: WT, TC, ET). The loss is Dice plus (binary) cross
     entropy. The Dice loss is computed over the batch and without the background, because most slices have no
-    foreground. Trained with AdamW (0.9, 0.98), lr 3e-4, weight decay 0.05, linear decay (BrainDINO's released
-    code; method.md "Probes").
+    foreground. The decoder brings its own settings of the optimiser; `paper` those of BrainDINO's released
+    code: AdamW (0.9, 0.98), lr 3e-4, weight decay 0.05, linear decay (method.md "Probes").
 
     Args:
         slices_per_case: slices that an epoch draws from each labelled case.
         foreground: share of them that is drawn from the slices with a region, each region of the case with
             equal probability; the rest is drawn from all slices between the first and last that are not
             empty.
+        decoder: what turns tokens into maps: `conv`, `detail`, `attention`, `linear`, `paper`, or `unet`
+            without an encoder (docs/segmentation.md "Decoders"). If omitted `conv`, in `probe.recipe: paper`
+            the decoder `paper`.
+        image_size: slices are enlarged to so many rows and columns before the encoder, multiples of its
+            patch; one number is the longer side. If omitted at least 28 x 28 patches, at most four times as
+            large; `paper` enlarges nothing if omitted (BrainDINO: 512).
+        neighbours: slices on each side that are decoded together with a slice.
+        test_flips: average the predictions of a slice and of its mirror image, left to right.
+        deep_supervision: the loss is computed on coarser maps of the decoder too, each with half the weight
+            of the next finer ones (nnU-Net); only `conv` and `detail` have such maps.
+        use_tokens: false sets all tokens to zero: what the decoder does without the encoder.
 
     Attributes:
         membership: (256, R) bool, whether a label is part of a region; set by `build`.
@@ -40,17 +54,79 @@ class SegmentationHead(Head):
     metric, mode = "dice", "max"
     batch_size = 16
     dense = True
-    optimizer_defaults = OptimizerDefaults(lr=3e-4, weight_decay=0.05, betas=(0.9, 0.98), decay=True)
     membership: Tensor
+    stored_defaults: ClassVar[Mapping[str, Any]] = {
+        "decoder": "paper",
+        "image_size": None,
+        "neighbours": 0,
+        "test_flips": False,
+        "deep_supervision": False,
+        "use_tokens": True,
+    }
 
-    def __init__(self, slices_per_case: int = 16, foreground: float = 0.33) -> None:
+    def __init__(
+        self,
+        slices_per_case: int = 16,
+        foreground: float = 0.33,
+        decoder: DecoderName | None = None,
+        image_size: int | list[int] | None = None,
+        neighbours: int = 0,
+        test_flips: bool = False,
+        deep_supervision: bool = False,
+        use_tokens: bool = True,
+    ) -> None:
         super().__init__()
         if slices_per_case < 1:
             raise BraindinoError(f"slices_per_case {slices_per_case}: expected 1 or more.")
         if not 0 <= foreground <= 1:
             raise BraindinoError(f"foreground {foreground}: expected 0 to 1.")
+        if neighbours < 0:
+            raise BraindinoError(f"neighbours {neighbours}: expected 0 or more.")
         self.slices_per_case, self.foreground = slices_per_case, foreground
+        self.decoder, self.image_size, self.neighbours = decoder, image_size, neighbours
+        self.test_flips, self.deep_supervision, self.use_tokens = test_flips, deep_supervision, use_tokens
         self.regions: tuple[str, ...] = ()
+        self.auxiliary = nn.ModuleList()
+        self._check_decoder()
+
+    def _check_decoder(self) -> None:
+        """Raise BraindinoError for options that the decoder does not have."""
+        decoder = decoder_class(self.decoder or DEFAULT)
+        if self.neighbours and decoder.shares_fusion:
+            raise BraindinoError(
+                f"model.head.init_args.neighbours {self.neighbours}: the decoder {decoder.name} takes 0.\n"
+                "Use another decoder."
+            )
+        if self.image_size is not None and not decoder.reads_tokens:
+            raise BraindinoError(
+                f"model.head.init_args.image_size {self.image_size}: the decoder {decoder.name} has no "
+                "encoder that slices are enlarged for; leave it out."
+            )
+
+    @property
+    def optimizer_defaults(self) -> OptimizerDefaults:  # type: ignore[override]
+        """Return the settings of the optimiser that suit the decoder."""
+        return decoder_class(self.decoder or DEFAULT).optimizer_defaults
+
+    def make_decoder(self) -> Decoder:
+        """Return the decoder, without parameters yet; its `image_size` must have been resolved."""
+        size = [self.image_size] * 2 if isinstance(self.image_size, int) else self.image_size
+        return decoder_class(self.decoder or DEFAULT)(size, self.neighbours, self.use_tokens)
+
+    def resolve(self, size: tuple[int, int], patch_size: int) -> None:
+        """Set `decoder` and `image_size` where they were omitted.
+
+        Args:
+            size: rows and columns of the prepared slices.
+            patch_size: side of a patch of the encoder [pixels].
+
+        Raises:
+            BraindinoError: the image size does not suit encoder and slices.
+        """
+        self.decoder = self.decoder or DEFAULT
+        self._check_decoder()
+        if self.image_size is not None or decoder_class(self.decoder).enlarges:
+            self.image_size = list(image_size_of(self.image_size, size, patch_size))
 
     def encode(self, cases: pd.DataFrame, classes: Sequence[str]) -> Tensor:
         """Return the number of each case (N,); the target itself is its mask."""
@@ -75,6 +151,30 @@ class SegmentationHead(Head):
             self.dice = DiceLoss(batch=True, softmax=True, include_background=False)
         else:
             self.dice = DiceLoss(batch=True, sigmoid=True)
+
+    def build_auxiliary(self, widths: Sequence[int]) -> None:
+        """Initialise 1 x 1 convolutions for the coarser maps of the decoder, with deep supervision.
+
+        Args:
+            widths: channels of these maps.
+        """
+        if self.deep_supervision:
+            outputs = len(self.regions) + self.exclusive
+            self.auxiliary = nn.ModuleList(nn.Conv2d(width, outputs, 1) for width in widths)
+            self.auxiliary.apply(initialise)
+
+    def supervised_loss(self, maps: Sequence[Tensor], target: Tensor) -> Tensor:
+        """Return the mean loss of the outputs of all maps, each coarser one with half the weight.
+
+        Args:
+            maps: maps of the decoder, (B, width, h, w), finest first.
+            target: (B, H, W) labels.
+        """
+        total, weights = self.loss(self.layers(maps[0]), target), 1.0
+        for number, (layer, coarse) in enumerate(zip(self.auxiliary, maps[1:], strict=False), start=1):
+            output = functional.interpolate(layer(coarse), target.shape[-2:], mode="bilinear")
+            total, weights = total + self.loss(output, target) / 2**number, weights + 1 / 2**number
+        return total / weights
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return Dice loss plus cross entropy of logits (B, C, H, W) and labels (B, H, W) uint8."""
@@ -102,6 +202,12 @@ class SegmentationHead(Head):
             return output > 0
         chosen = output.argmax(dim=1)
         return torch.stack([chosen == index + 1 for index in range(len(self.regions))], dim=1)
+
+    def average(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the logits of the mean probabilities of two outputs (B, C, H, W)."""
+        if self.exclusive:
+            return torch.logaddexp(first.log_softmax(dim=1), second.log_softmax(dim=1)) - math.log(2)
+        return torch.logit((first.sigmoid() + second.sigmoid()) / 2, eps=1e-6)
 
     def evidence(self, output: Tensor, target: Tensor, case: Tensor) -> dict[str, Tensor]:
         """Return pixel counts, case and loss of each slice; see `Head.evidence`.

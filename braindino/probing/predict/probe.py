@@ -328,7 +328,7 @@ def _build(record: dict[str, Any], kind: type[Any], run: Path, trust: Sequence[s
     if not (isinstance(cls, type) and issubclass(cls, kind)):
         raise BraindinoError(f"{record['class_path']}: expected a {kind.__name__}.")
     try:
-        return cls(**record["init_args"])
+        return cls(**{**getattr(cls, "stored_defaults", {}), **record["init_args"]})
     except (TypeError, ValueError) as error:
         raise BraindinoError(
             f"{run / RECORD}: key '{kind.__name__.lower()}.init_args' does not fit {name} ({error}); it was "

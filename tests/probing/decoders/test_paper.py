@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from braindino.probing.decoder import PatchDecoder, decoded_blocks
+from braindino.probing.decoders.base import decoded_blocks
+from braindino.probing.decoders.paper import PatchDecoder
 
 
 def built(modalities=1, patch_size=8, blocks=4, in_chans=3):
@@ -52,7 +53,8 @@ def test_decoded_blocks_are_evenly_spaced_and_end_with_the_last(blocks, levels):
 def test_patch_decoder_maps_have_the_size_of_the_slice(patch_size):
     decoder, width = built(patch_size=patch_size)
     size = (2 * patch_size, 3 * patch_size)
-    assert decoder(torch.randn(2, 4 * 48, 2, 3), size).shape == (2, width, *size)
+    images, present = torch.zeros(2, 1, 1, *size), torch.ones(2, 1, dtype=torch.bool)
+    assert decoder(torch.randn(2, 4 * 48, 2, 3), images, present).shape == (2, width, *size)
 
 
 def test_patch_decoder_fusion_starts_as_the_average_of_present_modalities(vit_encoder):
@@ -61,7 +63,7 @@ def test_patch_decoder_fusion_starts_as_the_average_of_present_modalities(vit_en
     images = torch.randn(2, 3, 32, 32)
     present = torch.tensor([[True, True, True], [True, False, True]])
     images[1, 1] = 0
-    tokens = decoder.tokens(encoder, images, present)
+    tokens = decoder.tokens(encoder, images.unsqueeze(1), present)
     averages = torch.stack([images[0].mean(0), images[1, [0, 2]].mean(0)]).unsqueeze(1)
     expected = torch.cat(encoder.patch_maps(averages, [0, 1, 2, 3]), dim=1)
     torch.testing.assert_close(tokens, expected, rtol=1e-4, atol=1e-5)
@@ -71,10 +73,10 @@ def test_patch_decoder_computes_gradients_of_a_frozen_encoder_only_for_a_fusion(
     encoder = vit_encoder
     images, present = torch.randn(1, 2, 32, 32), torch.ones(1, 2, dtype=torch.bool)
     decoder, _ = built(modalities=2)
-    decoder.tokens(encoder, images, present).square().sum().backward()
+    decoder.tokens(encoder, images.unsqueeze(1), present).square().sum().backward()
     assert decoder.fuse.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in encoder.parameters())
     alone, _ = built()
-    assert not alone.tokens(encoder, images[:, :1], present[:, :1]).requires_grad
+    assert not alone.tokens(encoder, images[:, None, :1], present[:, :1]).requires_grad
     encoder.requires_grad_(True)
-    assert alone.tokens(encoder, images[:, :1], present[:, :1]).requires_grad
+    assert alone.tokens(encoder, images[:, None, :1], present[:, :1]).requires_grad

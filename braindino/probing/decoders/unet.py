@@ -1,0 +1,47 @@
+"""A U-Net of the slice without any encoder: the supervised baseline of a segmentation."""
+
+import torch
+from torch import Tensor
+
+from braindino.identity import stable_id
+from braindino.probing.decoders.base import Decoder, coordinates, flatten_present
+from braindino.probing.heads.base import OptimizerDefaults
+
+WIDTHS = (32, 64, 96, 128)
+
+
+@stable_id("UNetDecoder")
+class UNetDecoder(Decoder):
+    """Segment slices by MONAI's DynUNet (nnU-Net's network), which never sees a token.
+
+    It gets the pixels of all modalities and neighbours, and their coordinates, as `DetailDecoder` does.
+    """
+
+    name = "unet"
+    optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=0.01, decay=True)
+    enlarges = False
+    reads_pixels = True
+    reads_tokens = False
+
+    def make(self) -> list[int]:
+        """Initialise the parameters; return the channels of the maps. See `Decoder.make`."""
+        from monai.networks.nets import DynUNet
+
+        inputs = self.stack + 2
+        levels = len(WIDTHS)
+        strides = [1] + [2] * (levels - 1)
+        self.network = DynUNet(
+            2, inputs, WIDTHS[0], [3] * levels, strides, strides[1:], filters=list(WIDTHS), res_block=True
+        )
+        return [WIDTHS[0]]
+
+    def levels(self, tokens: Tensor, images: Tensor, present: Tensor) -> list[Tensor]:
+        """Return maps (B, width, H, W); see `Decoder.levels`."""
+        maps = flatten_present(images.unsqueeze(3), present)
+        maps = torch.cat([maps, coordinates(maps)], dim=1)
+        # Three halvings and doublings return the size only of a multiple of eight.
+        factor = 2 ** (len(WIDTHS) - 1)
+        height, width = images.shape[-2:]
+        padded = torch.nn.functional.pad(maps, (0, -width % factor, 0, -height % factor))
+        result: Tensor = self.network(padded)
+        return [result[..., :height, :width]]
