@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION, invalid_rows
+from braindino.analysis.metrics.segmentation import MEASURED, REGION, ROW, invalid_rows
 from braindino.csv_text import csv_text, restore_table
 from braindino.documents import load_text
 
@@ -40,8 +40,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
             raise ValueError("no rows; it was damaged or edited")
         task = task_of(table)
         numbers = ["fraction", "age", *probability_columns(table)]
-        measured = (*MEASURED, *LESIONS)
-        numbers += {"regression": PREDICTED, "survival": SURVIVAL, "segmentation": measured}.get(task, ())
+        numbers += {"regression": PREDICTED, "survival": SURVIVAL, "segmentation": ROW}.get(task, ())
         for name in table.columns.intersection(numbers):
             table[name] = table[name].replace("", "nan").astype(float)
         for name in table.columns.intersection(["seed", FOLD]):
@@ -85,7 +84,8 @@ def check_predictions(table: pd.DataFrame) -> pd.DataFrame:
     - survival (a column `risk`, the log relative hazard): finite risks, times of 0 or above, and events that
       are 0 (censored) or 1;
     - a segmentation (a column `region`, a row per case and region): Dice from 0 to 1, `hd95` in mm or blank,
-      volumes in ml, and every region of every case.
+      volumes in ml, further shares (`nsd`, `lesion_f1`, `pq`) from 0 to 1 or blank, and every region of every
+      case.
 
     Args:
         table: the predictions.

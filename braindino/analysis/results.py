@@ -8,7 +8,7 @@ import pandas as pd
 from braindino.analysis.metrics.age_bias import without_age_bias
 from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.headlines import HEADLINES, LOWER_IS_BETTER, headlines
-from braindino.analysis.metrics.segmentation import count_empty
+from braindino.analysis.metrics.segmentation import count_empty, nsd_tolerance
 from braindino.analysis.metrics.subgroups import subgroups
 from braindino.analysis.metrics.survival import kaplan_meier_by_risk
 from braindino.analysis.metrics.task_metrics import confusion_counts
@@ -119,7 +119,8 @@ def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: i
     """Add details to each line of the `summary` of results.json.
 
     They are `subgroups`; of brain age `without_age_bias`; and of a segmentation `nothing_to_find`, the number
-    of test cases with an empty truth by region.
+    of test cases with an empty truth by region. The tolerance of a segmentation's surface Dice becomes
+    `nsd_tolerance` of the results themselves.
 
     Args:
         results: content of results.json, which is changed.
@@ -127,6 +128,8 @@ def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: i
         resamples: draws of people for the intervals.
     """
     names = headlines(results["task"], results["classes"])
+    if (tolerance := nsd_tolerance(predictions)) is not None:
+        results["nsd_tolerance"] = tolerance
     for line in results["summary"]:
         chosen = predictions[predictions["fraction"] == line["fraction"]]
         parts = {

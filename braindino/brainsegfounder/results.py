@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from braindino.analysis.metrics.mask_metrics import segmentation_row
-from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION
+from braindino.analysis.metrics.segmentation import REGION, ROW
+from braindino.analysis.metrics.surface_dice import TOLERANCE
 from braindino.analysis.predictions import TRAITS, align_risks, format_predictions
 from braindino.analysis.results import add_details, summarise
 from braindino.csv_text import csv_text
@@ -27,13 +28,14 @@ class CaseRows:
     Args:
         data: the cases.
         seed: seed of the run, for the column of that name.
+        nsd_tolerance: distance up to which surfaces agree, of the surface Dice [mm].
 
     Attributes:
         rows: one per case and region.
     """
 
-    def __init__(self, data: VolumeCases, seed: int) -> None:
-        self.data, self.seed = data, seed
+    def __init__(self, data: VolumeCases, seed: int, nsd_tolerance: float = TOLERANCE) -> None:
+        self.data, self.seed, self.nsd_tolerance = data, seed, nsd_tolerance
         self.rows: list[dict[str, Any]] = []
 
     def add(self, case: int, masks: np.ndarray) -> None:
@@ -52,10 +54,11 @@ class CaseRows:
         known = {"case": row["case"], "group": row["group"], "split": row["split"], "seed": self.seed}
         traits = {name: row[name] for name in TRAITS if name in row}
         for (name, labels), mask in zip(cases.regions.items(), restored, strict=True):
-            numbers = segmentation_row(mask, np.isin(reference.data, labels), reference.affine)
+            truth = np.isin(reference.data, labels)
+            numbers = segmentation_row(mask, truth, reference.affine, self.nsd_tolerance)
             self.rows.append(
                 {**known, "fraction": self.data.fraction, REGION: name}
-                | dict(zip((*MEASURED, *LESIONS), numbers, strict=True))
+                | dict(zip(ROW, numbers, strict=True))
                 | traits
             )
 

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
+from braindino.analysis.metrics.surface_dice import TOLERANCE, check_tolerance
 from braindino.brainsegfounder.base import SwinModule, check_crop, print_once
 from braindino.brainsegfounder.best_weights import BestWeights
 from braindino.brainsegfounder.corruption import CropGenerators
@@ -40,13 +41,14 @@ class SwinUNETRModule(SwinModule):
             single voxel.
         optimiser: AdamW and its schedule.
         resamples: draws of people for the intervals of a test.
+        nsd_tolerance: distance up to which surfaces agree, of the surface Dice [mm].
         options: sizes and start; see `SwinModule`.
 
     Attributes:
         step: optimiser step at which the loaded weights were saved.
 
     Raises:
-        BraindinoError: `resamples` below 0; see also `SwinModule`.
+        BraindinoError: `resamples` or `nsd_tolerance` below 0; see also `SwinModule`.
     """
 
     next_command = "braindino test --config {run}/config.yaml --run.id {id}"
@@ -56,12 +58,14 @@ class SwinUNETRModule(SwinModule):
         norm: Literal["instance", "group"] = "instance",
         optimiser: SwinOptimiserConfig = SwinOptimiserConfig(lr=1e-4, weight_decay=1e-5),  # noqa: B008 - frozen
         resamples: int = 2000,
+        nsd_tolerance: float = TOLERANCE,
         **options: Any,
     ) -> None:
         super().__init__(optimiser=optimiser, **options)
         if resamples < 0:
             raise BraindinoError(f"model.resamples {resamples}: expected 0 or more.")
         self.norm, self.resamples = norm, resamples
+        self.nsd_tolerance = check_tolerance(nsd_tolerance)
         self.step = 0
         self._rows: CaseRows | None = None
 
@@ -188,7 +192,7 @@ class SwinUNETRModule(SwinModule):
         """Raise BraindinoError for several processes, as one process writes one table."""
         if self.trainer.world_size > 1:
             raise BraindinoError("test: every case is evaluated once; give --trainer.devices 1.")
-        self._rows = CaseRows(self.data, int(os.environ.get("PL_GLOBAL_SEED", "0")))
+        self._rows = CaseRows(self.data, int(os.environ.get("PL_GLOBAL_SEED", "0")), self.nsd_tolerance)
 
     def test_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """Compare one case's masks with the reference masks, in the scan's native space."""

@@ -1,4 +1,4 @@
-"""Predicted masks in the native space of a scan, and their Dice, HD95 and volumes."""
+"""Predicted masks in the native space of a scan, and their measures: Dice, NSD, HD95, volumes, lesions."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def case_masks(
 
 
 def measure_cases(module: FrozenProbeModule, data: CaseSlices, cases: Tensor) -> Tensor:
-    """Return the measures (`segmentation_row`) of every region of some cases, (N, R, 7) float64.
+    """Return the measures (`segmentation_row`) of every region of some cases, (N, R, 12) float64.
 
     Masks are resampled and compared in `jobs` threads (of the data module) while the next case is predicted.
 
@@ -78,7 +78,7 @@ def measure_cases(module: FrozenProbeModule, data: CaseSlices, cases: Tensor) ->
     with ThreadPoolExecutor(jobs) as threads:
         predicted = _predicted(module, head, data, cases)
         for case, masks in track(predicted, len(cases), "measure", data.progress, unit="case"):
-            waiting.append(threads.submit(_measure_case, masked, case, masks, head.exclusive))
+            waiting.append(threads.submit(_measure_case, masked, case, masks, head))
             # Limits the number of masks in memory.
             while len(waiting) > 2 * jobs:
                 measures.append(waiting.popleft().result())
@@ -100,12 +100,15 @@ def _predicted(
                 planes = []
 
 
-def _measure_case(masked: MaskedCases, case: int, masks: np.ndarray, exclusive: bool) -> np.ndarray:
+def _measure_case(masked: MaskedCases, case: int, masks: np.ndarray, head: SegmentationHead) -> np.ndarray:
     key = next(key for key in masked.keys[case] if key)
     geometry = masked.store.geometry(key)
     drawn = masked.datamodule.labels_of(masked.rows[case])
     truth = masked.membership.numpy()[drawn.data.astype(np.uint8)]
-    predicted = restore_regions(masks, geometry, exclusive)
+    predicted = restore_regions(masks, geometry, head.exclusive)
     return np.array(
-        [segmentation_row(mask, truth[..., region], drawn.affine) for region, mask in enumerate(predicted)]
+        [
+            segmentation_row(mask, truth[..., region], drawn.affine, head.nsd_tolerance)
+            for region, mask in enumerate(predicted)
+        ]
     )

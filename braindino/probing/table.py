@@ -3,7 +3,7 @@
 from typing import Any
 
 from braindino.analysis.formatting import align_columns, format_interval, format_number
-from braindino.analysis.metrics.headlines import heading, headlines
+from braindino.analysis.metrics.headlines import heading, shown_headlines
 from braindino.analysis.report.notes import detail_notes, result_notes
 from braindino.analysis.results import probe_and_baselines
 
@@ -16,7 +16,7 @@ def results_table(results: dict[str, Any]) -> str:
     Args:
         results: result of `run_study`.
     """
-    names = headlines(results["task"], results["classes"])
+    names = shown_headlines([results])
     over = "folds" if results["folds"] else "seeds"
     repeated = over == "folds" or max(len(line["seeds"]) for line in results["summary"]) > 1
     lines = [["labels", "model", *(f"test/{heading(name, results)}" for name in names)]]

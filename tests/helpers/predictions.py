@@ -106,7 +106,7 @@ def segmentation(
     regions: Sequence[str] = ("whole", "core"),
     counted: bool = False,
 ) -> pd.DataFrame:
-    """Return a cell of a segmentation: a row per case and region; with numbers of lesions if `counted`."""
+    """Return a cell of a segmentation: a row per case and region; with all later columns if `counted`."""
     table = people(cases).loc[np.repeat(np.arange(cases), len(regions))].reset_index(drop=True)
     rng = np.random.default_rng(100 + seed)
     dice = np.clip(rng.normal(level, 0.1, size=len(table)), 0.05, 1)
@@ -115,7 +115,13 @@ def segmentation(
     if counted:
         extra = np.round(10 * (1 - dice))
         measured |= {"true_lesions": np.full(len(table), 3.0), "predicted_lesions": 3 + extra}
-        measured |= {"lesion_f1": 6 / (6 + extra)}
+        measured |= {
+            "lesion_f1": 6 / (6 + extra),
+            "rq": 4 / (6 + extra),
+            "sq": dice,
+            "pq": 4 / (6 + extra) * dice,
+        }
+        measured |= {"nsd": dice**2, "nsd_tolerance": np.full(len(table), 2.0)}
     return table.assign(seed=seed, fraction=fraction, region=list(regions) * cases, **measured)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from braindino.analysis.comparison.differences import ALL_CASES, MAIN_TESTS, Row, compare_pairings
 from braindino.analysis.comparison.paired_tests import holm
-from braindino.analysis.comparison.pairing import Pairing, list_values, pair_predictions
+from braindino.analysis.comparison.pairing import Pairing, list_values, pair_predictions, tolerances_differ
 from braindino.analysis.mapping import Mapper, serial_map
 from braindino.analysis.metrics.estimates import RESAMPLES
 from braindino.analysis.predictions import task_of
@@ -143,6 +143,8 @@ def _exclusions(
             f"{task}: compared on the {shared} test cases of both; excluded: "
             f"{pairing.only_first} of {first}, {pairing.only_second} of {second}, whose splits differ."
         )
+    if tolerances_differ(*tables):
+        yield f"{task}: nsd of {first} and {second} is not compared, it has different tolerances."
     fractions = {each.fraction for each in pairings}
     compared: dict[str, set[Any]] = {"seed": set(pairing.seeds), "fraction": fractions}
     for column, values in compared.items():

@@ -71,6 +71,9 @@ def _rows(pairing: Pairing, stratum: str, resamples: int, seed: int) -> Iterator
         if metric not in compared:
             continue
         numbers = compared[metric]
+        # No case is without the region, or no lesion is matched.
+        if metric in COMPARED_TOO.get(kind, ()) and numbers["value"] is None:
+            continue
         row = {
             "fraction": pairing.fraction,
             "stratum": stratum,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.metrics.segmentation import REGION
+from braindino.analysis.metrics.segmentation import NSD, NSD_TOLERANCE, REGION, nsd_tolerance
 from braindino.analysis.predictions import class_names, task_of
 from braindino.errors import NothingSharedError
 
@@ -47,6 +47,8 @@ class Pairing:
 def pair_predictions(first: pd.DataFrame, second: pd.DataFrame) -> list[Pairing]:
     """Align the test rows of two models, at every label fraction and seed that both have.
 
+    Surface Dice at different tolerances is excluded.
+
     Args:
         first: rows of predictions.csv of the first model.
         second: the same of the second model.
@@ -61,10 +63,23 @@ def pair_predictions(first: pd.DataFrame, second: pd.DataFrame) -> list[Pairing]
     regions = [sorted(set(table[REGION])) if REGION in table else [] for table in (first, second)]
     _check_equal("regions", *regions)
     tests = [table[table["split"] == "test"] for table in (first, second)]
+    if tolerances_differ(first, second):
+        tests = [test.drop(columns=[NSD, NSD_TOLERANCE]) for test in tests]
     fractions = _common_values([test["fraction"] for test in tests], "label fraction")
     return [
         _pair_at(fraction, *(test[test["fraction"] == fraction] for test in tests)) for fraction in fractions
     ]
+
+
+def tolerances_differ(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Return whether two models' surface Dice was measured at different tolerances.
+
+    Args:
+        first: rows of predictions.csv of the first model.
+        second: the same of the second model.
+    """
+    tolerances = nsd_tolerance(first), nsd_tolerance(second)
+    return None not in tolerances and tolerances[0] != tolerances[1]
 
 
 def _pair_at(fraction: float, first: pd.DataFrame, second: pd.DataFrame) -> Pairing:

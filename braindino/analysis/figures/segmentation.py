@@ -1,4 +1,4 @@
-"""Draw the Dice of every case, and slices with the outlines of truth and prediction."""
+"""Draw a measure of every case, and slices with the outlines of truth and prediction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,16 +9,19 @@ import pandas as pd
 from braindino.analysis.figures.data_uris import svg
 from braindino.analysis.figures.slice_view import mark_sides, views_from_arrays
 from braindino.analysis.figures.style import INK, PANEL, colour, legend, literal, offsets, panels
+from braindino.analysis.metrics.segmentation import measures_of
 
 # Key of an .npz with examples, and the line style and label of its outline.
 OUTLINES = {"truth": ("-", "truth"), "answer": ("--", "prediction")}
 
 
-def dice_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
-    """Draw the Dice of every case (mean over seeds) by region: points, quartiles and median.
+def share_figure(models: Mapping[str, Sequence[pd.DataFrame]], measure: str, label: str) -> str:
+    """Draw a share of every case (mean over seeds) by region: points, quartiles and median.
 
     Args:
         models: name -> test rows of predictions.csv, one table per seed.
+        measure: a measure from 0 to 1 (`measures_of`): "dice" or "nsd".
+        label: its name at the axis.
 
     Returns:
         An SVG as a data URI.
@@ -28,7 +31,8 @@ def dice_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
     with panels(size=(max(PANEL[0], 0.9 * len(models) * len(regions) + 1.6), PANEL[1])) as (figure, axes):
         axis = axes[0]
         for index, (name, tables) in enumerate(models.items()):
-            cases = pd.concat(tables).groupby(["region", "case"])["dice"].mean()
+            measured = [table.assign(share=measures_of(table)[measure]) for table in tables]
+            cases = pd.concat(measured).groupby(["region", "case"])["share"].mean()
             values = [cases.loc[region].dropna().to_numpy() for region in regions]
             middle = np.arange(len(regions)) + offsets(len(models))[index]
             line = {"color": colour(index)}
@@ -43,13 +47,13 @@ def dice_figure(models: Mapping[str, Sequence[pd.DataFrame]]) -> str:
                 whiskerprops=line,
                 capprops=line,
             )
-            for x, dice in zip(middle, values, strict=True):
-                noise = rng.uniform(-0.12, 0.12, size=len(dice)) / len(models)
-                axis.scatter(x + noise, dice, s=9, alpha=0.5, color=colour(index), linewidths=0)
+            for x, shares in zip(middle, values, strict=True):
+                noise = rng.uniform(-0.12, 0.12, size=len(shares)) / len(models)
+                axis.scatter(x + noise, shares, s=9, alpha=0.5, color=colour(index), linewidths=0)
             axis.plot([], [], color=colour(index), linewidth=3, label=literal(name))
         axis.set_xticks(range(len(regions)), [literal(region, 16) for region in regions])
         axis.set_ylim(-0.02, 1.02)
-        axis.set_ylabel("Dice")
+        axis.set_ylabel(label)
         axis.grid(axis="y", color="#e3e6ea", linewidth=0.7)
         legend(axis, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return svg(figure)

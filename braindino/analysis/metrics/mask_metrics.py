@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure, label
 
+from braindino.analysis.metrics.surface_dice import TOLERANCE, surface_dice
+
 PERCENTILE = 95
 
 Mask = NDArray[np.bool_]
@@ -35,17 +37,38 @@ def measure_masks(
     return dice, distance, true_size * millilitre, predicted_size * millilitre
 
 
-def segmentation_row(predicted: Mask, truth: Mask, affine: NDArray[np.floating[Any]]) -> tuple[float, ...]:
-    """Return the numbers of a row of predictions.csv, in the order of `MEASURED` and `LESIONS`.
+def segmentation_row(
+    predicted: Mask, truth: Mask, affine: NDArray[np.floating[Any]], tolerance: float = TOLERANCE
+) -> tuple[float, ...]:
+    """Return the numbers of a row of predictions.csv, in the order of `segmentation.ROW`.
 
     Args:
         predicted: (X, Y, Z) bool.
         truth: (X, Y, Z) bool, in the same space.
         affine: (4, 4) voxel -> mm.
+        tolerance: distance up to which surfaces agree, of the surface Dice [mm].
     """
+    box = _bounding_box(predicted | truth)
+    predicted, truth = predicted[box], truth[box]
     lesions = count_lesions(predicted, truth)
-    counts = (float(lesions.true), float(lesions.predicted), lesions.f1)
-    return (*measure_masks(predicted, truth, affine), *counts)
+    nsd = float("nan")
+    if lesions.true:
+        nsd = surface_dice(predicted, truth, np.linalg.norm(affine[:3, :3], axis=0), tolerance)
+    return (
+        *measure_masks(predicted, truth, affine),
+        *(float(lesions.true), float(lesions.predicted), lesions.f1),
+        *(lesions.recognition_quality, lesions.segmentation_quality, lesions.panoptic_quality),
+        *(nsd, tolerance),
+    )
+
+
+def _bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """Return the slices of the smallest box that contains a mask; empty slices if it is empty."""
+    box = []
+    for axis in range(mask.ndim):
+        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0))
+    return tuple(box)
 
 
 def hausdorff_95(first: Mask, second: Mask, spacing: NDArray[np.floating[Any]]) -> float:
@@ -59,10 +82,7 @@ def hausdorff_95(first: Mask, second: Mask, spacing: NDArray[np.floating[Any]]) 
         second: (X, Y, Z) bool, not empty.
         spacing: (3,) size of a voxel.
     """
-    either = np.argwhere(first | second)
-    box = tuple(
-        slice(low, high + 1) for low, high in zip(either.min(axis=0), either.max(axis=0), strict=True)
-    )
+    box = _bounding_box(first | second)
     # Both masks are empty outside of the box. Voxels at its sides are surface, as at the volume's sides.
     surfaces = [mask[box] & ~binary_erosion(mask[box]) for mask in (first, second)]
     directed = []
@@ -74,19 +94,24 @@ def hausdorff_95(first: Mask, second: Mask, spacing: NDArray[np.floating[Any]]) 
 
 @dataclass(frozen=True)
 class Lesions:
-    """Numbers of connected lesions of a true and a predicted mask.
+    """Connected lesions of a true and a predicted mask.
+
+    `f1` is by the rule of one voxel; the qualities are those of Kirillov et al. 2019 (arXiv 1801.00868): a
+    true and a predicted lesion match if their intersection is more than half of their union.
 
     Attributes:
         true: lesions of the true mask.
         predicted: lesions of the predicted mask.
         detected: true lesions that overlap the predicted mask.
         correct: predicted lesions that overlap the true mask.
+        matched: intersection over union of each pair of lesions that match.
     """
 
     true: int
     predicted: int
     detected: int
     correct: int
+    matched: tuple[float, ...] = ()
 
     @property
     def f1(self) -> float:
@@ -96,9 +121,24 @@ class Lesions:
         missed, false = self.true - self.detected, self.predicted - self.correct
         return 2 * self.detected / (2 * self.detected + missed + false)
 
+    @property
+    def recognition_quality(self) -> float:
+        """Return 2 TP / (2 TP + FP + FN), TP the matched lesions; NaN without true lesions."""
+        return 2 * len(self.matched) / (self.true + self.predicted) if self.true else float("nan")
+
+    @property
+    def segmentation_quality(self) -> float:
+        """Return the mean intersection over union of the matched lesions; NaN if there are none."""
+        return float(np.mean(self.matched)) if self.matched else float("nan")
+
+    @property
+    def panoptic_quality(self) -> float:
+        """Return the product of both qualities, 0 if no lesion matches; NaN without true lesions."""
+        return 2 * sum(self.matched) / (self.true + self.predicted) if self.true else float("nan")
+
 
 def count_lesions(predicted: Mask, truth: Mask) -> Lesions:
-    """Count the lesions of two masks; voxels that touch, also by a corner, are one lesion.
+    """Count and match the lesions of two masks; voxels that touch, also by a corner, are one lesion.
 
     A lesion is detected if one voxel overlaps (the rule of ATLAS R2.0, as BrainSegFounder evaluates).
 
@@ -109,9 +149,17 @@ def count_lesions(predicted: Mask, truth: Mask) -> Lesions:
     corners = generate_binary_structure(3, 3)
     true_labels, true_count = label(truth, corners)
     predicted_labels, predicted_count = label(predicted, corners)
+    both = predicted & truth
+    pairs, overlap = np.unique(
+        np.stack([true_labels[both], predicted_labels[both]]), axis=1, return_counts=True
+    )
+    sizes = np.bincount(true_labels.ravel())[pairs[0]] + np.bincount(predicted_labels.ravel())[pairs[1]]
+    # More than half of the union, by integers. No lesion then has a second match.
+    matched = 3 * overlap > sizes
     return Lesions(
         true=int(true_count),
         predicted=int(predicted_count),
-        detected=len(np.unique(true_labels[predicted & truth])),
-        correct=len(np.unique(predicted_labels[predicted & truth])),
+        detected=len(np.unique(pairs[0])),
+        correct=len(np.unique(pairs[1])),
+        matched=tuple((overlap / (sizes - overlap))[matched].tolist()),
     )

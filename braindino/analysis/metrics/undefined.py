@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from braindino.analysis.metrics.segmentation import REGION, regions_of
+from braindino.analysis.metrics.segmentation import EMPTY_CASES, NSD, PANOPTIC, REGION, regions_of
 from braindino.analysis.predictions import task_of
 
 NO_PAIR = "no two cases can be compared: the earlier of two times must be an event"
@@ -70,6 +70,14 @@ def _segmentation_reason(name: str, table: pd.DataFrame, train: pd.DataFrame | N
     regions = regions_of(table)
     named = [region for region in regions if name.endswith(f"_{region}")]
     chosen = named[-1:] or list(regions)
-    if (table.loc[table[REGION].isin(chosen), "true_ml"] > 0).any():
-        return f"no case has {' or '.join(chosen)} in both masks"
-    return f"no case has any {' or '.join(chosen)}"
+    rows = table[table[REGION].isin(chosen)]
+    either = " or ".join(chosen)
+    if name.startswith(EMPTY_CASES):
+        return f"every case has {either}"
+    if not (rows["true_ml"] > 0).any():
+        return f"no case has any {either}"
+    if name.startswith("sq") and rows["rq"].notna().any():
+        return f"no {either} of any case overlaps its prediction by more than half of their union"
+    if name.startswith((NSD, *PANOPTIC)):
+        return "not measured by the version that computed these predictions"
+    return f"no case has {either} in both masks"

@@ -17,10 +17,10 @@ from braindino.analysis.figures.data_uris import svg
 from braindino.analysis.figures.label_fractions import FractionPoint, fractions_figure
 from braindino.analysis.figures.patch_maps import map_montage
 from braindino.analysis.figures.regression import scatter_figure
-from braindino.analysis.figures.segmentation import dice_figure, examples_figure
+from braindino.analysis.figures.segmentation import examples_figure, share_figure
 from braindino.analysis.figures.slice_view import views_from_arrays
 from braindino.analysis.figures.survival import kaplan_meier_figure
-from braindino.analysis.metrics.headlines import headlines, unit_of
+from braindino.analysis.metrics.headlines import heading, headlines, shown_headlines, unit_of
 from braindino.analysis.report.pseudonyms import Pseudonymiser
 from braindino.analysis.runs import Run, TaskRuns, first_test_results, largest_fraction_summary
 
@@ -115,12 +115,13 @@ def _survival_figures(runs: TaskRuns) -> list[ReportFigure]:
 
 def _segmentation_figures(runs: TaskRuns, pseudonymiser: Pseudonymiser) -> list[ReportFigure]:
     tests = {name: seed_tables(run) for name, run in runs.items()}
-    dice = ReportFigure(
-        "Dice of every case",
-        dice_figure(tests),
-        "Test cases, mean over seeds; median, quartiles, and whiskers to 1.5 interquartile ranges.",
-    )
-    return [dice, *_example_figures(runs, pseudonymiser)]
+    caption = "Test cases, mean over seeds; median, quartiles, and whiskers to 1.5 interquartile ranges."
+    figures = [ReportFigure("Dice of every case", share_figure(tests, "dice", "Dice"), caption)]
+    studies = [run.results for run in runs.values()]
+    if "nsd" in shown_headlines(studies):
+        label = heading("nsd", studies[0]).replace("nsd", "NSD")
+        figures.append(ReportFigure("NSD of every case", share_figure(tests, "nsd", label), caption))
+    return [*figures, *_example_figures(runs, pseudonymiser)]
 
 
 def _first_panels(runs: TaskRuns) -> dict[str, Run]:

@@ -6,6 +6,7 @@ from braindino.analysis.formatting import UNDEFINED, format_interval, format_num
 from braindino.analysis.leakage_notes import pretraining_notes
 from braindino.analysis.metrics.estimates import MAX_REDRAWN
 from braindino.analysis.metrics.headlines import heading, headlines
+from braindino.analysis.metrics.segmentation import EMPTY_CASES
 from braindino.analysis.metrics.subgroups import MIN_PEOPLE
 
 MAX_GROUPS = 6  # of a trait, in one sentence
@@ -207,7 +208,16 @@ def _empty_truths(line: dict[str, Any]) -> list[str]:
     if not counts:
         return []
     parts = ", ".join(f"{region} in {count}" for region, count in counts.items())
-    return [
-        f"Empty true masks: {parts} of {line['test']['cases']} test cases; their Dice and lesion F1 are "
-        "blank and excluded from the means."
+    notes = [
+        f"Empty true masks: {parts} of {line['test']['cases']} test cases; their Dice, NSD and lesion-wise "
+        "measures are blank and excluded from the means."
     ]
+    metrics = line["test"]["metrics"]
+    for region in counts:
+        specificity, volume = (metrics.get(f"{name}_{region}") for name in EMPTY_CASES)
+        if specificity and volume:
+            notes.append(
+                f"Cases without {region}: share with an empty prediction {format_interval(specificity)}, "
+                f"mean false-positive volume {format_interval(volume)} ml."
+            )
+    return notes

@@ -13,6 +13,7 @@ from braindino.analysis.mapping import Mapper, serial_map
 from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.report import tables
 from braindino.analysis.report.figures import ReportFigure, task_figures
+from braindino.analysis.report.mask_tables import empty_tables, region_tables
 from braindino.analysis.report.pseudonyms import Pseudonymiser
 from braindino.analysis.report.run_details import MAX_DROPPED_ROWS, RunDetails, run_details, run_ids
 from braindino.analysis.report.tables import Table
@@ -119,7 +120,8 @@ def _section(task: _Task) -> Section:
             *tables.comparison_tables(task.compared),
             *tables.baseline_tables(runs),
             *tables.age_bias_tables(runs),
-            *tables.empty_tables(runs),
+            *region_tables(runs),
+            *empty_tables(runs),
             *tables.subgroup_tables(runs),
         ],
         figures=task_figures(runs, task.pseudonymiser),

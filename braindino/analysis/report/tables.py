@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from braindino.analysis.formatting import format_interval, format_number, format_p_value
-from braindino.analysis.metrics.headlines import heading, headlines
-from braindino.analysis.runs import TaskRuns, first_test_results, largest_fraction_summary
+from braindino.analysis.metrics.headlines import heading, headlines, shown_headlines
+from braindino.analysis.runs import TaskRuns, largest_fraction_summary
 from braindino.csv_text import csv_text
 
 MAX_OPEN_ROWS = 20  # a table of subgroups with more rows is folded
@@ -93,7 +93,7 @@ def results_tables(runs: TaskRuns) -> list[Table]:
     """
     rows = Rows()
     first = next(iter(runs.values())).results
-    names = headlines(first["task"], first["classes"])
+    names = shown_headlines([run.results for run in runs.values()])
     over = "folds" if first.get("folds") else "seeds"
     for model, run in runs.items():
         for line in run.results["summary"]:
@@ -203,25 +203,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
     """Return the mean, or None if a value is unknown."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def empty_tables(runs: TaskRuns) -> list[Table]:
-    """Return the table of empty true and predicted masks, if the task is a segmentation.
-
-    Args:
-        runs: name of the model -> its run of the task.
-    """
-    rows = Rows()
-    for model, run in runs.items():
-        for region, counts in (first_test_results(run).get("empty") or {}).items():
-            cells = [model, region, *(str(count) for count in counts.values())]
-            rows.add(cells, {"model": model, "region": region, **counts})
-    columns = ["model", "region", "cases", "truth empty", "prediction empty", "both empty"]
-    note = (
-        "Dice is blank where the truth is empty, and 0 where only the prediction is; HD95 is blank where "
-        "either is."
-    )
-    return [rows.table("Empty masks", columns, 2, note)] if rows.cells else []
 
 
 def comparison_tables(table: pd.DataFrame) -> list[Table]:

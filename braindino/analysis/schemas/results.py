@@ -302,6 +302,7 @@ class Results(TypedDict):
         task: kind of task.
         target: columns of the label.
         unit: unit of the target or of time.
+        nsd_tolerance: tolerance of the surface Dice of a segmentation [mm].
         failed: errors of cells that were not trained.
         baselines_failed: baseline -> the reason why it was not computed.
         classes: names of the classes, or regions of a segmentation.
@@ -320,6 +321,7 @@ class Results(TypedDict):
     task: Literal["classification", "regression", "survival", "segmentation"]
     target: list[str]
     unit: NotRequired[str]
+    nsd_tolerance: NotRequired[float]
     failed: NotRequired[list[str]]
     baselines_failed: NotRequired[dict[str, str]]
     classes: list[str]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from braindino.analysis.metrics.segmentation import LESIONS, MEASURED, REGION
+from braindino.analysis.metrics.segmentation import REGION, ROW
+from braindino.analysis.metrics.surface_dice import TOLERANCE, check_tolerance
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
 from braindino.probing.decoders.base import Decoder, image_size_of, initialise
@@ -43,6 +44,7 @@ class SegmentationHead(Head):
         deep_supervision: the loss is computed on coarser maps of the decoder too, each with half the weight
             of the next finer ones (nnU-Net); only `conv` and `detail` have such maps.
         use_tokens: false sets all tokens to zero: what the decoder does without the encoder.
+        nsd_tolerance: distance up to which surfaces agree, of the surface Dice [mm].
 
     Attributes:
         membership: (256, R) bool, whether a label is part of a region; set by `build`.
@@ -62,6 +64,7 @@ class SegmentationHead(Head):
         "test_flips": False,
         "deep_supervision": False,
         "use_tokens": True,
+        "nsd_tolerance": TOLERANCE,
     }
 
     def __init__(
@@ -74,6 +77,7 @@ class SegmentationHead(Head):
         test_flips: bool = False,
         deep_supervision: bool = False,
         use_tokens: bool = True,
+        nsd_tolerance: float = TOLERANCE,
     ) -> None:
         super().__init__()
         if slices_per_case < 1:
@@ -85,6 +89,7 @@ class SegmentationHead(Head):
         self.slices_per_case, self.foreground = slices_per_case, foreground
         self.decoder, self.image_size, self.neighbours = decoder, image_size, neighbours
         self.test_flips, self.deep_supervision, self.use_tokens = test_flips, deep_supervision, use_tokens
+        self.nsd_tolerance = check_tolerance(nsd_tolerance)
         self.regions: tuple[str, ...] = ()
         self.auxiliary = nn.ModuleList()
         self._check_decoder()
@@ -244,8 +249,7 @@ class SegmentationHead(Head):
         return {"dice": float(dice.nanmean()), **each}
 
     def rows(self, output: Tensor, cases: pd.DataFrame) -> pd.DataFrame:
-        """Return a row per case and region from measures (N, R, 7); see `measure_cases`."""
-        columns = [*MEASURED, *LESIONS]
-        table = pd.DataFrame(output.reshape(-1, len(columns)).numpy(), columns=columns)
+        """Return a row per case and region from measures (N, R, 12); see `measure_cases`."""
+        table = pd.DataFrame(output.reshape(-1, len(ROW)).numpy(), columns=list(ROW))
         table.insert(0, REGION, np.tile(np.array(self.regions, dtype=object), len(cases)))
         return table

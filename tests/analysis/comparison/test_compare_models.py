@@ -66,6 +66,13 @@ def test_compare_pairings_tests_of_a_classification():
             "lesion_count_error",
             ["Wilcoxon", "permutation"],
         ),
+        (
+            segmentation,
+            {"level": 0.8, "counted": True},
+            {"level": 0.6, "counted": True},
+            "nsd",
+            ["Wilcoxon", "permutation"],
+        ),
     ],
 )
 def test_compare_pairings_tests_of_other_tasks(make, better, worse, metric, tests):
@@ -97,6 +104,30 @@ def test_compare_pairings_lesion_metrics_match_hand_computed_values():
     for tables in ((better, uncounted), (uncounted, better)):
         metrics = set(rows_of(*tables)["metric"])
         assert metrics == {"dice", "hd95", "volume_error_ml"}
+
+
+def test_compare_models_excludes_nsd_of_different_tolerances():
+    first, second = (cells(segmentation, level=level, counted=True) for level in (0.8, 0.6))
+    tables = {"first": {"brats": first}, "second": {"brats": second}}
+    table, notes = compare_models(tables, resamples=50)
+    assert {"nsd", "pq"} <= set(table["metric"])
+    assert notes == []
+    tables["second"] = {"brats": second.assign(nsd_tolerance=1.0)}
+    table, notes = compare_models(tables, resamples=50)
+    assert "nsd" not in set(table["metric"])
+    assert "pq" in set(table["metric"])
+    assert notes == ["brats: nsd of first and second is not compared, it has different tolerances."]
+
+
+def test_compare_models_compares_false_positives_in_empty_cases():
+    first, second = (cells(segmentation, level=level, regions=("lesion",)) for level in (0.8, 0.6))
+    odd = first["case"].str[-3].astype(int) % 2 == 1
+    first.loc[odd, ["true_ml", "predicted_ml", "dice", "hd95"]] = [0.0, 0.0, np.nan, np.nan]
+    second.loc[odd, ["true_ml", "predicted_ml", "dice", "hd95"]] = [0.0, 0.5, np.nan, np.nan]
+    table, _ = compare_models({"first": {"t": first}, "second": {"t": second}}, resamples=50)
+    rows = table[table["test"] == "Wilcoxon"].set_index("metric")
+    assert rows.loc["case_specificity", "difference"] == 1
+    assert rows.loc["false_positive_ml", "difference"] == -0.5
 
 
 def test_compare_models_uses_what_both_have_and_notes_the_rest():

@@ -7,7 +7,16 @@ import pytest
 import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
-from braindino.analysis.metrics.mask_metrics import Lesions, count_lesions, hausdorff_95, measure_masks
+from braindino.analysis.metrics.mask_metrics import (
+    Lesions,
+    count_lesions,
+    hausdorff_95,
+    measure_masks,
+    segmentation_row,
+)
+from braindino.analysis.metrics.segmentation import ROW
+from braindino.analysis.metrics.surface_dice import surface_dice
+from tests.helpers.mask_pairs import mask_pairs
 
 AFFINE = np.array([[0, -1.0, 0, 5], [0.9, 0, 0, 2], [0, 0, 2.5, -7], [0, 0, 0, 1]])
 SPACING = (0.9, 1.0, 2.5)
@@ -67,7 +76,7 @@ def test_count_lesions_matches_lesions_by_one_voxel():
     predicted[6, 6, 6] = True
     predicted[0, 11, 11] = True  # false
     lesions = count_lesions(predicted, truth)
-    assert lesions == Lesions(true=3, predicted=3, detected=2, correct=2)
+    assert lesions == Lesions(true=3, predicted=3, detected=2, correct=2)  # no lesion matches by half
     assert lesions.f1 == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
 
 
@@ -86,3 +95,65 @@ def test_lesions_f1_without_lesions():
     assert np.isnan(count_lesions(nothing, nothing).f1)
     assert np.isnan(count_lesions(something, nothing).f1)
     assert count_lesions(nothing, something).f1 == 0
+    assert np.isnan(count_lesions(something, nothing).panoptic_quality)
+    assert np.isnan(count_lesions(something, nothing).recognition_quality)
+    missed = count_lesions(nothing, something)
+    assert (missed.recognition_quality, missed.panoptic_quality) == (0, 0)
+    assert np.isnan(missed.segmentation_quality)
+
+
+# Name -> rq, sq, pq of panoptica 2.1.7: `Panoptica_Evaluator(expected_input=InputType.SEMANTIC,
+# instance_approximator=ConnectedComponentsInstanceApproximator(),
+# instance_matcher=NaiveThresholdMatching(strict_threshold=True)).evaluate(predicted, truth)`, to 12 digits.
+# The package is no requirement of the tests: it needs numpy below 2.3 and pandas below 3.
+PANOPTICA = {
+    "structure": (1.0, 0.776809067132, 0.776809067132),
+    "thick slices": (1.0, 0.782122905028, 0.782122905028),
+    "lesions": (0.333333333333, 0.757549211584, 0.252516403861),
+    "at the border": (1.0, 0.93899204244, 0.93899204244),
+    "one slice": (0.666666666667, 0.620689655172, 0.413793103448),
+    "equal": (1.0, 1.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", PANOPTICA)
+def test_count_lesions_qualities_equal_panoptica(name):
+    predicted, truth, _ = mask_pairs()[name]
+    lesions = count_lesions(predicted, truth)
+    qualities = (lesions.recognition_quality, lesions.segmentation_quality, lesions.panoptic_quality)
+    assert qualities == pytest.approx(PANOPTICA[name], abs=1e-11)
+
+
+def test_count_lesions_does_not_match_by_exactly_half_of_the_union():
+    truth, predicted = np.zeros((2, 8, 8, 8), dtype=bool)
+    truth[2:6, 2:6, 2:6], predicted[2:6, 2:6, 2:4] = True, True
+    assert count_lesions(predicted, truth).matched == ()
+    predicted[2, 2, 4] = True
+    assert count_lesions(predicted, truth).matched == pytest.approx((33 / 64,))
+
+
+@pytest.mark.parametrize("name", mask_pairs())
+def test_segmentation_row_measures_the_whole_masks(name):
+    predicted, truth, spacing = mask_pairs()[name]
+    affine = np.diag([*spacing, 1.0])
+    row = dict(zip(ROW, segmentation_row(predicted, truth, affine, 1.5), strict=True))
+    measures = measure_masks(predicted, truth, affine)
+    assert tuple(row[key] for key in ("dice", "hd95", "true_ml", "predicted_ml")) == pytest.approx(
+        measures, nan_ok=True
+    )
+    lesions = count_lesions(predicted, truth)
+    assert (row["true_lesions"], row["predicted_lesions"]) == (lesions.true, lesions.predicted)
+    assert row["pq"] == pytest.approx(lesions.panoptic_quality)
+    assert row["nsd"] == pytest.approx(surface_dice(predicted, truth, np.array(spacing), 1.5))
+    assert row["nsd_tolerance"] == 1.5
+
+
+def test_segmentation_row_of_empty_masks_is_blank():
+    nothing, something = np.zeros((2, 5, 5, 5), dtype=bool)
+    something[1:3, 1:3, 1:3] = True
+    for predicted, volume in ((nothing, 0.0), (something, 0.008)):
+        row = dict(zip(ROW, segmentation_row(predicted, nothing, np.eye(4)), strict=True))
+        assert row["predicted_ml"] == pytest.approx(volume)
+        assert np.isnan([row[name] for name in ("dice", "hd95", "nsd", "rq", "sq", "pq", "lesion_f1")]).all()
+    missed = dict(zip(ROW, segmentation_row(nothing, something, np.eye(4)), strict=True))
+    assert missed["dice"] == missed["nsd"] == missed["rq"] == missed["pq"] == 0

@@ -6,7 +6,7 @@ import pytest
 
 from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.headlines import headlines
-from braindino.analysis.metrics.segmentation import count_empty, segmentation_metrics
+from braindino.analysis.metrics.segmentation import count_empty, nsd_tolerance, segmentation_metrics
 from braindino.analysis.metrics.subgroups import subgroups
 from braindino.analysis.predictions import (
     check_predictions,
@@ -79,7 +79,14 @@ def test_segmentation_metrics_are_means_over_cases_then_regions():
             "volume_error_ml": (3 + 1) / 2,
             "volume_error_ml_WT": 3.0,
             "volume_error_ml_ET": 1.0,
-        }
+            "case_specificity": 0.5,  # of the two cases without ET; every case has WT
+            "case_specificity_WT": NAN,
+            "case_specificity_ET": 0.5,
+            "false_positive_ml": 1.0,
+            "false_positive_ml_WT": NAN,
+            "false_positive_ml_ET": 1.0,
+        },
+        nan_ok=True,
     )
 
 
@@ -157,3 +164,77 @@ def test_segmentation_metrics_include_counted_lesions():
     assert metrics["lesion_f1"][0] == metrics["lesion_f1_a"][0] == pytest.approx(0.7)
     assert metrics["lesion_count_error"][0] == pytest.approx(1.5)
     assert "lesion_f1" not in segmentation_metrics(table.drop(columns=["lesion_f1"]))
+
+
+def with_later_columns(changes=()):
+    """Return two cases of a region with every column, and one without the region and a false positive."""
+    rows = table(
+        {
+            "a": {"lesion": (0.9, 2.0, 5.0, 6.0)},
+            "b": {"lesion": (0.0, NAN, 3.0, 0.0)},
+            "c": {"lesion": (NAN, NAN, 0.0, 2.0)},
+        }
+    )
+    rows = rows.assign(
+        true_lesions=[2.0, 1.0, 0.0],
+        predicted_lesions=[2.0, 0.0, 1.0],
+        lesion_f1=[1.0, 0.0, NAN],
+        rq=[0.5, 0.0, NAN],
+        sq=[0.8, NAN, NAN],
+        pq=[0.4, 0.0, NAN],
+        nsd=[0.7, 0.0, NAN],
+        nsd_tolerance=2.0,
+    )
+    return rows.assign(**dict(changes))
+
+
+def test_segmentation_metrics_include_later_columns(tmp_path):
+    file = tmp_path / "predictions.csv"
+    file.write_text(format_predictions(with_later_columns()))
+    read = read_predictions(file)
+    assert nsd_tolerance(read) == 2
+    metrics = {name: values[0] for name, values in segmentation_metrics(read).items()}
+    expected = {
+        "nsd": 0.35,
+        "rq": 0.25,
+        "sq": 0.8,
+        "pq": 0.2,
+        "case_specificity": 0.0,
+        "false_positive_ml": 2.0,
+    }
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert {name: metrics[f"{name}_lesion"] for name in expected} == pytest.approx(expected)
+    assert nsd_tolerance(table()) is None
+    assert not {"nsd", "pq"} & set(segmentation_metrics(table()))
+
+
+@pytest.mark.parametrize("column", ["nsd", "rq", "sq", "pq", "lesion_f1"])
+def test_check_predictions_rejects_shares_above_one(column):
+    check_predictions(with_later_columns())
+    with pytest.raises(ValueError, match=f"case a: {column} is no number from 0 to 1"):
+        check_predictions(with_later_columns({column: [1.1, 0.0, NAN]}))
+
+
+def test_estimate_of_empty_cases_has_intervals_and_reasons():
+    many = {f"c{i}": {"lesion": (NAN, NAN, 0.0, float(i % 3))} for i in range(30)}
+    many |= {f"d{i}": {"lesion": (0.5, 2.0, 1.0, 1.0)} for i in range(30)}
+    result = estimate([table(many)], resamples=300)
+    specificity, volume = (result["metrics"][name] for name in ("case_specificity", "false_positive_ml"))
+    assert specificity["value"] == pytest.approx(1 / 3)
+    assert volume["value"] == pytest.approx(1.0)
+    assert specificity["low"] < 1 / 3 < specificity["high"]
+    assert volume["low"] < 1 < volume["high"]
+    full = estimate([table({f"d{i}": {"lesion": (0.5, 2.0, 1.0, 1.0)} for i in range(9)})], resamples=100)
+    for name in ("case_specificity", "false_positive_ml_lesion"):
+        assert full["metrics"][name]["value"] is None
+        assert full["undefined"][name] == "every case has lesion"
+
+
+def test_estimate_gives_reasons_of_undefined_later_metrics():
+    missed = with_later_columns({"rq": [0.0, 0.0, NAN], "sq": NAN, "pq": [0.0, 0.0, NAN]})
+    reasons = estimate([missed], resamples=0)["undefined"]
+    assert set(reasons) == {"sq", "sq_lesion"}
+    assert reasons["sq"].startswith("no lesion of any case overlaps its prediction by more than half")
+    earlier = with_later_columns({"nsd": NAN, "nsd_tolerance": NAN})
+    assert "not measured by the version" in estimate([earlier], resamples=0)["undefined"]["nsd"]
+    assert nsd_tolerance(earlier) is None

@@ -254,7 +254,7 @@ def test_build_page_joins_runs_of_one_label_fraction_each_into_a_curve(tmp_path)
     assert page.notes[0].replace("&", "") in render(page)
     alone = build_page(runs_by_model(runs[:2]), 50, "Nothing to compare")
     assert [table.title for table in alone.sections[0].tables][:2] == [
-        *("Results on the test part", "Empty masks")
+        *("Results on the test part", "Every region")
     ]
     assert len(alone.notes) == 1
     assert alone.sections[0].figures[0].title == "Metric by number of labels"
