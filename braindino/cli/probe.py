@@ -10,6 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from braindino.cli.config.arguments import SHORTHANDS
 from braindino.cli.config.probe_settings import MACHINE, decided_by_protocol
 from braindino.datasets import DATASETS, dataset_class
 from braindino.datasets.datamodule import ScanDataModule
@@ -57,7 +58,8 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
         head = _head_identity(model["head"], identity["probe"]["recipe"])
         identity["model"] = {**model, "head": head}
     protocol = {key: value for key, value in identity["probe"].items() if key not in ("seeds", "fractions")}
-    # The folder of the cache does not change the features.
+    # Neither the folder nor the size of the cache changes the features.
+    protocol.pop("cache_gb", None)
     if protocol.pop("cache") is False:
         protocol["cache"] = False
     if protocol["recipe"] == "default":
@@ -91,7 +93,12 @@ class ProbeCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, "prog": "braindino probe"},
+            parser_kwargs={
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                "prog": "braindino probe",
+                "epilog": "; ".join(f"{short} stands for {key}" for short, key in SHORTHANDS.items()),
+            },
             args=list(args),
             run=False,
         )

@@ -38,7 +38,10 @@ class Protocol:
         extraction_batch: slices per forward of the encoder, when features are extracted.
         cache: whether features are extracted once and cached, in `features` inside the store (true) or in a
             folder. False runs the encoder in the loop, on slices that change from epoch to epoch
-            (`model.augment`). Segmentation always does.
+            (`model.augment`). Segmentation always does; its patch tokens are cached there if its slices do
+            not change, or are only flipped.
+        cache_gb: gigabytes that the patch tokens of one encoder and setting may take on disk; 0 caches none.
+            Scans beyond are encoded in every epoch. Features of whole scans are small and have no limit.
     """
 
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
@@ -54,6 +57,7 @@ class Protocol:
     precision: Precision = "float32"
     extraction_batch: int = 128
     cache: bool | Path = True
+    cache_gb: float = 20.0
 
     def __post_init__(self) -> None:
         """Raise BraindinoError for options out of range."""
@@ -67,6 +71,8 @@ class Protocol:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BraindinoError(f"probe.{name} {getattr(self, name)}: expected 1 or more.")
+        if not 0 <= self.cache_gb < float("inf"):
+            raise BraindinoError(f"probe.cache_gb {self.cache_gb}: expected 0 or more.")
         if self.resamples < 0:
             raise BraindinoError(f"probe.resamples {self.resamples}: expected 0 or more.")
 

@@ -56,7 +56,7 @@ def config(**protocol: Any) -> dict[str, Any]:
         "data": {"class_path": "C", "init_args": {"root": "r", "prepare": False, "sheet": None}},
         "probe": {
             **{"seeds": [0], "fractions": [1.0], "recipe": "default", "max_epochs": None, "patience": None},
-            **{"cache": True, "resamples": 1000, **protocol},
+            **{"cache": True, "cache_gb": 20.0, "resamples": 1000, **protocol},
         },
     }
 
@@ -68,7 +68,7 @@ def test_identity_of_equals_that_of_earlier_versions() -> None:
         "data": {"class_path": "C", "init_args": {"root": "r"}},
         "probe": {"max_epochs": 100, "patience": 10, "resamples": 1000},
     }
-    assert identity_of(config(max_epochs=100, seeds=[3])) == identity_of(config())
+    assert identity_of(config(max_epochs=100, seeds=[3], cache_gb=0.5)) == identity_of(config())
 
 
 def test_identity_of_differs_where_results_do() -> None:

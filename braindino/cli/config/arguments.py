@@ -11,6 +11,8 @@ from braindino.errors import BraindinoError
 from braindino.files import read_yaml, refuse_bomb
 from braindino.training.run_folder import FitOptions, ProbeOptions
 
+# Short forms of arguments of `braindino probe`.
+SHORTHANDS = {"--cache-gb": "--probe.cache_gb"}
 Place = tuple[str, ...]
 CHOSEN = ("data", "model", "head", "pooling", "cases")  # keys whose value may be the name of a class
 
@@ -39,6 +41,19 @@ def check_arguments(verb: str, arguments: Sequence[str]) -> None:
     known = known_keys(verb)
     for source, content in sources:
         check_keys(with_classes(content, classes), known, source)
+
+
+def expand_shorthands(verb: str, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `probe` with their `SHORTHANDS` written in full; those of others unchanged.
+
+    Args:
+        verb: name of the verb.
+        arguments: words after the verb.
+    """
+    if verb != "probe":
+        return list(arguments)
+    words = [argument.partition("=") for argument in arguments]
+    return [SHORTHANDS.get(name, name) + equals + value for name, equals, value in words]
 
 
 def known_keys(verb: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from braindino.cli.config.arguments import check_arguments
+from braindino.cli.config.arguments import check_arguments, expand_shorthands
 from braindino.cli.config.files import resolve_configs, source_of
 from braindino.cli.config.messages import readable
 from braindino.datasets.loading import worker_error
@@ -80,7 +80,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     given, sys.argv = sys.argv, [sys.argv[0], verb, *arguments]
     try:
         with temporary_id(), exit_on_sigterm():
-            return _run(verb, resolve_configs(arguments))
+            return _run(verb, resolve_configs(expand_shorthands(verb, arguments)))
     finally:
         sys.argv = given
         finish_wandb()
@@ -91,7 +91,7 @@ def parse_probe(arguments: Sequence[str]) -> "ProbeCLI":
     from braindino.cli.probe import ProbeCLI
 
     _quieten()
-    resolved = resolve_configs(arguments)
+    resolved = resolve_configs(expand_shorthands("probe", arguments))
     check_arguments("probe", resolved)
     with _readable("probe", resolved):
         return ProbeCLI(resolved)
