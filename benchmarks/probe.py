@@ -27,7 +27,7 @@ from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
 from braindino.probing.cell import Cell, train_cell
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
-from braindino.probing.study import run_cells
+from braindino.probing.study_cells import run_cells
 from braindino.scans.contract import Preprocessing
 from braindino.scans.preprocessing import decode
 

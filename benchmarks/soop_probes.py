@@ -55,7 +55,7 @@ from braindino.probing.data.cases import ProbeCases
 from braindino.probing.heads.base import Head
 from braindino.probing.heads.classification import classification_rows
 from braindino.probing.heads.regression import regression_rows
-from braindino.probing.study import run_cells
+from braindino.probing.study_cells import run_cells
 
 TASKS = {"age": "age", "sex": "sex", "prior_stroke": "prior stroke", "poor": "mRS >= 3"}
 RESULTS = HERE / "results" / "soop_probes.md"

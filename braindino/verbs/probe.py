@@ -64,8 +64,9 @@ def probe(
     from braindino.encoders.checkpoints import encoder_label, load_encoder
     from braindino.files import digest_of_json
     from braindino.probing.module import FrozenProbeModule
+    from braindino.probing.prepared_study import prepare_study
     from braindino.probing.protocol import Protocol
-    from braindino.probing.study import prepare_study, train_cells, write_results
+    from braindino.probing.study import train_cells, write_results
     from braindino.scans.store.store import Store
     from braindino.training.state import record_state
 

@@ -18,7 +18,9 @@ from braindino.probing import (
     run_study,
 )
 from braindino.probing.cell import Cell
-from braindino.probing.study import prepare_study, run_cells, train_cells, write_results
+from braindino.probing.prepared_study import prepare_study
+from braindino.probing.study import train_cells, write_results
+from braindino.probing.study_cells import run_cells
 
 FAST = {"max_epochs": 30, "patience": 5, "resamples": 200, "baselines": False}
 
@@ -271,7 +273,7 @@ def test_run_study_goes_on_without_a_baseline_that_fails(
     def fail(*given):
         raise BraindinoError("the labelled cases are of one class.")
 
-    monkeypatch.setattr("braindino.probing.study.traits_cell", fail)
+    monkeypatch.setattr("braindino.probing.baselines.training.traits_cell", fail)
     protocol = Protocol(seeds=[0], **{**FAST, "baselines": True})
     results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
     assert results["baselines_failed"] == {"age_sex_site": "the labelled cases are of one class."}

@@ -11,7 +11,7 @@ from braindino.probing import (
     results_table,
     run_study,
 )
-from braindino.probing.baselines import known_traits, traits_cell
+from braindino.probing.baselines.traits import known_traits, traits_cell
 from braindino.probing.cell import Cell
 from braindino.probing.data.cases import ProbeCases
 from braindino.scans.contract import Preprocessing

@@ -1,0 +1,1 @@
+"""Baselines of a study: models of traits, other encoders, and networks without any encoder."""
