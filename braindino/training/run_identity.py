@@ -28,6 +28,8 @@ _WITHOUT_EFFECT = (
     "trainer.logger",
     "trainer.log_every_n_steps",
     "trainer.default_root_dir",
+    # Of the evaluation after training.
+    "model.init_args.nsd_tolerance",
 )
 # The same for data modules, nested ones included; command and contract are recorded in the store.
 _WITHOUT_EFFECT_IN_DATA = ("num_workers", "jobs", "prepare", "strip_cmd")

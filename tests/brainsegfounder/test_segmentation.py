@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from braindino.analysis.metrics.segmentation import ROW
 from braindino.analysis.predictions import read_predictions
 from braindino.analysis.runs import Run
 from braindino.brainsegfounder import SwinSSLModule, SwinUNETRModule
@@ -58,7 +59,7 @@ def test_swin_unetr_module_segments_lesions_and_writes_files_of_a_probe(masked: 
     assert scores["test/dice_ball"] > 0.6  # all voxels: below 0.1
     rows = read_predictions(tmp_path / "predictions.csv")
     assert set(rows["split"]) == {"val", "test"}
-    assert {"lesion_f1", "hd95", "true_ml"} <= set(rows)
+    assert set(ROW) <= set(rows)
     run = Run(tmp_path)
     assert run.results["task"] == "segmentation"
     assert run.results["cases"]["train"]["cases"] == len(data.scans[data.scans["split"] == "train"])
@@ -68,7 +69,8 @@ def test_swin_unetr_module_segments_lesions_and_writes_files_of_a_probe(masked: 
 
 
 def test_swin_unetr_module_scores_perfect_and_empty_masks(masked: Path, tmp_path: Path) -> None:
-    module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
+    module = SwinUNETRModule(**TINY, norm="group", resamples=0, nsd_tolerance=0.5)
+    data = cases(masked)
     truth = {}
 
     def perfect(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -79,12 +81,18 @@ def test_swin_unetr_module_scores_perfect_and_empty_masks(masked: Path, tmp_path
     trainer = trainer_of(tmp_path, 1)
     (scores,) = trainer.test(module, data, verbose=False)
     assert scores["test/dice_ball"] == scores["test/lesion_f1_ball"] == 1
+    assert scores["test/nsd_ball"] == scores["test/rq_ball"] == scores["test/pq_ball"] == 1
     assert scores["test/hd95_ball"] == scores["test/volume_error_ml_ball"] == 0
+    assert Run(tmp_path).results["nsd_tolerance"] == 0.5
     module.masks = lambda batch: torch.zeros_like(perfect(batch))  # type: ignore[method-assign]
     (scores,) = trainer.test(module, data, verbose=False)
     rows = pd.read_csv(tmp_path / "predictions.csv")
     np.testing.assert_array_equal(rows["dice"], (rows["true_ml"] == 0).astype(float))
     assert scores["test/dice_ball"] < 0.5
+    assert scores["test/nsd_ball"] == scores["test/pq_ball"] == 0
+    assert "test/sq_ball" not in scores  # no lesion is matched
+    for name in ("case_specificity", "false_positive_ml"):
+        assert (f"test/{name}_ball" in scores) == bool((rows["true_ml"] == 0)[rows["split"] == "test"].any())
 
 
 class ShiftedMasks(SwinUNETRModule):

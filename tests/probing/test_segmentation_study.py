@@ -7,7 +7,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from braindino.analysis.metrics.mask_metrics import measure_masks
+from braindino.analysis.metrics.mask_metrics import segmentation_row
+from braindino.analysis.metrics.segmentation import ROW
 from braindino.analysis.predictions import read_predictions
 from braindino.errors import BraindinoError
 from braindino.files import read_json
@@ -57,7 +58,11 @@ def test_run_study_segments_and_measures_in_native_space(done, lesions, vit_enco
     assert results["classes"] == ["lesion"]
     table = read_predictions(done / "run" / "predictions.csv")
     assert set(table["split"]) == {"val", "test"}
-    assert {"region", "dice", "hd95", "true_ml", "predicted_ml", "sex", "age"} <= set(table)
+    assert {"region", *ROW, "sex", "age"} <= set(table)
+    assert set(table["nsd_tolerance"]) == {results["nsd_tolerance"]} == {2.0}
+    assert table.loc[table["true_ml"] > 0, ["nsd", "pq"]].notna().all(axis=None)
+    assert metrics["nsd"]["low"] < metrics["nsd"]["value"] < metrics["nsd"]["high"]
+    assert metrics["pq"]["value"] <= metrics["rq"]["value"]
     # Volumes of the truth are those of the files, voxel by voxel.
     data = lesions()
     data.setup()
@@ -67,6 +72,7 @@ def test_run_study_segments_and_measures_in_native_space(done, lesions, vit_enco
         assert row["true_ml"] == pytest.approx((mask > 0).sum() * 4.5 / 1000)
     assert results["baselines"] == {}
     assert "test/hd95" in results_table(results)
+    assert "test/nsd (2 mm)" in results_table(results)
 
 
 def test_run_study_does_not_learn_shuffled_masks(tmp_path, done, lesion_scans, lesions, vit_encoder):
@@ -138,8 +144,8 @@ def test_case_masks_of_a_saved_probe_equal_the_measured_ones(done, lesions, vit_
     )
     image = nibabel.load(row["mask"])
     assert masks["lesion"].shape == image.shape
-    measures = measure_masks(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
-    assert measures[0] == pytest.approx(table.iloc[0]["dice"])
+    measures = segmentation_row(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
+    assert measures == pytest.approx(table.iloc[0][list(ROW)].to_list(), nan_ok=True)
 
 
 def test_run_study_of_overlapping_regions_with_an_untrained_baseline(tmp_path, lesions, vit_encoder):

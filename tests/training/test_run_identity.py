@@ -44,6 +44,8 @@ def test_settings_of_excludes_consent_and_processes_of_nested_data() -> None:
         "data.init_args.cases.init_args.root": "r",
         "model.jobs": 3,
     }
+    evaluated = {"model": {"class_path": "M", "init_args": {"nsd_tolerance": 1.0, "width": 12}}}
+    assert settings_of(evaluated) == {"model.class_path": "M", "model.init_args.width": 12}
 
 
 def test_differences_none_between_the_names_of_a_renamed_module(tmp_path: Path) -> None:
