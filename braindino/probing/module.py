@@ -155,7 +155,8 @@ class FrozenProbeModule(LightningModule):
         """
         if data.encoder is not None:
             self.attach(data.encoder)
-        width = self.pooling.build(**data.shape)
+        target = data.train_target(labelled)
+        width = self._build_pooling(data.shape, target)
         if self._has_moments:
             with torch.no_grad():
                 mean, spread = running_moments(
@@ -163,7 +164,17 @@ class FrozenProbeModule(LightningModule):
                 )
             self.register_buffer("mean", mean)
             self.register_buffer("spread", spread)
-        self.head.build(width, data.train_target(labelled), classes)
+        self._build_head(width, target, classes)
+
+    def _build_pooling(self, shape: Mapping[str, Any], target: Tensor) -> int:
+        """Initialise the pooling or the decoder; return the width of the head's input."""
+        if isinstance(self.head, SegmentationHead) and isinstance(self.pooling, Decoder):
+            self.pooling.outputs = self.head.count_outputs(target)
+        return self.pooling.build(**shape)
+
+    def _build_head(self, width: int, target: Tensor, classes: Sequence[str]) -> None:
+        """Initialise the head, after the pooling or the decoder."""
+        self.head.build(width, target, classes)
         if isinstance(self.head, SegmentationHead) and isinstance(self.pooling, Decoder):
             self.head.build_auxiliary(self.pooling.level_widths[1:])
 
@@ -195,10 +206,8 @@ class FrozenProbeModule(LightningModule):
         if self._has_moments:
             self.register_buffer("mean", torch.empty_like(state["mean"]))
             self.register_buffer("spread", torch.empty_like(state["spread"]))
-        width = self.pooling.build(**saved["shape"])
-        self.head.build(width, saved["target"], classes)
-        if isinstance(self.head, SegmentationHead) and isinstance(self.pooling, Decoder):
-            self.head.build_auxiliary(self.pooling.level_widths[1:])
+        width = self._build_pooling(saved["shape"], saved["target"])
+        self._build_head(width, saved["target"], classes)
         if isinstance(self.head, ClosedForm):
             self.head.reserve({name[5:]: value for name, value in state.items() if name[:5] == "head."})
         self.load_state_dict(state)

@@ -1,8 +1,9 @@
-"""A decoder by queries: one query per channel of the maps attends over the tokens (EoMT)."""
+"""A decoder by queries: one query per region attends over the tokens of the slice (EoMT)."""
 
 from itertools import pairwise
 
 import torch
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from braindino.identity import stable_id
@@ -15,46 +16,55 @@ from braindino.probing.decoders.base import (
 )
 from braindino.probing.decoders.layers import conv_block
 
-WIDTH, HEADS, LAYERS, QUERIES = 64, 4, 2, 16
+WIDTH, HEADS, BLOCKS, MLP_RATIO = 64, 4, 2, 2.0
 NARROWEST = 24
 
 
 @stable_id("AttentionDecoder")
 class AttentionDecoder(Decoder):
-    """Decode tokens by queries that attend over all tokens of the slice.
+    """Decode tokens by a query per region that attends over all tokens of the slice.
 
-    The tokens, with their coordinates, are projected to 64 channels. Sixteen learnt queries and the tokens
-    pass two transformer layers together, so that every token sees the whole slice through attention. A map
-    is the product of a query with the enlarged tokens (EoMT, Kerssies et al. 2025, section 3); the head's
-    1 x 1 convolution weighs the maps for each region.
+    The tokens, with their coordinates, are projected to 64 channels. A learnt query per output (region, and
+    background of exclusive regions) and the tokens pass two transformer blocks together, so that every token
+    sees the whole slice. The logit of a pixel is the product of the query, after an MLP of three layers, with
+    the enlarged token (EoMT, Kerssies et al. 2025, "Your ViT is Secretly an Image Segmentation Model",
+    section 3.2), plus a bias. Unlike EoMT's, the queries are bound to regions, so that no matching is needed,
+    attention is not masked, and the encoder's own blocks stay frozen: the blocks here come after it.
     """
 
     name = "attention"
+    returns_logits = True
 
     def make(self) -> list[int]:
-        """Initialise the parameters; return the channels of the maps. See `Decoder.make`."""
+        """Initialise the parameters; return the number of outputs. See `Decoder.make`."""
         self.stem = nn.Conv2d(self.stack * self.token_channels + 2, WIDTH, 1)
-        self.queries = nn.Parameter(torch.randn(QUERIES, WIDTH) * WIDTH**-0.5)
-        layer = nn.TransformerEncoderLayer(
-            WIDTH, HEADS, 2 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        self.queries = nn.Parameter(torch.randn(self.outputs, WIDTH) * WIDTH**-0.5)
+        self.mix = nn.Sequential(
+            *(Block(WIDTH, HEADS, MLP_RATIO, qkv_bias=True) for _ in range(BLOCKS)), nn.LayerNorm(WIDTH)
         )
-        self.mix = nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
         widths = [WIDTH]
         for _ in range(self.doublings):
             widths.append(max(widths[-1] * 3 // 4 // 8 * 8, NARROWEST))
         self.stages = nn.ModuleList(conv_block(width, narrower) for width, narrower in pairwise(widths))
-        self.project = nn.Linear(WIDTH, widths[-1])
+        self.project = nn.Sequential(
+            nn.Linear(WIDTH, WIDTH),
+            nn.GELU(),
+            nn.Linear(WIDTH, WIDTH),
+            nn.GELU(),
+            nn.Linear(WIDTH, widths[-1]),
+        )
+        self.bias = nn.Parameter(torch.zeros(self.outputs, 1, 1))
         self.apply(initialise)
-        return [QUERIES]
+        return [self.outputs]
 
     def levels(self, tokens: Tensor, images: Tensor, present: Tensor) -> list[Tensor]:
-        """Return maps (B, width, H, W); see `Decoder.levels`."""
+        """Return logits (B, outputs, H, W); see `Decoder.levels`."""
         joined = flatten_present(tokens, present)
         maps = self.stem(torch.cat([joined, coordinates(joined)], dim=1))
         rows, columns = maps.shape[-2:]
         queries = self.queries.expand(len(maps), -1, -1)
         mixed = self.mix(torch.cat([queries, maps.flatten(2).transpose(1, 2)], dim=1))
-        queries, patches = mixed[:, :QUERIES], mixed[:, QUERIES:]
+        queries, patches = mixed[:, : self.outputs], mixed[:, self.outputs :]
         maps = patches.transpose(1, 2).unflatten(2, (rows, columns))
         height, width = images.shape[-2:]
         for number, stage in enumerate(self.stages):
@@ -63,4 +73,4 @@ class AttentionDecoder(Decoder):
                 min(2 * side, limit) for side, limit in zip(maps.shape[-2:], (height, width), strict=True)
             ]
             maps = stage(resize(maps, (height, width) if last else size))
-        return [torch.einsum("bqc,bchw->bqhw", self.project(queries), maps)]
+        return [torch.einsum("bqc,bchw->bqhw", self.project(queries), maps) + self.bias]

@@ -41,6 +41,10 @@ class Decoder(nn.Module, ABC):
         reads_pixels: whether the maps depend on the pixels, beside the tokens.
         reads_tokens: whether the maps depend on the tokens; if not, the encoder is not run.
         shares_fusion: whether modalities are fused by trained weights before the encoder.
+        has_coarse_maps: whether `levels` returns coarser maps for deep supervision.
+        returns_logits: whether the maps are the logits of the outputs; if not, the head computes them from
+            the maps by a 1 x 1 convolution.
+        outputs: logits per pixel; set before `build`, and read only by decoders that return logits.
         blocks: numbers of the decoded blocks, from 0; set by `build`, like all that follow.
         modalities: scans per case.
         patch_size: side of a patch [pixels].
@@ -57,6 +61,9 @@ class Decoder(nn.Module, ABC):
     reads_pixels = False
     reads_tokens = True
     shares_fusion = False
+    has_coarse_maps = False
+    returns_logits = False
+    outputs: int
     blocks: list[int]
     modalities: int
     patch_size: int

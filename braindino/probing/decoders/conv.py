@@ -29,6 +29,7 @@ class ConvDecoder(Decoder):
     """
 
     name = "conv"
+    has_coarse_maps = True
 
     def make(self) -> list[int]:
         """Initialise the parameters; return the channels of the maps. See `Decoder.make`."""

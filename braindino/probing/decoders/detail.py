@@ -33,6 +33,7 @@ class DetailDecoder(Decoder):
     """
 
     name = "detail"
+    has_coarse_maps = True
     reads_pixels = True
 
     def make(self) -> list[int]:

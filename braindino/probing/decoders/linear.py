@@ -3,31 +3,41 @@
 from torch import Tensor, nn
 
 from braindino.identity import stable_id
-from braindino.probing.decoders.base import Decoder, flatten_present, resize
+from braindino.probing.decoders.base import Decoder, flatten_present, initialise, resize
 from braindino.probing.heads.base import OptimizerDefaults
+
+DROPOUT = 0.1
+# Deviation of the initial weights.
+DEVIATION = 0.01
 
 
 @stable_id("LinearDecoder")
 class LinearDecoder(Decoder):
-    """Enlarge batch-normed tokens to the slice; the head's 1 x 1 convolution is all that is trained.
+    """Compute the logits of each token by a linear map, and enlarge them to the slice.
 
-    The normed tokens of the last block pass batch normalisation without learnt scale, and bilinear
-    enlargement (DINOv3, section "Dense linear probing"). No token sees another one, and none its place.
+    The normed tokens of the last block pass dropout of channels (0.1), batch normalisation without learnt
+    scale, and a 1 x 1 convolution; the logits are enlarged by bilinear interpolation (DINOv3, section "Dense
+    linear probing", and its released evaluation). No token sees another one, and none its place.
     """
 
     name = "linear"
     optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=1e-3, decay=True)
+    returns_logits = True
 
     def choose_blocks(self, blocks: int) -> list[int]:
         """Return the number of the last block."""
         return [blocks - 1]
 
     def make(self) -> list[int]:
-        """Initialise the parameters; return the channels of the maps. See `Decoder.make`."""
+        """Initialise the parameters; return the number of outputs. See `Decoder.make`."""
         width = self.stack * self.token_channels
-        self.norm = nn.BatchNorm2d(width, affine=False)
-        return [width]
+        self.classify = nn.Conv2d(width, self.outputs, 1)
+        self.classify.apply(initialise)
+        nn.init.normal_(self.classify.weight, std=DEVIATION)
+        self.norm = nn.Sequential(nn.Dropout2d(DROPOUT), nn.BatchNorm2d(width, affine=False))
+        return [self.outputs]
 
     def levels(self, tokens: Tensor, images: Tensor, present: Tensor) -> list[Tensor]:
-        """Return maps (B, width, H, W); see `Decoder.levels`."""
-        return [resize(self.norm(flatten_present(tokens, present)), images.shape[-2:])]
+        """Return logits (B, outputs, H, W); see `Decoder.levels`."""
+        logits = self.classify(self.norm(flatten_present(tokens, present)))
+        return [resize(logits, images.shape[-2:])]

@@ -15,7 +15,7 @@ from braindino.analysis.metrics.surface_dice import TOLERANCE, check_tolerance
 from braindino.errors import BraindinoError
 from braindino.identity import stable_id
 from braindino.probing.decoders.base import Decoder, image_size_of, initialise
-from braindino.probing.decoders.registry import DEFAULT, DecoderName, decoder_class
+from braindino.probing.decoders.registry import DECODERS, DEFAULT, DecoderName, decoder_class
 from braindino.probing.heads.base import Head, OptimizerDefaults
 
 
@@ -102,6 +102,12 @@ class SegmentationHead(Head):
                 f"model.head.init_args.neighbours {self.neighbours}: the decoder {decoder.name} takes 0.\n"
                 "Use another decoder."
             )
+        if self.deep_supervision and not decoder.has_coarse_maps:
+            coarse = [name for name, choice in DECODERS.items() if choice.has_coarse_maps]
+            raise BraindinoError(
+                f"model.head.init_args.deep_supervision: the decoder {decoder.name} has no coarser maps; "
+                f"leave it out, or use {' or '.join(coarse)}."
+            )
         if self.image_size is not None and not decoder.reads_tokens:
             raise BraindinoError(
                 f"model.head.init_args.image_size {self.image_size}: the decoder {decoder.name} has no "
@@ -133,12 +139,20 @@ class SegmentationHead(Head):
         if self.image_size is not None or decoder_class(self.decoder).enlarges:
             self.image_size = list(image_size_of(self.image_size, size, patch_size))
 
+    def count_outputs(self, train_target: Tensor) -> int:
+        """Return the logits per pixel: one per region, and one of the background if regions are exclusive.
+
+        Args:
+            train_target: (256, R) bool, whether a label is part of a region.
+        """
+        return train_target.shape[1] + (not _overlap(train_target))
+
     def encode(self, cases: pd.DataFrame, classes: Sequence[str]) -> Tensor:
         """Return the number of each case (N,); the target itself is its mask."""
         return torch.arange(len(cases))
 
     def build(self, width: int, train_target: Tensor, classes: Sequence[str]) -> None:
-        """Initialise the last 1 x 1 convolution.
+        """Initialise the last 1 x 1 convolution, unless the decoder returns logits.
 
         Args:
             width: channels of the decoder's maps.
@@ -149,9 +163,11 @@ class SegmentationHead(Head):
 
         self.regions = tuple(classes)
         self.register_buffer("membership", train_target)
-        self.exclusive = not bool((train_target.sum(dim=1) > 1).any())
-        self.layers = nn.Conv2d(width, len(classes) + self.exclusive, 1)
-        initialise(self.layers)
+        self.exclusive = not _overlap(train_target)
+        self.layers: nn.Module = nn.Identity()
+        if not decoder_class(self.decoder or DEFAULT).returns_logits:
+            self.layers = nn.Conv2d(width, self.count_outputs(train_target), 1)
+            initialise(self.layers)
         if self.exclusive:
             self.dice = DiceLoss(batch=True, softmax=True, include_background=False)
         else:
@@ -164,7 +180,7 @@ class SegmentationHead(Head):
             widths: channels of these maps.
         """
         if self.deep_supervision:
-            outputs = len(self.regions) + self.exclusive
+            outputs = self.count_outputs(self.membership)
             self.auxiliary = nn.ModuleList(nn.Conv2d(width, outputs, 1) for width in widths)
             self.auxiliary.apply(initialise)
 
@@ -253,3 +269,8 @@ class SegmentationHead(Head):
         table = pd.DataFrame(output.reshape(-1, len(ROW)).numpy(), columns=list(ROW))
         table.insert(0, REGION, np.tile(np.array(self.regions, dtype=object), len(cases)))
         return table
+
+
+def _overlap(membership: Tensor) -> bool:
+    """Return whether a label is part of several regions of a membership (256, R)."""
+    return bool((membership.sum(dim=1) > 1).any())

@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from braindino.datasets.masks import region_membership
+from braindino.probing import SegmentationHead
 from braindino.probing.decoders.base import decoded_blocks
 from braindino.probing.decoders.paper import PatchDecoder
+from braindino.scans.contract import Preprocessing
+from tests.helpers.tiny_vit import tiny_encoder
 
 
 def built(modalities=1, patch_size=8, blocks=4, in_chans=3):
@@ -80,3 +84,55 @@ def test_patch_decoder_computes_gradients_of_a_frozen_encoder_only_for_a_fusion(
     assert not alone.tokens(encoder, images[:, None, :1], present[:, :1]).requires_grad
     encoder.requires_grad_(True)
     assert alone.tokens(encoder, images[:, None, :1], present[:, :1]).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("modalities", "regions", "loss", "values", "total", "gradients"),
+    [
+        (
+            1,
+            {"lesion": (1,)},
+            1.3876053094863892,
+            [1.3158502578735352, 0.8560088872909546, 0.02913963794708252, -0.4966941475868225],
+            1853.0888581462204,
+            127.43642036732912,
+        ),
+        (
+            2,
+            {"whole": (1, 2), "core": (2,)},
+            1.2895088195800781,
+            [0.2855364680290222, -0.3009459376335144, 0.38981252908706665, -0.16458183526992798],
+            2241.7910822294652,
+            79.26854195738159,
+        ),
+    ],
+)
+def test_patch_decoder_computes_what_version_0_1_computed(
+    modalities: int,
+    regions: dict[str, tuple[int, ...]],
+    loss: float,
+    values: list[float],
+    total: float,
+    gradients: float,
+) -> None:
+    """The numbers are those of the only decoder of commit da7462e; equal to the bit on the same machine."""
+    encoder = tiny_encoder(Preprocessing(depth=8, size=(32, 24)), depth=4, in_chans=3)
+    torch.manual_seed(0)
+    decoder, head = PatchDecoder(), SegmentationHead(decoder="paper")
+    width = decoder.build(48, modalities, 4, 8, 3, (32, 24))
+    head.build(width, torch.from_numpy(region_membership(regions)), tuple(regions))
+    random = torch.Generator().manual_seed(1)
+    images = torch.randn(2, 1, modalities, 32, 24, generator=random)
+    target = torch.randint(0, 3, (2, 32, 24), generator=random, dtype=torch.uint8)
+    present = torch.ones(2, modalities, dtype=torch.bool)
+    if modalities == 2:
+        present[1, 0], images[1, :, 0] = False, 0
+    output = head(decoder(decoder.tokens(encoder, images, present), images, present))
+    result = head.loss(output, target)
+    result.backward()
+    parameters = [*decoder.parameters(), *head.parameters()]
+    assert result.item() == pytest.approx(loss, rel=1e-5)
+    assert output.flatten()[[0, 700, 1500, 3000]].tolist() == pytest.approx(values, rel=1e-4, abs=1e-5)
+    assert output.double().abs().sum().item() == pytest.approx(total, rel=1e-5)
+    summed = sum(float(value.grad.double().abs().sum()) for value in parameters if value.grad is not None)
+    assert summed == pytest.approx(gradients, rel=1e-4)
