@@ -1,10 +1,9 @@
 """Compare probes on 716 real slices with PCA and with a network trained from scratch.
 
 Age, sex, prior stroke and mRS >= 3 from one FLAIR slice of each stroke patient, at 10, 25, 50 and 100 % of
-the labels; and the lesion mask, compared with a U-Net (`--tasks lesion`). For each of three seeds a part of
-the people is held out: they are in neither the pretraining of the encoder nor any training. Encoders are
-those of `soop_learning.py` in the same work folder, pretrained here if they do not exist. The labelled
-people of every fraction are the same for every method:
+the labels. For each of three seeds a part of the people is held out: they are in neither the pretraining of
+the encoder nor any training. Encoders are those of `soop_learning.py` in the same work folder, pretrained
+here if they do not exist. The labelled people of every fraction are the same for every method:
 
 - probe: `RidgeHead` or `LogisticHead` on the frozen encoder's CLS and mean patch token, tuned on validation;
 - the same on the encoder's shape with random weights, and a model of age, sex and site (`probe.baselines`);
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from hippocampus import trainer
+from dense_arms import trainer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
@@ -47,7 +46,6 @@ from braindino.probing import (
     MeanPooling,
     Protocol,
     RidgeHead,
-    SegmentationHead,
     run_study,
 )
 from braindino.probing.cell import Cell, prediction_rows, reported_parts
@@ -67,8 +65,7 @@ def table_of(data: Path, work: Path) -> Path:
     """Write the cohort's table with absolute paths and mRS as a class; return its path."""
     table = pd.read_csv(data / "cohort.csv")
     table["poor"] = np.where(table["mrs"].isna(), "", (table["mrs"] >= 3).astype(int).astype(str))
-    for column in ("flair", "lesion_mask"):
-        table[column] = [str((data / name).resolve()) for name in table[column]]
+    table["flair"] = [str((data / name).resolve()) for name in table["flair"]]
     table.to_csv(work / "probes.csv", index=False)
     return work / "probes.csv"
 
@@ -87,13 +84,9 @@ def split_of(seed: int, work: Path) -> Path:
 
 def data_of(task: str, seed: int, work: Path) -> Cohort:
     """Return the slices with one of the labels; people without it are excluded."""
-    options: dict[str, Any] = {"task": "regression" if task == "age" else "classification", "target": task}
-    if task == "lesion":
-        options = {"task": "segmentation", "regions": {"lesion": [1]}}
-    path = {"FLAIR": "flair"} | ({"mask": "lesion_mask"} if task == "lesion" else {})
     return Cohort(
-        work / "probes.csv", work / "store", **options, path=path, id="subject", dataset="cohort",
-        split_file=split_of(seed, work),
+        work / "probes.csv", work / "store", task="regression" if task == "age" else "classification",
+        target=task, path={"FLAIR": "flair"}, id="subject", dataset="cohort", split_file=split_of(seed, work),
     )  # fmt: skip
 
 
@@ -187,14 +180,7 @@ def supervised(how: Any, cases: ProbeCases, images: np.ndarray, head: Head) -> C
 def one_seed(task: str, seed: int, encoder: Any, given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return the results of every method on one task, with one seed and its held-out people."""
     data, folder = data_of(task, seed, given.work), given.work / "probes" / task / f"seed{seed}"
-    protocol = Protocol(seeds=[seed], fractions=given.fractions, resamples=0, max_epochs=given.epochs)
-    if task == "lesion":
-        module = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1))
-        probe = run_study(module, data, protocol, trainer, folder / "probe", encoder)
-        unet = FrozenProbeModule("soop", SegmentationHead(slices_per_case=1, decoder="unet"))
-        how = Protocol(**{**vars(protocol), "baselines": False})
-        other = run_study(unet, data, how, trainer, folder / "unet", encoder)
-        return {"probe": probe, **probe["baselines"], "U-Net from scratch": other}
+    protocol = Protocol(seeds=[seed], fractions=given.fractions, resamples=0)
     head = RidgeHead() if task == "age" else LogisticHead(class_weights="balanced")
     module = FrozenProbeModule("soop", head, MeanPooling(patches=True))
     probe = run_study(module, data, protocol, trainer, folder / "probe", encoder)
@@ -212,9 +198,8 @@ def one_seed(task: str, seed: int, encoder: Any, given: argparse.Namespace) -> d
 
 def main() -> None:
     parser = options_of(__doc__)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=[*TASKS, "lesion"])
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--fractions", nargs="+", type=float, default=[0.1, 0.25, 0.5, 1.0])
-    parser.add_argument("--epochs", type=int, default=30, help="of segmentation")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     started = time.perf_counter()
@@ -237,7 +222,7 @@ def main() -> None:
                 listed = ", ".join(f"{value:.3f}" for value in values)
                 sd = f"{values.std(ddof=1):.3f}" if len(values) > 1 else ""
                 lines.append(
-                    f"| {TASKS.get(task, task)}, {metric} | {fraction:.0%} | {method} "
+                    f"| {TASKS[task]}, {metric} | {fraction:.0%} | {method} "
                     f"| {values.mean():.3f} | {sd} | {listed} |"
                 )
     page = [
