@@ -125,15 +125,16 @@ class ProgressReport:
         print(", ".join(parts), file=self._file, flush=True)
 
 
-def announce(line: str, show: bool = True) -> None:
-    """Print a line about a long task on stdout and flush it.
+def announce(line: str, show: bool = True, file: TextIO | None = None) -> None:
+    """Print a line about a long task and flush it.
 
     Args:
         line: the text.
         show: False prints nothing.
+        file: where to write; stdout if omitted.
     """
     if show:
-        print(line, flush=True)
+        print(line, flush=True, file=file)
 
 
 def width_of(file: TextIO) -> dict[str, Any]:

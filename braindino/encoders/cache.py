@@ -20,6 +20,47 @@ FALLBACK_FOLDER = "braindino_features"  # for the features of scans in a read-on
 STORED = {"float32": np.float32, "bfloat16": np.float16}
 
 
+class EntryFolder:
+    """Name the files of one encoder and setting: `root/<encoder>/<name>/<xx>/<scan key><suffix>`.
+
+    If `root` cannot be written (a read-only store), its entries are used, and new ones are saved in
+    `braindino_features/` of the current folder.
+
+    Args:
+        root: folder of the cache, shared by all encoders.
+        encoder: its digest is part of the path.
+        name: name of the folder of the setting.
+        suffix: suffix of the files.
+
+    Attributes:
+        folder: folder of the entries in `root`.
+    """
+
+    def __init__(self, root: Path | str, encoder: Encoder, name: str, suffix: str = ".npy") -> None:
+        self.folder, self._suffix = Path(root) / encoder.digest[:32] / name, suffix
+        self._fallback: Path | None = None
+        if not can_write(self.folder):
+            digest = hashlib.sha256(str(Path(root).absolute()).encode(errors="surrogateescape")).hexdigest()
+            self._fallback = Path(FALLBACK_FOLDER, digest[:8]).absolute() / self.folder.relative_to(root)
+
+    @property
+    def writable(self) -> Path:
+        """Return the folder of new entries, which need not exist."""
+        return self._fallback or self.folder
+
+    def path(self, key: str) -> Path:
+        """Return the path of a scan's entry, which need not exist."""
+        entry = self.folder / key[:2] / f"{key}{self._suffix}"
+        if self._fallback is None or entry.is_file():
+            return entry
+        return self._fallback / key[:2] / entry.name
+
+    def size(self) -> int:
+        """Return the bytes of all entries."""
+        folders = {self.folder, self.writable}
+        return sum(file.stat().st_size for each in folders for file in each.glob(f"*/*{self._suffix}"))
+
+
 class FeatureCache:
     """Cache features of scans on disk.
 
@@ -62,21 +103,15 @@ class FeatureCache:
         if level == "slice_patch" and encoder.patch_size is None:
             raise BraindinoError(f"{type(encoder).__name__} has no patch tokens beside its CLS token.")
         self.level: Level = level if encoder.dimensions == 2 else "scan"
-        self.folder = Path(root) / encoder.digest[:32] / f"{self.level}-{precision}"
-        self._fallback: Path | None = None
-        if not can_write(self.folder):
-            name = hashlib.sha256(str(Path(root).absolute()).encode(errors="surrogateescape")).hexdigest()[:8]
-            self._fallback = Path(FALLBACK_FOLDER, name).absolute() / self.folder.relative_to(root)
+        self._files = EntryFolder(root, encoder, f"{self.level}-{precision}")
+        self.folder = self._files.folder
         self.dtype = STORED[precision]
         rows, columns = patch_grid(encoder) if level == "patch" else (1, 2 if level == "slice_patch" else 1)
         self.width = rows * columns * encoder.embed_dim
 
     def path(self, key: str) -> Path:
         """Return the path of a scan's entry, which need not exist."""
-        entry = self.folder / key[:2] / f"{key}.npy"
-        if self._fallback is None or entry.is_file():
-            return entry
-        return self._fallback / key[:2] / entry.name
+        return self._files.path(key)
 
     def read(self, key: str) -> np.ndarray | None:
         """Return the entry of a scan (D, width), mapped from disk, or None without a usable one."""

@@ -32,6 +32,11 @@ class Augmentation:
             if not 0 <= getattr(self, name) <= 1:
                 raise BraindinoError(f"model.augment.{name} {getattr(self, name)}: expected 0 to 1.")
 
+    @property
+    def flips_only(self) -> bool:
+        """Return whether nothing changes but left and right."""
+        return self.shift == self.scale == self.offset == 0
+
     def __call__(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Return changed images, and the labels with the same changes.
 

@@ -241,7 +241,7 @@ class FrozenProbeModule(LightningModule):
             return output
         output = self.head(self._maps(batch)[0])
         if self.head.test_flips and not self.training:
-            mirrored = self._maps({**batch, "images": batch["images"].flip(-1)})[0]
+            mirrored = self._maps(_mirrored(batch))[0]
             output = self.head.average(output, self.head(mirrored).flip(-1))
         return output
 
@@ -249,7 +249,8 @@ class FrozenProbeModule(LightningModule):
         """Return the loss of a batch of `CaseData`."""
         if "features" not in batch:
             batch = self._with_images(batch)
-            if self.augment is not False:
+            # Slices that the sampler has mirrored do not change further.
+            if self.augment is not False and "flipped" not in batch:
                 augment = Augmentation() if self.augment is True else self.augment
                 labels = batch["target"] if self.head.dense else None
                 images, labels = augment(batch["images"], labels)
@@ -309,13 +310,29 @@ class FrozenProbeModule(LightningModule):
 
     @staticmethod
     def _with_images(batch: Batch) -> Batch:
-        return {**batch, "images": decode(batch["slices"], batch["scale"], batch["zero_point"])}
+        slices, scale, zero_point = batch["slices"], batch["scale"], batch["zero_point"]
+        if "planes" in batch and slices.ndim == 5:
+            # Neighbours (B, K, M, H, W) have the scale of their scan.
+            scale, zero_point = (value[:, None].expand(slices.shape[:3]) for value in (scale, zero_point))
+        return {**batch, "images": decode(slices, scale, zero_point)}
 
     def _tokens(self, batch: Batch) -> Tensor:
-        """Return the patch tokens of slices; see `Decoder.tokens`."""
-        assert self.network is not None
-        assert isinstance(self.pooling, Decoder)
-        return self.pooling.tokens(self.network, _stacked(batch), batch["present"], batch.get("planes"))
+        """Return the patch tokens of slices; those of scans that are not cached are computed.
+
+        See `Decoder.tokens`.
+        """
+        network, decoder, images, present = self.network, self.pooling, _stacked(batch), batch["present"]
+        assert network is not None
+        assert isinstance(decoder, Decoder)
+        planes = batch.get("planes")
+        if "tokens" not in batch:
+            return decoder.tokens(network, images, present, planes)
+        tokens, missing = batch["tokens"].to(images.dtype), present & ~batch["cached"]
+        if (rows := missing.any(dim=1)).any():
+            numbers = None if planes is None else planes[rows]
+            # Either one is 0.
+            tokens[rows] += decoder.tokens(network, images[rows], missing[rows], numbers)
+        return tokens
 
     def _maps(self, batch: Batch) -> list[Tensor]:
         """Return the maps of slices, the finest (B, width, H, W) first; see `Decoder.levels`."""
@@ -357,6 +374,12 @@ class FrozenProbeModule(LightningModule):
             return tokens.movedim(-3, -1).flatten(0, -2)
         features, mask = self._features(batch)
         return features[mask]
+
+
+def _mirrored(batch: Batch) -> Batch:
+    """Return a batch with its slices mirrored left to right, and their cached tokens."""
+    tokens = {"tokens": batch["mirrored"]} if "mirrored" in batch else {}
+    return {**batch, "images": batch["images"].flip(-1), **tokens}
 
 
 def _stacked(batch: Batch) -> Tensor:

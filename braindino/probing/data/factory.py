@@ -12,6 +12,7 @@ from braindino.probing.data.base import CaseData
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.data.online import CaseScans
 from braindino.probing.data.slices import CaseSlices, MaskedCases
+from braindino.probing.data.tokens import cached_tokens, flip_of
 from braindino.probing.heads.closed_form import ClosedForm
 from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.probing.module import FrozenProbeModule
@@ -65,7 +66,9 @@ def case_data(
     """
     if masked is not None:
         assert isinstance(module.head, SegmentationHead)
-        return CaseSlices(masked, network.to(device), module.head, progress)
+        network = network.to(device)
+        tokens = cached_tokens(network, module, cases, masked, protocol, progress)
+        return CaseSlices(masked, network, module.head, progress, tokens, flip_of(module))
     if protocol.cache is False:
         if network.dimensions != 2:
             raise BraindinoError(

@@ -14,17 +14,17 @@ from braindino.datasets.grid_masks import GridMask
 from braindino.datasets.loading import Loader, worker_options
 from braindino.datasets.masks import region_membership
 from braindino.encoders.base import Encoder
+from braindino.encoders.token_cache import CachedTokens
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.heads.segmentation import SegmentationHead
-from braindino.scans.store.store import Store
 from braindino.scans.subset import evenly_spaced
 
 # Slices from which the moments of patch tokens are computed.
 SAMPLE = 256
-# Number of a case, number of a slice.
-SliceIndex = tuple[int, int]
+# Number of a case, number of a slice, and where slices are mirrored at random 1 for a mirrored one.
+SliceIndex = tuple[int, ...]
 
 
 class MaskedCases:
@@ -82,21 +82,36 @@ class CaseSlices:
     (B, H, W) uint8 labels, "case" and "slice" (B,). With K - 1 neighbours "slices" is (B, K, M, H, W), the
     slice itself in the middle, and "planes" (B, K) numbers all slices of all cases.
 
+    With cached tokens they contain "tokens" (B, K, M, C, h, w) float16 and "cached" (B, M), whether those of
+    a modality are in the cache; else they are 0. In evaluation with `test_flips` "mirrored" are the tokens of
+    the mirrored slices. If slices are mirrored, "flipped" (B,) marks those that are, with their labels.
+
     Args:
         masked: all cases of the study with their masks.
         encoder: the encoder, on its device.
         head: head of the probe; it sets the number of slices that an epoch draws.
         progress: show on stderr how many cases are measured.
+        tokens: cached tokens of the scans, or of some of them; None computes all in the loop.
+        flip: probability that a slice of training is mirrored left to right.
     """
 
     def __init__(
-        self, masked: MaskedCases, encoder: Encoder, head: SegmentationHead, progress: bool = False
+        self,
+        masked: MaskedCases,
+        encoder: Encoder,
+        head: SegmentationHead,
+        progress: bool = False,
+        tokens: CachedTokens | None = None,
+        flip: float = 0.0,
     ) -> None:
         self.encoder: Encoder | None = encoder
         self.progress = progress
         self.masked, self.head = masked, head
         self.shape = decoder_shape(encoder, len(masked.modalities))
-        self.dataset = _Slices(masked.store, masked.keys, masked.scales, masked.masks, head.neighbours)
+        self.flip = flip
+        self.drawn, self.ordered = (
+            _Slices(masked, head.neighbours, tokens, both) for both in (False, head.test_flips)
+        )
 
     def train_target(self, cases: Tensor) -> Tensor:
         """Return whether a label is part of a region, (256, R) bool."""
@@ -106,24 +121,24 @@ class CaseSlices:
         """Return up to `SAMPLE` slices of the cases numbered `cases`, at even distances."""
         slices = [(case, i) for case in cases.tolist() for i in self.span(case)]
         chosen = evenly_spaced(len(slices), min(SAMPLE, len(slices)))
-        return self._loader(_SequentialSampler([slices[i] for i in chosen], self.head.batch_size))
+        return self._loader(self.drawn, _SequentialSampler([slices[i] for i in chosen], self.head.batch_size))
 
     def loader(self, cases: Tensor, batch_size: int, shuffle: int | None = None) -> DataLoader[Any]:
         """Return batches of all slices in order, or with a seed `shuffle` of drawn slices."""
         if shuffle is not None:
-            return self._loader(SliceSampler(self, cases.tolist(), batch_size, shuffle))
+            return self._loader(self.drawn, SliceSampler(self, cases.tolist(), batch_size, shuffle))
         masks = self.masked.masks
-        slices = [(case, i) for case in cases.tolist() for i in range(len(masks[case]))]
-        return self._loader(_SequentialSampler(slices, batch_size))
+        slices: list[SliceIndex] = [(case, i) for case in cases.tolist() for i in range(len(masks[case]))]
+        return self._loader(self.ordered, _SequentialSampler(slices, batch_size))
 
     def span(self, case: int) -> range:
         """Return the numbers of the slices from the first to the last that is not empty."""
         first, last = self.masked.spans[case]
         return range(first, last + 1)
 
-    def _loader(self, sampler: Sampler[list[SliceIndex]]) -> DataLoader[Any]:
+    def _loader(self, dataset: "_Slices", sampler: Sampler[list[SliceIndex]]) -> DataLoader[Any]:
         return Loader(
-            self.dataset,
+            dataset,
             batch_sampler=sampler,
             **worker_options(self.masked.workers),
             # Without it each pass would draw from the global random state.
@@ -193,6 +208,7 @@ class SliceSampler(Sampler[list[SliceIndex]]):
             present = (data.masked.masks[case].present.astype(np.float32) @ members.astype(np.float32)) > 0
             self.with_region[case] = [np.flatnonzero(column) for column in present.T if column.any()]
         self.random = np.random.default_rng(seed)
+        self.flip = data.flip
 
     def __len__(self) -> int:
         """Return the number of batches of a pass; the last may be smaller."""
@@ -200,7 +216,7 @@ class SliceSampler(Sampler[list[SliceIndex]]):
 
     def __iter__(self) -> Iterator[list[SliceIndex]]:
         """Yield the batches of a pass."""
-        slices = []
+        slices: list[SliceIndex] = []
         for case, span in self.spans.items():
             for _ in range(self.per_case):
                 regions = self.with_region[case]
@@ -208,8 +224,18 @@ class SliceSampler(Sampler[list[SliceIndex]]):
                 choices = regions[self.random.integers(len(regions))] if from_region else span
                 slices.append((case, int(self.random.choice(choices))))
         order = self.random.permutation(len(slices))
-        mixed = [slices[i] for i in order]
+        mixed = self._flipped([slices[i] for i in order])
         yield from (mixed[i : i + self.batch_size] for i in range(0, len(mixed), self.batch_size))
+
+    def _flipped(self, slices: list[SliceIndex]) -> list[SliceIndex]:
+        """Return the slices of an epoch with 1 added to mirrored ones and 0 to others, if any is mirrored."""
+        if not self.flip:
+            return slices
+        # A state far away in the same sequence: the same slices are drawn with and without flips.
+        bits = self.random.bit_generator
+        assert isinstance(bits, np.random.PCG64)
+        flips = np.random.Generator(bits.jumped()).random(len(slices)) < self.flip
+        return [(*index, int(flip)) for index, flip in zip(slices, flips, strict=True)]
 
 
 class _SequentialSampler(Sampler[list[SliceIndex]]):
@@ -224,25 +250,36 @@ class _SequentialSampler(Sampler[list[SliceIndex]]):
 
 
 class _Slices(Dataset[dict[str, Any]]):
-    """One slice of all modalities of a case, with its mask."""
+    """One slice of all modalities of a case, with its mask and its cached tokens.
 
-    def __init__(
-        self,
-        store: Store,
-        keys: np.ndarray,
-        scales: Mapping[str, tuple[float, float]],
-        masks: list[GridMask],
-        neighbours: int,
-    ) -> None:
-        self.store, self.keys, self.scales, self.masks = store, keys, scales, masks
-        self.neighbours = neighbours
-        self.first_plane = np.cumsum([0, *(len(mask) for mask in masks)])
+    Args:
+        masked: all cases of the study with their masks.
+        neighbours: slices on each side that belong to a slice.
+        tokens: cached tokens, or None.
+        both: return the tokens of the mirrored slice too.
+    """
+
+    def __init__(self, masked: MaskedCases, neighbours: int, tokens: CachedTokens | None, both: bool) -> None:
+        self.store, self.keys, self.scales, self.masks = (
+            masked.store,
+            masked.keys,
+            masked.scales,
+            masked.masks,
+        )
+        self.neighbours, self.tokens, self.both = neighbours, tokens, both
+        self.first_plane = np.cumsum([0, *(len(mask) for mask in masked.masks)])
 
     def __getitem__(self, index: SliceIndex) -> dict[str, Any]:
-        case, number = index
+        case, number, *flip = index
+        mirrored = flip == [1]
         keys, labels = self.keys[case], self.masks[case].slice(number)
         scales = np.array([self.scales.get(key, (1.0, 0.0)) for key in keys], np.float32)
+        numbers = neighbour_planes(torch.tensor([number]), self.neighbours, len(self.masks[case]))[0]
+        stack = np.stack([self._slice(keys, plane, labels.shape) for plane in numbers.tolist()])
+        if mirrored:
+            stack, labels = stack[..., ::-1], labels[..., ::-1]
         item = {
+            "slices": np.ascontiguousarray(stack if self.neighbours else stack[0]),
             "scale": scales[:, 0],
             "zero_point": scales[:, 1],
             "present": keys != "",
@@ -250,14 +287,33 @@ class _Slices(Dataset[dict[str, Any]]):
             "case": case,
             "slice": number,
         }
-        if not self.neighbours:
-            return {"slices": self._slice(keys, number, labels.shape), **item}
-        numbers = neighbour_planes(torch.tensor([number]), self.neighbours, len(self.masks[case]))[0]
-        stack = [self._slice(keys, plane, labels.shape) for plane in numbers.tolist()]
-        planes = numbers.numpy() + self.first_plane[case]
-        return {"slices": np.stack(stack), "planes": planes, **item}
+        if flip:
+            item["flipped"] = mirrored
+        if self.neighbours:
+            # Numbers of their own for mirrored slices.
+            first = self.first_plane[case] + mirrored * self.first_plane[-1]
+            item["planes"] = numbers.numpy() + first
+        if self.tokens is not None:
+            item["cached"] = np.array([key in self.tokens.keys for key in keys])
+            item["tokens"] = self._tokens(self.tokens, keys, numbers, mirrored)
+            if self.both:
+                item["mirrored"] = self._tokens(self.tokens, keys, numbers, True)
+        return item
 
     def _slice(self, keys: np.ndarray, number: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return a slice of all modalities, (M, H, W); zeros for a missing one."""
         empty = np.zeros(shape, self.store.contract.dtype)
         return np.stack([self.store.slice(key, number) if key else empty for key in keys])
+
+    @staticmethod
+    def _tokens(tokens: CachedTokens, keys: np.ndarray, numbers: Tensor, mirrored: bool) -> Tensor:
+        """Return the tokens of slices, (K, M, C, h, w) float16; zeros for a scan that is not cached."""
+        empty = torch.zeros((), dtype=torch.float16).expand(tokens.cache.shape)
+        planes = [
+            tokens.slice(key, number, mirrored) if key in tokens.keys else empty
+            for number in numbers.tolist()
+            for key in keys
+        ]
+        # A single one is not copied before the batch is.
+        stack = planes[0][None] if len(planes) == 1 else torch.stack(planes)
+        return stack.view(len(numbers), len(keys), *tokens.cache.shape)
