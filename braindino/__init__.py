@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from braindino.analysis.predictions import read_predictions as read_predictions
     from braindino.analysis.runs import Run as Run
     from braindino.analysis.runs import find_runs as find_runs
+    from braindino.brainsegfounder import DynUNetModule as DynUNetModule
     from braindino.brainsegfounder import SwinSSLModule as SwinSSLModule
     from braindino.brainsegfounder import SwinUNETRModule as SwinUNETRModule
     from braindino.datasets import dataset_class as dataset_class
@@ -69,6 +70,7 @@ _NAMES = {
     "dataset_class": "braindino.datasets",
     "decode": "braindino.scans.preprocessing",
     "DINOModule": "braindino.pretraining",
+    "DynUNetModule": "braindino.brainsegfounder",
     "embed": "braindino.verbs.embed",
     "Encoder": "braindino.encoders.base",
     "export": "braindino.verbs.export",
@@ -118,6 +120,7 @@ _ROOMS = (
 __all__ = [
     "BraindinoError",
     "DINOModule",
+    "DynUNetModule",
     "Encoder",
     "FrozenProbeModule",
     "Manifest",

@@ -1,4 +1,4 @@
-"""SwinModule: what pretraining and fine-tuning of a Swin transformer share."""
+"""VolumeModule and SwinModule: what the trainings on crops of volumes share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +19,65 @@ from braindino.scans.seen import Seen
 from braindino.training.people import record_seen, seen_until, unknown_start
 
 
-class SwinModule(LightningModule):
-    """Base of the modules that train a Swin transformer: its sizes, its start, its optimiser.
+class VolumeModule(LightningModule):
+    """Base of the modules that train on crops: optimiser, gradient clipping, and what was seen.
+
+    Args:
+        optimiser: AdamW and its schedule.
+        seed: seed of the random changes to crops (the weights follow `seed_everything`).
+
+    Attributes:
+        batches: trained on by this process since the start of the run, in earlier starts as well.
+        init_from: weights that the run started from; None for random weights.
+        start: file that the weights started from, and the report of the transfer; "" for random weights.
+        seen: people and scans seen by the weights that the run started from, or None if their file does not
+            record them. Random weights have seen none.
+
+    Raises:
+        BraindinoError: a seed below 0; in training three steps in a row whose gradient is not finite.
+    """
+
+    def __init__(
+        self,
+        optimiser: SwinOptimiserConfig = SwinOptimiserConfig(),  # noqa: B008 - frozen, so sharing it is safe
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if seed < 0:
+            raise BraindinoError(f"model.seed {seed}: must not be negative.")
+        self.optimiser_config, self.seed = optimiser, seed
+        self.batches = 0
+        self.init_from: str | None = None
+        self.start = ""
+        self.seen: Seen | None = Seen()
+        self._seen_before: Seen | None = None  # by the run before it was continued
+        self._clip = GradientClipping()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW and its schedule; see `SwinOptimiserConfig`."""
+        return self.optimiser_config.configure(self)
+
+    # --------------------------------------------------------------------------------------------- training
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradient; skip a step that is not finite."""
+        norm = self._clip(self, self.optimiser_config.clip, self.trainer.global_step)
+        self.log_dict({"train/grad_norm": norm, "train/lr": optimizer.param_groups[0]["lr"]})
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record the people and scans seen by this run, its start, and the run that it continues."""
+        start = self.seen or unknown_start(str(self.init_from))
+        record_seen(checkpoint, self.trainer, start, self._seen_before)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the people and scans that the run had seen."""
+        self._seen_before = seen_until(checkpoint)
+
+
+class SwinModule(VolumeModule):
+    """Base of the modules that train a Swin transformer: its sizes and its start.
 
     Args:
         depth: blocks per stage: `tiny` 2-2-2-2, `small` 2-2-6-2, `big` 2-2-18-2, or four numbers.
@@ -29,20 +86,12 @@ class SwinModule(LightningModule):
         window: side of the attention windows.
         init_from: start the encoder from a pretraining run (folder or `.ckpt`) or a published BrainSegFounder
             file. Channels are matched by the names of the sequences.
-        optimiser: AdamW and its schedule.
         activation_checkpointing: compute blocks again in the backward pass instead of storing them.
-        seed: seed of the random changes to crops (the weights follow `seed_everything`).
-
-    Attributes:
-        batches: trained on by this process since the start of the run, in earlier starts as well.
-        start: file that the weights started from, and the report of the transfer; "" for random weights.
-        seen: people and scans seen by the weights that the run started from, or None if their file does not
-            record them. Random weights have seen none.
+        options: optimiser and seed; see `VolumeModule`.
 
     Raises:
-        BraindinoError: a seed below 0; at the start of the run also crops that the network cannot halve five
-            times, sizes that do not fit together, or weights that do not fit the sizes; in training three
-            steps in a row whose gradient is not finite.
+        BraindinoError: at the start of the run crops that the network cannot halve five times, sizes that do
+            not fit together, or weights that do not fit the sizes; see also `VolumeModule`.
     """
 
     def __init__(
@@ -52,23 +101,14 @@ class SwinModule(LightningModule):
         heads: tuple[int, int, int, int] = (3, 6, 12, 24),
         window: int = 7,
         init_from: str | None = None,
-        optimiser: SwinOptimiserConfig = SwinOptimiserConfig(),  # noqa: B008 - frozen, so sharing it is safe
         activation_checkpointing: bool = False,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__()
-        if seed < 0:
-            raise BraindinoError(f"model.seed {seed}: must not be negative.")
+        super().__init__(**options)
         self.depths = DEPTHS[depth] if isinstance(depth, str) else tuple(depth)
         # `heads` is a submodule of pretraining, by its name in checkpoints
         self.width, self.heads_per_stage, self.window = width, tuple(heads), window
-        self.init_from, self.optimiser_config = init_from, optimiser
-        self.activation_checkpointing, self.seed = activation_checkpointing, seed
-        self.batches = 0
-        self.start = ""
-        self.seen: Seen | None = Seen()
-        self._seen_before: Seen | None = None  # by the run before it was continued
-        self._clip = GradientClipping()
+        self.init_from, self.activation_checkpointing = init_from, activation_checkpointing
 
     # ----------------------------------------------------------------------------------------------- set-up
 
@@ -114,28 +154,6 @@ class SwinModule(LightningModule):
         report = transfer(encoder, channels, source)
         self.start, self.seen = f"{portable_path(source.path, Path.cwd())}: {report}", source.seen
         print_once(f"model.init_from {source.path}: {report}")
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and its schedule; see `SwinOptimiserConfig`."""
-        return self.optimiser_config.configure(self)
-
-    # --------------------------------------------------------------------------------------------- training
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradient; skip a step that is not finite."""
-        norm = self._clip(self, self.optimiser_config.clip, self.trainer.global_step)
-        self.log_dict({"train/grad_norm": norm, "train/lr": optimizer.param_groups[0]["lr"]})
-
-    # ------------------------------------------------------------------------------------------ checkpoints
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record the people and scans seen by this run, its start, and the run that it continues."""
-        start = self.seen or unknown_start(str(self.init_from))
-        record_seen(checkpoint, self.trainer, start, self._seen_before)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the people and scans that the run had seen."""
-        self._seen_before = seen_until(checkpoint)
 
 
 def check_crop(crop: int) -> None:

@@ -1,4 +1,4 @@
-"""SwinUNETRModule: segment tumours and lesions by SwinUNETR, evaluated case by case."""
+"""SegmentationModule: segment tumours and lesions on volumes, evaluated case by case."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from braindino.analysis.metrics.surface_dice import TOLERANCE, check_tolerance
-from braindino.brainsegfounder.base import SwinModule, check_crop, print_once
+from braindino.brainsegfounder.base import VolumeModule, check_crop, print_once
 from braindino.brainsegfounder.best_weights import BestWeights
 from braindino.brainsegfounder.corruption import CropGenerators
 from braindino.brainsegfounder.dice import RegionDice
@@ -19,22 +19,23 @@ from braindino.brainsegfounder.results import CaseRows, write_test_results
 from braindino.datasets.masks import region_membership
 from braindino.datasets.volume_cases import VolumeCases
 from braindino.encoders.base import digest_of_weights
-from braindino.encoders.volumes.swin import LegacyPatchMerging
 from braindino.errors import BraindinoError
 from braindino.scans.preprocessing import decode
 
+NORM_GROUPS = 4  # of the norm `group`
 OVERLAP = 0.5  # of sliding windows (the authors' code)
 MAX_CHANGE = 0.1  # largest relative change of scale and shift of intensities in training (the authors' code)
 
 
-class SwinUNETRModule(SwinModule):
-    """Fine-tune SwinUNETR on crops, with one sigmoid per region and Dice loss.
+class SegmentationModule(VolumeModule):
+    """Train a 3-D network on crops, with one sigmoid per region and Dice loss.
 
-    The method is that of arXiv 2406.10395, "Fine-tuning"; method.md "BrainSegFounder" lists the differences.
-    Batches are those of `VolumeCases`. Validation slides windows of the crop's size over whole cases and logs
-    `val/dice` and `val/dice_<region>`; see `RegionDice`. The weights of the best `val/dice` are saved as
-    `best.ckpt` in the run folder. `braindino test` evaluates them once, in each scan's native space, and
-    writes predictions.csv and results.json as a probe does.
+    The method is that of arXiv 2406.10395, "Fine-tuning". A subclass builds the network; crops, changes
+    to them, loss, schedule and the choice of the weights are the same for all networks. Batches are those
+    of `VolumeCases`. Validation slides windows of the crop's size over whole cases and logs `val/dice`
+    and `val/dice_<region>`; see `RegionDice`. The weights of the best `val/dice` are saved as `best.ckpt`
+    in the run folder. `braindino test` evaluates them once, in each scan's native space, and writes
+    predictions.csv and results.json as a probe does.
 
     Args:
         norm: kind of norm of the convolutions; `instance` as published, `group` where the deepest map is a
@@ -42,13 +43,14 @@ class SwinUNETRModule(SwinModule):
         optimiser: AdamW and its schedule.
         resamples: draws of people for the intervals of a test.
         nsd_tolerance: distance up to which surfaces agree, of the surface Dice [mm].
-        options: sizes and start; see `SwinModule`.
+        options: see `VolumeModule`.
 
     Attributes:
+        regions: names of the regions, one output channel each.
         step: optimiser step at which the loaded weights were saved.
 
     Raises:
-        BraindinoError: `resamples` or `nsd_tolerance` below 0; see also `SwinModule`.
+        BraindinoError: `resamples` or `nsd_tolerance` below 0, or data without masks; see also `VolumeModule`.
     """
 
     next_command = "braindino test --config {run}/config.yaml --run.id {id}"
@@ -76,11 +78,11 @@ class SwinUNETRModule(SwinModule):
         """Return the data module of the run, or raise BraindinoError if it has no cases with masks."""
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, VolumeCases):
-            raise BraindinoError("SwinUNETRModule needs cases with masks: data of VolumeCases.")
+            raise BraindinoError(f"{type(self).__name__} needs cases with masks: data of VolumeCases.")
         return data
 
     def configure_model(self) -> None:
-        """Build the network for the modalities and regions of the data, and load `init_from`."""
+        """Build the network for the modalities and regions of the data, once."""
         if hasattr(self, "network"):
             return
         data = self.data
@@ -89,27 +91,26 @@ class SwinUNETRModule(SwinModule):
         membership = torch.from_numpy(region_membership(data.cases.regions))
         self.register_buffer("membership", membership, persistent=False)
         self.dice = RegionDice(self.regions)
-        source = self.read_start()
-        self.shape = self.shape_for(data.modalities, source)
-        self.network = self._swin_unetr()
-        if source is not None:
-            self.load_start(self.network.get_submodule("swinViT"), self.shape.channels, source)
+        self.network = self.build(data)
 
-    def _swin_unetr(self) -> nn.Module:
-        from monai.networks.nets import SwinUNETR
+    def build(self, data: VolumeCases) -> nn.Module:
+        """Return the network, (B, M, D, H, W) to logits (B, R, D, H, W).
 
-        network: nn.Module = SwinUNETR(
-            in_channels=len(self.shape.channels),
-            out_channels=len(self.regions),
-            depths=self.shape.depths,
-            num_heads=self.shape.heads,
-            window_size=self.shape.window,
-            feature_size=self.shape.width,
-            norm_name=("group", {"num_groups": 4}) if self.norm == "group" else "instance",
-            use_checkpoint=self.activation_checkpointing,
-            downsample=LegacyPatchMerging if self.shape.legacy_merging else "mergingv2",
-        )
-        return network
+        Args:
+            data: the cases, after `setup`: their modalities are the channels.
+        """
+        raise NotImplementedError
+
+    @property
+    def weights_name(self) -> str:
+        """Return the name of what the run started from, for results.json."""
+        return self.init_from or "scratch"
+
+    def norm_layer(self) -> tuple[str, dict[str, Any]]:
+        """Return MONAI's name and options of the norm."""
+        if self.norm == "group":
+            return "group", {"num_groups": NORM_GROUPS}
+        return "instance", {}
 
     def configure_callbacks(self) -> list[Callback]:
         """Save the weights of the best validation Dice."""
@@ -204,7 +205,7 @@ class SwinUNETRModule(SwinModule):
         assert self._rows is not None
         folder = Path(self.trainer.default_root_dir)
         encoder = {
-            "name": self.init_from or "scratch",
+            "name": self.weights_name,
             "digest": digest_of_weights(self.network.state_dict()),
         }
         results = write_test_results(folder, self._rows, encoder, self.seen, self.step, self.resamples)

@@ -1,9 +1,8 @@
-"""SwinUNETRModule: segments lesions, logs Dice, and writes the files of a probe."""
+"""SegmentationModule, by SwinUNETR: segments lesions, logs Dice, and writes the files of a probe."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,31 +13,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from braindino.analysis.metrics.segmentation import ROW
 from braindino.analysis.predictions import read_predictions
 from braindino.analysis.runs import Run
-from braindino.brainsegfounder import SwinSSLModule, SwinUNETRModule
+from braindino.brainsegfounder import SwinUNETRModule
 from braindino.brainsegfounder.best_weights import BestWeights
 from braindino.brainsegfounder.optimiser import SwinOptimiserConfig
 from braindino.datasets import Cohort, VolumeCases
-from braindino.encoders.volumes.swin import DEPTHS, SwinShape
-from braindino.encoders.weight_files import read_file
 from braindino.errors import BraindinoError
 from braindino.probing import SegmentationHead
 from braindino.probing.data.cases import ProbeCases
-from braindino.scans.seen import Seen
-from tests.helpers.balls import ball_cohort, masked
-from tests.helpers.swin import TINY, data_of, train
+from tests.helpers.balls import masked
+from tests.helpers.swin import TINY, data_of, segmentation_data, segmentation_trainer
 
 __all__ = ["masked"]  # the fixture
-
-
-def cases(folder: Path, **options: Any) -> VolumeCases:
-    return VolumeCases(ball_cohort(folder), **({"crop": 32, "batch_size": 2, "num_workers": 0} | options))
-
-
-def trainer_of(folder: Path, steps: int, **options: Any) -> Trainer:
-    return Trainer(
-        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=folder, num_sanity_val_steps=0, **options,
-    )  # fmt: skip
 
 
 def test_swin_unetr_module_segments_lesions_and_writes_files_of_a_probe(masked: Path, tmp_path: Path) -> None:
@@ -49,8 +34,8 @@ def test_swin_unetr_module_segments_lesions_and_writes_files_of_a_probe(masked: 
         resamples=50,
         optimiser=SwinOptimiserConfig(lr=5e-3, weight_decay=0.0, warmup_steps=3),
     )
-    data = cases(masked)
-    trainer = trainer_of(tmp_path, 45, check_val_every_n_epoch=5)
+    data = segmentation_data(masked)
+    trainer = segmentation_trainer(tmp_path, 45, check_val_every_n_epoch=5)
     trainer.fit(module, data)
     assert (tmp_path / "best.ckpt").is_file()
     (scores,) = trainer.test(
@@ -70,7 +55,7 @@ def test_swin_unetr_module_segments_lesions_and_writes_files_of_a_probe(masked: 
 
 def test_swin_unetr_module_scores_perfect_and_empty_masks(masked: Path, tmp_path: Path) -> None:
     module = SwinUNETRModule(**TINY, norm="group", resamples=0, nsd_tolerance=0.5)
-    data = cases(masked)
+    data = segmentation_data(masked)
     truth = {}
 
     def perfect(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -78,7 +63,7 @@ def test_swin_unetr_module_scores_perfect_and_empty_masks(masked: Path, tmp_path
         return batch["labels"][:, None] == 1
 
     module.masks = perfect  # type: ignore[method-assign]
-    trainer = trainer_of(tmp_path, 1)
+    trainer = segmentation_trainer(tmp_path, 1)
     (scores,) = trainer.test(module, data, verbose=False)
     assert scores["test/dice_ball"] == scores["test/lesion_f1_ball"] == 1
     assert scores["test/nsd_ball"] == scores["test/rq_ball"] == scores["test/pq_ball"] == 1
@@ -117,7 +102,7 @@ class Scores(Callback):
 def test_swin_unetr_module_logs_the_same_dice_from_any_number_of_processes(
     masked: Path, tmp_path: Path
 ) -> None:
-    data = cases(masked)
+    data = segmentation_data(masked)
     data.prepare_data()
     data.setup()
     truths = [batch["labels"][:, None] == 1 for batch in data.val_dataloader()]
@@ -126,11 +111,11 @@ def test_swin_unetr_module_logs_the_same_dice_from_any_number_of_processes(
     for devices in (1, 2, 3):
         folder = tmp_path / str(devices)
         folder.mkdir()
-        trainer = trainer_of(
+        trainer = segmentation_trainer(
             folder, 1, devices=devices, strategy="ddp_fork" if devices > 1 else "auto",
             callbacks=[Scores(folder)],
         )  # fmt: skip
-        trainer.validate(ShiftedMasks(**TINY, norm="group"), cases(masked), verbose=False)
+        trainer.validate(ShiftedMasks(**TINY, norm="group"), segmentation_data(masked), verbose=False)
         for rank in range(devices):
             scores = torch.load(folder / f"{rank}.pt", weights_only=True)
             assert scores["val/dice"] == pytest.approx(np.mean(expected), abs=1e-6)
@@ -144,39 +129,13 @@ def test_swin_unetr_module_logs_nan_for_a_region_without_cases(masked: Path, tmp
     )  # fmt: skip
     data = VolumeCases(labelled, crop=32, num_workers=0)
     module = SwinUNETRModule(**TINY, norm="group")
-    (scores,) = trainer_of(tmp_path, 1).validate(module, data, verbose=False)
+    (scores,) = segmentation_trainer(tmp_path, 1).validate(module, data, verbose=False)
     assert np.isnan(scores["val/dice_never"])
     assert scores["val/dice"] == scores["val/dice_ball"] < 0.5
 
 
-def test_swin_unetr_module_starts_from_stage_2(masked: Path, volumes: Path, tmp_path: Path) -> None:
-    first = SwinSSLModule(**TINY, optimiser=SwinOptimiserConfig(warmup_steps=0))
-    train(first, data_of(volumes, modalities=("T1w",)), 1, tmp_path).save_checkpoint(tmp_path / "one.ckpt")
-    second = SwinSSLModule(**TINY, init_from=str(tmp_path / "one.ckpt"))
-    trainer = train(second, data_of(volumes, modalities=("FLAIR", "T1w")), 1, tmp_path)
-    assert "1 inflated (patch_embed.proj.weight), 0 missing, 0 unexpected" in second.start
-    trainer.save_checkpoint(tmp_path / "two.ckpt")
-    third = SwinUNETRModule(**TINY, norm="group", init_from=str(tmp_path / "two.ckpt"), resamples=0)
-    trainer = trainer_of(tmp_path, 1, limit_val_batches=1)
-    trainer.fit(third, cases(masked))
-    assert ", 0 inflated, 0 missing, 0 unexpected" in third.start
-    moved = [
-        float((value - third.network.get_submodule("swinViT").state_dict()[name]).abs().max())
-        for name, value in second.encoder.state_dict().items()
-    ]
-    assert max(moved) < 1e-3  # one step away from stage 2
-
-
-@pytest.mark.parametrize(("name", "millions"), [("tiny", 62), ("small", 64), ("big", 70)])
-def test_swin_unetr_module_has_the_published_number_of_parameters(name: str, millions: int) -> None:
-    module = SwinUNETRModule(depth=name)
-    module.shape = SwinShape(channels=("flair", "t1ce", "t1", "t2"), depths=DEPTHS[name])
-    module.regions = ("WT", "TC", "ET")
-    assert round(sum(p.numel() for p in module._swin_unetr().parameters()) / 1e6) == millions
-
-
 def test_volume_cases_fraction_has_the_people_of_a_probe(masked: Path) -> None:
-    data = cases(masked, fraction=0.5, fraction_seed=2)
+    data = segmentation_data(masked, fraction=0.5, fraction_seed=2)
     data.prepare_data()
     data.setup()
     trained = data.scans.loc[data.scans["split"] == "train", "case"]
@@ -186,16 +145,16 @@ def test_volume_cases_fraction_has_the_people_of_a_probe(masked: Path) -> None:
 
 def test_swin_unetr_module_test_leaves_metrics_csv(masked: Path, tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.9\n")
-    module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), cases(masked)
-    trainer_of(tmp_path, 1).test(module, data, verbose=False)
+    module, data = SwinUNETRModule(**TINY, norm="group", resamples=0), segmentation_data(masked)
+    segmentation_trainer(tmp_path, 1).test(module, data, verbose=False)
     assert (tmp_path / "metrics.csv").read_text() == "step,train/loss\n0,0.9\n"
 
 
 def test_swin_unetr_module_rejects_other_crops_and_data(masked: Path, volumes: Path, tmp_path: Path) -> None:
     with pytest.raises(BraindinoError, match="crop 16: the network halves crops five times"):
-        trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), cases(masked, crop=16))
+        segmentation_trainer(tmp_path, 1).fit(SwinUNETRModule(**TINY), segmentation_data(masked, crop=16))
     with pytest.raises(BraindinoError, match="needs cases with masks: data of VolumeCases"):
-        trainer_of(tmp_path, 1).fit(SwinUNETRModule(**TINY), data_of(volumes))
+        segmentation_trainer(tmp_path, 1).fit(SwinUNETRModule(**TINY), data_of(volumes))
 
 
 @pytest.mark.parametrize(("dice", "steps", "expected"), [(0.8, 5, 0.8), (0.5, 5, 0.6), (0.8, 0, 0.6)])
@@ -212,23 +171,3 @@ def test_best_weights_reads_the_score_to_beat_of_a_continued_run(
     if expected == 0.8:
         assert best.best_k_models == {str(tmp_path / "best.ckpt"): best.best_model_score}
         assert best.kth_best_model_path == str(tmp_path / "best.ckpt")
-
-
-def test_swin_unetr_records_people_of_its_cases_and_of_its_start_from_python(
-    masked: Path, volumes: Path, tmp_path: Path
-) -> None:
-    """A plain `Trainer.fit` records them in every checkpoint, those with weights only included."""
-    (tmp_path / "out").write_text("a:0\na:1\n")
-    start = data_of(volumes, exclude=tmp_path / "out", batch_size=2)
-    train(SwinSSLModule(**TINY), start, 1, tmp_path).save_checkpoint(tmp_path / "ssl.ckpt")
-    data = cases(masked)
-    trainer = trainer_of(tmp_path, 1, limit_val_batches=1, val_check_interval=1)
-    trainer.fit(SwinUNETRModule(**TINY, norm="group", init_from=str(tmp_path / "ssl.ckpt")), data)
-    trainer.save_checkpoint(tmp_path / "whole.ckpt")
-    people = set(data.scans.loc[data.scans["split"] == "train", "group"])
-    assert people
-    for name in ("whole.ckpt", "best.ckpt"):
-        seen = Seen.of_checkpoint(read_file(tmp_path / name))
-        assert seen is not None
-        assert (seen.people, seen.gaps) == (people | {"a:2", "a:3"}, ())
-        assert seen.scans == data.trained_on().scans | start.trained_on().scans

@@ -1,4 +1,4 @@
-"""Pretraining of a tiny Swin encoder on the volumes of tests/brainsegfounder.
+"""Trainings of tiny networks on the volumes of tests/brainsegfounder and on the balls of `balls`.
 
 Attributes:
     TINY: sizes of the encoder.
@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from braindino.brainsegfounder import SwinSSLModule
-from braindino.datasets import VolumeDataModule
+from braindino.datasets import VolumeCases, VolumeDataModule
+from tests.helpers.balls import ball_cohort
 
 TINY: dict[str, Any] = {"depth": (1, 1, 1, 1), "width": 12, "heads": (1, 2, 4, 8), "window": 2}
 
@@ -40,3 +41,14 @@ def train(
     )  # fmt: skip
     trainer.fit(module, data, **options)
     return trainer
+
+
+def segmentation_data(folder: Path, **options: Any) -> VolumeCases:
+    return VolumeCases(ball_cohort(folder), **({"crop": 32, "batch_size": 2, "num_workers": 0} | options))
+
+
+def segmentation_trainer(folder: Path, steps: int, **options: Any) -> Trainer:
+    return Trainer(
+        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
