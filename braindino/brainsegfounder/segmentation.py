@@ -50,7 +50,8 @@ class SegmentationModule(VolumeModule):
         step: optimiser step at which the loaded weights were saved.
 
     Raises:
-        BraindinoError: `resamples` or `nsd_tolerance` below 0, or data without masks; see also `VolumeModule`.
+        BraindinoError: `resamples` or `nsd_tolerance` below 0, or data without masks; see also
+            `VolumeModule`.
     """
 
     next_command = "braindino test --config {run}/config.yaml --run.id {id}"

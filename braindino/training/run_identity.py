@@ -34,6 +34,8 @@ _WITHOUT_EFFECT = (
 # The same for data modules, nested ones included; command and contract are recorded in the store.
 _WITHOUT_EFFECT_IN_DATA = ("num_workers", "jobs", "prepare", "strip_cmd")
 LENGTH = ("trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "trainer.min_steps")
+_TRAINING_IN_MODEL = ("model.init_args.optimiser.", "model.init_args.seed")
+_PAIRED_BY = ("seed_everything", "data.init_args.fraction")
 # Former modules of classes that a `class_path` names, and the modules that replaced them.
 _RENAMED_MODULES = {"braindino.volumetric": "braindino.brainsegfounder"}
 _MAX_LISTED = 4
@@ -96,6 +98,31 @@ def differences(folder: Path, settings: Mapping[str, Any]) -> list[str] | None:
         for key in keys
         if settings.get(key, _ABSENT) != before.get(key, _ABSENT)
     ]
+
+
+def training_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return how two runs of `fit` were trained differently, apart from their networks and seeds.
+
+    Args:
+        first: resolved config of a run.
+        second: resolved config of another.
+
+    Returns:
+        Lines such as `a.b 1 and 2`. Settings that only one of them has are of another version.
+    """
+    before, after = settings_of(first), settings_of(second)
+    return [
+        f"{_short(key)} {_text(before, key)} and {_text(after, key)}"
+        for key, value in before.items()
+        if key in after and after[key] != value and _is_training(key)
+    ]
+
+
+def _is_training(key: str) -> bool:
+    """Return whether a setting is neither of the network, nor a seed or fraction that runs are paired by."""
+    if key.startswith("model."):
+        return key.startswith(_TRAINING_IN_MODEL)
+    return key not in _PAIRED_BY
 
 
 def is_length(difference: str) -> bool:

@@ -28,7 +28,8 @@ class Comparison:
         untrained: a row per model, task and label fraction whose probe has the same network without training
             as a baseline: `model`, `task`, `fraction`, `metric`, `heading`, `value`, `untrained`,
             `difference`, `low`, `high` and `p`.
-        notes: sentences about the models, cases, seeds and label fractions that were excluded.
+        notes: sentences about the models, cases, seeds and label fractions that were excluded, and about
+            runs of `fit` that were trained with different settings.
         leakage: sentences about people whom the encoders have seen in pretraining.
     """
 
@@ -95,6 +96,7 @@ def compare(
             mapper=partial(parallel_map, jobs=jobs, unit="comparison", show=progress),
             stand_ins=True,
         )
+        notes += _training_notes(models)
         untrained = untrained_rows(models)
         if table.empty:
             raise ValueError("; ".join(note.rstrip(".") for note in notes[:MAX_REASONS]))
@@ -106,6 +108,28 @@ def compare(
     if out is not None:
         _write(Path(out), comparison, untrained, resamples, seed)
     return comparison
+
+
+def _training_notes(models: "dict[str, dict[str, Run]]") -> list[str]:
+    """Return sentences about runs of `fit` that were trained differently than the first model's."""
+    from braindino.training.run_identity import listed, training_differences
+
+    notes = []
+    names = list(models)
+    for second in names[1:]:
+        for task in [task for task in models[names[0]] if task in models[second]]:
+            configs = models[names[0]][task].config, models[second][task].config
+            if all(_is_fit(config) for config in configs) and (lines := training_differences(*configs)):
+                notes.append(
+                    f"{task}: {names[0]} and {second} were trained with different settings: {listed(lines)}."
+                )
+    return notes
+
+
+def _is_fit(config: dict[str, Any]) -> bool:
+    """Return whether a config is of `fit`; the settings of a probe may differ with its encoder."""
+    model = config.get("model")
+    return isinstance(model, dict) and "class_path" in model
 
 
 def _write(

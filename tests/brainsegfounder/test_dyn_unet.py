@@ -32,10 +32,10 @@ def parameters(module: SegmentationModule) -> int:
 
 def test_dyn_unet_module_segments_lesions_and_writes_files_of_a_probe(masked: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    optimiser = SwinOptimiserConfig(lr=5e-3, weight_decay=0.0, warmup_steps=3)
-    module = DynUNetModule(width=4, norm="group", resamples=50, optimiser=optimiser)
+    optimiser = SwinOptimiserConfig(lr=1e-2, weight_decay=0.0, warmup_steps=3)
+    module = DynUNetModule(width=8, norm="group", resamples=50, optimiser=optimiser)
     data = segmentation_data(masked)
-    trainer = segmentation_trainer(tmp_path, 40, check_val_every_n_epoch=5)
+    trainer = segmentation_trainer(tmp_path, 45, check_val_every_n_epoch=5)
     trainer.fit(module, data)
     best = tmp_path / "best.ckpt"
     (scores,) = trainer.test(module, data, ckpt_path=str(best), weights_only=True, verbose=False)

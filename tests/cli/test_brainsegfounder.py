@@ -11,6 +11,7 @@ import torch
 from braindino.analysis.predictions import read_predictions
 from braindino.cli.config.files import find_config
 from braindino.cli.main import main
+from braindino.documents import load_yaml
 from braindino.encoders.volumes.swin import SwinShape, swin
 from braindino.encoders.weight_files import last_checkpoint, read_file
 from braindino.files import read_json
@@ -70,6 +71,30 @@ def test_fit_runs_both_stages_and_fine_tuning(
     assert set(rows["region"]) == {"WT", "TC", "ET"}
     assert read_json(three / "results.json")["audit"]["pretraining"]["people"] > 0
     assert main(["report", str(three), "--out", str(tmp_path / "report.html"), "--resamples", "10"]) == 0
+
+
+def test_fit_trains_a_unet_by_the_config_of_swin_unetr(
+    brats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--config", "brats_swinunetr_tiny.yaml", "--run.root", str(tmp_path), "--run.id", "unet",
+        "--data.cases.root", str(brats / "m.csv"), "--data.cases.store", str(brats / "store_3d"),
+        "--data.steps_per_epoch", "1", "--trainer.max_steps", "1", "--trainer.check_val_every_n_epoch", "1",
+        "--model", "DynUNetModule", "--model.width", "4", "--model.resamples", "10",
+    ]  # fmt: skip
+    assert main(["fit", *arguments]) == 0
+    run = tmp_path / "brats_swinunetr_tiny" / "unet"
+    assert f"next: braindino test --config {run / 'config.yaml'} --run.id unet" in capsys.readouterr().out
+    config = load_yaml(run / "config.yaml")
+    model = config["model"]["init_args"]
+    assert (model["norm"], model["optimiser"]["lr"]) == ("group", 0.003)  # of the file
+    assert not {"heads", "window", "init_from"} & set(model)
+    assert main(["test", "--config", str(run / "config.yaml"), "--run.id", "unet"]) == 0
+    assert set(read_predictions(run / "predictions.csv")["region"]) == {"WT", "TC", "ET"}
+    assert main(["fit", *arguments]) == 0
+    assert "nothing to train" in capsys.readouterr().out
+    assert main(["fit", *arguments, "--model.init_from", str(run)]) == 2
+    assert "'init_from' is not accepted" in capsys.readouterr().err
 
 
 def under_former_name(config: Path, target: Path) -> Path:

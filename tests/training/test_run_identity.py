@@ -13,6 +13,7 @@ from braindino.training.run_identity import (
     free_id,
     is_length,
     settings_of,
+    training_differences,
     unused_id,
 )
 
@@ -87,6 +88,24 @@ def test_differences_name_keys_and_values(tmp_path: Path) -> None:
     assert differences(tmp_path / "a", without) == ["trainer.callbacks unset (was None)"]
     assert is_length("trainer.max_steps 9 (was 4)")
     assert not is_length("model.optimiser.lr 0.2 (was 0.1)")
+
+
+def test_training_differences_exclude_network_seed_and_fraction() -> None:
+    def config(network: str, steps: int, lr: float, seed: int) -> dict[str, Any]:
+        init = {"width": steps, "optimiser": {"lr": lr}, "seed": 0} | ({"depth": 1} if seed else {})
+        return {
+            "seed_everything": seed,
+            "trainer": {"max_steps": steps, "devices": steps},
+            "data": {"init_args": {"fraction": lr, "crop": 8 * steps, "num_workers": seed}},
+            "model": {"class_path": network, "init_args": init},
+        }
+
+    assert training_differences(config("Swin", 4, 0.1, 0), config("UNet", 4, 0.1, 1)) == []
+    assert training_differences(config("Swin", 4, 0.1, 0), config("UNet", 5, 0.2, 1)) == [
+        "trainer.max_steps 4 and 5",
+        "data.crop 32 and 40",
+        "model.optimiser.lr 0.1 and 0.2",
+    ]
 
 
 @pytest.mark.parametrize("content", ["[]", "a: [", "\x00", ""])
