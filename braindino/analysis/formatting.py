@@ -24,10 +24,21 @@ def format_interval(numbers: Numbers) -> str:
     Args:
         numbers: `value`, `low` and `high`, each a number, NaN or None.
     """
-    value = format_number(numbers["value"])
-    if numbers["low"] is None or numbers["low"] != numbers["low"]:
-        return value
-    return f"{value} [{format_number(numbers['low'])}, {format_number(numbers['high'])}]"
+    return _interval(*(format_number(numbers[name]) for name in ("value", "low", "high")))
+
+
+def format_difference(numbers: Numbers) -> str:
+    """Return `+0.012 [+0.003, +0.021]`, as `format_interval` does, each number with its sign.
+
+    Args:
+        numbers: `value`, `low` and `high`, each a number, NaN or None.
+    """
+    texts = (format_number(numbers[name]) for name in ("value", "low", "high"))
+    return _interval(*(f"+{text}" if text[0].isdigit() else text for text in texts))
+
+
+def _interval(value: str, low: str, high: str) -> str:
+    return value if low == UNDEFINED else f"{value} [{low}, {high}]"
 
 
 def format_p_value(p: float | None) -> str:

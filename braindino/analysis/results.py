@@ -7,13 +7,15 @@ import pandas as pd
 
 from braindino.analysis.metrics.age_bias import without_age_bias
 from braindino.analysis.metrics.estimates import compare_estimates, estimate
-from braindino.analysis.metrics.headlines import HEADLINES, LOWER_IS_BETTER, headlines
-from braindino.analysis.metrics.segmentation import count_empty, nsd_tolerance
+from braindino.analysis.metrics.headlines import COMPARED_TOO, HEADLINES, LOWER_IS_BETTER, headlines
+from braindino.analysis.metrics.segmentation import count_empty, nsd_tolerance, regions_of
 from braindino.analysis.metrics.subgroups import subgroups
 from braindino.analysis.metrics.survival import kaplan_meier_by_risk
 from braindino.analysis.metrics.task_metrics import confusion_counts
 from braindino.analysis.predictions import FOLD, cell_columns, class_names, task_of
 
+# Measures of a mask that are compared with baselines region by region, beside Dice.
+BY_REGION = ("nsd", "hd95")
 Parts = dict[tuple[Any, ...], pd.DataFrame]  # keys and part of the split -> rows of predictions.csv
 
 
@@ -148,35 +150,70 @@ def add_details(results: dict[str, Any], predictions: pd.DataFrame, resamples: i
 def advantage(
     predictions: pd.DataFrame, baseline: pd.DataFrame, task: str, resamples: int
 ) -> list[dict[str, Any]]:
-    """Compare a probe with a baseline at each label fraction, in the main metric of the task.
+    """Compare a probe with a baseline at each label fraction that both have.
+
+    The metrics are means over the seeds that both have, on the same draws of people.
 
     Args:
         predictions: rows of predictions.csv of the probe.
-        baseline: rows of predictions.csv of the baseline, of the same cells.
+        baseline: rows of predictions.csv of the baseline.
         task: kind of task.
         resamples: draws of people for the intervals.
 
     Returns:
-        Dictionaries of `fraction`, `metric`, `value`, `low`, `high`, `sd`, `p` (probe minus baseline) and
-        `beaten`: whether the whole interval is on the better side; None where there is no interval.
+        Per label fraction a dictionary of the main metric of the task, for a segmentation followed by those
+        of its other metrics: `fraction`, `metric`, `value`, `low`, `high`, `sd`, `p` (probe minus baseline)
+        and `beaten`: whether the whole interval is on the better side; None where there is no interval.
     """
-    metric = HEADLINES[task][0]
     lines = []
     for fraction in predictions["fraction"].unique():
         probe_tests, baseline_tests = (_tests_by_seed(table, fraction) for table in (predictions, baseline))
-        numbers = compare_estimates(probe_tests, baseline_tests, resamples)[metric]
-        low, high = numbers["low"], numbers["high"]
-        beaten = None
-        if low is not None and high is not None:
-            beaten = high < 0 if metric in LOWER_IS_BETTER else low > 0
-        lines.append({"fraction": float(fraction), "metric": metric, **numbers, "beaten": beaten})
+        seeds = [seed for seed in probe_tests if seed in baseline_tests]
+        if not seeds:
+            continue
+        compared = compare_estimates(
+            [probe_tests[seed] for seed in seeds], [baseline_tests[seed] for seed in seeds], resamples
+        )
+        for metric in compared_metrics(task, probe_tests[seeds[0]]):
+            # Not every version measured all metrics of a mask.
+            if metric not in compared:
+                continue
+            numbers = compared[metric]
+            low, high = numbers["low"], numbers["high"]
+            beaten = None
+            if low is not None and high is not None:
+                beaten = high < 0 if is_error(metric) else low > 0
+            lines.append({"fraction": float(fraction), "metric": metric, **numbers, "beaten": beaten})
     return lines
 
 
-def _tests_by_seed(table: pd.DataFrame, fraction: float) -> list[pd.DataFrame]:
+def compared_metrics(task: str, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the metrics in which a probe is compared with its baselines, the main one first.
+
+    Args:
+        task: kind of task.
+        table: rows of predictions.csv.
+    """
+    if task != "segmentation":
+        return HEADLINES[task][:1]
+    regions = regions_of(table)
+    by_region = [f"{name}_{region}" for name in BY_REGION for region in regions if len(regions) > 1]
+    return tuple(dict.fromkeys([*headlines(task, regions), *COMPARED_TOO[task], *by_region]))
+
+
+def is_error(metric: str) -> bool:
+    """Return whether lower values of a metric are better.
+
+    Args:
+        metric: its name, of a segmentation perhaps with a region: `hd95_lesion`.
+    """
+    return metric in LOWER_IS_BETTER or metric.startswith(tuple(f"{name}_" for name in LOWER_IS_BETTER))
+
+
+def _tests_by_seed(table: pd.DataFrame, fraction: float) -> dict[Any, pd.DataFrame]:
     """Return the test rows at a label fraction, one table per seed."""
     test = table[(table["fraction"] == fraction) & (table["split"] == "test")]
-    return [rows for _, rows in test.groupby("seed", sort=False)]
+    return dict(iter(test.groupby("seed", sort=False)))
 
 
 def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
@@ -187,7 +224,8 @@ def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
 
     Returns:
         Columns `model`, `fraction`, `seed` ("mean" for the mean over seeds), `fold`, `metric`, `value`,
-        `low`, `high` and `sd`.
+        `low`, `high` and `sd`. The model "probe less NAME" is the difference to a baseline; only its rows
+        have a `p`.
     """
     rows = []
     for model, part in probe_and_baselines(results).items():
@@ -201,7 +239,31 @@ def metrics_table(results: dict[str, Any]) -> pd.DataFrame:
             for name, numbers in line["test"]["metrics"].items():
                 row = {"model": model, "fraction": line["fraction"], "seed": "mean"}
                 rows.append({**row, "metric": f"test/{name}", **numbers})
+    for model, part in results["baselines"].items():
+        for line in part["advantage"]:
+            row = {"model": difference_name(model), "fraction": line["fraction"], "seed": "mean"}
+            numbers = {key: line[key] for key in ("value", "low", "high", "sd", "p")}
+            rows.append({**row, "metric": f"test/{line['metric']}", **numbers})
     return pd.DataFrame(rows)
+
+
+def difference_name(baseline: str) -> str:
+    """Return the name of the difference of a probe to a baseline, in tables.
+
+    Args:
+        baseline: name of the baseline.
+    """
+    return f"probe less {baseline}"
+
+
+def line_at(part: dict[str, Any], fraction: float) -> dict[str, Any] | None:
+    """Return the line of the summary at a label fraction; None if no cell of it is finished.
+
+    Args:
+        part: results of a study or of a baseline.
+        fraction: the label fraction.
+    """
+    return next((line for line in part["summary"] if line["fraction"] == fraction), None)
 
 
 def probe_and_baselines(results: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -62,6 +62,9 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     protocol.pop("cache_gb", None)
     if protocol.pop("cache") is False:
         protocol["cache"] = False
+    # Names add baselines to the results; they change no cell of the study.
+    if isinstance(protocol.get("baselines"), str | list):
+        protocol["baselines"] = True
     if protocol["recipe"] == "default":
         del protocol["recipe"]
         for key, value in (("max_epochs", MAX_EPOCHS), ("patience", PATIENCE)):

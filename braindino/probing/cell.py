@@ -236,7 +236,7 @@ def _fit(
     threads = torch.get_num_threads() if in_loop or module.pooling.trains_on_slices else 1
     with torch.random.fork_rng(devices=[]), _quietly(), _threads(threads):
         torch.manual_seed(cell.seed)
-        with _precision(data, protocol), _errors_of(cell):
+        with _precision(data, protocol), errors_of(cell):
             module.build(data, labelled, cases.classes)
         batches = data.loader(labelled, steps, shuffle=cell.seed)
         checkpoint = CellCheckpoint(cell.folder, batches)
@@ -289,13 +289,13 @@ def solve_cell(
     selecting = cases.part("test" if protocol.selection == "test" else "val")
     with torch.random.fork_rng(devices=[]), _threads(1):
         torch.manual_seed(cell.seed)
-        with _errors_of(cell):
+        with errors_of(cell):
             module.build(data, _numbers(train), cases.classes)
         check_no_parameters(module.pooling)
         module.eval()
         pooled = [_pooled(module, data, part) for part in (train, selecting)]
         targets = [cases.target[_numbers(part)] for part in (train, selecting)]
-        with _errors_of(cell):
+        with errors_of(cell):
             chosen = head.solve(pooled[0], targets[0], pooled[1], targets[1])
         tables = [predict_part(module, data, part, cell) for part in reported_parts(cases, train, head.task)]
     facts = {"train_cases": len(train), "train_people": int(train["group"].nunique()), "chosen": chosen}
@@ -399,7 +399,7 @@ def device_of(make_trainer: MakeTrainer) -> torch.device:
 
 
 @contextmanager
-def _errors_of(cell: Cell) -> Iterator[None]:
+def errors_of(cell: Cell) -> Iterator[None]:
     """Raise a BraindinoError of the block as a CellError, so that the other cells are trained."""
     try:
         yield

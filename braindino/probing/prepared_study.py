@@ -12,6 +12,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
 from braindino.identity import id_of
+from braindino.probing.baselines.choice import check_data
 from braindino.probing.cell import Cell
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.factory import check_options
@@ -95,6 +96,7 @@ def prepare_study(
     masks, unusable = grid_masks(datamodule) if module.head.dense else ({}, {})
     cases = ProbeCases.of(datamodule, module.head, protocol.missing, unusable)
     _check_parts(cases)
+    check_data(cases, encoder, protocol)
     masked = MaskedCases(cases, datamodule, masks) if module.head.dense else None
     contents = contents_of(cases.table, cases.modalities, datamodule.store)
     prepared = PreparedStudy(

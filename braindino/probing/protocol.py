@@ -7,8 +7,11 @@ from typing import Literal
 from braindino.encoders.cache import Precision
 from braindino.errors import BraindinoError
 from braindino.probing.data.cases import Missing
+from braindino.training.study_progress import baseline_names
 
 MAX_EPOCHS, PATIENCE = 100, 10  # BrainDINO's logs
+# Baselines by name, in the order of tables; `unet` runs only on request.
+BASELINES = ("age_sex_site", "untrained_encoder", "no_tokens", "unet")
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,13 @@ class Protocol:
         resamples: draws of people for the confidence intervals; 0 for none.
         missing: a case without one of its modalities is used with the gap masked ("mask"), or dropped
             ("drop").
-        baselines: add a model of age, sex and site, and a randomly initialised encoder of the same shape,
-            to every result.
+        baselines: models that every result is compared with, paired by people. True adds those that apply:
+            `age_sex_site`, a linear model of these traits; `untrained_encoder`, a randomly initialised
+            encoder of the same shape; `no_tokens`, the decoder of a segmentation that reads pixels, with all
+            tokens set to zero. A name or a list of names adds these to them: `unet` is a supervised U-Net of
+            the slices, without an encoder; `no_tokens` also applies to a decoder of tokens and coordinates.
+            False adds none. Baselines that are added later continue the same run (docs/segmentation.md,
+            "Baselines").
         precision: precision of the features: "float32", or "bfloat16" (faster on a GPU, cached as float16).
             With the encoder in the loop, precision of the training.
         extraction_batch: slices per forward of the encoder, when features are extracted.
@@ -53,7 +61,7 @@ class Protocol:
     selection: Literal["validation", "test"] = "validation"
     resamples: int = 1000
     missing: Missing = "mask"
-    baselines: bool = True
+    baselines: bool | str | list[str] = True
     precision: Precision = "float32"
     extraction_batch: int = 128
     cache: bool | Path = True
@@ -75,6 +83,23 @@ class Protocol:
             raise BraindinoError(f"probe.cache_gb {self.cache_gb}: expected 0 or more.")
         if self.resamples < 0:
             raise BraindinoError(f"probe.resamples {self.resamples}: expected 0 or more.")
+        self._check_baselines()
+
+    def _check_baselines(self) -> None:
+        """Raise BraindinoError for unknown or repeated names of baselines."""
+        names = self.named_baselines
+        unknown = [name for name in names if name not in BASELINES]
+        if unknown or len(set(names)) < len(names) or self.baselines == []:
+            wrong = repr(unknown[0]) if unknown else str(self.baselines)
+            raise BraindinoError(
+                f"probe.baselines {wrong}: expected true, false, or names, each once, out of "
+                f"{', '.join(BASELINES)}."
+            )
+
+    @property
+    def named_baselines(self) -> tuple[str, ...]:
+        """Return the baselines that are requested by name, beside those that always apply."""
+        return baseline_names(self.baselines)
 
     @property
     def cells(self) -> list[tuple[int, float]]:

@@ -32,7 +32,7 @@ class TrainedCells:
         facts: content of `cell.json` of every cell.
         failed: errors of the cells that could not be trained.
         baselines: name of a baseline -> its cells.
-        baselines_failed: name of a baseline -> the reason why it could not be trained.
+        baselines_failed: name of a baseline -> the reason why it, or some of its cells, could not be trained.
     """
 
     predictions: pd.DataFrame
@@ -129,13 +129,24 @@ def train_possible(
             except CellError as error:
                 failed.append(error)
             progress.advance()
-    finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
-    if not finished:
+    if not Cell.finished(folder / "cells", folds):
         raise BraindinoError(failure_message(failed))
+    return read_cells(folder, folds, failed)
+
+
+def read_cells(folder: Path, folds: int | None, failed: Sequence[CellError] = ()) -> TrainedCells:
+    """Return the finished cells of a folder, and write the predictions of all of them.
+
+    Args:
+        folder: parent of `cells`, of which at least one is finished; `predictions.csv` is written there.
+        folds: number of folds of each seed and fraction; see `Cell.finished`.
+        failed: errors of the cells that could not be trained.
+    """
+    finished = [cell.read() for cell in Cell.finished(folder / "cells", folds)]
     predictions = pd.concat([table for table, _ in finished], ignore_index=True)
     with atomic_write(folder / "predictions.csv") as file:
         file.write(format_predictions(predictions))
-    return TrainedCells(align_risks(predictions), [facts for _, facts in finished], failed)
+    return TrainedCells(align_risks(predictions), [facts for _, facts in finished], list(failed))
 
 
 def failure_message(failed: Sequence[CellError]) -> str:

@@ -24,12 +24,14 @@ class Study:
         encoder: name of the encoder.
         folder: run folder.
         arguments: arguments of `braindino probe`; empty if it is not run by the command.
+        baselines: baselines that are requested by name, beside those that always apply.
     """
 
     task: str
     encoder: str
     folder: Path
     arguments: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -133,10 +135,10 @@ def write_studies(out: Path, studies: Sequence[Study], cells: int) -> None:
         studies: its studies.
         cells: cells of each.
     """
-    listed = [
-        {"task": study.task, "encoder": study.encoder, "folder": str(study.folder.relative_to(out))}
-        for study in studies
-    ]
+    listed: list[dict[str, object]] = []
+    for study in studies:
+        entry = {"task": study.task, "encoder": study.encoder, "folder": str(study.folder.relative_to(out))}
+        listed.append({**entry, **({"baselines": list(study.baselines)} if study.baselines else {})})
     write_json(out / BENCH, {"cells": cells, "studies": listed})
 
 
@@ -147,7 +149,15 @@ def read_studies(out: Path) -> tuple[list[Study], int]:
         BraindinoError: the file is damaged.
     """
     record: BenchRecord = read_json(out / BENCH, BenchRecord)
-    studies = [Study(study["task"], study["encoder"], out / study["folder"]) for study in record["studies"]]
+    studies = [
+        Study(
+            study["task"],
+            study["encoder"],
+            out / study["folder"],
+            baselines=tuple(study.get("baselines", ())),
+        )
+        for study in record["studies"]
+    ]
     for study, listed in zip(studies, record["studies"], strict=True):
         if not study.folder.resolve().is_relative_to(out.resolve()):
             raise BraindinoError(
@@ -157,7 +167,7 @@ def read_studies(out: Path) -> tuple[list[Study], int]:
 
 
 def _progress(study: Study, cells: int) -> StudyProgress:
-    return study_progress(study.name, study.folder, cells)
+    return study_progress(study.name, study.folder, cells, study.baselines)
 
 
 def _compare(

@@ -6,7 +6,12 @@ from pathlib import Path
 from braindino.analysis.schemas.bench import BENCH
 from braindino.errors import BraindinoError
 from braindino.training.state import STATE
-from braindino.training.study_progress import StudyProgress, requested_cells, study_progress
+from braindino.training.study_progress import (
+    StudyProgress,
+    requested_baselines,
+    requested_cells,
+    study_progress,
+)
 from braindino.verbs.opening import as_paths
 
 
@@ -30,11 +35,16 @@ def _status(folder: Path) -> list[StudyProgress]:
         raise BraindinoError(f"{folder}: no such folder.")
     if (folder / BENCH).is_file():
         studies, cells = read_studies(folder)
-        return [study_progress(study.name, study.folder, cells) for study in studies]
+        return [study_progress(study.name, study.folder, cells, study.baselines) for study in studies]
     runs = sorted(path.parent for path in folder.rglob(STATE))
     if not runs:
         raise BraindinoError(
             f"{folder}: no bench and no run of `braindino probe` in it (none has a {STATE})."
         )
     # Task and encoder are the two folders above a run.
-    return [study_progress(", ".join(run.resolve().parts[-3:-1]), run, requested_cells(run)) for run in runs]
+    return [
+        study_progress(
+            ", ".join(run.resolve().parts[-3:-1]), run, requested_cells(run), requested_baselines(run)
+        )
+        for run in runs
+    ]

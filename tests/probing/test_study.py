@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from braindino.analysis.predictions import read_predictions
+from braindino.analysis.runs import Run
 from braindino.errors import BraindinoError, CellError
 from braindino.files import read_json
 from braindino.probing import (
@@ -17,6 +18,7 @@ from braindino.probing import (
     results_table,
     run_study,
 )
+from braindino.probing.baselines.traits import traits_cell
 from braindino.probing.cell import Cell
 from braindino.probing.prepared_study import prepare_study
 from braindino.probing.study import train_cells, write_results
@@ -276,8 +278,37 @@ def test_run_study_goes_on_without_a_baseline_that_fails(
     monkeypatch.setattr("braindino.probing.baselines.training.traits_cell", fail)
     protocol = Protocol(seeds=[0], **{**FAST, "baselines": True})
     results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
-    assert results["baselines_failed"] == {"age_sex_site": "the labelled cases are of one class."}
-    assert "No baseline age_sex_site: the labelled cases are of one class." in results_table(results)
+    reason = "seed 0, fraction 1.0: the labelled cases are of one class."
+    assert results["baselines_failed"] == {"age_sex_site": reason}
+    assert f"No baseline age_sex_site: {reason}" in results_table(results)
+
+
+def test_run_study_reports_the_finished_cells_of_a_baseline(
+    tmp_path, planted, encoder, make_trainer, monkeypatch
+):
+    def choosy(cell, cases, task):
+        if cell.fraction < 1 or cell.seed == 1:
+            raise BraindinoError("the labelled cases are of one class.")
+        traits_cell(cell, cases, task)
+
+    monkeypatch.setattr("braindino.probing.baselines.training.traits_cell", choosy)
+    protocol = Protocol(seeds=[0, 1], fractions=[0.5, 1.0], **{**FAST, "baselines": True})
+    results = run_study(probe(), planted(), protocol, make_trainer, tmp_path / "run", encoder)
+    baseline = results["baselines"]["age_sex_site"]
+    assert [(line["fraction"], line["seeds"]) for line in baseline["summary"]] == [(1.0, [0])]
+    (line,) = baseline["advantage"]
+    tests = [results["cells"][2]["test"], baseline["summary"][0]["test"]]
+    values = [test["metrics"]["auroc"]["value"] for test in tests]
+    assert (line["fraction"], line["value"]) == (1.0, pytest.approx(values[0] - values[1]))
+    reason = results["baselines_failed"]["age_sex_site"]
+    assert [each.partition(":")[0] for each in reason.split("; ")] == [
+        *("seed 0, fraction 0.5", "seed 1, fraction 0.5", "seed 1, fraction 1.0")
+    ]
+    text = results_table(results)
+    assert "Incomplete baseline age_sex_site: seed 0, fraction 0.5: the labelled" in text
+    assert "100%    probe less age_sex_site" in text
+    assert "50%     probe less age_sex_site" not in text
+    assert Run(tmp_path / "run").results == results
 
 
 def test_run_study_refuses_an_empty_part(tmp_path, planted, encoder, make_trainer):

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from braindino.errors import BraindinoError
-from braindino.training.study_progress import requested_cells, seconds_per_cell, show_cells, study_progress
+from braindino.training.state import record_state
+from braindino.training.study_progress import (
+    baseline_folder,
+    requested_baselines,
+    requested_cells,
+    seconds_per_cell,
+    show_cells,
+    study_progress,
+)
 
 CONFIG = (
     "probe: {{seeds: [0, 1], fractions: [0.5, 1.0]}}\ndata: {{init_args: {{folds: {folds}, fold: {fold}}}}}\n"
@@ -35,6 +43,29 @@ def test_seconds_per_cell_ignores_pauses(tmp_path: Path) -> None:
 def test_requested_cells_counts_those_of_a_config(tmp_path: Path, folds: str, fold: str, cells: int) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG.format(folds=folds, fold=fold))
     assert requested_cells(tmp_path) == cells
+
+
+def test_study_progress_counts_baselines_by_name(tmp_path: Path) -> None:
+    names = ["unet", "no_tokens"]
+    for number in range(2):
+        cell(tmp_path, number, 100)
+    cell(baseline_folder(tmp_path, "unet"), 0, 100)
+    known = study_progress("a", tmp_path, 2, names)
+    assert (known.done, known.cells) == (3, 6)
+    with record_state(tmp_path):
+        pass
+    assert study_progress("a", tmp_path, 2).is_finished
+    assert study_progress("a", tmp_path, 2, names).state == "incomplete"
+    # A baseline that failed is not tried again and again.
+    (tmp_path / "results.json").write_text('{"baselines_failed": {"no_tokens": "x", "unet": "y"}}')
+    assert study_progress("a", tmp_path, 2, names).is_finished
+
+
+def test_requested_baselines_are_those_with_a_name(tmp_path: Path) -> None:
+    for setting, names in (("true", ()), ("unet", ("unet",)), ("[unet, no_tokens]", ("unet", "no_tokens"))):
+        text = CONFIG.format(folds="null", fold="null")
+        (tmp_path / "config.yaml").write_text(text.replace("1.0]", f"1.0], baselines: {setting}"))
+        assert requested_baselines(tmp_path) == names
 
 
 def test_requested_cells_refuses_a_folder_without_a_probe(tmp_path: Path) -> None:

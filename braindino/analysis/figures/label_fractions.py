@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from braindino.analysis.figures.data_uris import svg
-from braindino.analysis.figures.style import baseline_style, colour, dashes, legend, literal, panels
+from braindino.analysis.figures.style import INK, baseline_style, colour, dashes, legend, literal, panels
 
 
 class FractionPoint(NamedTuple):
@@ -27,12 +27,13 @@ class FractionPoint(NamedTuple):
     baseline: bool
 
 
-def fractions_figure(curves: Mapping[str, Sequence[FractionPoint]], metric: str) -> str:
+def fractions_figure(curves: Mapping[str, Sequence[FractionPoint]], metric: str, zero: bool = False) -> str:
     """Draw a metric by the number of labelled cases, with intervals; baselines are dashed.
 
     Args:
         curves: name -> points, one per label fraction.
         metric: its name, for the axis.
+        zero: draw a line at 0, for differences.
 
     Returns:
         An SVG as a data URI.
@@ -58,6 +59,8 @@ def fractions_figure(curves: Mapping[str, Sequence[FractionPoint]], metric: str)
             else:
                 axis.vlines(x, low, high, color=colour(models), linewidth=1.4)
             models += 1
+        if zero:
+            axis.axhline(0, color=INK, linewidth=0.9)
         axis.set_xscale("log")
         ticks = sorted({round(point.train_cases) for points in curves.values() for point in points})
         axis.set_xticks(ticks, [f"{tick}" for tick in ticks])

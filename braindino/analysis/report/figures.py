@@ -246,11 +246,33 @@ def _label_fraction_figures(runs: TaskRuns) -> list[ReportFigure]:
         curves[", ".join(names)] = _curve(summary, summary, metric, baseline=False)
     for name, part in results["baselines"].items():
         curves[name] = _curve(part["summary"], results["summary"], metric, baseline=True)
+    gains = _gain_curves(results, metric)
     caption = (
         "Mean over seeds, with the 95 % interval from resampling people. Runs that differ in more than the "
         "label fraction are not joined."
     )
-    return [ReportFigure("Metric by number of labels", fractions_figure(curves, f"test/{metric}"), caption)]
+    figures = [
+        ReportFigure("Metric by number of labels", fractions_figure(curves, f"test/{metric}"), caption)
+    ]
+    if gains:
+        caption = (
+            f"{next(iter(runs))} minus each of its baselines: mean over seeds, with the 95 % interval from "
+            "resampling people, paired. Above 0 the encoder helps."
+        )
+        figure = fractions_figure(gains, f"difference in test/{metric}", zero=True)
+        figures.append(ReportFigure("Difference to baselines by number of labels", figure, caption))
+    return figures
+
+
+def _gain_curves(results: Mapping[str, Any], metric: str) -> dict[str, list[FractionPoint]]:
+    """Return the differences of a segmentation to its baselines, by name; none for other tasks."""
+    curves = {}
+    for name, part in results["baselines"].items() if results["task"] == "segmentation" else ():
+        lines = [line for line in part["advantage"] if line["metric"] == metric]
+        if len(lines) > 1:
+            points = [{"fraction": line["fraction"], "test": {"metrics": {metric: line}}} for line in lines]
+            curves[f"less {name}"] = _curve(points, results["summary"], metric, baseline=False)
+    return curves
 
 
 def joined_runs(runs: TaskRuns) -> list[list[str]]:
@@ -290,12 +312,13 @@ def _curve(
 
     Args:
         summary: lines with the metric, one per label fraction.
-        trained: lines with the number of training cases, in the same order.
+        trained: lines with the number of training cases, of the same label fractions at least.
         metric: its name.
         baseline: whether the curve belongs to a baseline.
     """
     points = []
-    for line, probe_line in zip(summary, trained, strict=True):
+    for line in summary:
+        probe_line = next(other for other in trained if other["fraction"] == line["fraction"])
         numbers = line["test"]["metrics"][metric]
         points.append(
             FractionPoint(

@@ -8,6 +8,7 @@ from braindino.analysis.metrics.estimates import MAX_REDRAWN
 from braindino.analysis.metrics.headlines import heading, headlines
 from braindino.analysis.metrics.segmentation import EMPTY_CASES
 from braindino.analysis.metrics.subgroups import MIN_PEOPLE
+from braindino.analysis.report.baseline_notes import baseline_notes
 
 MAX_GROUPS = 6  # of a trait, in one sentence
 MAX_REASONS = 3  # of dropped rows, in one sentence
@@ -27,9 +28,8 @@ def result_notes(results: dict[str, Any]) -> list[str]:
         *pretraining_notes(results["audit"]["pretraining"]),
         *_empty_truths(results["summary"][0]),
         *_undefined(results),
-        *(f"No baseline {name}: {reason}" for name, reason in results.get("baselines_failed", {}).items()),
         *(f"WARNING: not trained: {error}" for error in results.get("failed", [])),
-        *_unbeaten(results),
+        *baseline_notes(results),
     ]
 
 
@@ -56,17 +56,6 @@ def _shared_scans(copies: int) -> list[str]:
     if not copies:
         return []
     return [f"WARNING: {copies} scans occur in several parts of the split; results.json lists them."]
-
-
-def _unbeaten(results: dict[str, Any]) -> list[str]:
-    """Return a sentence for every baseline and label fraction that the probe does not beat."""
-    return [
-        f"At {line['fraction']:.0%} of the labels the probe does not beat {name}: "
-        f"difference in test/{heading(line['metric'], results)} {format_interval(line)}."
-        for name, baseline in results["baselines"].items()
-        for line in baseline["advantage"]
-        if line["beaten"] is False
-    ]
 
 
 def detail_notes(results: dict[str, Any]) -> list[str]:

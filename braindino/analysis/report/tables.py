@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.formatting import format_interval, format_number, format_p_value
+from braindino.analysis.formatting import format_difference, format_interval, format_number, format_p_value
 from braindino.analysis.metrics.headlines import heading, headlines, shown_headlines
 from braindino.analysis.runs import TaskRuns, largest_fraction_summary
 from braindino.csv_text import csv_text
@@ -121,11 +121,14 @@ def results_tables(runs: TaskRuns) -> list[Table]:
 def baseline_tables(runs: TaskRuns) -> list[Table]:
     """Return the table of the main metric of every probe against its baselines, if any.
 
+    Further metrics, which a segmentation has, are in a second table, which is folded.
+
     Args:
         runs: name of the model -> its run of the task.
     """
-    rows = Rows()
+    main, further = Rows(), Rows()
     for model, run in runs.items():
+        metric = headlines(run.results["task"], run.results["classes"])[0]
         for name, baseline in run.results["baselines"].items():
             for line in baseline["advantage"]:
                 summary = next(s for s in baseline["summary"] if s["fraction"] == line["fraction"])
@@ -136,15 +139,20 @@ def baseline_tables(runs: TaskRuns) -> list[Table]:
                     f"{line['fraction']:.0%}",
                     heading(line["metric"], run.results),
                     format_interval(numbers),
-                    format_interval(line),
+                    format_difference(line),
                     format_p_value(line.get("p")),
                     {True: "yes", False: "no", None: "undecided"}[line["beaten"]],
                 ]
                 keys = {"model": model, "baseline": name, "baseline_value": numbers["value"]}
+                rows = main if line["metric"] == metric else further
                 rows.add(cells, {**keys, **line})
     columns = ["model", "baseline", "labels", "metric", "baseline value", "difference", "p", "beaten"]
-    note = "Difference: probe minus baseline, on the same draws of people."
-    return [rows.table("Against baselines", columns, 4, note)] if rows.cells else []
+    note = "Difference: probe minus baseline, mean over seeds, on the same draws of people."
+    built = [
+        ("Against baselines", main, False),
+        ("Against baselines, further metrics", further, True),
+    ]
+    return [rows.table(title, columns, 4, note, folded) for title, rows, folded in built if rows.cells]
 
 
 def subgroup_tables(runs: TaskRuns) -> list[Table]:

@@ -1,6 +1,6 @@
 """Declare the shape of bench.json, the plan of a bench."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 BENCH = "bench.json"
 
@@ -31,10 +31,12 @@ class PlannedStudy(PlannedFolder):
     Attributes:
         task: name of the task.
         encoder: name of the encoder.
+        baselines: baselines that are requested by name.
     """
 
     task: str
     encoder: str
+    baselines: NotRequired[list[str]]
 
 
 class BenchRecord(TypedDict):

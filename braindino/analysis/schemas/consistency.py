@@ -56,12 +56,13 @@ def _summary_problems(prefix: str, part: dict[str, Any], names: tuple[str, ...])
 
 
 def _fraction_problems(prefix: str, part: dict[str, Any], fractions: list[float]) -> Iterator[str]:
-    """Yield problems of the label fractions of the study or of a baseline."""
-    if fractions != [line["fraction"] for line in part["summary"]]:
+    """Yield problems of the label fractions of the study or of a baseline, which may lack some."""
+    present = [line["fraction"] for line in part["summary"]]
+    if not set(present) <= set(fractions):
         yield f"key '{prefix}summary': other label fractions than the study's"
     metrics = part["summary"][0]["test"]["metrics"]
     for i, line in enumerate(part.get("advantage", ())):
-        if line["fraction"] not in fractions or line["metric"] not in metrics:
+        if line["fraction"] not in present or line["metric"] not in metrics:
             yield f"key '{prefix}advantage[{i}]': its fraction or metric is not in the summary"
 
 

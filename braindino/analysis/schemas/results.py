@@ -237,8 +237,8 @@ class Baseline(TypedDict):
     """A baseline of the study.
 
     Attributes:
-        summary: a line per label fraction.
-        advantage: difference of the probe minus the baseline, per label fraction.
+        summary: a line per label fraction with a finished cell.
+        advantage: differences of the probe minus the baseline, per label fraction the main metric first.
     """
 
     summary: list[SummaryLine]
@@ -304,7 +304,7 @@ class Results(TypedDict):
         unit: unit of the target or of time.
         nsd_tolerance: tolerance of the surface Dice of a segmentation [mm].
         failed: errors of cells that were not trained.
-        baselines_failed: baseline -> the reason why it was not computed.
+        baselines_failed: baseline -> the reason why it, or some of its cells, was not computed.
         classes: names of the classes, or regions of a segmentation.
         encoder: its name and digest.
         selection: the protocol, as a sentence.

@@ -12,7 +12,12 @@ from braindino.errors import BraindinoError
 from braindino.files import read_json, read_yaml
 from braindino.scans.store.paths import no_store
 from braindino.scans.store.store import Store
-from braindino.training.study_progress import seconds_per_cell, study_progress
+from braindino.training.study_progress import (
+    baseline_folder,
+    finished_cells,
+    seconds_per_cell,
+    study_progress,
+)
 from braindino.verbs.bench import Study
 
 # Features of scans below the folder of an encoder: level, first letters, key.
@@ -33,20 +38,37 @@ class Extraction:
 
 
 @dataclass
+class BaselineCells:
+    """Cells of one baseline of all studies.
+
+    Attributes:
+        cells: number of cells.
+        left: number of cells that are not finished.
+        seconds: median seconds between finished cells; None if not known.
+    """
+
+    cells: int = 0
+    left: int = 0
+    seconds: float | None = None
+
+
+@dataclass
 class Estimate:
     """The rest of a bench.
 
     Attributes:
-        cells: number of cells of all studies.
+        cells: number of cells of all studies, without baselines.
         left: number of cells that are not finished.
         extractions: name of an encoder and its store -> its features.
         per_cell: median seconds between finished cells, and the number of these times.
+        baselines: name of a baseline that is trained -> its cells.
     """
 
     cells: int
     left: int
     extractions: dict[tuple[str, str], Extraction] = field(default_factory=dict)
     per_cell: tuple[float, int] | None = None
+    baselines: dict[str, BaselineCells] = field(default_factory=dict)
 
     def lines(self, jobs: int) -> list[str]:
         """Return the estimate as text, each number with its basis.
@@ -63,15 +85,22 @@ class Estimate:
             else:
                 known = f"of {part.cached} scans in the cache; {part.scans} scans in {store}"
             lines.append(f"features of {encoder}: {known}")
-        if not self.left:
+        lines += [
+            f"baseline {name}: {part.cells} cells, {part.cells - part.left} done, {part.left} left"
+            for name, part in self.baselines.items()
+        ]
+        if not self.left and not any(part.left for part in self.baselines.values()):
             return lines
         if self.per_cell is None:
             return [*lines, "time: not known before two cells of the bench are done"]
         seconds, gaps = self.per_cell
         basis = f"at {seconds:.1f} s per cell (median of {gaps} times between finished cells)"
-        shared = f", with {jobs} jobs at best {_time(self.left * seconds / jobs)}" if jobs > 1 else ""
-        lines.append(f"time: training about {_time(self.left * seconds)} {basis}{shared}")
-        lines.append("      not counted: extraction of features, and the cells of baselines")
+        whole = self.left * seconds + sum(
+            part.left * (part.seconds or seconds) for part in self.baselines.values()
+        )
+        shared = f", with {jobs} jobs at best {_time(whole / jobs)}" if jobs > 1 else ""
+        lines.append(f"time: training about {_time(whole)} {basis}{shared}")
+        lines.append("      not counted: extraction of features")
         return lines
 
 
@@ -87,11 +116,12 @@ def estimate_bench(studies: Sequence[Study], cells: int) -> Estimate:
     Raises:
         BraindinoError: a store does not exist and is not to be made; a setting that the protocol decides.
     """
-    progress = [study_progress(study.name, study.folder, cells) for study in studies]
-    left = sum(each.cells - each.done for each in progress)
+    progress = [study_progress(study.name, study.folder, cells, study.baselines) for study in studies]
+    left = sum(cells - min(len(finished_cells(study.folder)), cells) for study in studies)
     result = Estimate(cells * len(studies), left, per_cell=seconds_per_cell([s.folder for s in studies]))
     digests = {study.encoder: digest for study in studies if (digest := _digest(study.folder))}
     sizes: dict[Path, int] = {}
+    _count_baselines(result, studies, cells)
     for study, known in zip(studies, progress, strict=True):
         if known.done == known.cells:
             continue
@@ -108,6 +138,43 @@ def estimate_bench(studies: Sequence[Study], cells: int) -> Estimate:
             extraction.cached = _cached(settings, store, digests[study.encoder])
         result.extractions[study.encoder, str(_data(settings).get("store", "store"))] = extraction
     return result
+
+
+def _count_baselines(result: Estimate, studies: Sequence[Study], cells: int) -> None:
+    """Count the cells of the baselines that are trained, and measure the time of one."""
+    for study in studies:
+        for name in _expected_baselines(study):
+            part = result.baselines.setdefault(name, BaselineCells())
+            done = min(len(finished_cells(baseline_folder(study.folder, name))), cells)
+            part.cells += cells
+            part.left += cells - done
+    for name, part in result.baselines.items():
+        known = seconds_per_cell([baseline_folder(study.folder, name) for study in studies])
+        part.seconds = None if known is None else known[0]
+
+
+def _expected_baselines(study: Study) -> list[str]:
+    """Return the baselines of a study that are trained, as far as its settings and folder show them.
+
+    The model of age, sex and site takes no time, and is not among them. The untrained encoder is among them
+    before results show whether the encoder has one.
+    """
+    probe = study_settings(study).get("probe")
+    if isinstance(probe, Mapping) and probe.get("baselines") is False:
+        return []
+    finished = study.folder / "results.json"
+    results = read_json(finished) if finished.is_file() else {}
+    trained = results.get("baselines") if isinstance(results, dict) else None
+    names = list(trained) if isinstance(trained, dict) else ["untrained_encoder", *_decoder_control(study)]
+    return [name for name in dict.fromkeys([*names, *study.baselines]) if name != "age_sex_site"]
+
+
+def _decoder_control(study: Study) -> list[str]:
+    """Return the control of a decoder that reads pixels, if the study has one."""
+    model = study_settings(study).get("model")
+    head = model.get("head") if isinstance(model, Mapping) else None
+    is_detail = isinstance(head, Mapping) and head.get("decoder") == "detail"
+    return ["no_tokens"] if is_detail else []
 
 
 def study_settings(study: Study) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from braindino.cli.bench.estimate import study_settings
 from braindino.cli.config.files import find_config
 from braindino.cli.config.keys import unknown_key
 from braindino.errors import BraindinoError
 from braindino.files import folder_name, read_yaml
+from braindino.training.study_progress import baseline_names
 from braindino.verbs.bench import Study
 
 KEYS = ("out", "encoders", "tasks", "seeds", "fractions")
@@ -90,7 +92,10 @@ class Plan:
         }
         whole = {**overrides, **self.encoders[encoder], **decided}
         given = [f"--{key}={_text(value)}" for key, value in whole.items()]
-        return Study(task, encoder, self.out / task / encoder / RUN_ID, ("--config", str(config), *given))
+        study = Study(task, encoder, self.out / task / encoder / RUN_ID, ("--config", str(config), *given))
+        probe = study_settings(study).get("probe")
+        setting = probe.get("baselines") if isinstance(probe, Mapping) else None
+        return replace(study, baselines=baseline_names(setting))
 
 
 _KINDS = (("seeds", int), ("fractions", float))

@@ -12,7 +12,7 @@ from braindino.files import read_yaml, refuse_bomb
 from braindino.training.run_folder import FitOptions, ProbeOptions
 
 # Short forms of arguments of `braindino probe`.
-SHORTHANDS = {"--cache-gb": "--probe.cache_gb"}
+SHORTHANDS = {"--baselines": "--probe.baselines", "--cache-gb": "--probe.cache_gb"}
 Place = tuple[str, ...]
 CHOSEN = ("data", "model", "head", "pooling", "cases")  # keys whose value may be the name of a class
 

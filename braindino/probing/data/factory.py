@@ -8,6 +8,7 @@ from braindino.datasets.datamodule import ScanDataModule
 from braindino.encoders.base import Encoder
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
+from braindino.probing.baselines.choice import check_names
 from braindino.probing.data.base import CaseData
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.data.online import CaseScans
@@ -21,12 +22,13 @@ from braindino.probing.protocol import Protocol
 
 
 def check_options(module: FrozenProbeModule, protocol: Protocol) -> None:
-    """Raise BraindinoError for options that need the encoder in the loop, or cached features.
+    """Raise BraindinoError for options that need the encoder in the loop, or cached features, or other heads.
 
     Args:
         module: the probe.
-        protocol: states whether features are cached.
+        protocol: states whether features are cached, and names the baselines.
     """
+    check_names(module, protocol)
     if isinstance(module.head, ClosedForm) and protocol.cache is False:
         raise BraindinoError(
             f"probe.cache: {type(module.head).__name__} is solved on cached features; leave probe.cache out."

@@ -40,6 +40,7 @@ class Decoder(nn.Module, ABC):
         enlarges: whether slices are enlarged by default; see `default_image_size`.
         reads_pixels: whether the maps depend on the pixels, beside the tokens.
         reads_tokens: whether the maps depend on the tokens; if not, the encoder is not run.
+        reads_coordinates: whether the maps depend on the place in the slice, beside the tokens.
         shares_fusion: whether modalities are fused by trained weights before the encoder.
         has_coarse_maps: whether `levels` returns coarser maps for deep supervision.
         returns_logits: whether the maps are the logits of the outputs; if not, the head computes them from
@@ -60,6 +61,7 @@ class Decoder(nn.Module, ABC):
     enlarges = True
     reads_pixels = False
     reads_tokens = True
+    reads_coordinates = True
     shares_fusion = False
     has_coarse_maps = False
     returns_logits = False

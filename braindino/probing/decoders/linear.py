@@ -21,6 +21,7 @@ class LinearDecoder(Decoder):
     """
 
     name = "linear"
+    reads_coordinates = False
     optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=1e-3, decay=True)
     returns_logits = True
 

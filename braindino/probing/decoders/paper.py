@@ -23,6 +23,7 @@ class PatchDecoder(Decoder):
     """
 
     name = "paper"
+    reads_coordinates = False
     optimizer_defaults = OptimizerDefaults(lr=3e-4, weight_decay=0.05, betas=(0.9, 0.98), decay=True)
     enlarges = False
     shares_fusion = True
