@@ -71,6 +71,14 @@ def test_identity_of_equals_that_of_earlier_versions() -> None:
     assert identity_of(config(max_epochs=100, seeds=[3], cache_gb=0.5)) == identity_of(config())
 
 
+def test_identity_of_does_not_depend_on_names_of_baselines() -> None:
+    automatic = identity_of(config(baselines=True))
+    assert automatic["probe"]["baselines"] is True
+    for names in ("unet", ["unet", "no_tokens"]):
+        assert identity_of(config(baselines=names)) == automatic
+    assert identity_of(config(baselines=False)) != automatic
+
+
 def test_identity_of_differs_where_results_do() -> None:
     plain = identity_of(config())
     for other in ({"recipe": "paper"}, {"patience": 3}, {"cache": False}):
