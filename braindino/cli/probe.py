@@ -18,7 +18,7 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import encoder_label, load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
-from braindino.probing import FrozenProbeModule, Protocol, results_table
+from braindino.probing import Augmentation, FrozenProbeModule, Protocol, results_table
 from braindino.probing.data.factory import check_options
 from braindino.probing.decoders.base import INITIALISATION
 from braindino.probing.decoders.registry import DEFAULT
@@ -57,6 +57,7 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if "head" in (model := identity["model"]):
         head = _head_identity(model["head"], identity["probe"]["recipe"])
         identity["model"] = {**model, "head": head}
+    identity["model"] = _without_later(identity["model"])
     protocol = {key: value for key, value in identity["probe"].items() if key not in ("seeds", "fractions")}
     # Neither the folder nor the size of the cache changes the features.
     protocol.pop("cache_gb", None)
@@ -207,9 +208,25 @@ def _head_identity(head: Mapping[str, Any], recipe: str) -> dict[str, Any]:
     if arguments.get("decoder", "") is None:
         arguments["decoder"] = "paper" if recipe == "paper" else DEFAULT
     module, _, name = head["class_path"].rpartition(".")
-    stored = getattr(getattr(import_module(module), name), "stored_defaults", {})
-    arguments = {key: value for key, value in arguments.items() if key not in stored or stored[key] != value}
+    cls = getattr(import_module(module), name)
+    arguments = {key: value for key, value in arguments.items() if not _is_stored(cls, key, value)}
     return {**head, "init_args": arguments} if "init_args" in head else dict(head)
+
+
+def _without_later(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a probe without options that earlier versions did not have, at their defaults."""
+    left = {key: value for key, value in model.items() if not _is_stored(FrozenProbeModule, key, value)}
+    if isinstance(amounts := left.get("augment"), Mapping):
+        left["augment"] = {
+            key: value for key, value in amounts.items() if not _is_stored(Augmentation, key, value)
+        }
+    return left
+
+
+def _is_stored(cls: type, key: str, value: Any) -> bool:
+    """Return whether an argument has the value that stands for the behaviour of earlier versions."""
+    stored: Mapping[str, Any] = getattr(cls, "stored_defaults", {})
+    return key in stored and bool(stored[key] == value)
 
 
 def _plain(value: Any) -> Any:

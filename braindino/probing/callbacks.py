@@ -92,6 +92,77 @@ class BestEpoch(Callback):
             trainer.should_stop = True
 
 
+class AveragedWeights(Callback):
+    """Evaluate and save an exponential moving average of the trained weights instead of the last ones.
+
+    A single step changes it little, so that the best epoch of a small validation part is less a matter of
+    luck. It must follow `BestEpoch` in the list of callbacks, and precede `CellCheckpoint`: validation and
+    `BestEpoch` see the average, optimiser and checkpoint the weights. The decay rises as (1 + n) / (10 + n)
+    over the first steps n, as in TensorFlow and timm, so that the initial weights are soon forgotten.
+
+    Lightning's EMAWeightAveraging copies the whole module, with the frozen encoder, and restores the weights
+    before `BestEpoch` could save their average.
+
+    Args:
+        decay: share of the average that a step keeps, 0 to 1.
+
+    Attributes:
+        average: averaged value of each trained parameter by name; empty before the first step.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.average: dict[str, Tensor] = {}
+        self._last: dict[str, Tensor] = {}
+        self._loaded: dict[str, Tensor] = {}
+
+    @property
+    def state_key(self) -> str:
+        """Return the key of this callback in a checkpoint; it survives a rename of the class."""
+        return "AveragedWeights"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average for `load_state_dict`."""
+        return {"average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the average of an interrupted training."""
+        self._loaded = state_dict["average"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with the initial weights, or with the average of an interrupted training."""
+        start = self._loaded or self._trained(pl_module)
+        self.average = {name: value.detach().to(pl_module.device).clone() for name, value in start.items()}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the average towards the weights."""
+        steps = trainer.global_step
+        decay = min(self.decay, (1 + steps) / (10 + steps))
+        for name, value in self._trained(pl_module).items():
+            self.average[name].lerp_(value.detach(), 1 - decay)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in the place of the weights."""
+        trained = self._trained(pl_module)
+        self._last = {name: value.detach().clone() for name, value in trained.items()}
+        self._set(pl_module, self.average)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the weights back."""
+        self._set(pl_module, self._last)
+
+    @staticmethod
+    def _trained(module: LightningModule) -> dict[str, Tensor]:
+        return {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+    def _set(self, module: LightningModule, values: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in self._trained(module).items():
+                value.copy_(values[name])
+
+
 class CellCheckpoint(Callback):
     """Save the training of a cell at the end of an epoch, at most once a minute.
 

@@ -12,6 +12,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from braindino.analysis.predictions import TRAITS, format_predictions, read_predictions
@@ -19,7 +20,7 @@ from braindino.csv_text import csv_text
 from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write, read_json, write_json
 from braindino.probing.artifacts.examples import write_examples
-from braindino.probing.callbacks import BestEpoch, CellCheckpoint, EpochProgress, MakeTrainer
+from braindino.probing.callbacks import AveragedWeights, BestEpoch, CellCheckpoint, EpochProgress, MakeTrainer
 from braindino.probing.data.base import Batch, CaseData
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.slices import CaseSlices
@@ -243,8 +244,15 @@ def _fit(
         options: dict[str, Any] = {**QUIET, "max_epochs": protocol.max_epochs or MAX_EPOCHS}
         if in_loop and protocol.precision == "bfloat16":
             options["precision"] = "bf16-mixed"
+        # Before the checkpoint, which saves what the others have set at the end of an epoch.
+        first: list[Callback] = [best]
+        if module.ema:
+            first.append(AveragedWeights(module.ema))
+        hard_slices = getattr(getattr(batches, "batch_sampler", None), "hard_slices", None)
+        if hard_slices is not None:
+            first.append(hard_slices)
         shown = [EpochProgress(cell.label)] if progress else []
-        trainer = make_trainer(callbacks=[best, checkpoint, *shown], **options)
+        trainer = make_trainer(callbacks=[*first, checkpoint, *shown], **options)
         trainer.fit(
             module,
             batches,

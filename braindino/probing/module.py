@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -53,14 +53,17 @@ class FrozenProbeModule(LightningModule):
         unfreeze: train the encoder too; it has to be in the loop (segmentation, or `probe.cache: false`).
         encoder_lr: learning rate of an encoder that is trained (BrainDINO's released code: 3e-5).
         augment: change the training slices of an encoder in the loop: true, false, or the amounts.
+        ema: evaluate and save a moving average of the weights, of which a step keeps this share; 0 does not.
 
     Attributes:
         mean: (dim,) mean of the features, set by `build` where they are standardised.
         spread: (dim,) deviation of the features, set by `build` where they are standardised.
         trained: the copy of the encoder that is trained, with `unfreeze`.
+        false_pixels: (B,) false pixels of the last training step on empty slices, with `hard_empty`.
         drop_path: rate of stochastic depth in a frozen encoder in the loop, while the head is trained.
     """
 
+    stored_defaults: ClassVar[Mapping[str, Any]] = {"ema": 0.0}
     mean: Tensor
     spread: Tensor
     trained: Encoder
@@ -79,8 +82,11 @@ class FrozenProbeModule(LightningModule):
         unfreeze: bool = False,
         encoder_lr: float = 3e-5,
         augment: Augmentation | bool = True,
+        ema: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= ema < 1:
+            raise BraindinoError(f"model.ema {ema}: expected 0 to less than 1.")
         if head.dense and pooling is not None:
             raise BraindinoError(
                 f"model.pooling: {type(head).__name__} decodes patch tokens and pools nothing; leave it out."
@@ -97,7 +103,9 @@ class FrozenProbeModule(LightningModule):
         self.unfreeze = unfreeze
         self.encoder_lr = encoder_lr
         self.augment = augment
+        self.ema = ema
         self.drop_path = 0.0
+        self.false_pixels: Tensor | None = None
         self._drops: tuple[nn.Module, ...] = ()
         # In a tuple, so that Lightning neither moves, saves nor trains it with the probe.
         self._frozen: tuple[Encoder, ...] = ()
@@ -246,7 +254,7 @@ class FrozenProbeModule(LightningModule):
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch of `CaseData`."""
+        """Return the loss of a batch of `CaseData`; with `hard_empty`, set `false_pixels`."""
         if "features" not in batch:
             batch = self._with_images(batch)
             # Slices that the sampler has mirrored do not change further.
@@ -260,7 +268,11 @@ class FrozenProbeModule(LightningModule):
         for drop in self._drops:
             drop.train()
         if isinstance(self.head, SegmentationHead):
-            loss = self.head.supervised_loss(self._maps(batch), batch["target"])
+            finest, *coarser = self._maps(batch)
+            output = self.head(finest)
+            loss = self.head.supervised_loss(output, coarser, batch["target"])
+            if self.head.hard_empty:
+                self.false_pixels = self.head.false_pixels(output.detach(), batch["target"])
         else:
             loss = self.head.loss(self.forward_batch(batch), batch["target"])
         for drop in self._drops:
@@ -305,8 +317,8 @@ class FrozenProbeModule(LightningModule):
         if not settings.decay:
             return optimiser
         steps = int(self.trainer.estimated_stepping_batches)
-        decay = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: max(0.0, 1 - step / steps))
-        return [optimiser], [{"scheduler": decay, "interval": "step"}]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.lr_factor(step, steps))
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
     @staticmethod
     def _with_images(batch: Batch) -> Batch:

@@ -28,8 +28,18 @@ def describe(part: nn.Module) -> dict[str, Any]:
                 continue
             if isinstance(value, nn.Module):
                 value = describe(value)
-            described[name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            described[name] = _fields(value) if is_dataclass(value) and not isinstance(value, type) else value
     return described
+
+
+def _fields(options: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, without its `stored_defaults`."""
+    omitted = getattr(options, "stored_defaults", {})
+    return {
+        name: value
+        for name, value in asdict(options).items()
+        if not (name in omitted and value == omitted[name])
+    }
 
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:

@@ -79,6 +79,18 @@ def test_identity_of_does_not_depend_on_names_of_baselines() -> None:
     assert identity_of(config(baselines=False)) != automatic
 
 
+def test_identity_of_ignores_options_that_earlier_versions_did_not_have() -> None:
+    amounts = {"flip": 0.5, "shift": 0.2, "scale": 0.1, "offset": 0.1}
+    before, now = config(), config()
+    before["model"] |= {"augment": amounts}
+    now["model"] |= {"augment": {**amounts, "rotation": 0.0, "zoom": 0.0, "gamma": 0, "noise": 0.0}, "ema": 0}
+    assert identity_of(now) == identity_of(before)
+    now["model"]["augment"]["zoom"] = 0.1
+    assert identity_of(now) != identity_of(before)
+    now["model"] |= {"augment": amounts, "ema": 0.99}
+    assert identity_of(now) != identity_of(before)
+
+
 def test_identity_of_differs_where_results_do() -> None:
     plain = identity_of(config())
     for other in ({"recipe": "paper"}, {"patience": 3}, {"cache": False}):

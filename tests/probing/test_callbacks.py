@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from braindino import progress
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol, run_study
-from braindino.probing.callbacks import CHECKPOINT, BestEpoch, CellCheckpoint, EpochProgress
+from braindino.probing.callbacks import CHECKPOINT, AveragedWeights, BestEpoch, CellCheckpoint, EpochProgress
 from braindino.probing.cell import QUIET
 
 
@@ -161,6 +161,45 @@ class Line(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Recorded(Line):
+    """Record the weight after each step, in each validation, and at the start of each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[float] = []
+        self.validated: list[float] = []
+        self.started: list[float] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.started.append(self.weight.item())
+
+    def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+        self.steps.append(self.weight.item())
+
+    def validation_step(self, batch: Tensor) -> None:
+        self.validated.append(self.weight.item())
+        self.log("val/loss", (1 - self.weight).square())
+
+
+def test_averaged_weights_are_evaluated_and_saved_but_not_trained() -> None:
+    batches: DataLoader[Tensor] = DataLoader(torch.ones(3, 1))  # type: ignore[arg-type]
+    best, averaged, module = BestEpoch("loss", "min", 9), AveragedWeights(0.5), Recorded()
+    trainer = Trainer(accelerator="cpu", max_epochs=2, callbacks=[best, averaged], **QUIET)
+    trainer.fit(module, batches, DataLoader(torch.ones(1, 1)))  # type: ignore[arg-type]
+    # Plain descent from 0: each step of 0.1 leaves 0.8 of the distance to 1.
+    weights = [1 - 0.8**step for step in range(1, 7)]
+    average, expected = 0.0, []
+    for step, weight in enumerate(weights, start=1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weight
+        expected.append(average)
+    assert module.validated == pytest.approx([expected[2], expected[5]], rel=1e-5)
+    assert module.started == pytest.approx([0.0, weights[2]], rel=1e-5)
+    assert module.weight.item() == pytest.approx(weights[5], rel=1e-5)
+    assert best.weights is not None
+    assert float(best.weights["weight"]) == pytest.approx(expected[5], rel=1e-5)
 
 
 @pytest.mark.parametrize("show", [True, False])

@@ -1,5 +1,7 @@
 """The paper's way to train a probe as one option, compared with the constants of docs/method.md."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -80,6 +82,29 @@ def test_apply_recipe_of_other_heads():
     assert (module.head.decoder, type(module.pooling)) == ("paper", PatchDecoder)
     with pytest.raises(BraindinoError, match=r"recipe: paper trains .*LogisticHead is solved at once"):
         apply_recipe(FrozenProbeModule("x", LogisticHead()), Protocol(recipe="paper"), 1)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "expected"),
+    [
+        # 40 steps: two of warm-up, then the line to 0; the paper's line begins at its top.
+        ("conv", [0.5, 1 - 1 / 40, 1 - 2 / 40, 1 - 3 / 40]),
+        ("paper", [1.0, 1 - 1 / 40, 1 - 2 / 40, 1 - 3 / 40]),
+    ],
+)
+def test_configure_optimizers_warms_up_except_for_the_paper(decoder, expected):
+    module = FrozenProbeModule("x", SegmentationHead(decoder=decoder))
+    module.head.layers = nn.Conv2d(4, 2, 1)
+    module._trainer = SimpleNamespace(estimated_stepping_batches=40)
+    (optimiser,), (plan,) = module.configure_optimizers()
+    rates = []
+    for _ in range(40):
+        rates.append(optimiser.param_groups[0]["lr"] / module.optimizer_settings.lr)
+        optimiser.step()
+        plan["scheduler"].step()
+    assert rates[:4] == pytest.approx(expected)
+    assert rates[-1] == pytest.approx(1 / 40)
+    assert optimiser.param_groups[0]["lr"] == 0
 
 
 def test_mlp_with_dropout_has_it_after_the_norm_and_gelu_and_the_same_parameters():

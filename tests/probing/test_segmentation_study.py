@@ -13,6 +13,7 @@ from braindino.analysis.predictions import read_predictions
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.probing import (
+    Augmentation,
     ClassificationHead,
     FrozenProbeModule,
     MeanPooling,
@@ -30,8 +31,9 @@ def make_trainer(**overrides):
     return Trainer(accelerator="cpu", devices=1, **overrides)
 
 
-def probe(**options):
-    return FrozenProbeModule("tiny", SegmentationHead(slices_per_case=8), **{"lr": 3e-3, **options})
+def probe(head=None, **options):
+    head = SegmentationHead(**(head or {"slices_per_case": 8}))
+    return FrozenProbeModule("tiny", head, **{"lr": 3e-3, **options})
 
 
 def files(folder):
@@ -122,6 +124,44 @@ def test_run_study_continues_an_interrupted_cell_to_the_bit(
     assert (tmp_path / "run/cells/seed0_fraction1.0/unfinished.ckpt").is_file()
     run(tmp_path / "run", lesions(data), encoder)
     assert files(tmp_path / "run") == files(done / "run")
+
+
+def test_run_study_with_all_options_of_training_continues_to_the_bit(
+    tmp_path, lesions, vit_encoder, monkeypatch
+):
+    monkeypatch.setattr("braindino.probing.callbacks.EVERY", 0.0)
+    monkeypatch.setattr("braindino.probing.callbacks.SHARE", 0.0)
+    head = {"slices_per_case": 8, "hard_empty": 0.4, "deep_supervision": True, "image_size": 32}
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *args):
+            if trainer.current_epoch == 1:
+                raise KeyboardInterrupt
+
+    def stopping(callbacks=(), **options):
+        return make_trainer(callbacks=[*callbacks, Stop()] if callbacks else None, **options)
+
+    def study(name, trainers, **options):
+        augment = Augmentation(rotation=10, zoom=0.1, gamma=0.2, noise=0.1)
+        module = probe(head, augment=augment, ema=0.9)
+        protocol = Protocol(seeds=[0], **{**FAST, "max_epochs": 3})
+        data = lesions({"lesion": [1, 2]}, **options)
+        run_study(module, data, protocol, trainers, tmp_path / name, encoder)
+
+    encoder = vit_encoder
+    study("whole", make_trainer)
+    # Worker processes change nothing, because the main process draws the slices.
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        study("cut", stopping, num_workers=1)
+    unfinished = torch.load(tmp_path / "cut/cells/seed0_fraction1.0/unfinished.ckpt", weights_only=True)
+    counts = unfinished["callbacks"]["HardSlices"]["counts"]
+    assert sum(int(values.sum()) for values in counts.values()) > 0
+    study("cut", make_trainer)
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+    saved = torch.load(tmp_path / "cut/cells/seed0_fraction1.0/probe.pt", weights_only=True)
+    module = probe(head, ema=0.9)
+    module.restore(saved, ("lesion",), encoder)
+    assert len(module.head.auxiliary) == len(module.pooling.level_widths) - 2 > 0
 
 
 def test_case_masks_of_a_saved_probe_equal_the_measured_ones(done, lesions, vit_encoder):

@@ -33,6 +33,11 @@ def check_options(module: FrozenProbeModule, protocol: Protocol) -> None:
         raise BraindinoError(
             f"probe.cache: {type(module.head).__name__} is solved on cached features; leave probe.cache out."
         )
+    if isinstance(module.head, ClosedForm) and module.ema:
+        raise BraindinoError(
+            f"model.ema: {type(module.head).__name__} is solved at once, without steps to average over; "
+            "leave it out."
+        )
     if module.head.dense or protocol.cache is False:
         return
     if module.unfreeze:

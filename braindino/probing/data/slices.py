@@ -18,6 +18,7 @@ from braindino.encoders.token_cache import CachedTokens
 from braindino.errors import BraindinoError
 from braindino.files import digest_of_json
 from braindino.probing.data.cases import ProbeCases
+from braindino.probing.data.hard_slices import HardSlices
 from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.scans.subset import evenly_spaced
 
@@ -188,10 +189,15 @@ class SliceSampler(Sampler[list[SliceIndex]]):
     """Sample the slices of an epoch, others every pass, in batches that mix cases.
 
     `slices_per_case` slices are drawn from each case: with probability `foreground` from the slices with a
-    region, drawn at random among the regions of the case, else from all slices that are not empty.
+    region, drawn at random among the regions of the case, with probability `hard_empty` from those without a
+    region (see `HardSlices`), else from all slices that are not empty.
+
+    Attributes:
+        hard_slices: draws the slices of `hard_empty`, and has to be a callback of the training; None if it
+            is 0.
 
     Args:
-        data: the data; its head sets `slices_per_case` and `foreground`.
+        data: the data; its head sets `slices_per_case`, `foreground` and `hard_empty`.
         cases: numbers of the cases.
         batch_size: slices per batch.
         seed: seed of the draws.
@@ -199,14 +205,17 @@ class SliceSampler(Sampler[list[SliceIndex]]):
 
     def __init__(self, data: CaseSlices, cases: list[int], batch_size: int, seed: int) -> None:
         head = data.head
-        self.batch_size, self.foreground = batch_size, head.foreground
+        self.batch_size, self.foreground, self.hard_empty = batch_size, head.foreground, head.hard_empty
         self.per_case = head.slices_per_case
         self.spans = {case: np.array(data.span(case)) for case in cases}
         members = data.masked.membership.numpy()
-        self.with_region = {}
+        self.with_region, occupied = {}, {}
         for case in cases:
             present = (data.masked.masks[case].present.astype(np.float32) @ members.astype(np.float32)) > 0
             self.with_region[case] = [np.flatnonzero(column) for column in present.T if column.any()]
+            occupied[case] = np.asarray(present.any(axis=1))
+        area = int(np.prod(data.shape["size"]))
+        self.hard_slices = HardSlices(self.spans, occupied, area) if head.hard_empty else None
         self.random = np.random.default_rng(seed)
         self.flip = data.flip
 
@@ -218,11 +227,7 @@ class SliceSampler(Sampler[list[SliceIndex]]):
         """Yield the batches of a pass."""
         slices: list[SliceIndex] = []
         for case, span in self.spans.items():
-            for _ in range(self.per_case):
-                regions = self.with_region[case]
-                from_region = self.random.random() < self.foreground and regions
-                choices = regions[self.random.integers(len(regions))] if from_region else span
-                slices.append((case, int(self.random.choice(choices))))
+            slices += [(case, self._draw(case, span)) for _ in range(self.per_case)]
         order = self.random.permutation(len(slices))
         mixed = self._flipped([slices[i] for i in order])
         yield from (mixed[i : i + self.batch_size] for i in range(0, len(mixed), self.batch_size))
@@ -236,6 +241,15 @@ class SliceSampler(Sampler[list[SliceIndex]]):
         assert isinstance(bits, np.random.PCG64)
         flips = np.random.Generator(bits.jumped()).random(len(slices)) < self.flip
         return [(*index, int(flip)) for index, flip in zip(slices, flips, strict=True)]
+
+    def _draw(self, case: int, span: np.ndarray) -> int:
+        """Return the number of a slice of a case."""
+        regions, hard, share = self.with_region[case], self.hard_slices, self.random.random()
+        if share < self.foreground and regions:
+            return int(self.random.choice(regions[self.random.integers(len(regions))]))
+        if hard is not None and share >= 1 - self.hard_empty and len(hard.slices[case]):
+            return hard.draw(case, self.random)
+        return int(self.random.choice(span))
 
 
 class _SequentialSampler(Sampler[list[SliceIndex]]):

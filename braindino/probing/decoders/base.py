@@ -19,6 +19,8 @@ INITIALISATION = "he"
 SLOPE = 1e-2
 # Slices are enlarged until the shorter side has as many patches, but not more than so many times.
 MIN_TOKENS, MAX_ENLARGEMENT = 28, 4.0
+# Share of the steps in which the learning rate of a decoder rises.
+WARMUP = 0.05
 # Slices per forward of the encoder in the loop.
 MAX_SLICES = 64
 
@@ -57,7 +59,7 @@ class Decoder(nn.Module, ABC):
     """
 
     name: str
-    optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=0.01, decay=True)
+    optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=0.01, decay=True, warmup=WARMUP)
     enlarges = True
     reads_pixels = False
     reads_tokens = True

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from braindino.identity import stable_id
-from braindino.probing.decoders.base import Decoder, flatten_present, initialise, resize
+from braindino.probing.decoders.base import WARMUP, Decoder, flatten_present, initialise, resize
 from braindino.probing.heads.base import OptimizerDefaults
 
 DROPOUT = 0.1
@@ -22,7 +22,7 @@ class LinearDecoder(Decoder):
 
     name = "linear"
     reads_coordinates = False
-    optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=1e-3, decay=True)
+    optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=1e-3, decay=True, warmup=WARMUP)
     returns_logits = True
 
     def choose_blocks(self, blocks: int) -> list[int]:

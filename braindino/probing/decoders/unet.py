@@ -5,7 +5,6 @@ from torch import Tensor
 
 from braindino.identity import stable_id
 from braindino.probing.decoders.base import Decoder, coordinates, flatten_present
-from braindino.probing.heads.base import OptimizerDefaults
 
 WIDTHS = (32, 64, 96, 128)
 
@@ -18,7 +17,6 @@ class UNetDecoder(Decoder):
     """
 
     name = "unet"
-    optimizer_defaults = OptimizerDefaults(lr=1e-3, weight_decay=0.01, decay=True)
     enlarges = False
     reads_pixels = True
     reads_tokens = False

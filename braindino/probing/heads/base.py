@@ -21,6 +21,7 @@ class OptimizerDefaults:
         weight_decay: weight decay.
         betas: decay rates of the two moments.
         decay: whether the learning rate falls linearly to 0 over all epochs.
+        warmup: share of all steps in which the learning rate rises linearly from almost 0, with `decay`.
         coupled: use Adam, whose weight decay is part of the gradient, instead of AdamW.
     """
 
@@ -29,6 +30,12 @@ class OptimizerDefaults:
     betas: tuple[float, float] = (0.9, 0.999)
     decay: bool = False
     coupled: bool = False
+    warmup: float = 0.0
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the factor of the learning rate at a step, from 0, of so many."""
+        rise = max(int(self.warmup * steps), 1)
+        return min((step + 1) / rise, max(0.0, 1 - step / steps))
 
 
 class Head(nn.Module, ABC):

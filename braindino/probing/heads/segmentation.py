@@ -1,4 +1,4 @@
-"""Segmentation head: one logit per region and pixel, by Dice loss and cross entropy."""
+"""Segmentation head: one logit per region and pixel, and how its training draws slices."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from braindino.identity import stable_id
 from braindino.probing.decoders.base import Decoder, image_size_of, initialise
 from braindino.probing.decoders.registry import DECODERS, DEFAULT, DecoderName, decoder_class
 from braindino.probing.heads.base import Head, OptimizerDefaults
+from braindino.probing.heads.mask_losses import Criterion, MaskLoss, check_criterion
 
 
 @stable_id("SegmentationHead")
@@ -24,15 +25,18 @@ class SegmentationHead(Head):
     """Predict the regions of a mask, exclusive (softmax) or overlapping (sigmoid).
 
     Regions overlap if a label is part of several (BraTS: WT, TC, ET). The loss is Dice plus (binary) cross
-    entropy. The Dice loss is computed over the batch and without the background, because most slices have no
-    foreground. The decoder brings its own settings of the optimiser; `paper` those of BrainDINO's released
-    code: AdamW (0.9, 0.98), lr 3e-4, weight decay 0.05, linear decay (method.md "Probes").
+    entropy, or another `criterion`. The Dice loss is computed over the batch and without the background,
+    because most slices have no foreground. The decoder brings its own settings of the optimiser; `paper`
+    those of BrainDINO's released code: AdamW (0.9, 0.98), lr 3e-4, weight decay 0.05, linear decay (method.md
+    "Probes").
 
     Args:
         slices_per_case: slices that an epoch draws from each labelled case.
         foreground: share of them that is drawn from the slices with a region, each region of the case with
             equal probability; the rest is drawn from all slices between the first and last that are not
             empty.
+        hard_empty: share of them that is drawn from the slices without a region, the more often the more
+            false pixels the probe predicted on them when it last saw them (docs/segmentation.md "Training").
         decoder: what turns tokens into maps: `conv`, `detail`, `attention`, `linear`, `paper`, or `unet`
             without an encoder (docs/segmentation.md "Decoders"). If omitted `conv`, in `probe.recipe: paper`
             the decoder `paper`.
@@ -41,10 +45,11 @@ class SegmentationHead(Head):
             large; `paper` enlarges nothing if omitted (BrainDINO: 512).
         neighbours: slices on each side that are decoded together with a slice.
         test_flips: average the predictions of a slice and of its mirror image, left to right.
-        deep_supervision: the loss is computed on coarser maps of the decoder too, each with half the weight
-            of the next finer ones (nnU-Net); only `conv` and `detail` have such maps.
+        deep_supervision: the loss is computed on coarser maps of the decoder too, except the coarsest, each
+            with half the weight of the next finer ones (nnU-Net); only `conv` and `detail` have such maps.
         use_tokens: false sets all tokens to zero: what the decoder does without the encoder.
         nsd_tolerance: distance up to which surfaces agree, of the surface Dice [mm].
+        criterion: the loss: `dice_ce`, `dice_focal`, `dice_topk` or `tversky_ce`; see `MaskLoss`.
 
     Attributes:
         membership: (256, R) bool, whether a label is part of a region; set by `build`.
@@ -65,6 +70,8 @@ class SegmentationHead(Head):
         "deep_supervision": False,
         "use_tokens": True,
         "nsd_tolerance": TOLERANCE,
+        "hard_empty": 0.0,
+        "criterion": "dice_ce",
     }
 
     def __init__(
@@ -78,15 +85,24 @@ class SegmentationHead(Head):
         deep_supervision: bool = False,
         use_tokens: bool = True,
         nsd_tolerance: float = TOLERANCE,
+        hard_empty: float = 0.0,
+        criterion: Criterion = "dice_ce",
     ) -> None:
         super().__init__()
         if slices_per_case < 1:
             raise BraindinoError(f"slices_per_case {slices_per_case}: expected 1 or more.")
         if not 0 <= foreground <= 1:
             raise BraindinoError(f"foreground {foreground}: expected 0 to 1.")
+        if not (hard_empty >= 0 and foreground + hard_empty <= 1 + 1e-9):
+            raise BraindinoError(
+                f"model.head.init_args.hard_empty {hard_empty}: expected 0 to {1 - foreground:g}, because "
+                f"foreground {foreground} and hard_empty are shares of the same slices."
+            )
+        check_criterion(criterion)
         if neighbours < 0:
             raise BraindinoError(f"neighbours {neighbours}: expected 0 or more.")
-        self.slices_per_case, self.foreground = slices_per_case, foreground
+        self.slices_per_case, self.foreground, self.hard_empty = slices_per_case, foreground, hard_empty
+        self.criterion = criterion
         self.decoder, self.image_size, self.neighbours = decoder, image_size, neighbours
         self.test_flips, self.deep_supervision, self.use_tokens = test_flips, deep_supervision, use_tokens
         self.nsd_tolerance = check_tolerance(nsd_tolerance)
@@ -159,8 +175,6 @@ class SegmentationHead(Head):
             train_target: (256, R) bool, whether a label is part of a region.
             classes: names of the R regions.
         """
-        from monai.losses import DiceLoss
-
         self.regions = tuple(classes)
         self.register_buffer("membership", train_target)
         self.exclusive = not _overlap(train_target)
@@ -168,47 +182,55 @@ class SegmentationHead(Head):
         if not decoder_class(self.decoder or DEFAULT).returns_logits:
             self.layers = nn.Conv2d(width, self.count_outputs(train_target), 1)
             initialise(self.layers)
-        if self.exclusive:
-            self.dice = DiceLoss(batch=True, softmax=True, include_background=False)
-        else:
-            self.dice = DiceLoss(batch=True, sigmoid=True)
+        self.mask_loss = MaskLoss(self.criterion, self.exclusive)
 
     def build_auxiliary(self, widths: Sequence[int]) -> None:
         """Initialise 1 x 1 convolutions for the coarser maps of the decoder, with deep supervision.
 
+        The coarsest map has none, as in nnU-Net, unless it is the only one: a small region is less than one
+        of its points.
+
         Args:
-            widths: channels of these maps.
+            widths: channels of these maps, finest first.
         """
         if self.deep_supervision:
             outputs = self.count_outputs(self.membership)
-            self.auxiliary = nn.ModuleList(nn.Conv2d(width, outputs, 1) for width in widths)
+            supervised = widths[:-1] or widths
+            self.auxiliary = nn.ModuleList(nn.Conv2d(width, outputs, 1) for width in supervised)
             self.auxiliary.apply(initialise)
 
-    def supervised_loss(self, maps: Sequence[Tensor], target: Tensor) -> Tensor:
+    def supervised_loss(self, output: Tensor, coarser: Sequence[Tensor], target: Tensor) -> Tensor:
         """Return the mean loss of the outputs of all maps, each coarser one with half the weight.
 
+        Coarse outputs are enlarged to the slice, because in coarse labels small regions would vanish.
+
         Args:
-            maps: maps of the decoder, (B, width, h, w), finest first.
+            output: logits of the finest map, (B, C, H, W).
+            coarser: coarser maps of the decoder, (B, width, h, w), finest first.
             target: (B, H, W) labels.
         """
-        total, weights = self.loss(self.layers(maps[0]), target), 1.0
-        for number, (layer, coarse) in enumerate(zip(self.auxiliary, maps[1:], strict=False), start=1):
-            output = functional.interpolate(layer(coarse), target.shape[-2:], mode="bilinear")
-            total, weights = total + self.loss(output, target) / 2**number, weights + 1 / 2**number
+        total, weights = self.loss(output, target), 1.0
+        for number, (layer, maps) in enumerate(zip(self.auxiliary, coarser, strict=False), start=1):
+            enlarged = functional.interpolate(layer(maps), target.shape[-2:], mode="bilinear")
+            total, weights = total + self.loss(enlarged, target) / 2**number, weights + 1 / 2**number
         return total / weights
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return Dice loss plus cross entropy of logits (B, C, H, W) and labels (B, H, W) uint8."""
-        logits, truth = output.float(), self.members(target)
-        if self.exclusive:
-            background = ~truth.any(dim=1, keepdim=True)
-            onehot = torch.cat([background, truth], dim=1)
-            entropy = functional.cross_entropy(logits, onehot.to(torch.uint8).argmax(dim=1))
-            overlap: Tensor = self.dice(logits, onehot.float())
-            return overlap + entropy
-        truth = truth.float()
-        overlap = self.dice(logits, truth)
-        return overlap + functional.binary_cross_entropy_with_logits(logits, truth)
+        """Return the loss of logits (B, C, H, W) and labels (B, H, W) uint8; see `criterion`."""
+        loss: Tensor = self.mask_loss(output.float(), self.members(target))
+        return loss
+
+    def false_pixels(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the number of pixels that are predicted in some region on slices without any, (B,).
+
+        It is 0 for slices with a region.
+
+        Args:
+            output: (B, C, H, W) logits.
+            target: (B, H, W) labels.
+        """
+        predicted = self.decide(output).any(dim=1).flatten(1).sum(dim=1)
+        return predicted * ~self.members(target).flatten(1).any(dim=1)
 
     def members(self, labels: Tensor) -> Tensor:
         """Return whether a pixel is part of a region, (B, R, H, W) bool, from labels (B, H, W)."""

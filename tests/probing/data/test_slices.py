@@ -74,6 +74,52 @@ def test_slice_sampler_draws_any_slice_of_a_case_without_a_lesion(data):
     assert len(list(SliceSampler(data, [empty], 8, 0))) == 5
 
 
+def hard_sampler(data, cases, share=0.5, foreground=0.5):
+    data.head = SegmentationHead(slices_per_case=40, foreground=foreground, hard_empty=share)
+    return SliceSampler(data, cases, 16, seed=3)
+
+
+def occupied(data, case):
+    return data.masked.masks[case].present[:, 1:].any(axis=1)
+
+
+def test_slice_sampler_draws_as_before_without_hard_empty(data):
+    before = list(SliceSampler(data, [0, 1, 2], 16, seed=3))
+    assert SliceSampler(data, [0, 1, 2], 16, seed=3).hard_slices is None
+    after = list(hard_sampler(data, [0, 1, 2], share=0))
+    assert before == after
+
+
+def test_slice_sampler_draws_hard_empty_slices_by_their_false_pixels(data):
+    cases = [0, 1, 2]
+    sampler = hard_sampler(data, cases)
+    hard = sampler.hard_slices
+    for case in cases:
+        empty = np.flatnonzero(~occupied(data, case))
+        assert set(hard.slices[case]) == set(empty) & set(data.span(case))
+    drawn = [place for batch in sampler for place in batch]
+    is_empty = [not occupied(data, case)[number] for case, number in drawn]
+    # Half from regions, half from slices without one.
+    assert 0.35 < np.mean(is_empty) < 0.65
+    chosen = hard.slices[1][-1]
+    hard.counts[1][chosen] = 1000
+    of_case = [n for b in sampler for case, n in b if case == 1 and not occupied(data, 1)[n]]
+    assert np.mean(np.array(of_case) == chosen) > 0.95
+    # All of a case whose slices all have a region, or none, is drawn as without hard_empty.
+    hard.slices[2] = hard.slices[2][:0]
+    assert sum(case == 2 for batch in sampler for case, _ in batch) == 40
+
+
+def test_slice_sampler_draws_hard_slices_of_a_case_without_a_lesion(data):
+    names = data.masked.cases.table["case"]
+    (empty,) = [i for i, name in enumerate(names) if name.endswith(f"p{EMPTY:02d}")]
+    sampler = hard_sampler(data, [empty], share=1, foreground=0)
+    sampler.hard_slices.counts[empty][4] = 10**6
+    drawn = [number for batch in sampler for _, number in batch]
+    assert len(drawn) == 40
+    assert np.mean(np.array(drawn) == 4) > 0.95
+
+
 def test_masked_cases_digest_depends_on_masks_and_regions(data, lesions):
     before = data.masked.digest
     other = lesions({"rim": [2], "core": [1]}, ("T1w", "FLAIR"))

@@ -103,3 +103,63 @@ def test_segmentation_head_refuses_options_out_of_range():
         SegmentationHead(foreground=2)
     with pytest.raises(BraindinoError, match="slices_per_case 0"):
         SegmentationHead(slices_per_case=0)
+    with pytest.raises(BraindinoError, match=r"hard_empty 0.8: expected 0 to 0.67, because foreground 0.33"):
+        SegmentationHead(hard_empty=0.8)
+    with pytest.raises(BraindinoError, match=r"hard_empty -0.1"):
+        SegmentationHead(hard_empty=-0.1)
+    assert SegmentationHead(foreground=0.33, hard_empty=0.67).hard_empty == 0.67
+    with pytest.raises(BraindinoError, match="criterion 'dice': expected dice_ce"):
+        SegmentationHead(criterion="dice")
+    with pytest.raises(BraindinoError, match="the decoder linear has no coarser maps; leave it out"):
+        SegmentationHead(decoder="linear", deep_supervision=True)
+
+
+def test_metrics_dice_is_that_of_the_volume_not_the_mean_of_slices():
+    head = built({"lesion": (1,)})
+    labels = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    labels[0, :4] = 1  # 32 pixels, all predicted
+    labels[1, 0, :2] = 1  # 2 pixels, none predicted; 6 false ones on an empty slice
+    output = torch.zeros(3, 2, 8, 8)
+    output[0, 1, :4], output[0, 0, 4:] = 9.0, 9.0
+    output[1:, 0] = 9.0
+    output[2, 1, 0, :6] = 20.0
+    scores = head.scores(head.evidence(output, labels, torch.tensor([4, 4, 4])))
+    assert scores["dice"] == pytest.approx(2 * 32 / (34 + 38))
+    assert scores["dice"] != pytest.approx((1 + 0) / 2, abs=0.1)
+
+
+def test_false_pixels_counts_predictions_on_slices_without_a_region():
+    labels = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    labels[0, 0, 0] = 3
+    labels[1, 0, 0] = 7  # of no region
+    for regions, outputs in ((TUMOUR, 3), (APART, 3)):
+        head = built(regions)
+        output = torch.full((3, outputs, 8, 8), -9.0)
+        output[:, 1, :2, :5] = 9.0
+        output[:, 2, 1, :6] = 10.0  # overlaps the region before in five pixels
+        if head.exclusive:
+            output[:, 0] = 0.0
+        assert head.false_pixels(output, labels).tolist() == [0, 11, 11]
+
+
+@pytest.mark.parametrize("regions", [TUMOUR, APART])
+def test_supervised_loss_weighs_coarser_maps_by_half_and_excludes_the_coarsest(regions):
+    head = SegmentationHead(deep_supervision=True)
+    head.build(6, torch.from_numpy(region_membership(regions)), tuple(regions))
+    head.build_auxiliary([6, 5, 4])
+    assert [layer.weight.shape[:2] for layer in head.auxiliary] == [(3, 6), (3, 5)]
+    maps = [torch.randn(2, width, side, side) for width, side in ((6, 8), (6, 4), (5, 2), (4, 1))]
+    labels = torch.randint(0, 4, (2, 8, 8), dtype=torch.uint8)
+    loss = head.supervised_loss(head(maps[0]), maps[1:], labels)
+    coarser = [
+        functional.interpolate(layer(values), (8, 8), mode="bilinear")
+        for layer, values in zip(head.auxiliary, maps[1:3], strict=True)
+    ]
+    losses = [head.loss(output, labels) for output in (head(maps[0]), *coarser)]
+    torch.testing.assert_close(loss, (losses[0] + losses[1] / 2 + losses[2] / 4) / 1.75)
+    head.build_auxiliary([6])
+    assert len(head.auxiliary) == 1  # the only coarser map
+    plain = built(regions)
+    assert torch.equal(
+        plain.supervised_loss(plain(maps[0]), maps[1:], labels), plain.loss(plain(maps[0]), labels)
+    )
