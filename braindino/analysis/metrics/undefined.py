@@ -73,11 +73,11 @@ def _segmentation_reason(name: str, table: pd.DataFrame, train: pd.DataFrame | N
     rows = table[table[REGION].isin(chosen)]
     either = " or ".join(chosen)
     if name.startswith(EMPTY_CASES):
-        return f"every case has {either}"
+        return f"every case has {' and '.join(chosen)}"
     if not (rows["true_ml"] > 0).any():
         return f"no case has any {either}"
     if name.startswith("sq") and rows["rq"].notna().any():
         return f"no {either} of any case overlaps its prediction by more than half of their union"
-    if name.startswith((NSD, *PANOPTIC)):
+    if name.startswith((NSD, *PANOPTIC, "lesion_")):
         return "not measured by the version that computed these predictions"
     return f"no case has {either} in both masks"
