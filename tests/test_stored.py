@@ -83,6 +83,16 @@ def test_probe_continues_stored_study(stored: Path, name: str, capsys: pytest.Ca
     assert [folder.name for folder in run.parent.iterdir()] == [run.name]
 
 
+def test_probe_explains_how_to_continue_a_stored_study_with_the_former_decoder(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = [*STUDIES["cohort_seg"][:-2], "--run.id", Path(RUNS["cohort_seg"]).name]
+    assert main(["probe", "--config", "cohort_seg.yaml", *PROBE, *begun]) == 2
+    error = capsys.readouterr().err
+    assert "model.head.decoder: None there, conv now" in error
+    assert "To continue it: --model.head.init_args.decoder paper\n" in error
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_predict_with_stored_probe(stored: Path, name: str) -> None:
     scans = ["scans/p00_t1.nii.gz", "scans/p11_t1.nii.gz"]
@@ -124,7 +134,12 @@ IDS = {
         "ClassificationHead RegressionHead SurvivalHead DaysHead SegmentationHead LogisticHead RidgeHead "
         "CoxNetHead KNNHead MeanPooling GatedAttentionPooling FrozenProbeModule"
     ),
+    "probing.decoders.attention": "AttentionDecoder",
+    "probing.decoders.conv": "ConvDecoder",
+    "probing.decoders.detail": "DetailDecoder",
+    "probing.decoders.linear": "LinearDecoder",
     "probing.decoders.paper": "PatchDecoder",
+    "probing.decoders.unet": "UNetDecoder",
     "datasets.masks": "enhancing_four above_half",
 }
 

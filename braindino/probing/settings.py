@@ -11,6 +11,10 @@ from torch import nn
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.identity import id_of
+from braindino.probing.decoders.registry import DECODERS
+
+# Key of the id of the decoder in study.json.
+_DECODER = "model.pooling.class"
 
 
 def describe(part: nn.Module) -> dict[str, Any]:
@@ -61,10 +65,24 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
         if before.get(name) != now.get(name)
     ]
     if changed:
+        hint = _continuation(before.get(_DECODER), now.get(_DECODER))
         raise BraindinoError(
             f"{path.parent} contains the results of another study ({'; '.join(changed[:3])}).\n"
-            "Choose another run folder, or remove this one."
+            f"{hint}Choose another run folder, or remove this one."
         )
+
+
+def _continuation(before: Any, now: Any) -> str:
+    """Return the sentence on how to continue a study with another decoder; "" if that is not the difference.
+
+    Args:
+        before: id of the decoder of the run folder; None without one.
+        now: id of the decoder of the study that is to run.
+    """
+    name = next((name for name, decoder in DECODERS.items() if id_of(decoder) == before), None)
+    if name is None or now is None or before == now:
+        return ""
+    return f"To continue it: --model.head.init_args.decoder {name}\n"
 
 
 def _short(value: Any) -> Any:

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from braindino.analysis.metrics.mask_metrics import segmentation_row
 from braindino.analysis.metrics.segmentation import ROW
 from braindino.analysis.predictions import read_predictions
+from braindino.datasets.grid_masks import GridMask
 from braindino.errors import BraindinoError
 from braindino.files import read_json
 from braindino.probing import (
@@ -32,7 +33,8 @@ def make_trainer(**overrides):
 
 
 def probe(head=None, **options):
-    head = SegmentationHead(**(head or {"slices_per_case": 8}))
+    # A quarter of the tokens of the default size, for speed.
+    head = SegmentationHead(**{"image_size": 64, **(head or {"slices_per_case": 8})})
     return FrozenProbeModule("tiny", head, **{"lr": 3e-3, **options})
 
 
@@ -87,6 +89,45 @@ def test_run_study_does_not_learn_shuffled_masks(tmp_path, done, lesion_scans, l
     results = run(tmp_path / "run", lesions(root=tmp_path), encoder)
     honest = read_json(done / "run" / "results.json")["summary"][0]["test"]["metrics"]["dice"]["value"]
     assert results["summary"][0]["test"]["metrics"]["dice"]["value"] < honest - 0.25
+
+
+def test_run_study_measures_shifted_training_masks_by_those_of_the_files(
+    tmp_path, done, lesions, vit_encoder, monkeypatch
+):
+    right = GridMask.slice
+    # As if the loader placed masks four pixels beside their slices, in training and in validation.
+    monkeypatch.setattr(GridMask, "slice", lambda self, number: np.roll(right(self, number), 4, axis=0))
+    results = run(tmp_path / "run", lesions({"lesion": [1, 2]}), vit_encoder)
+    honest = read_json(done / "run" / "results.json")["summary"][0]["test"]["metrics"]["dice"]["value"]
+    assert results["summary"][0]["test"]["metrics"]["dice"]["value"] < honest - 0.1
+
+
+def test_case_masks_of_neighbours_equal_those_of_the_study_slice_by_slice(tmp_path, lesions, vit_encoder):
+    """A stack predicted at once, with slices encoded once, equals predictions of slices in batches."""
+    head = SegmentationHead(slices_per_case=8, neighbours=1, test_flips=True, image_size=64)
+    module = FrozenProbeModule("tiny", head, lr=3e-3)
+    run(tmp_path / "run", lesions({"lesion": [1, 2]}), vit_encoder, module, max_epochs=2)
+    saved = torch.load(tmp_path / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
+    module = FrozenProbeModule("tiny", SegmentationHead(neighbours=1, test_flips=True, image_size=64))
+    module.restore(saved, ("lesion",), vit_encoder)
+    data = lesions()
+    data.setup()
+    table = read_predictions(tmp_path / "run" / "predictions.csv").set_index("case")
+    for case in table.index[:2]:
+        row = data.cases.set_index("case").loc[case]
+        record = data.store.index().set_index("key").loc[row["key_FLAIR"]]
+        for batch_size in (1, 64):
+            module.batch_size = batch_size
+            masks = case_masks(
+                module,
+                torch.from_numpy(np.array(data.store.slices(row["key_FLAIR"])))[None],
+                torch.tensor([record["scale"]]),
+                torch.tensor([record["zero_point"]]),
+                torch.tensor([True]),
+                data.store.geometry(row["key_FLAIR"]),
+            )
+            voxel = np.abs(np.linalg.det(nibabel.load(row["mask"]).affine[:3, :3])) / 1000
+            assert masks["lesion"].sum() * voxel == pytest.approx(table.loc[case, "predicted_ml"])
 
 
 def test_run_study_of_masks_is_repeatable_and_continued(tmp_path, done, lesions, vit_encoder):
@@ -167,7 +208,7 @@ def test_run_study_with_all_options_of_training_continues_to_the_bit(
 def test_case_masks_of_a_saved_probe_equal_the_measured_ones(done, lesions, vit_encoder):
     encoder = vit_encoder
     saved = torch.load(done / "run/cells/seed0_fraction1.0/probe.pt", weights_only=True)
-    module = FrozenProbeModule("tiny", SegmentationHead())
+    module = probe()
     module.restore(saved, ("lesion",), encoder)
     data = lesions()
     data.setup()

@@ -1,16 +1,19 @@
 """Test what all decoders do: they learn slices and their sizes, and depend only on what they may see."""
 
+import re
 from functools import cache
 
 import pytest
 import torch
 
+from braindino.datasets.masks import region_membership
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.errors import BraindinoError
 from braindino.probing import FrozenProbeModule, SegmentationHead
 from braindino.probing.decoders.registry import DECODERS, decoder_class
 from braindino.scans.contract import Preprocessing
 from tests.helpers.dense import OVERLAPPING, built_probe, dense_encoder, dice, drawn_slices, fit
+from tests.helpers.documents import ROOT
 
 # Steps, learning rate and image size by which four slices are learnt.
 TRAINING = {
@@ -163,6 +166,33 @@ def test_decoder_reads_tokens_of_an_encoder_with_absolute_positions(name: str, a
     assert output.isfinite().all()
 
 
+def test_forward_batch_with_test_flips_averages_a_slice_and_its_mirror_image() -> None:
+    batch = drawn_slices(2)
+    mirrored = {**batch, "slices": batch["slices"].flip(-1)}
+    plain, flipping = (
+        built_probe("conv", batch, dense_encoder(depth=1), test_flips=f) for f in (False, True)
+    )
+    expected = (plain.forward_batch(batch).softmax(1) + plain.forward_batch(mirrored).softmax(1).flip(-1)) / 2
+    output = flipping.forward_batch(batch)
+    torch.testing.assert_close(output.softmax(1), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(flipping.forward_batch(mirrored).flip(-1), output, rtol=1e-4, atol=1e-4)
+    flipping.train()
+    torch.testing.assert_close(flipping.forward_batch(batch), plain.train().forward_batch(batch))
+
+
+def test_forward_batch_with_test_flips_leaves_a_symmetrical_probe_unchanged() -> None:
+    """A decoder that maps each pixel by itself commutes with flips."""
+    batch, outputs = drawn_slices(2), []
+    for test_flips in (False, True):
+        module = built_probe("unet", batch, dense_encoder(depth=1), test_flips=test_flips)
+        pointwise = torch.nn.Conv2d(3, 32, 1)
+        torch.nn.init.constant_(pointwise.weight, 0.1)
+        pointwise.weight.data[:, 2] = 0  # coordinates of the columns
+        module.pooling.network = pointwise
+        outputs.append(module.forward_batch(batch).softmax(1).detach())
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+
+
 def test_decoder_class_refuses_an_unknown_name() -> None:
     with pytest.raises(
         BraindinoError, match=r"decoder 'covn': expected conv, detail, attention, linear, pap"
@@ -170,3 +200,24 @@ def test_decoder_class_refuses_an_unknown_name() -> None:
         decoder_class("covn")
     with pytest.raises(BraindinoError, match="decoder 'covn'"):
         SegmentationHead(decoder="covn")  # type: ignore[arg-type]
+
+
+def test_documented_parameters_are_those_of_the_decoders() -> None:
+    """The table in docs/segmentation.md: one modality, one region, slices of 256 x 256."""
+    text = (ROOT / "docs" / "segmentation.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
+    counted = {}
+    for name in DECODERS:
+        counts = []
+        for embed_dim in (384, 768):
+            head = SegmentationHead(decoder=name)  # type: ignore[arg-type]
+            head.resolve((256, 256), 16)
+            decoder, target = head.make_decoder(), torch.from_numpy(region_membership({"lesion": (1,)}))
+            decoder.outputs = head.count_outputs(target)
+            with torch.device("meta"):
+                width = decoder.build(embed_dim, 1, 12, 16, 3, (256, 256))
+                head.build(width, target, ("lesion",))
+            parameters = [*decoder.parameters(), *head.parameters()]
+            counts.append(f"{sum(value.numel() for value in parameters):,}")
+        counted[name] = tuple(counts)
+    assert {name: counts for name, *counts in rows} == {name: [*c] for name, c in counted.items()}

@@ -163,3 +163,29 @@ def test_supervised_loss_weighs_coarser_maps_by_half_and_excludes_the_coarsest(r
     assert torch.equal(
         plain.supervised_loss(plain(maps[0]), maps[1:], labels), plain.loss(plain(maps[0]), labels)
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"neighbours": -1}, "neighbours -1: expected 0 or more"),
+        ({"decoder": "paper", "neighbours": 1}, "neighbours 1: the decoder paper takes 0"),
+        ({"decoder": "unet", "image_size": 64}, "image_size 64: the decoder unet has no encoder"),
+        ({"decoder": "linear", "deep_supervision": True}, "linear has no coarser maps; leave it out, or use"),
+    ],
+)
+def test_segmentation_head_refuses_options_that_its_decoder_does_not_have(options, message):
+    with pytest.raises(BraindinoError, match=message):
+        SegmentationHead(**options)
+
+
+@pytest.mark.parametrize("regions", [TUMOUR, APART])
+def test_average_gives_the_logits_of_the_mean_probabilities(regions):
+    head = built(regions)
+    first, second = 3 * torch.randn(2, 2, 3, 4, 4)
+    averaged = head.average(first, second)
+    probability = (lambda logits: logits.softmax(1)) if head.exclusive else torch.sigmoid
+    expected = (probability(first) + probability(second)) / 2
+    torch.testing.assert_close(probability(averaged), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(probability(head.average(first, first)), probability(first))
+    assert (head.decide(averaged) == head.decide(head.average(second, first))).all()
