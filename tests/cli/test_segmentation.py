@@ -150,6 +150,12 @@ def test_probe_gives_the_same_masks_for_an_nnunet_folder_and_a_table(nnunet: Pat
         (["--model.pooling", "MeanPooling"], "SegmentationHead decodes patch tokens and pools nothing"),
         (["--data.task", "regression"], "no labels"),
         (["--model.augment", "{flp: 1}"], "flp"),
+        (["--model.head.init_args.decoder", "covn"], "decoder"),
+        (["--model.head.image_size", "100"], "image_size 100: expected one number or two (rows, columns)"),
+        (["--model.head.image_size", "[8, 8, 8]"], "image_size [8, 8, 8]: expected one number or two"),
+        (["--model.head.neighbours", "-1"], "neighbours -1: expected 0 or more"),
+        (["--model.head.decoder", "unet", "--model.head.image_size", "64"], "decoder unet has no encoder"),
+        (["--model.head.decoder", "paper", "--model.head.deep_supervision", "true"], "no coarser maps"),
     ],
 )
 def test_probe_reports_wrong_segmentation_input_in_three_lines(
