@@ -16,28 +16,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
-from dense_arms import (
+from dense_arms import Arm, ArmCell, Benchmark, Settings, resized
+from dense_report import (
     RESAMPLES,
-    Arm,
-    ArmCell,
-    Benchmark,
-    Settings,
     columns_of,
     command_of,
     formatted,
     options_of,
-    resized,
     settings_of,
     table_head,
     tables_by_seed,
     write_page,
 )
 from hippocampus import PRETRAIN, SIZE, crops, pretrain
-from torch import Tensor
-from torch.nn import functional
 
 from braindino.analysis.metrics.estimates import compare_estimates, estimate
 from braindino.analysis.metrics.segmentation import regions_of
@@ -47,52 +41,10 @@ from braindino.encoders.base import Encoder
 from braindino.encoders.checkpoints import load_encoder
 from braindino.errors import BraindinoError
 from braindino.files import atomic_write
-from braindino.probing import SegmentationHead
+from braindino.probing.heads.mask_losses import Criterion
 
 RESULTS = Path(__file__).parent / "results" / "dense_search.md"
 DEFAULT = "default"
-FOCUS = 2.0  # exponent of the focal loss (Lin et al. 2017)
-
-
-class _Loss(SegmentationHead):
-    """A head with another loss of the regions; they must be exclusive."""
-
-    def classes_of(self, target: Tensor) -> Tensor:
-        """Return the number of the class of each pixel, 0 for the background: (B, H, W)."""
-        truth = self.members(target)
-        return torch.cat([~truth.any(dim=1, keepdim=True), truth], dim=1).to(torch.uint8).argmax(dim=1)
-
-    def overlap(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the Dice loss over the batch, without the background."""
-        onehot = functional.one_hot(self.classes_of(target), logits.shape[1]).movedim(-1, 1)
-        loss: Tensor = self.dice(logits, onehot.float())
-        return loss
-
-
-class DiceHead(_Loss):
-    """Dice loss alone."""
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the loss; see `SegmentationHead.loss`."""
-        return self.overlap(output.float(), target)
-
-
-class EntropyHead(_Loss):
-    """Cross entropy alone."""
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the loss; see `SegmentationHead.loss`."""
-        return functional.cross_entropy(output.float(), self.classes_of(target))
-
-
-class FocalHead(_Loss):
-    """Dice loss and focal loss."""
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the loss; see `SegmentationHead.loss`."""
-        logits = output.float()
-        entropy = functional.cross_entropy(logits, self.classes_of(target), reduction="none")
-        return self.overlap(logits, target) + ((1 - (-entropy).exp()) ** FOCUS * entropy).mean()
 
 
 @dataclass(frozen=True)
@@ -102,12 +54,10 @@ class Variant:
     Attributes:
         name: name of the folder and of the row.
         changes: settings that differ from the default.
-        head: class of the head.
     """
 
     name: str
     changes: dict[str, Any] = field(default_factory=dict)
-    head: type[SegmentationHead] = SegmentationHead
 
 
 def variants_of(settings: Settings) -> list[Variant]:
@@ -115,8 +65,11 @@ def variants_of(settings: Settings) -> list[Variant]:
     values: dict[str, tuple[Any, ...]] = {
         "augment": ("none", "flips", "full"),
         "neighbours": (0, 1),
-        "image_size": (96, 192, 288),
+        "image_size": (96, 288),
         "foreground": (0.0, 0.33, 0.67),
+        "hard_empty": (0.0, 0.2),
+        "criterion": get_args(Criterion),
+        "ema": (0.0, 0.99),
         "lr": (3e-4, 3e-3),
         "deep_supervision": (False, True),
         "test_flips": (False, True),
@@ -128,12 +81,7 @@ def variants_of(settings: Settings) -> list[Variant]:
         for value in choices
         if value != getattr(settings, name)
     ]
-    losses = [
-        Variant("loss Dice", head=DiceHead),
-        Variant("loss cross entropy", head=EntropyHead),
-        Variant("loss Dice + focal", head=FocalHead),
-    ]
-    return [Variant(DEFAULT), *changes, *losses]
+    return [Variant(DEFAULT), *changes]
 
 
 def inner_split(data: Cohort, work: Path) -> Path:
@@ -158,7 +106,6 @@ def benchmark_of(options: argparse.Namespace, variant: Variant, network: Encoder
         settings,
         lambda fold: crops(options.data, options.work, None, None, split),
         lambda fold: network,
-        variant.head,
     )
 
 

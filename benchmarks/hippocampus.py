@@ -18,7 +18,8 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from dense_arms import Benchmark, file_lock, options_of, resized, run_benchmark, settings_of
+from dense_arms import Benchmark, file_lock, resized
+from dense_report import options_of, run_benchmark, settings_of
 
 from braindino.cli.main import main as braindino
 from braindino.datasets import Cohort

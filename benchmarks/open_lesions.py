@@ -24,7 +24,8 @@ from pathlib import Path
 
 import nibabel as nib
 import pandas as pd
-from dense_arms import Benchmark, options_of, resized, run_benchmark, settings_of
+from dense_arms import Benchmark, resized
+from dense_report import options_of, run_benchmark, settings_of
 from nibabel.processing import resample_from_to
 from soop_lesion import HELD_OUT, people_of
 
