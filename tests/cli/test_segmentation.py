@@ -142,6 +142,21 @@ def test_probe_gives_the_same_masks_for_an_nnunet_folder_and_a_table(nnunet: Pat
     assert first[columns].equals(second[columns])
 
 
+def test_probe_caches_tokens_of_slices_that_do_not_change(
+    nnunet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = nnunet.parent / "own_store"
+    plain = ("--model.augment", "false", "--probe.cache", str(tmp_path / "cache"))
+    assert probe("cohort_seg", nnunet, store, tmp_path / "runs", *plain, "--cache-gb", "1") == 0
+    assert "tokens: 12 of 12 (100 %)" in capsys.readouterr().err
+    assert len(list((tmp_path / "cache").rglob("tokens-*/*/*.safetensors"))) == 12
+    # Neither the cache nor its size is part of the run's id: the same study is already finished.
+    assert probe("cohort_seg", nnunet, store, tmp_path / "runs", *plain[:2], "--cache-gb=0") == 0
+    assert len(list((tmp_path / "runs").rglob("cell.json"))) == 1
+    assert probe("cohort_seg", nnunet, store, tmp_path / "runs", *plain, "--cache-gb", "-1") == 2
+    assert "probe.cache_gb -1.0: expected 0 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -1,13 +1,14 @@
 """Data of a segmentation probe: slices with masks, drawn in training, ordered in evaluation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from braindino.datasets.datamodule import ScanDataModule
 from braindino.datasets.grid_masks import GridMask
@@ -141,6 +142,7 @@ class CaseSlices:
         return Loader(
             dataset,
             batch_sampler=sampler,
+            collate_fn=partial(_joined, default_collate),
             **worker_options(self.masked.workers),
             # Without it each pass would draw from the global random state.
             generator=torch.Generator(),
@@ -183,6 +185,12 @@ def neighbour_planes(numbers: Tensor, neighbours: int, depth: int) -> Tensor:
         depth: slices of the scan.
     """
     return (numbers[:, None] + torch.arange(-neighbours, neighbours + 1)).clamp(0, depth - 1)
+
+
+def _joined(join: Callable[[Any], Any], parts: Any) -> Any:
+    """Return `join(parts)` outside of autocast, which on a CPU joins no tensors of float16."""
+    with torch.autocast("cpu", enabled=False):
+        return join(parts)
 
 
 class SliceSampler(Sampler[list[SliceIndex]]):
@@ -329,5 +337,5 @@ class _Slices(Dataset[dict[str, Any]]):
             for key in keys
         ]
         # A single one is not copied before the batch is.
-        stack = planes[0][None] if len(planes) == 1 else torch.stack(planes)
+        stack = planes[0][None] if len(planes) == 1 else _joined(torch.stack, planes)
         return stack.view(len(numbers), len(keys), *tokens.cache.shape)

@@ -52,8 +52,8 @@ def why_not_cached(module: FrozenProbeModule) -> str:
         return "the encoder has stochastic depth"
     if module.augment is True or (isinstance(module.augment, Augmentation) and not module.augment.flips_only):
         return (
-            "slices change before the encoder; with `model.augment: false`, or only flips "
-            "(`{shift: 0, scale: 0, offset: 0}`), they are"
+            "model.augment changes slices before the encoder; false, or flips alone "
+            "({shift: 0, scale: 0, offset: 0}), allows it"
         )
     return ""
 
@@ -96,7 +96,8 @@ def cached_tokens(
     if protocol.cache is False or protocol.cache_gb == 0:
         return None
     if reason := why_not_cached(module):
-        announce(f"tokens are not cached: {reason}", progress and head.use_tokens, sys.stderr)
+        uses_tokens = isinstance(module.pooling, Decoder) and module.pooling.reads_tokens and head.use_tokens
+        announce(f"tokens are not cached: {reason}", progress and uses_tokens, sys.stderr)
         return None
     network.freeze()
     decoder = head.make_decoder()
@@ -238,7 +239,8 @@ class _Filling:
         for mirrored in scan.variants:
             parts = torch.split(chosen.flip(-1) if mirrored else chosen, self.batch_size)
             tokens = [self.encode(part, *self.masked.scales[scan.key]).half().cpu() for part in parts]
-            yield mirrored, torch.cat(tokens).numpy(), rows
+            # By NumPy, because autocast of a CPU joins no tensors of float16.
+            yield mirrored, np.concatenate([each.numpy() for each in tokens]), rows
 
 
 def _existing(folder: Path) -> Path:

@@ -54,8 +54,8 @@ def keys_of(masked):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"augment": True}, "slices change before the encoder"),
-        ({"augment": Augmentation()}, "slices change before the encoder"),
+        ({"augment": True}, "changes slices before the encoder"),
+        ({"augment": Augmentation()}, "changes slices before the encoder"),
         ({"unfreeze": True}, "the encoder is trained"),
         ({"decoder": "paper"}, "the decoder paper fuses modalities"),
         ({"decoder": "unet", "image_size": None}, "uses no tokens"),
@@ -103,7 +103,7 @@ def test_cached_tokens_reports_why_none_is_cached(masked, vit_encoder, tmp_path,
     protocol = Protocol(cache=tmp_path)
     module = probe(augment=True)
     assert cached_tokens(vit_encoder, module, masked.cases, masked, protocol, progress=True) is None
-    assert "tokens are not cached: slices change before the encoder" in capsys.readouterr().err
+    assert "tokens are not cached: model.augment changes slices before the encoder" in capsys.readouterr().err
 
 
 def test_cached_tokens_stops_at_the_given_space_after_validation(masked, vit_encoder, tmp_path, caplog):
@@ -201,3 +201,26 @@ def test_case_slices_mirrors_slices_with_their_masks(masked, vit_encoder):
         stored = masked.store.slice(masked.keys[case][1], number)
         assert (batch["slices"][row, 1].numpy() == stored[:, ::-1]).all()
         assert (batch["target"][row].numpy() == masked.masks[case].slice(number)[:, ::-1]).all()
+
+
+def test_cached_tokens_of_bfloat16_are_computed_and_read_under_autocast(masked, vit_encoder, tmp_path):
+    module = probe(neighbours=1)
+    reader = fill(masked, vit_encoder, tmp_path, precision="bfloat16")
+    cached, plain = (CaseSlices(masked, vit_encoder, module.head, tokens=tokens) for tokens in (reader, None))
+    module.build(plain, torch.arange(2), ("rim", "core"))
+    with torch.autocast("cpu", torch.bfloat16):
+        for batches in zip(*(data.loader(torch.arange(2), 8) for data in (cached, plain)), strict=True):
+            first, second = (module._tokens(module._with_images(batch)) for batch in batches)
+            # A different order of sums may turn the last of the three digits of a bfloat16.
+            torch.testing.assert_close(first, second, rtol=0.05, atol=0.1)
+
+
+def test_case_slices_reads_cached_tokens_in_worker_processes(masked, vit_encoder, tmp_path, monkeypatch):
+    module = probe(slices_per_case=2)
+    reader = fill(masked, vit_encoder, tmp_path)
+    data = CaseSlices(masked, vit_encoder, module.head, tokens=reader)
+    (here,) = data.loader(torch.arange(2), 16)
+    assert here["cached"].all()
+    monkeypatch.setattr(masked, "workers", 1)
+    (other,) = data.loader(torch.arange(2), 16)
+    assert torch.equal(here["tokens"], other["tokens"])
