@@ -1,5 +1,6 @@
 """Everything that a study decides before a cell is trained."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from braindino.probing.baselines.choice import check_data
 from braindino.probing.cell import Cell
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.data.factory import check_options
-from braindino.probing.data.slices import MaskedCases
+from braindino.probing.data.slices import MaskedCases, decoder_shape
 from braindino.probing.decoders.base import INITIALISATION, Decoder
 from braindino.probing.module import FrozenProbeModule
 from braindino.probing.protocol import Protocol
@@ -88,6 +89,7 @@ def prepare_study(
     """
     check_options(module, protocol)
     encoder = load_encoder(module.encoder) if encoder is None else encoder
+    _check_encoder(module, encoder)
     datamodule.use_contract(encoder.preprocessing)
     datamodule.prepare_data()
     datamodule.setup("fit")
@@ -113,6 +115,13 @@ def prepare_study(
     )
     check_settings(run_dir / "study.json", prepared.settings)
     return prepared
+
+
+def _check_encoder(module: FrozenProbeModule, encoder: Encoder) -> None:
+    """Raise BraindinoError if head and encoder do not suit each other, before scans are prepared."""
+    if module.head.dense:
+        decoder_shape(encoder, modalities=1)
+        copy.deepcopy(module).resolve(encoder)
 
 
 def _check_parts(cases: ProbeCases) -> None:

@@ -269,3 +269,17 @@ def test_probe_cases_of_refuses_a_head_for_other_data(tmp_path, lesions, vit_enc
     encoder.patch_size = None
     with pytest.raises(BraindinoError, match="has no patch tokens"):
         run(tmp_path, lesions(), encoder)
+
+
+def test_run_study_refuses_an_unsuitable_image_size_before_it_prepares_scans(
+    tmp_path, lesions, vit_encoder, monkeypatch
+):
+    data = lesions()
+    monkeypatch.setattr(type(data), "prepare_data", lambda self: pytest.fail("scans were prepared"))
+    for head, message in (
+        (SegmentationHead(image_size=100), "image_size 100: expected one number or two"),
+        (SegmentationHead(image_size=[24, 32]), "smaller than the prepared slices of 32 x 32"),
+    ):
+        with pytest.raises(BraindinoError, match=message):
+            run(tmp_path / "run", data, vit_encoder, FrozenProbeModule("tiny", head))
+    assert not (tmp_path / "run").exists()

@@ -66,6 +66,9 @@ def permutation(difference: ArrayLike, people: ArrayLike, seed: int = 0) -> tupl
     mean = float(sums.sum() / np.size(difference))
     if not sums.any():
         return 0.0, 1.0
+    # Both swaps of a single person are equally far from 0.
+    if len(sums) == 1:
+        return mean, 1.0
     result = stats.permutation_test(
         (sums,),
         lambda values, axis: values.sum(axis=axis),

@@ -37,6 +37,11 @@ def test_permutation_of_few_people_uses_all_swaps():
     assert p == pytest.approx(np.mean(np.array(swapped) >= sums.sum() - 1e-12))
 
 
+def test_permutation_of_one_person_shows_nothing():
+    assert permutation(np.array([0.25]), np.array([7])) == (0.25, 1)
+    assert permutation(np.array([0.5, 0.25]), np.array([7, 7])) == (0.375, 1)
+
+
 def test_permutation_swaps_cases_of_a_person_together_and_repeats():
     rng = np.random.default_rng(1)
     difference, people = rng.normal(0.3, 1, size=60), np.arange(60)
