@@ -38,12 +38,13 @@ def compare(
     Returns:
         0.
     """
+    from braindino.analysis.comparison.controls import control_text
     from braindino.analysis.comparison.untrained import untrained_text
     from braindino.verbs.compare import compare as run
 
     comparison = run(runs, out, pairs=pairs, resamples=resamples, seed=seed, jobs=jobs)
-    untrained = untrained_text(comparison.untrained)
-    print("\n".join([*_text(comparison), *comparison.leakage, *untrained]))
+    baselines = [*untrained_text(comparison.untrained), *control_text(comparison.controls)]
+    print("\n".join([*_text(comparison), *comparison.leakage, *baselines]))
     if out is not None:
         print(f"wrote {out / 'compare.csv'} and compare.json")
     return 0

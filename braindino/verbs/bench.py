@@ -51,6 +51,7 @@ class BenchResult:
         out: the folder.
         table: a row per task, label fraction and encoder; table.csv. Empty if no study is finished.
         comparisons: comparisons of every encoder with the first; compare.csv.
+        controls: differences to the baselines of each study; controls.csv. Empty if there are none.
         notes: notes on excluded comparisons and on leakage.
         failed: studies that failed, with the reasons.
     """
@@ -58,6 +59,7 @@ class BenchResult:
     out: Path
     table: "pd.DataFrame"
     comparisons: "pd.DataFrame"
+    controls: "pd.DataFrame"
     notes: list[str] = field(default_factory=list)
     failed: Mapping[Study, str] = field(default_factory=dict)
 
@@ -179,7 +181,7 @@ def _compare(
     progress: bool,
 ) -> BenchResult:
     """Write table.csv and compare.csv of all finished studies."""
-    from braindino.analysis.comparison.bench_table import BenchRun, bench_table
+    from braindino.analysis.comparison.bench_table import BenchRun, bench_controls, bench_table
     from braindino.csv_text import csv_text
     from braindino.files import atomic_write
     from braindino.parallel import parallel_map
@@ -188,10 +190,14 @@ def _compare(
     mapper = partial(parallel_map, jobs=jobs, unit="comparison", show=progress)
     try:
         table, comparisons, notes = bench_table(runs, resamples, mapper)
+        controls = bench_controls(runs)
     except ValueError as error:
         raise BraindinoError(f"bench: {error}.") from None
     if not table.empty:
-        for name, written in (("table.csv", table), ("compare.csv", comparisons)):
+        files = {"table.csv": table, "compare.csv": comparisons}
+        if not controls.empty:
+            files["controls.csv"] = controls
+        for name, written in files.items():
             with atomic_write(out / name) as file:
                 file.write(csv_text(written))
-    return BenchResult(out, table, comparisons, notes, failed)
+    return BenchResult(out, table, comparisons, controls, notes, failed)

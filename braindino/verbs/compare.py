@@ -28,6 +28,8 @@ class Comparison:
         untrained: a row per model, task and label fraction whose probe has the same network without training
             as a baseline: `model`, `task`, `fraction`, `metric`, `heading`, `value`, `untrained`,
             `difference`, `low`, `high` and `p`.
+        controls: a row per model, task, label fraction and baseline without an encoder (`no_tokens`, `unet`)
+            of a segmentation: `baseline` and `baseline_value` instead of `untrained`, else the same columns.
         notes: sentences about the models, cases, seeds and label fractions that were excluded, and about
             runs of `fit` that were trained with different settings.
         leakage: sentences about people whom the encoders have seen in pretraining.
@@ -36,6 +38,7 @@ class Comparison:
     models: "dict[str, dict[str, Run]]"
     table: "pd.DataFrame"
     untrained: "pd.DataFrame"
+    controls: "pd.DataFrame"
     notes: list[str]
     leakage: list[str]
 
@@ -78,6 +81,8 @@ def compare(
     import pandas as pd
 
     from braindino.analysis.comparison.compare_models import compare_models
+    from braindino.analysis.comparison.controls import COLUMNS as CONTROL_COLUMNS
+    from braindino.analysis.comparison.controls import control_rows
     from braindino.analysis.comparison.untrained import COLUMNS, untrained_rows
     from braindino.analysis.leakage_notes import leakage_notes
     from braindino.analysis.runs import runs_by_model
@@ -97,16 +102,22 @@ def compare(
             stand_ins=True,
         )
         notes += _training_notes(models)
-        untrained = untrained_rows(models)
+        untrained, controls = untrained_rows(models), control_rows(models)
         if table.empty:
             raise ValueError("; ".join(note.rstrip(".") for note in notes[:MAX_REASONS]))
         comparison = Comparison(
-            models, table, pd.DataFrame(untrained, columns=list(COLUMNS)), notes, leakage_notes(models)
+            models,
+            table,
+            pd.DataFrame(untrained, columns=list(COLUMNS)),
+            pd.DataFrame(controls, columns=list(CONTROL_COLUMNS)),
+            notes,
+            leakage_notes(models),
         )
     except ValueError as error:
         raise BraindinoError(f"compare: {error}.") from None
     if out is not None:
-        _write(Path(out), comparison, untrained, resamples, seed)
+        tables = {"untrained": untrained, "controls": controls}
+        _write(Path(out), comparison, tables, resamples, seed)
     return comparison
 
 
@@ -133,7 +144,11 @@ def _is_fit(config: dict[str, Any]) -> bool:
 
 
 def _write(
-    out: Path, comparison: Comparison, untrained: list[dict[str, Any]], resamples: int, seed: int
+    out: Path,
+    comparison: Comparison,
+    tables: dict[str, list[dict[str, Any]]],
+    resamples: int,
+    seed: int,
 ) -> None:
     """Write compare.csv, and compare.json with the same rows and everything else."""
     from braindino.csv_text import csv_text
@@ -155,7 +170,7 @@ def _write(
         "seed": seed,
         "left_out": comparison.notes,
         "leakage": comparison.leakage,
-        "untrained": untrained,
+        **tables,
         "rows": rows,
     }
     write_json(out / "compare.json", content)

@@ -6,13 +6,18 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from braindino.analysis.comparison import controls
 from braindino.analysis.comparison.compare_models import compare_models
+from braindino.analysis.comparison.controls import WITHOUT_ENCODER, control_rows
+from braindino.analysis.comparison.untrained import UNTRAINED
 from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
 from braindino.analysis.leakage_notes import leakage_notes
 from braindino.analysis.mapping import Mapper
 from braindino.analysis.metrics.headlines import headlines
 from braindino.analysis.runs import Run
 
+# Baselines with a table of their own.
+CONTROLS = (UNTRAINED, *WITHOUT_ENCODER)
 COLUMNS = (
     *("task", "fraction", "encoder", "metric", "value", "low", "high", "sd", "seeds"),
     *("difference", "difference_low", "difference_high", "p", "p_holm"),
@@ -67,6 +72,24 @@ def bench_table(
     rows = [row for study in finished for row in _rows(study, comparisons)]
     notes = [*notes, *leakage_notes({name: runs for name, runs in models.items() if runs})]
     return pd.DataFrame(rows, columns=list(COLUMNS)), comparisons, notes
+
+
+def bench_controls(studies: Sequence[BenchRun]) -> pd.DataFrame:
+    """Return the differences of every finished study to its baselines without an encoder, and its twin.
+
+    Args:
+        studies: studies in the order of the table.
+
+    Returns:
+        Rows of `control_rows` with the columns `controls.COLUMNS`; empty if no study has such baselines.
+    """
+    rows = [
+        row
+        for study in studies
+        if (study.folder / "results.json").is_file()
+        for row in control_rows({study.encoder: {study.task: Run(study.folder)}}, CONTROLS)
+    ]
+    return pd.DataFrame(rows, columns=list(controls.COLUMNS))
 
 
 def format_bench_table(table: pd.DataFrame, first: str) -> list[str]:

@@ -1,12 +1,12 @@
 """Tabulate each model against the same network without training, a baseline of its probe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from braindino.analysis.comparison.controls import control_rows
 from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
-from braindino.analysis.metrics.headlines import heading
 from braindino.analysis.runs import ModelRuns
 
 UNTRAINED = "untrained_encoder"  # name of the baseline
@@ -27,35 +27,10 @@ def untrained_rows(models: ModelRuns) -> list[dict[str, Any]]:
         the model and of the baseline), `difference`, `low`, `high` and `p`.
     """
     rows = []
-    for model, runs in models.items():
-        for task, run in runs.items():
-            if not run.has_results or UNTRAINED not in run.results["baselines"]:
-                continue
-            baseline = run.results["baselines"][UNTRAINED]
-            for line in baseline["advantage"]:
-                metric, fraction = line["metric"], line["fraction"]
-                rows.append(
-                    {
-                        "model": model,
-                        "task": task,
-                        "fraction": fraction,
-                        "metric": metric,
-                        "heading": heading(metric, run.results),
-                        "value": _value(run.results["summary"], fraction, metric),
-                        "untrained": _value(baseline["summary"], fraction, metric),
-                        "difference": line["value"],
-                        "low": line["low"],
-                        "high": line["high"],
-                        "p": line.get("p"),
-                    }
-                )
+    for row in control_rows(models, (UNTRAINED,)):
+        known = {**row, "untrained": row["baseline_value"]}
+        rows.append({name: known[name] for name in COLUMNS})
     return rows
-
-
-def _value(summary: Sequence[Mapping[str, Any]], fraction: float, metric: str) -> float | None:
-    (line,) = (line for line in summary if line["fraction"] == fraction)
-    value: float | None = line["test"]["metrics"][metric]["value"]
-    return value
 
 
 def results_by_task(models: ModelRuns) -> dict[str, Mapping[str, Any]]:

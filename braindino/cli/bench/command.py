@@ -82,9 +82,12 @@ def _submit(studies: "list[Study]", cells: int, cluster: dict[str, Any], out: Pa
 def _print_result(result: "BenchResult", studies: "list[Study]") -> None:
     """Print the table and its notes, and how many studies failed."""
     from braindino.analysis.comparison.bench_table import format_bench_table
+    from braindino.analysis.comparison.controls import control_text
 
     if not result.table.empty:
         print("\n".join(["", *format_bench_table(result.table, studies[0].encoder), *result.notes]))
+        if lines := control_text(result.controls):
+            print("\n".join(["", *lines[:-1]]))
         out = result.out
         print(f"wrote {out / 'table.csv'} and compare.csv; `braindino report {out}` makes a page of it")
     if result.failed:
