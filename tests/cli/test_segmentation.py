@@ -1,6 +1,7 @@
 """Segmentation through the command: every shipped config on its dataset's copy, and masks of a user."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -157,6 +158,19 @@ def test_probe_caches_tokens_of_slices_that_do_not_change(
     assert "probe.cache_gb -1.0: expected 0 or more" in capsys.readouterr().err
 
 
+def test_probe_trains_with_the_options_of_the_documentation(nnunet: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "segmentation.md").read_text("utf-8")
+    (options,) = re.findall(r"```yaml\n(model:.*?)```", page, re.DOTALL)
+    (tmp_path / "options.yaml").write_text(options, "utf-8")
+    more = ("--config", str(tmp_path / "options.yaml"), "--model.ema", "0.9")
+    assert probe("cohort_seg", nnunet, nnunet.parent / "own_store", tmp_path, *more) == 0
+    (file,) = tmp_path.glob("cohort_seg/*/*/study.json")
+    model = read_json(file)["model"]
+    head = {"hard_empty": 0.2, "criterion": "dice_topk", "deep_supervision": True}
+    assert model["head"].items() >= head.items()
+    assert (model["augment"]["rotation"], model["augment"]["flip"], model["ema"]) == (15, 0.5, 0.9)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -171,6 +185,10 @@ def test_probe_caches_tokens_of_slices_that_do_not_change(
         (["--model.head.neighbours", "-1"], "neighbours -1: expected 0 or more"),
         (["--model.head.decoder", "unet", "--model.head.image_size", "64"], "decoder unet has no encoder"),
         (["--model.head.decoder", "paper", "--model.head.deep_supervision", "true"], "no coarser maps"),
+        (["--model.augment", "{rotation: 200}"], "rotation 200.0: expected 0 to 180"),
+        (["--model.ema", "1"], "model.ema 1.0: expected 0 to less than 1"),
+        (["--model.head.init_args.hard_empty", "0.9"], "hard_empty 0.9: expected 0 to 0.67"),
+        (["--model.head.init_args.criterion", "dice"], "criterion"),
     ],
 )
 def test_probe_reports_wrong_segmentation_input_in_three_lines(

@@ -81,8 +81,8 @@ class MaskLoss(nn.Module):
         hardest = self.criterion == "dice_topk"
         reduction = "none" if hardest else "mean"
         if self.exclusive:
-            # A pixel of two labels counts for the first.
-            classes = truth.to(torch.uint8).argmax(dim=1)
+            # On a CPU `argmax` takes ten times as long as `max`.
+            classes = truth.to(torch.uint8).max(dim=1).indices
             entropy = functional.cross_entropy(logits, classes, reduction=reduction)
         else:
             entropy = functional.binary_cross_entropy_with_logits(logits, truth.float(), reduction=reduction)

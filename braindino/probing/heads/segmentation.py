@@ -243,7 +243,8 @@ class SegmentationHead(Head):
         """
         if not self.exclusive:
             return output > 0
-        chosen = output.argmax(dim=1)
+        # On a CPU `argmax` takes ten times as long.
+        chosen = output.max(dim=1).indices
         return torch.stack([chosen == index + 1 for index in range(len(self.regions))], dim=1)
 
     def average(self, first: Tensor, second: Tensor) -> Tensor:

@@ -124,3 +124,5 @@ def test_check_options_refuses_settings_without_effect(tmp_path, planted, encode
         run(probe(augment=False))
     with pytest.raises(BraindinoError, match="LogisticHead is solved on cached features"):
         run(FrozenProbeModule("tiny", LogisticHead()), cache=False)
+    with pytest.raises(BraindinoError, match=r"model\.ema: LogisticHead is solved at once"):
+        run(FrozenProbeModule("tiny", LogisticHead(), ema=0.9))

@@ -52,6 +52,8 @@ def test_loss_of_exclusive_regions_is_dice_and_cross_entropy():
     decided = head.decide(output)
     assert (decided.sum(dim=1) <= 1).all()
     assert (decided[:, 1] == (output.argmax(1) == 2)).all()
+    # Among equals the first channel wins, which is the background.
+    assert not head.decide(torch.ones(2, 3, 4, 4)).any()
 
 
 def test_members_treats_a_label_outside_of_all_regions_as_background():
