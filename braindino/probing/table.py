@@ -38,11 +38,12 @@ def results_table(results: dict[str, Any]) -> str:
             cells = [format_interval(metrics[name]) for name in names]
             lines.append([labels, model, *cells, *([format_number(spread)] if repeated else [])])
             differences = {
-                line["metric"]: format_difference(line)
+                line["metric"]: line
                 for line in part.get("advantage", ())
                 if line["fraction"] == summary["fraction"]
             }
             if differences:
-                cells = [differences.get(name, "") for name in names]
-                lines.append([labels, difference_name(model), *cells, *([""] if repeated else [])])
+                cells = [format_difference(differences[n]) if n in differences else "" for n in names]
+                spread = "" if over == "folds" else format_number(differences[names[0]].get("sd"))
+                lines.append([labels, difference_name(model), *cells, *([spread] if repeated else [])])
     return "\n".join(align_columns(lines) + detail_notes(results) + result_notes(results))

@@ -2,7 +2,13 @@
 
 import pytest
 
-from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
+from braindino.analysis.formatting import (
+    align_columns,
+    format_difference,
+    format_interval,
+    format_number,
+    format_p_value,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,3 +31,9 @@ def test_format_p_value_has_a_smallest_value() -> None:
 
 def test_align_columns_separates_columns_by_two_spaces() -> None:
     assert align_columns([["a", "metric"], ["long", "1"]]) == ["a     metric", "long  1"]
+
+
+def test_format_difference_gives_each_number_its_sign() -> None:
+    assert format_difference({"value": 0.012, "low": -0.003, "high": 0.021}) == "+0.012 [-0.003, +0.021]"
+    assert format_difference({"value": 12.5, "low": None, "high": None}) == "+12.50"
+    assert format_difference({"value": None, "low": None, "high": None}) == "undefined"

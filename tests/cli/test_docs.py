@@ -28,6 +28,7 @@ ADDED = {
     "report": "--resamples 20",
     "probe": "--probe.seeds [0] --probe.max_epochs 1 --probe.resamples 20 --probe.baselines false",
 }
+WITH_BASELINES = "--probe.seeds [0] --probe.max_epochs 1 --probe.resamples 20"
 # Options added for a config, after those of its verb.
 ADDED_WITH = {
     "pretrain_highres.yaml": f"--config {CONF / 'tiny_highres.yaml'}",
@@ -151,7 +152,7 @@ def run(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert words[0] == "braindino", f"{where}: {command}: neither run nor listed in NOT_RUN"
     instead = [options for config, options in INSTEAD_WITH.items() if config in words]
     added = instead or [
-        ADDED.get(words[1], ""),
+        ADDED.get(words[1], "") if "--baselines" not in words else WITH_BASELINES,
         *(options for config, options in ADDED_WITH.items() if config in words),
     ]
     assert main([*words[1:], *shlex.split(" ".join(added))]) == 0, f"{where}: {command}"

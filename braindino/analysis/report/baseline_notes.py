@@ -48,7 +48,7 @@ def _gains(results: dict[str, Any]) -> list[str]:
         parts = [f"{format_difference(line)} at {line['fraction']:.0%}" for line in lines]
         gain = GAINS.get(name, f"The probe less {name}")
         note = f"{gain}: test/{metric} {'; '.join(parts)} of the labels."
-        unclear = [f"{line['fraction']:.0%}" for line in lines if not line["beaten"]]
+        unclear = [f"{line['fraction']:.0%}" for line in lines if line["beaten"] is False]
         notes.append(f"{note} No gain is shown at {', '.join(unclear)}." if unclear else note)
     return notes
 

@@ -257,7 +257,7 @@ def _label_fraction_figures(runs: TaskRuns) -> list[ReportFigure]:
     if gains:
         caption = (
             f"{next(iter(runs))} minus each of its baselines: mean over seeds, with the 95 % interval from "
-            "resampling people, paired. Above 0 the encoder helps."
+            "resampling people, paired. Above 0 the probe is better."
         )
         figure = fractions_figure(gains, f"difference in test/{metric}", zero=True)
         figures.append(ReportFigure("Difference to baselines by number of labels", figure, caption))
