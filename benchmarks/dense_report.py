@@ -7,6 +7,7 @@ with the arms of which all cells at a label fraction are finished.
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -142,7 +143,7 @@ def command_of() -> str:
             place = arguments.index(option)
             arguments = arguments[:place] + arguments[place + 2 :]
     shown = [each for each in arguments if each != "--report"]
-    return f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(shown)} --work WORK"
+    return f"python benchmarks/{Path(sys.argv[0]).name} {shlex.join(shown)} --work WORK"
 
 
 def cost_notes(cells: Sequence[ArmCell], settings: Settings) -> list[str]:
