@@ -24,7 +24,8 @@ def compare(
     volume, lesions): Wilcoxon signed-rank and permutation. All other metrics, the C-index too: the bootstrap.
     Holm's correction is over tasks, label fractions and pairs. Pairs that share no label fraction, seed or
     test case are excluded and named; a model that the first has nothing in common with is compared with the
-    next one that has. Test people whom an encoder has seen in pretraining are counted below the table.
+    next one that has. Test people whom an encoder has seen in pretraining are counted below the table, and
+    each model is compared with the baselines of its probe: its untrained encoder, no_tokens and unet.
 
     Args:
         runs: run folders of `probe`, or folders of them. Tasks are matched by name; runs of one encoder are

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from braindino.analysis.schemas.bench import BENCH, BenchRecord
 from braindino.errors import BraindinoError
 from braindino.files import read_json, write_json
-from braindino.training.study_progress import StudyProgress, show_cells, study_progress
+from braindino.training.study_progress import StudyProgress, baseline_folder, show_cells, study_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,15 @@ def bench(
     write_studies(out, studies, cells)
     check_not_running(unfinished, cells, out)
     with locked(out, "the folder of the bench"):
-        with show_cells([study.folder for study in unfinished], cells, progress):
+        folders = [
+            folder
+            for study in unfinished
+            for folder in (
+                study.folder,
+                *(baseline_folder(study.folder, name) for name in study.baselines),
+            )
+        ]
+        with show_cells(folders, cells, progress):
             failed = train(unfinished)
         return _compare(out, studies, failed, resamples, jobs, progress)
 

@@ -1,5 +1,6 @@
 """Test `braindino bench` and `status`: one table of several probes, continued, with isolated failures."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,32 @@ def test_bench_trains_a_plan_and_writes_a_table(
     assert main(["bench", plan, "--resamples", "20"]) == 0
     assert ran == ["adni_cls, first"]
     assert pd.read_csv(out / "table.csv")["seeds"].tolist() == [3]
+
+
+def test_bench_adds_a_baseline_to_finished_studies(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"encoders": {"first": SCRATCH}, "seeds": [0]}
+    plan = write_plan(tmp_path, cohort, **options)
+    tasks = yaml.safe_load(Path(plan).read_text())["tasks"][1:]
+    tasks[0]["probe"]["baselines"] = True
+    write_plan(tmp_path, cohort, tasks=tasks, **options)
+    assert main(["bench", plan, "--resamples", "20"]) == 0
+    folder = tmp_path / "bench" / "linear" / "first" / "bench"
+    # As if an earlier call had not requested it.
+    shutil.rmtree(folder / "baselines" / "age_sex_site")
+    finished = (folder / "cells" / "seed0_fraction1.0" / "cell.json").stat().st_mtime_ns
+    tasks[0]["probe"]["baselines"] = ["age_sex_site"]
+    write_plan(tmp_path, cohort, tasks=tasks, **options)
+    capsys.readouterr()
+    assert main(["status", str(tmp_path / "bench")]) == 0
+    assert "1 of 1 done" in capsys.readouterr().out
+    assert main(["bench", plan, "--resamples", "20"]) == 0
+    assert "[1/1] linear, first: done" in capsys.readouterr().out
+    assert (folder / "baselines" / "age_sex_site" / "cells" / "seed0_fraction1.0" / "cell.json").is_file()
+    assert (folder / "cells" / "seed0_fraction1.0" / "cell.json").stat().st_mtime_ns == finished
+    assert main(["status", str(tmp_path / "bench")]) == 0
+    assert "2 of 2 done" in capsys.readouterr().out
 
 
 def _only(plan: str) -> list[Any]:
