@@ -240,8 +240,9 @@ def differences_table(tables: dict[float, dict[Arm, list[pd.DataFrame]]]) -> lis
                 if other not in arms:
                     continue
                 metrics = compare_estimates(arms[arm], arms[other], RESAMPLES)
-                names = [("dice", "Dice, mean of regions", 3)]
-                columns = names + columns_of(metrics, regions_of(arms[arm][0]))
+                regions = regions_of(arms[arm][0])
+                mean = [("dice", "Dice, mean of regions", 3)] if len(regions) > 1 else []
+                columns = mean + columns_of(metrics, regions)
                 rows = rows or table_head(["labels", "difference", *(title for _, title, _ in columns)])
                 values = [formatted(metrics[name], digits, "+") for name, _, digits in columns]
                 against = other.title if other.decoder == UNET else CONTROLS[other.control]
