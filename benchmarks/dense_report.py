@@ -115,10 +115,10 @@ def run_benchmark(
     """
     torch.set_num_threads(1)
     cells = benchmark.cells(arms_of(options.decoders), options.fractions, options.seeds)
+    # With --report too, so that the page names the settings of the cells.
+    benchmark.check_settings(**{name: getattr(options, name) for name in RECORDED if hasattr(options, name)})
     if not options.report:
         arms = chosen_arms(options)
-        further = {name: getattr(options, name) for name in RECORDED if hasattr(options, name)}
-        benchmark.check_settings(**further)
         benchmark.run([cell for cell in cells if cell.arm in arms])
     unfinished = sum(not cell.done for cell in cells)
     if unfinished and not options.report:

@@ -170,10 +170,10 @@ def main() -> None:
     arms = [Arm(name) for name in options.decoders]
     benchmarks = {name: benchmark_of(options, variants[name], network, split) for name in variants}
     cells = {name: each.cells(arms, options.fractions, options.seeds) for name, each in benchmarks.items()}
-    if not options.report:
-        for name in options.variants or variants:
+    for name in options.variants or variants:
+        benchmarks[name].check_settings(encoder=str(options.encoder))
+        if not options.report:
             print(f"== {name}", flush=True)
-            benchmarks[name].check_settings(encoder=str(options.encoder))
             benchmarks[name].run(cells[name])
     report(options, cells, arms)
 
