@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from braindino.identity import stable_id
 from braindino.probing.decoders.base import Decoder, coordinates, flatten_present
@@ -35,11 +36,22 @@ class UNetDecoder(Decoder):
 
     def levels(self, tokens: Tensor, images: Tensor, present: Tensor) -> list[Tensor]:
         """Return maps (B, width, H, W); see `Decoder.levels`."""
-        maps = flatten_present(images.unsqueeze(3), present)
-        maps = torch.cat([maps, coordinates(maps)], dim=1)
-        # Three halvings and doublings return the size only of a multiple of eight.
-        factor = 2 ** (len(WIDTHS) - 1)
         height, width = images.shape[-2:]
-        padded = torch.nn.functional.pad(maps, (0, -width % factor, 0, -height % factor))
-        result: Tensor = self.network(padded)
+        result: Tensor = self.network(padded_pixels(images, present))
         return [result[..., :height, :width]]
+
+
+def padded_pixels(images: Tensor, present: Tensor) -> Tensor:
+    """Return pixels and their coordinates as channels, (B, K x M + 2, H, W), sides multiples of eight.
+
+    Three halvings and doublings return the size only of such maps.
+
+    Args:
+        images: (B, K, M, H, W).
+        present: (B, M), whether a modality is present.
+    """
+    maps = flatten_present(images.unsqueeze(3), present)
+    maps = torch.cat([maps, coordinates(maps)], dim=1)
+    factor = 2 ** (len(WIDTHS) - 1)
+    height, width = maps.shape[-2:]
+    return functional.pad(maps, (0, -width % factor, 0, -height % factor))
