@@ -1,11 +1,13 @@
 """Load batches in worker processes; fail if memory is short or a worker dies or hangs."""
 
+import atexit
 import copy
 import multiprocessing.queues
 import os
 import shutil
 import signal
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ TIMEOUT = 900.0  # seconds without a batch after which a worker counts as hangin
 AHEAD = 2  # batches that each worker prepares in advance, torch's default
 SPARE = 2**16  # bytes: queues and rounding
 LARGE_BATCH = 2**30  # bytes; if batches of this size fit, the size is not measured
+_LOADERS: "weakref.WeakSet[Loader]" = weakref.WeakSet()  # those with workers
 _PAGE = 4096
 _FAILURES = ("DataLoader timed out", "DataLoader worker", "shared memory", "ancdata")
 
@@ -47,6 +50,7 @@ class Loader(DataLoader[Any]):
         """
         if self.num_workers and getattr(self, "_iterator", None) is None:
             self._check_memory()
+            _LOADERS.add(self)
         try:
             yield from super().__iter__()
         except RuntimeError as error:
@@ -86,6 +90,20 @@ class Loader(DataLoader[Any]):
             if self._auto_collation:
                 return self.collate_fn([self.dataset[i] for i in index])
             return self.collate_fn(self.dataset[index])
+
+
+def _end_workers() -> None:
+    """End the workers of all loaders.
+
+    At exit multiprocessing sends them SIGTERM, which they ignore, and waits for them without a limit.
+    """
+    for loader in list(_LOADERS):
+        if (iterator := getattr(loader, "_iterator", None)) is not None:
+            iterator._shutdown_workers()
+
+
+# Functions registered last are called first: before the exit function of multiprocessing, imported above.
+atexit.register(_end_workers)
 
 
 def _copy(random: Any) -> Any:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +82,17 @@ def test_loader_ends_when_a_batch_cannot_be_passed_on(capfd: pytest.CaptureFixtu
     with pytest.raises(BraindinoError, match="exited unexpectedly"):
         list(Loader(Unsendable(), batch_size=None, **worker_options(1)))
     assert "a worker cannot pass on its batch: unable to write" in capfd.readouterr().err
+
+
+def test_loader_with_an_unfinished_epoch_does_not_delay_the_end_of_the_process() -> None:
+    code = (
+        "from tests.datasets.test_loading import loader\n"
+        "blocks = loader(workers=1)\n"
+        "blocks.itself = blocks\n"  # as in a trainer: objects of a circle are alive at exit
+        "next(iter(blocks))\n"
+        "raise SystemExit(143)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 143
 
 
 def test_loader_measures_a_batch_without_changing_random_states(

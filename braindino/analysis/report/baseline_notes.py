@@ -48,9 +48,17 @@ def _gains(results: dict[str, Any]) -> list[str]:
         parts = [f"{format_difference(line)} at {line['fraction']:.0%}" for line in lines]
         gain = GAINS.get(name, f"The probe less {name}")
         note = f"{gain}: test/{metric} {'; '.join(parts)} of the labels."
-        unclear = [f"{line['fraction']:.0%}" for line in lines if line["beaten"] is False]
-        notes.append(f"{note} No gain is shown at {', '.join(unclear)}." if unclear else note)
+        lost = [line for line in lines if line["beaten"] is False]
+        worse = [line for line in lost if line["high"] is not None and line["high"] < 0]
+        note += _at(" No gain is shown at", [line for line in lost if line not in worse])
+        notes.append(note + _at(f" {name} is better at", worse))
     return notes
+
+
+def _at(sentence: str, lines: list[dict[str, Any]]) -> str:
+    """Return the sentence with the label fractions of the lines, or nothing without lines."""
+    fractions = [f"{line['fraction']:.0%}" for line in lines]
+    return f"{sentence} {', '.join(fractions)}." if fractions else ""
 
 
 def _unbeaten(results: dict[str, Any]) -> list[str]:

@@ -32,6 +32,13 @@ def test_baseline_notes_give_the_gain_over_each_control() -> None:
     ]
 
 
+def test_baseline_notes_name_the_fractions_at_which_a_baseline_is_better() -> None:
+    lines = [line(0.1, -0.02, -0.05), line(0.5, -0.1, -0.15), line(1.0, -0.2, -0.3)]
+    results = {"task": "segmentation", "baselines": {"unet": {"advantage": lines}}}
+    (note,) = baseline_notes(results)
+    assert note.endswith("of the labels. No gain is shown at 10%. unet is better at 50%, 100%.")
+
+
 def test_baseline_notes_of_other_tasks_are_about_baselines_that_are_not_beaten() -> None:
     lines = [line(0.1, 0.2, 0.1, "auroc"), line(1.0, 0.01, -0.1, "auroc")]
     results = {"task": "classification", "classes": ["CN", "AD"], "baselines": {"x": {"advantage": lines}}}
