@@ -24,6 +24,8 @@ from braindino.probing import (
     run_study,
 )
 from braindino.probing.evaluation import case_masks
+from braindino.probing.predict.predictor import predict_cases
+from braindino.probing.predict.probe import load_probe
 
 FAST = {"max_epochs": 8, "patience": 8, "resamples": 50, "baselines": False}
 
@@ -227,6 +229,22 @@ def test_case_masks_of_a_saved_probe_equal_the_measured_ones(done, lesions, vit_
     assert masks["lesion"].shape == image.shape
     measures = segmentation_row(masks["lesion"], np.asarray(image.dataobj) > 0, image.affine)
     assert measures == pytest.approx(table.iloc[0][list(ROW)].to_list(), nan_ok=True)
+
+
+def test_predict_cases_of_bfloat16_equal_the_measured_ones(tmp_path, lesions, vit_encoder):
+    data = lesions({"rim": [1], "core": [2]})
+    module = probe({"slices_per_case": 8, "neighbours": 1})
+    run(tmp_path / "run", data, vit_encoder, module, max_epochs=2, precision="bfloat16")
+    table = read_predictions(tmp_path / "run" / "predictions.csv")
+    keys = data.cases.set_index("case")["key_FLAIR"]
+    cases = {name: {"FLAIR": keys[name]} for name in table["case"]}
+    predicted = dict(predict_cases(load_probe(tmp_path / "run", encoder=vit_encoder), cases, data.store))
+    # In float32 a third of them differs by some voxels.
+    volumes = [
+        predicted[case].columns[f"{region}_ml"]
+        for case, region in zip(table["case"], table["region"], strict=True)
+    ]
+    assert volumes == pytest.approx(table["predicted_ml"].to_list())
 
 
 def test_run_study_of_overlapping_regions_with_an_untrained_baseline(tmp_path, lesions, vit_encoder):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -33,7 +34,7 @@ class _Protocol(TypedDict):
 
 
 class _Settings(TypedDict):
-    """The part of study.json about the extraction of features."""
+    """The part of study.json about the precision of encoder and predictions."""
 
     protocol: _Protocol
 
@@ -77,8 +78,10 @@ def predict_cases(
     """
     modules = {cell: module.to(device) for cell, module in probe.modules.items()}
     features = _extract(probe, modules, cases, store, device, batch_size, progress)
+    precision: Precision = "float32"
     if features is None:
         probe.encoder.to(device)
+        precision = _precision_of(probe)
     trained = {cell: _training_rows(cell) for cell in modules} if probe.task == "survival" else {}
     for name, scans in cases.items():
         keys = [scans.get(modality, "") for modality in probe.modalities]
@@ -86,18 +89,34 @@ def predict_cases(
         try:
             if not_finite:
                 raise NotFiniteError("the features of the encoder are not finite")
-            if probe.task == "segmentation":
-                yield name, _predict_masks(modules, keys, store)
-                continue
-            rows = {
-                cell: _predict_rows(module, keys, features, store, device) for cell, module in modules.items()
-            }
+            with _autocast(precision, device):
+                if probe.task == "segmentation":
+                    prediction = _predict_masks(modules, keys, store)
+                else:
+                    rows = {
+                        cell: _predict_rows(module, keys, features, store, device)
+                        for cell, module in modules.items()
+                    }
+                    prediction = _average(rows, trained)
         except NotFiniteError as error:
             affected = not_finite or [key for key in keys if key]
             sources = [os.path.normpath(store.path / store.sidecar(key)["source"]) for key in affected]
             yield name, Rejection(name, "; ".join(sources), "finite", str(error))
             continue
-        yield name, _average(rows, trained)
+        yield name, prediction
+
+
+def _precision_of(probe: FinishedProbe) -> Precision:
+    """Return the precision of a study."""
+    precision: Precision = read_json(probe.run / "study.json", _Settings)["protocol"]["precision"]
+    return precision
+
+
+def _autocast(precision: Precision, device: torch.device | str) -> AbstractContextManager[Any]:
+    """Return the autocast in which a study with the encoder in the loop predicts."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
 def _extract(
@@ -113,14 +132,13 @@ def _extract(
     pooling = next(iter(modules.values())).pooling
     if not isinstance(pooling, Pooling) or all(module.network is not None for module in modules.values()):
         return None
-    precision: Precision = read_json(probe.run / "study.json", _Settings)["protocol"]["precision"]
     return extract(
         probe.encoder,
         store,
         [key for scans in cases.values() for key in scans.values()],
         store.path / "features",
         batch_size=batch_size,
-        precision=precision,
+        precision=_precision_of(probe),
         device=device,
         progress=progress,
         level=pooling.level,
