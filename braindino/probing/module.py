@@ -15,16 +15,13 @@ from braindino.identity import stable_id
 from braindino.probing.augmentation import Augmentation
 from braindino.probing.data.base import Batch, CaseData, running_moments
 from braindino.probing.data.online import encode_cases
-from braindino.probing.decoders.base import Decoder
+from braindino.probing.decoders.base import MAX_SLICES, Decoder
 from braindino.probing.heads.base import Head, OptimizerDefaults
 from braindino.probing.heads.closed_form import ClosedForm
 from braindino.probing.heads.segmentation import SegmentationHead
 from braindino.probing.pooling import MeanPooling, Pooling
 from braindino.probing.stochastic_depth import drop_paths
 from braindino.scans.preprocessing import decode
-
-# Slices per forward of an encoder in the loop.
-MAX_SLICES = 64
 
 
 @stable_id("FrozenProbeModule")

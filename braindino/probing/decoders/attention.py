@@ -1,7 +1,5 @@
 """A decoder by queries: one query per region attends over the tokens of the slice (EoMT)."""
 
-from itertools import pairwise
-
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -12,12 +10,10 @@ from braindino.probing.decoders.base import (
     coordinates,
     flatten_present,
     initialise,
-    resize,
 )
-from braindino.probing.decoders.layers import conv_block
+from braindino.probing.decoders.layers import enlarge_by_steps, enlarging_stages, enlarging_widths
 
 WIDTH, HEADS, BLOCKS, MLP_RATIO = 64, 4, 2, 2.0
-NARROWEST = 24
 
 
 @stable_id("AttentionDecoder")
@@ -42,10 +38,8 @@ class AttentionDecoder(Decoder):
         self.mix = nn.Sequential(
             *(Block(WIDTH, HEADS, MLP_RATIO, qkv_bias=True) for _ in range(BLOCKS)), nn.LayerNorm(WIDTH)
         )
-        widths = [WIDTH]
-        for _ in range(self.doublings):
-            widths.append(max(widths[-1] * 3 // 4 // 8 * 8, NARROWEST))
-        self.stages = nn.ModuleList(conv_block(width, narrower) for width, narrower in pairwise(widths))
+        widths = enlarging_widths(WIDTH, self.doublings)
+        self.stages = enlarging_stages(widths)
         self.project = nn.Sequential(
             nn.Linear(WIDTH, WIDTH),
             nn.GELU(),
@@ -66,11 +60,5 @@ class AttentionDecoder(Decoder):
         mixed = self.mix(torch.cat([queries, maps.flatten(2).transpose(1, 2)], dim=1))
         queries, patches = mixed[:, : self.outputs], mixed[:, self.outputs :]
         maps = patches.transpose(1, 2).unflatten(2, (rows, columns))
-        height, width = images.shape[-2:]
-        for number, stage in enumerate(self.stages):
-            last = number == len(self.stages) - 1
-            size = [
-                min(2 * side, limit) for side, limit in zip(maps.shape[-2:], (height, width), strict=True)
-            ]
-            maps = stage(resize(maps, (height, width) if last else size))
+        maps = enlarge_by_steps(self.stages, maps, images.shape[-2:])[-1]
         return [torch.einsum("bqc,bchw->bqhw", self.project(queries), maps) + self.bias]

@@ -26,7 +26,7 @@ MAX_SLICES = 64
 
 
 class Decoder(nn.Module, ABC):
-    """Turn the patch tokens of slices, and if it wants their pixels, into maps of the slices.
+    """Turn the patch tokens of slices, and in some decoders their pixels, into maps of the slices.
 
     The encoder encodes every modality of every slice by itself, so that the tokens depend on nothing that is
     trained and can be cached; a subclass fuses them.
@@ -212,7 +212,7 @@ def default_image_size(size: tuple[int, int], patch_size: int) -> tuple[int, int
 def image_size_of(
     given: int | Sequence[int] | None, size: tuple[int, int], patch_size: int
 ) -> tuple[int, int]:
-    """Return rows and columns that slices are enlarged to, as `model.head.init_args.image_size` asks.
+    """Return rows and columns that slices are enlarged to, as `model.head.init_args.image_size` requests.
 
     Args:
         given: rows and columns; or the longer side, the other one in proportion; None for the default.

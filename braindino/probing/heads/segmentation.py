@@ -90,9 +90,11 @@ class SegmentationHead(Head):
     ) -> None:
         super().__init__()
         if slices_per_case < 1:
-            raise BraindinoError(f"slices_per_case {slices_per_case}: expected 1 or more.")
+            raise BraindinoError(
+                f"model.head.init_args.slices_per_case {slices_per_case}: expected 1 or more."
+            )
         if not 0 <= foreground <= 1:
-            raise BraindinoError(f"foreground {foreground}: expected 0 to 1.")
+            raise BraindinoError(f"model.head.init_args.foreground {foreground}: expected 0 to 1.")
         if not (hard_empty >= 0 and foreground + hard_empty <= 1 + 1e-9):
             raise BraindinoError(
                 f"model.head.init_args.hard_empty {hard_empty}: expected 0 to {1 - foreground:g}, because "
@@ -100,7 +102,7 @@ class SegmentationHead(Head):
             )
         check_criterion(criterion)
         if neighbours < 0:
-            raise BraindinoError(f"neighbours {neighbours}: expected 0 or more.")
+            raise BraindinoError(f"model.head.init_args.neighbours {neighbours}: expected 0 or more.")
         self.slices_per_case, self.foreground, self.hard_empty = slices_per_case, foreground, hard_empty
         self.criterion = criterion
         self.decoder, self.image_size, self.neighbours = decoder, image_size, neighbours

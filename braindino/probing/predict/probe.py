@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -327,8 +328,11 @@ def _build(record: dict[str, Any], kind: type[Any], run: Path, trust: Sequence[s
         ) from None
     if not (isinstance(cls, type) and issubclass(cls, kind)):
         raise BraindinoError(f"{record['class_path']}: expected a {kind.__name__}.")
+    # A subclass of a user need not have all arguments of its base.
+    taken = signature(cls).parameters
+    stored = {name: value for name, value in getattr(cls, "stored_defaults", {}).items() if name in taken}
     try:
-        return cls(**{**getattr(cls, "stored_defaults", {}), **record["init_args"]})
+        return cls(**{**stored, **record["init_args"]})
     except (TypeError, ValueError) as error:
         raise BraindinoError(
             f"{run / RECORD}: key '{kind.__name__.lower()}.init_args' does not fit {name} ({error}); it was "

@@ -1,5 +1,8 @@
 """Test load_probe: predictions repeat, and files that do not fit are refused."""
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -18,12 +21,14 @@ from braindino.probing import (
     Protocol,
     RegressionHead,
     RidgeHead,
+    SegmentationHead,
     SurvivalHead,
     run_study,
 )
 from braindino.probing.cell import predict_part
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
-from braindino.probing.predict.probe import load_probe
+from braindino.probing.heads.base import Head
+from braindino.probing.predict.probe import _build, load_probe
 from braindino.scans.contract import Preprocessing
 from tests.helpers.planted import TinyEncoder
 from tests.helpers.tiny_vit import checkpoint_of, tiny_encoder
@@ -134,6 +139,21 @@ def test_load_probe_refuses_classes_other_than_heads(study):
     write_json(run / "probe.json", {**facts, "head": {"class_path": "nowhere.Head", "init_args": {}}})
     with pytest.raises(BraindinoError, match=r"nowhere.Head: no such class"):
         load_probe(run, trust=["nowhere.Head"])
+
+
+def test_build_makes_a_subclass_that_lacks_later_arguments_of_its_base(tmp_path):
+    class Small(SegmentationHead):
+        def __init__(self, slices_per_case=4):
+            super().__init__(slices_per_case, decoder="paper")
+
+    module = ModuleType("mine")
+    module.Small = Small
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mine", module)
+        record = {"class_path": "mine.Small", "init_args": {"slices_per_case": 8}}
+        head = _build(record, Head, tmp_path, ["mine.Small"])
+    assert isinstance(head, Small)
+    assert head.slices_per_case == 8
 
 
 def test_load_probe_finds_the_encoder_and_checks_its_digest(planted, make_trainer, tmp_path, monkeypatch):
