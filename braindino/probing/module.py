@@ -50,7 +50,8 @@ class FrozenProbeModule(LightningModule):
         unfreeze: train the encoder too; it has to be in the loop (segmentation, or `probe.cache: false`).
         encoder_lr: learning rate of an encoder that is trained (BrainDINO's released code: 3e-5).
         augment: change the training slices of an encoder in the loop: true, false, or the amounts.
-        ema: evaluate and save a moving average of the weights, of which a step keeps this share; 0 does not.
+        ema: share of a moving average of the weights that a step keeps; the average is evaluated and saved.
+            0 averages nothing.
 
     Attributes:
         mean: (dim,) mean of the features, set by `build` where they are standardised.

@@ -49,7 +49,8 @@ class SegmentationHead(Head):
             with half the weight of the next finer ones (nnU-Net); only `conv` and `detail` have such maps.
         use_tokens: false sets all tokens to zero: what the decoder does without the encoder.
         nsd_tolerance: distance up to which surfaces agree, of the surface Dice [mm].
-        criterion: the loss: `dice_ce`, `dice_focal`, `dice_topk` or `tversky_ce`; see `MaskLoss`.
+        criterion: the loss: `dice_ce`, `dice_focal`, `dice_topk` or `tversky_ce` (docs/segmentation.md
+            "Training").
 
     Attributes:
         membership: (256, R) bool, whether a label is part of a region; set by `build`.
