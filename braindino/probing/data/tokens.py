@@ -237,10 +237,13 @@ class _Filling:
         numbers, rows = distinct_slices(slices)
         chosen = torch.from_numpy(slices[numbers])
         for mirrored in scan.variants:
-            parts = torch.split(chosen.flip(-1) if mirrored else chosen, self.batch_size)
-            tokens = [self.encode(part, *self.masked.scales[scan.key]).half().cpu() for part in parts]
-            # By NumPy, because autocast of a CPU joins no tensors of float16.
-            yield mirrored, np.concatenate([each.numpy() for each in tokens]), rows
+            # Filled part by part: a scan of a large encoder takes gigabytes.
+            tokens = np.empty((len(chosen), *self.cache.shape), dtype=np.float16)
+            for start in range(0, len(chosen), self.batch_size):
+                part = chosen[start : start + self.batch_size]
+                encoded = self.encode(part.flip(-1) if mirrored else part, *self.masked.scales[scan.key])
+                tokens[start : start + len(part)] = encoded.half().cpu().numpy()
+            yield mirrored, tokens, rows
 
 
 def _existing(folder: Path) -> Path:
