@@ -81,7 +81,7 @@ def unit_of(target: Sequence[str]) -> str:
 
 
 def heading(metric: str, results: Mapping[str, Any]) -> str:
-    """Return a metric's name for a heading: `mae (years)` if it has the target's unit, `nsd (2 mm)`.
+    """Return a metric's name for a heading, with its unit: `mae (years)`, `hd95 (mm)`, `nsd (2 mm)`.
 
     Args:
         metric: its name.
@@ -89,6 +89,8 @@ def heading(metric: str, results: Mapping[str, Any]) -> str:
     """
     if metric == "nsd" and "nsd_tolerance" in results:
         return f"nsd ({results['nsd_tolerance']:g} mm)"
+    if metric == "hd95":
+        return "hd95 (mm)"
     unit = results.get("unit") or ""
     if results.get("task") != "regression" or not unit or metric not in METRICS_IN_UNITS:
         return metric

@@ -27,6 +27,7 @@ def test_heading_shows_the_unit_of_errors_only():
     assert [heading(name, results) for name in ("mae", "rmse", "r2")] == ["mae (years)", "rmse (years)", "r2"]
     assert heading("mae", {"task": "regression"}) == "mae"
     assert heading("c_index", {"task": "survival", "unit": "days"}) == "c_index"
+    assert heading("hd95", {}) == "hd95 (mm)"
     assert unit_of([]) == ""
 
 

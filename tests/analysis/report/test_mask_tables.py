@@ -25,7 +25,7 @@ def test_region_tables_have_all_metrics_of_every_region(tmp_path):
     run = Run(write(tmp_path, "new", counted=True))
     (table,) = region_tables({"new": run})
     assert table.columns == [
-        *("model", "region", "dice", "nsd (2 mm)", "hd95", "volume_error_ml"),
+        *("model", "region", "dice", "nsd (2 mm)", "hd95 (mm)", "volume_error_ml"),
         *("lesion_f1", "lesion_count_error", "rq", "sq", "pq"),
     ]
     assert [row[:2] for row in table.rows] == [["new", "whole"], ["new", "core"]]
