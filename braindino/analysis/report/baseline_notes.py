@@ -51,7 +51,8 @@ def _gains(results: dict[str, Any]) -> list[str]:
         lost = [line for line in lines if line["beaten"] is False]
         worse = [line for line in lost if line["high"] is not None and line["high"] < 0]
         note += _at(" No gain is shown at", [line for line in lost if line not in worse])
-        notes.append(note + _at(f" {name} is better at", worse))
+        note += _at(f" {name} is better at", worse)
+        notes.append(note + _at(" There is no interval at", [line for line in lines if line["low"] is None]))
     return notes
 
 

@@ -28,7 +28,7 @@ def test_baseline_notes_give_the_gain_over_each_control() -> None:
         "No baseline untrained_encoder: all failed",
         "The encoder adds over no_tokens: test/dice +0.012 [+0.003, +0.021] at 10%; +0.001 [-0.004, +0.006] "
         "at 100% of the labels. No gain is shown at 100%.",
-        "The probe less unet: test/dice +0.020 at 100% of the labels.",
+        "The probe less unet: test/dice +0.020 at 100% of the labels. There is no interval at 100%.",
     ]
 
 
