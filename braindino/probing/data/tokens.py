@@ -61,13 +61,18 @@ def why_not_cached(module: FrozenProbeModule) -> str:
 def flip_of(module: FrozenProbeModule) -> float:
     """Return the probability that the sampler mirrors a slice; 0 if the module changes slices itself.
 
-    It does not depend on the space for the cache, so that a study with a smaller one gives the same results.
+    It does not depend on the space for the cache, so that a study with a smaller one gives the same results,
+    nor on the use of tokens, so that baselines without them see the same slices. Slices of the decoder
+    `paper` are mirrored by the module, as in version 0.1.
 
     Args:
         module: the probe, after `resolve`.
     """
-    flips = isinstance(module.augment, Augmentation) and not why_not_cached(module)
-    return module.augment.flip if flips and isinstance(module.augment, Augmentation) else 0.0
+    decoder, augment = module.pooling, module.augment
+    assert isinstance(decoder, Decoder)
+    if not isinstance(augment, Augmentation) or not augment.flips_only or decoder.shares_fusion:
+        return 0.0
+    return augment.flip
 
 
 def cached_tokens(

@@ -74,6 +74,13 @@ def test_flip_of_is_that_of_an_augmentation_by_flips_alone():
     assert flip_of(probe(augment=FLIPS, decoder="paper")) == 0
 
 
+@pytest.mark.parametrize(
+    "options", [{"decoder": "unet", "image_size": None}, {"use_tokens": False}, {"unfreeze": True}]
+)
+def test_flip_of_does_not_depend_on_the_use_of_tokens(options):
+    assert flip_of(probe(augment=FLIPS, **options)) == FLIPS.flip
+
+
 def test_cached_tokens_computes_every_scan_once(masked, vit_encoder, tmp_path, monkeypatch):
     reader = fill(masked, vit_encoder, tmp_path)
     assert reader.keys == keys_of(masked)
