@@ -25,7 +25,8 @@ from braindino.encoders.cache import FeatureCache, Features
 from braindino.encoders.features import extract
 from braindino.encoders.vit import ViTEncoder, create_vit
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
-from braindino.probing.cell import Cell, train_cell
+from braindino.probing.cell import Cell
+from braindino.probing.cell_training import train_cell
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.study_cells import run_cells
 from braindino.scans.contract import Preprocessing

@@ -48,7 +48,8 @@ from braindino.probing import (
     RidgeHead,
     run_study,
 )
-from braindino.probing.cell import Cell, prediction_rows, reported_parts
+from braindino.probing.cell import Cell
+from braindino.probing.cell_training import prediction_rows, reported_parts
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.heads.base import Head
 from braindino.probing.heads.classification import classification_rows

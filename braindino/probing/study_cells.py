@@ -13,7 +13,8 @@ from braindino.encoders.base import Encoder
 from braindino.errors import BraindinoError, CellError
 from braindino.files import atomic_write
 from braindino.probing.callbacks import MakeTrainer
-from braindino.probing.cell import Cell, device_of, train_cell
+from braindino.probing.cell import Cell
+from braindino.probing.cell_training import device_of, train_cell
 from braindino.probing.data.base import CaseData
 from braindino.probing.data.factory import case_data
 from braindino.probing.prepared_study import PreparedStudy

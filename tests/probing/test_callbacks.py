@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from braindino import progress
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol, run_study
 from braindino.probing.callbacks import CHECKPOINT, AveragedWeights, BestEpoch, CellCheckpoint, EpochProgress
-from braindino.probing.cell import QUIET
+from braindino.probing.cell_training import QUIET
 
 
 def run(best, epochs):

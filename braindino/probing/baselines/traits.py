@@ -5,7 +5,8 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from braindino.errors import BraindinoError
-from braindino.probing.cell import Cell, prediction_rows, reported_parts
+from braindino.probing.cell import Cell
+from braindino.probing.cell_training import prediction_rows, reported_parts
 from braindino.probing.data.cases import ProbeCases
 from braindino.probing.heads.classification import classification_rows
 from braindino.probing.heads.cox_net import fit_cox_net

@@ -25,7 +25,7 @@ from braindino.probing import (
     SurvivalHead,
     run_study,
 )
-from braindino.probing.cell import predict_part
+from braindino.probing.cell_training import predict_part
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 from braindino.probing.heads.base import Head
 from braindino.probing.predict.probe import _build, load_probe

@@ -9,7 +9,8 @@ import torch
 from braindino.encoders.features import extract
 from braindino.errors import BraindinoError
 from braindino.probing import ClassificationHead, FrozenProbeModule, Protocol
-from braindino.probing.cell import Cell, predict_part, train_cell
+from braindino.probing.cell import Cell
+from braindino.probing.cell_training import predict_part, train_cell
 from braindino.probing.data.cases import CaseFeatures, ProbeCases
 
 
