@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
 from braindino.analysis.metrics.mask_metrics import segmentation_row
 from braindino.analysis.metrics.segmentation import ROW
@@ -26,6 +26,7 @@ from braindino.probing import (
 from braindino.probing.evaluation import case_masks
 from braindino.probing.predict.predictor import predict_cases
 from braindino.probing.predict.probe import load_probe
+from tests.helpers.interrupting import interrupted
 
 FAST = {"max_epochs": 8, "patience": 8, "resamples": 50, "baselines": False}
 
@@ -151,14 +152,7 @@ def test_run_study_continues_an_interrupted_cell_to_the_bit(
     encoder = vit_encoder
     monkeypatch.setattr("braindino.probing.callbacks.EVERY", 0.0)
     monkeypatch.setattr("braindino.probing.callbacks.SHARE", 0.0)
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer, *args):
-            if trainer.current_epoch == 5:
-                raise KeyboardInterrupt
-
-    def stopping(callbacks=(), **options):
-        return make_trainer(callbacks=[*callbacks, Stop()] if callbacks else None, **options)
+    stopping = interrupted(make_trainer, 5)
 
     protocol = Protocol(seeds=[0], **FAST)
     data = {"lesion": [1, 2]}
@@ -175,14 +169,7 @@ def test_run_study_with_all_options_of_training_continues_to_the_bit(
     monkeypatch.setattr("braindino.probing.callbacks.EVERY", 0.0)
     monkeypatch.setattr("braindino.probing.callbacks.SHARE", 0.0)
     head = {"slices_per_case": 8, "hard_empty": 0.4, "deep_supervision": True, "image_size": 32}
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer, *args):
-            if trainer.current_epoch == 1:
-                raise KeyboardInterrupt
-
-    def stopping(callbacks=(), **options):
-        return make_trainer(callbacks=[*callbacks, Stop()] if callbacks else None, **options)
+    stopping = interrupted(make_trainer, 1)
 
     def study(name, trainers, **options):
         augment = Augmentation(rotation=10, zoom=0.1, gamma=0.2, noise=0.1)

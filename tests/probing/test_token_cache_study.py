@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
 from braindino.analysis.predictions import read_predictions
 from braindino.encoders.vit import ViTEncoder
 from braindino.probing import FrozenProbeModule, Protocol, SegmentationHead, run_study
 from braindino.probing.augmentation import Augmentation
+from tests.helpers.interrupting import interrupted
 
 FLIPS = Augmentation(flip=0.5, shift=0, scale=0, offset=0)
 OPTIONS = {"seeds": [0], "max_epochs": 2, "patience": 2, "resamples": 0, "baselines": False}
@@ -71,14 +72,7 @@ def test_run_study_with_cached_tokens_is_continued_to_the_bit(
 ):
     monkeypatch.setattr("braindino.probing.callbacks.EVERY", 0.0)
     monkeypatch.setattr("braindino.probing.callbacks.SHARE", 0.0)
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer, *args):
-            if trainer.current_epoch == 1:
-                raise KeyboardInterrupt
-
-    def stopping(callbacks=(), **options):
-        return make_trainer(callbacks=[*callbacks, Stop()] if callbacks else None, **options)
+    stopping = interrupted(make_trainer, 1)
 
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run(tmp_path / "run", lesions(), vit_encoder, done / "cache", stopping)

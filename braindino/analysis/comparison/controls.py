@@ -78,22 +78,32 @@ def control_text(table: pd.DataFrame) -> list[str]:
     Args:
         table: rows of `control_rows`, with `COLUMNS`.
     """
+    return difference_text(
+        table,
+        "Each model against the baselines of its probe:",
+        {"baseline": "baseline", "probe": "value", "less": "baseline_value"},
+    )
+
+
+def difference_text(table: pd.DataFrame, title: str, columns: Mapping[str, str]) -> list[str]:
+    """Return the lines of a table of differences for a terminal; none without rows.
+
+    Args:
+        table: rows with `model`, `task`, `fraction`, `heading`, `difference`, `low`, `high` and `p`.
+        title: line above the table.
+        columns: heading -> column of the table, between metric and difference; numbers or text.
+    """
     if table.empty:
         return []
-    cells = [["model", "task", "labels", "metric", "baseline", "probe", "less", "difference", "p"]]
+    cells = [["model", "task", "labels", "metric", *columns, "difference", "p"]]
     for row in table.to_dict("records"):
+        values = [row[name] for name in columns.values()]
         cells.append(
             [
-                str(row["model"]),
-                str(row["task"]),
-                f"{row['fraction']:.0%}",
-                str(row["heading"]),
-                str(row["baseline"]),
-                format_number(row["value"]),
-                format_number(row["baseline_value"]),
+                *(str(row["model"]), str(row["task"]), f"{row['fraction']:.0%}", str(row["heading"])),
+                *(value if isinstance(value, str) else format_number(value) for value in values),
                 format_difference({"value": row["difference"], "low": row["low"], "high": row["high"]}),
                 format_p_value(row["p"]),
             ]
         )
-    title = "Each model against the baselines of its probe:"
     return [title, "", *align_columns(cells), ""]

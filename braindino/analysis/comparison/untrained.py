@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from braindino.analysis.comparison.controls import control_rows
-from braindino.analysis.formatting import align_columns, format_interval, format_number, format_p_value
+from braindino.analysis.comparison.controls import control_rows, difference_text
 from braindino.analysis.runs import ModelRuns
 
 UNTRAINED = "untrained_encoder"  # name of the baseline
@@ -53,21 +52,8 @@ def untrained_text(table: pd.DataFrame) -> list[str]:
     Args:
         table: rows of `untrained_rows`, with `COLUMNS`.
     """
-    if table.empty:
-        return []
-    cells = [["model", "task", "labels", "metric", "trained", "untrained", "difference", "p"]]
-    for row in table.to_dict("records"):
-        cells.append(
-            [
-                str(row["model"]),
-                str(row["task"]),
-                f"{row['fraction']:.0%}",
-                str(row["heading"]),
-                format_number(row["value"]),
-                format_number(row["untrained"]),
-                format_interval({"value": row["difference"], "low": row["low"], "high": row["high"]}),
-                format_p_value(row["p"]),
-            ]
-        )
-    title = "Each model against the same network without training, from the baselines of its probe:"
-    return [title, "", *align_columns(cells), ""]
+    return difference_text(
+        table,
+        "Each model against the same network without training, from the baselines of its probe:",
+        {"trained": "value", "untrained": "untrained"},
+    )
