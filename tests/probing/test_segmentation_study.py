@@ -45,15 +45,22 @@ def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    return tmp_path_factory.mktemp("segmentation")
-
-
 def run(folder, data, encoder, module=None, **protocol):
     return run_study(
         module or probe(), data, Protocol(**{"seeds": [0], **FAST, **protocol}), make_trainer, folder, encoder
     )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("segmentation")
+
+
+@pytest.fixture
+def done(folder, lesions, vit_encoder):
+    """A folder with a finished study in `run`; the first test that needs it trains it."""
+    run(folder / "run", lesions({"lesion": [1, 2]}), vit_encoder)
+    return folder
 
 
 def test_run_study_segments_and_measures_in_native_space(done, lesions, vit_encoder):

@@ -41,8 +41,15 @@ def check_close(first, second):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("cached")
+
+
+@pytest.fixture
+def done(folder, lesions, vit_encoder):
+    """A folder with a finished study in `run` and its tokens; the first test that needs it trains it."""
+    run(folder / "run", lesions(), vit_encoder, folder / "cache")
+    return folder
 
 
 def test_run_study_with_cached_tokens_equals_one_without(done, tmp_path, lesions, vit_encoder, monkeypatch):
